@@ -1,0 +1,171 @@
+"""The workspace's configuration: typed, frozen, refusing what it does not know.
+
+Read once through :func:`load_settings`, by tasks, flows and the app alone; the core and the models
+get the small dataclasses they need.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from liftloop.adapters.workspace import Workspace
+from liftloop.core.errors import ConfigurationError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Rate(_Section):
+    """What one unit of ``currency`` is worth in the account's, from ``start`` to ``end``."""
+
+    currency: str
+    rate: Decimal = Field(gt=0)
+    start: date = date.min
+    end: date = date.max
+
+
+class Account(_Section):
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$")
+    timezone: str = "UTC"
+    rates: tuple[Rate, ...] = ()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        ZoneInfo(value)
+        return value
+
+
+class Budget(_Section):
+    """Money rules. Amounts are per day, in the account's currency. ``"*"`` matches all."""
+
+    total: Decimal | None = Field(None, gt=0, description="None: what the policy in force spends")
+    margin: float = Field(1.0, gt=0, description="profit per unit of revenue, before the spend")
+    max_step: float = Field(0.25, ge=0, le=1)
+    limits: tuple[Limit, ...] = ()
+    groups: tuple[Group, ...] = ()
+    frozen: tuple[CellPattern, ...] = ()
+    approve_above: float | None = Field(
+        None, ge=0, description="share of the total that may move without a person's approval"
+    )
+
+
+class CellPattern(_Section):
+    segment: str = "*"
+    channel: str = "*"
+
+
+class Limit(CellPattern):
+    floor: Decimal = Field(Decimal(0), ge=0)
+    cap: Decimal | None = Field(None, ge=0)
+
+
+class Group(_Section):
+    name: str
+    segments: tuple[str, ...] = ("*",)
+    channels: tuple[str, ...] = ("*",)
+    minimum: Decimal = Field(Decimal(0), ge=0)
+    maximum: Decimal | None = Field(None, ge=0)
+
+
+class Model(_Section):
+    draws: int = Field(200, ge=50)
+    fade_per_day: float = Field(0.007, ge=0, description="how fast old evidence loses weight")
+    tuning_trials: int = Field(20, ge=0)
+    tuning_seconds: float = Field(20.0, ge=0)
+    threads: int = Field(2, ge=1)
+    seed: int = 0
+
+
+class Rollout(_Section):
+    enabled: bool = True
+    canary_share: float = Field(0.3, gt=0, le=1, description="share of the segments exposed first")
+    min_days: int = Field(14, ge=1)
+    max_days: int = Field(56, ge=1)
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+    margin: float = Field(
+        0.1, ge=0, description="tolerated loss, as a share of the canary's incremental profit"
+    )
+    wait_days: int = Field(3, ge=0, description="carry-over and late conversions settle first")
+    inconclusive: Literal["roll_back", "hold"] = "roll_back"
+    cooldown_days: int = Field(28, ge=0)
+
+
+class Data(_Section):
+    max_lag_days: int = Field(3, ge=1, description="a cell whose facts are older does not move")
+    history_days: int = Field(730, ge=28)
+
+
+class Drift(_Section):
+    threshold: float = Field(0.2, gt=0)
+    share: float = Field(0.5, gt=0, le=1)
+    window_days: int = Field(28, ge=7)
+    max_rows: int = Field(100_000, ge=1000)
+
+
+class Notify(_Section):
+    slack_webhook: str | None = None
+
+
+class Settings(_Section):
+    """Everything ``liftloop.toml`` may say."""
+
+    account: Account = Account()
+    budget: Budget = Budget()
+    model: Model = Model()
+    rollout: Rollout = Rollout()
+    data: Data = Data()
+    drift: Drift = Drift()
+    notify: Notify = Notify()
+    cycle_days: int = Field(7, ge=1, le=31)
+    ledger_url: str | None = Field(None, description="default: ledger.db in the workspace")
+
+
+Budget.model_rebuild()
+
+
+def parse_settings(values: dict[str, Any], *, source: str) -> Settings:
+    """Settings from plain values; a wrong key or value becomes one sentence that names it."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"{source}: {key or 'file'}: {first['msg']}.", fix="correct or remove that key."
+        ) from None
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, stamp: tuple[int, int]) -> Settings:  # noqa: ARG001
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path.name}: {error}.", fix="mend the file.") from None
+    return parse_settings(values, source=path.name)
+
+
+def load_settings(workspace: Workspace) -> Settings:
+    """The workspace's settings, cached until the file changes. LIFTLOOP_LEDGER_URL wins for the
+    ledger, so that a password need not stand in the file."""
+    if not workspace.config.is_file():
+        raise ConfigurationError(
+            f"{workspace.root} is not a workspace (it has no liftloop.toml).",
+            fix=f"make one: liftloop init --workspace {workspace.root}",
+        )
+    stat = workspace.config.stat()
+    settings = _read(workspace.config, (stat.st_mtime_ns, stat.st_size))
+    url = os.environ.get("LIFTLOOP_LEDGER_URL") or settings.ledger_url
+    return settings.model_copy(
+        update={"ledger_url": url or f"sqlite:///{workspace.ledger.resolve()}"}
+    )

@@ -1,0 +1,209 @@
+"""The ledger's tables. Money is whole cents; instants are UTC; JSON is text with sorted keys.
+
+Every row is written under a key derived from what it says, so that writing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from sqlalchemy import BigInteger, DateTime, Index, MetaData, Text
+from sqlmodel import Field, SQLModel
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Table(SQLModel):
+    """Base of the ledger's tables, with a metadata of its own."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+def _instant(**more: object) -> object:
+    return Field(sa_type=DateTime(timezone=True), **more)  # type: ignore[call-overload]
+
+
+def _text(**more: object) -> object:
+    return Field(sa_type=Text, **more)  # type: ignore[call-overload]
+
+
+class Delivery(Table, table=True):
+    """One file taken in. ``received = stored + superseded + quarantined``; ``rows_read`` counts
+    before an importer aggregates."""
+
+    id: str = Field(primary_key=True)
+    feed: str = Field(index=True)
+    filename: str
+    sha256: str = Field(index=True)
+    importer: str
+    received_at: datetime = _instant()
+    rows_read: int
+    received: int
+    stored: int
+    superseded: int
+    quarantined: int
+    state: str  # pending: counted, not yet in the facts; stored: done
+    facts_version: int | None = None
+    notes: str = _text(default="[]")
+
+
+class QuarantinedRow(Table, table=True):
+    """A row that broke a rule, kept whole, with the names of the rules it broke."""
+
+    delivery_id: str = Field(primary_key=True, foreign_key="delivery.id")
+    row_number: int = Field(primary_key=True)
+    feed: str = Field(index=True)
+    rules: str
+    row: str = _text()
+    state: str = "open"  # open, readmitted, discarded
+    resolved_by: str | None = None
+
+
+class PolicyVersion(Table, table=True):
+    version: str = Field(primary_key=True)
+    created_at: datetime = _instant()
+    origin: str  # observed, imported, proposed, rollout
+
+
+class PolicyBudget(Table, table=True):
+    version: str = Field(primary_key=True, foreign_key="policyversion.version")
+    segment: str = Field(primary_key=True)
+    channel: str = Field(primary_key=True)
+    daily_cents: int = Field(sa_type=BigInteger)
+
+
+class Training(Table, table=True):
+    """One training, named by its inputs, and the model version it left in the registry."""
+
+    key: str = Field(primary_key=True)
+    as_of: date
+    door: str  # holdout or units
+    model_name: str
+    model_version: str | None = None
+    run_id: str | None = None
+    facts: str = _text()
+    metrics: str = _text(default="{}")
+    state: str  # registered, champion, superseded, declined
+    reason: str = ""
+    created_at: datetime = _instant()
+
+
+class Decision(Table, table=True):
+    """One recorded act of the loop, with all it was based on."""
+
+    id: str = Field(primary_key=True)
+    sequence: int = Field(index=True, unique=True)
+    kind: str  # move, hold, promote, roll_back, pause
+    as_of: date
+    effective_from: date = Field(index=True)
+    state: str  # proposed, awaiting_approval, in_force, rejected
+    policy_version: str = Field(foreign_key="policyversion.version")
+    previous_policy_version: str = Field(foreign_key="policyversion.version")
+    rollout_id: str | None = None
+    training_key: str | None = None
+    facts: str = _text()  # feed -> Delta versions and content hash
+    settings_hash: str
+    expected_gain: float  # profit per day against the policy in force, with its 90 % interval
+    gain_low: float
+    gain_high: float
+    reason: str = _text()
+    evidence: str = _text(default="{}")
+    created_at: datetime = _instant()
+
+
+class DecisionLine(Table, table=True):
+    """A decision's budget for one cell: a row of the export."""
+
+    decision_id: str = Field(primary_key=True, foreign_key="decision.id")
+    segment: str = Field(primary_key=True)
+    channel: str = Field(primary_key=True)
+    daily_cents: int = Field(sa_type=BigInteger)
+    previous_cents: int = Field(sa_type=BigInteger)
+    stage: str
+    expected: float
+    expected_low: float
+    expected_high: float
+    reason: str = _text()
+    idempotency_key: str = Field(unique=True)
+
+
+class RolloutRecord(Table, table=True):
+    """A staged introduction of a challenger policy; its state is its last transition's."""
+
+    id: str = Field(primary_key=True)
+    challenger_version: str = Field(foreign_key="policyversion.version")
+    incumbent_version: str = Field(foreign_key="policyversion.version")
+    canary_segments: str = _text()
+    control_segments: str = _text()
+    seed: int
+    started_on: date
+    stage: str = Field(index=True)
+    created_at: datetime = _instant()
+
+
+class RolloutTransition(Table, table=True):
+    key: str = Field(primary_key=True)
+    rollout_id: str = Field(foreign_key="rolloutrecord.id", index=True)
+    as_of: date
+    from_stage: str
+    to_stage: str
+    act: str  # start, hold, promote, roll_back, pause, resume
+    reason: str = _text()
+    evidence: str = _text(default="{}")
+    created_at: datetime = _instant()
+
+
+class MonitorVerdict(Table, table=True):
+    key: str = Field(primary_key=True)
+    as_of: date
+    drifted: bool
+    summary: str = _text()
+    evidence: str = _text(default="{}")
+    report: str | None = None
+    created_at: datetime = _instant()
+
+
+class Pause(Table, table=True):
+    """Budget moves stopped by a person for the cells a pattern names, until lifted."""
+
+    id: str = Field(primary_key=True)
+    segment: str = "*"
+    channel: str = "*"
+    reason: str = _text(default="")
+    actor: str
+    since: datetime = _instant()
+    lifted_at: datetime | None = _instant(default=None, nullable=True)
+
+
+class Message(Table, table=True):
+    """A notification on its way: in order, retried, never lost."""
+
+    key: str = Field(primary_key=True)
+    sequence: int = Field(index=True, unique=True)
+    kind: str
+    text: str = _text()
+    blocks: str = _text()
+    state: str = "queued"  # queued, delivered
+    created_at: datetime = _instant()
+
+
+class AuditEntry(Table, table=True):
+    """The audit trail: append-only, each entry sealed with the hash of the one before it."""
+
+    sequence: int = Field(primary_key=True)
+    key: str = Field(unique=True)
+    at: datetime = _instant()
+    actor: str
+    act: str
+    subject: str
+    payload: str = _text()
+    previous_hash: str
+    hash: str
+
+    __table_args__ = (Index("ix_auditentry_subject", "subject"),)

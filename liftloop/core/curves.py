@@ -1,0 +1,44 @@
+"""Response curves as frozen parameters: how models hand what they learned to the core.
+
+A curve gives a cell's incremental revenue per day (account currency) as a function of its daily
+spend held steady (account currency). It never decreases and has diminishing returns. Uncertainty
+is carried by joint posterior draws: row ``d`` of every array is one possible world, so the sum over
+cells within a draw keeps the correlation between cells.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liftloop.core.policy import Cell
+
+Array = NDArray[np.float64]
+
+
+class ResponseCurves(Protocol):
+    """What allocation needs of curves, whatever estimated them."""
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells, in the order of every array's last axis."""
+        ...
+
+    @property
+    def carryover(self) -> Array:
+        """Share of a day's effect that is carried to the next day, shape (n_cells,), in [0, 1)."""
+        ...
+
+    def mean_revenue(self, spend: Array) -> Array:
+        """Posterior mean incremental revenue per day at ``spend``, both shape (n_cells,)."""
+        ...
+
+    def mean_marginal(self, spend: Array) -> Array:
+        """Posterior mean marginal revenue of the next unit of spend, shape (n_cells,)."""
+        ...
+
+    def draw_revenue(self, spend: Array) -> Array:
+        """Incremental revenue per day in each draw, shape (n_draws, n_cells)."""
+        ...
