@@ -94,6 +94,25 @@ class Training(Table, table=True):
     created_at: datetime = _instant()
 
 
+class Proposal(Table, table=True):
+    """What allocation would do with all the money, before approval and rollout have their say."""
+
+    id: str = Field(primary_key=True)
+    as_of: date
+    policy_version: str = Field(foreign_key="policyversion.version")
+    previous_policy_version: str = Field(foreign_key="policyversion.version")
+    training_key: str | None = None
+    facts: str = _text()  # feed -> Delta versions and content hash
+    settings_hash: str
+    expected_gain: float  # profit per day against the policy in force, with its 90 % interval
+    gain_low: float
+    gain_high: float
+    share_moved: float  # share of the total that changes cells
+    cells: str = _text()  # per cell: why it moved, what holds it
+    reason: str = _text()
+    created_at: datetime = _instant()
+
+
 class Decision(Table, table=True):
     """One recorded act of the loop, with all it was based on."""
 
@@ -105,6 +124,7 @@ class Decision(Table, table=True):
     state: str  # proposed, awaiting_approval, in_force, rejected
     policy_version: str = Field(foreign_key="policyversion.version")
     previous_policy_version: str = Field(foreign_key="policyversion.version")
+    proposal_id: str | None = Field(default=None, index=True)
     rollout_id: str | None = None
     training_key: str | None = None
     facts: str = _text()  # feed -> Delta versions and content hash
