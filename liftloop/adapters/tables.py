@@ -1,13 +1,14 @@
 """The ledger's tables. Money is whole cents; instants are UTC; JSON is text with sorted keys.
 
-Every row is written under a key derived from what it says, so that writing it again changes nothing.
+Every row is written under a key derived from what it says: writing it again changes nothing.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
-from sqlalchemy import BigInteger, DateTime, Index, MetaData, Text
+from sqlalchemy import BigInteger, DateTime, Dialect, Index, MetaData, Text
+from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
 NAMING = {
@@ -19,6 +20,25 @@ NAMING = {
 }
 
 
+class Instant(TypeDecorator[datetime]):
+    """An instant in UTC. SQLite drops the zone of what it stores; this gives it back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone; the ledger keeps instants in UTC.")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
 class Table(SQLModel):
     """Base of the ledger's tables, with a metadata of its own."""
 
@@ -26,7 +46,7 @@ class Table(SQLModel):
 
 
 def _instant(**more: object) -> object:
-    return Field(sa_type=DateTime(timezone=True), **more)  # type: ignore[call-overload]
+    return Field(sa_type=Instant, **more)  # type: ignore[call-overload]
 
 
 def _text(**more: object) -> object:
