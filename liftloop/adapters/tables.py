@@ -166,9 +166,9 @@ class DecisionLine(Table, table=True):
     daily_cents: int = Field(sa_type=BigInteger)
     previous_cents: int = Field(sa_type=BigInteger)
     stage: str
-    expected: float
-    expected_low: float
-    expected_high: float
+    expected: float | None = None
+    expected_low: float | None = None
+    expected_high: float | None = None
     reason: str = _text()
     idempotency_key: str = Field(unique=True)
 
@@ -190,6 +190,7 @@ class RolloutRecord(Table, table=True):
 class RolloutTransition(Table, table=True):
     key: str = Field(primary_key=True)
     rollout_id: str = Field(foreign_key="rolloutrecord.id", index=True)
+    sequence: int = 0  # its place in the rollout; the ledger numbers it
     as_of: date
     from_stage: str
     to_stage: str

@@ -259,6 +259,7 @@ def upgrade() -> None:
         "rollouttransition",
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("rollout_id", sa.String(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("as_of", sa.Date(), nullable=False),
         sa.Column("from_stage", sa.String(), nullable=False),
         sa.Column("to_stage", sa.String(), nullable=False),

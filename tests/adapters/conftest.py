@@ -1,0 +1,90 @@
+"""A ledger of each kind: the same tests run on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from liftloop.adapters.engine import ledger_address
+from liftloop.adapters.ledger import open_ledger, session, upgrade
+from liftloop.adapters.tables import Table
+
+HOW = (
+    "needs PostgreSQL: start one (docker run -e POSTGRES_HOST_AUTH_METHOD=trust -p 5432:5432 "
+    "postgres) and set LIFTLOOP_TEST_POSTGRES=postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
+)
+
+
+def _server() -> Engine:
+    url = os.environ.get("LIFTLOOP_TEST_POSTGRES")
+    if not url:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW)
+    return create_engine(ledger_address(str(url)), isolation_level="AUTOCOMMIT")
+
+
+def _said(server: Engine, statement: str) -> None:
+    with server.connect() as connection:
+        connection.execute(text(statement))
+
+
+def _own(server: Engine, name: str) -> str:
+    return server.url.set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """An empty PostgreSQL database of this test's own, dropped at the end."""
+    server, name = _server(), f"liftloop_{uuid.uuid4().hex[:12]}"
+    _said(server, f"CREATE DATABASE {name}")
+    yield _own(server, name)
+    open_ledger(_own(server, name)).dispose()
+    _said(server, f"DROP DATABASE {name} WITH (FORCE)")
+    server.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty place for a ledger is."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(scope="session")
+def sqlite_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite ledger to copy: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("model") / "ledger.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_model() -> Iterator[tuple[Engine, str]]:
+    """A migrated PostgreSQL database, emptied for each test that uses it."""
+    server, name = _server(), f"liftloop_{uuid.uuid4().hex[:12]}"
+    _said(server, f"CREATE DATABASE {name}")
+    upgrade(_own(server, name))
+    yield server, _own(server, name)
+    open_ledger(_own(server, name)).dispose()
+    _said(server, f"DROP DATABASE {name} WITH (FORCE)")
+    server.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path, sqlite_model: Path) -> Engine:
+    """An empty ledger, migrated."""
+    if request.param == "sqlite":
+        shutil.copy(sqlite_model, tmp_path / "ledger.db")
+        return open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    _, url = request.getfixturevalue("postgres_model")
+    engine = open_ledger(url)
+    names = ", ".join(table.name for table in Table.metadata.sorted_tables)
+    with session(engine) as opened:
+        opened.connection().exec_driver_sql(f"TRUNCATE {names}")
+    return engine
