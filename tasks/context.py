@@ -54,6 +54,12 @@ def open_loop(workspace: str | Path) -> Loop:
     return Loop(place, load_settings(place))
 
 
+def resolve(workspace: str, as_of: date | None) -> tuple[str, date]:
+    """The workspace's absolute path and the day a flow run is about (default: today)."""
+    place = str(Path(workspace).resolve())
+    return place, as_of or open_loop(place).today()
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """The facts as they were known on a day: ``frames`` by feed, and ``facts``, which names the

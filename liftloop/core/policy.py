@@ -68,7 +68,8 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class BudgetLine:
     """One row of the budgets export. Revenues are mean per day until the next cycle; low and high
-    bound the 90 % interval of that mean, in the account's currency."""
+    bound the 90 % interval of that mean, in the account's currency; None where the loop has no
+    estimate."""
 
     decision_id: str
     policy_version: str
@@ -78,8 +79,8 @@ class BudgetLine:
     daily_budget: Decimal
     previous_daily_budget: Decimal
     stage: Stage
-    expected_incremental_revenue: float
-    expected_low: float
-    expected_high: float
+    expected_incremental_revenue: float | None
+    expected_low: float | None
+    expected_high: float | None
     reason: str
     idempotency_key: str

@@ -1,0 +1,23 @@
+"""reallocate: propose budgets from the champion's curves under the rules."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from prefect import flow
+
+from tasks.context import resolve
+from tasks.reallocate import propose, show_proposal
+
+
+@flow(name="reallocate")
+def reallocate(
+    workspace: str, as_of: date | None = None, door: str = "holdout"
+) -> dict[str, Any]:
+    """Propose a policy for ``as_of``. Returns the proposal: id (None when nothing can be proposed),
+    new, reason."""
+    place, day = resolve(workspace, as_of)
+    proposal = propose(place, day, door=door)
+    show_proposal(place, proposal)
+    return proposal

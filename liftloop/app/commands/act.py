@@ -1,0 +1,91 @@
+"""approve, reject, rollback, pause, resume: what a person decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liftloop.app.options import WorkspaceOption, opened
+
+ByOption = Annotated[
+    str, typer.Option("--by", envvar="LIFTLOOP_ACTOR", help="Who acts, for the audit trail.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: liftloop approve d-1a2b3c4d5e6f --by ana")(approve)
+    app.command(epilog="Example: liftloop reject d-1a2b3c4d5e6f --reason 'sale on Monday'")(reject)
+    app.command(epilog="Example: liftloop rollback --by ana --reason 'stock ran out'")(rollback)
+    app.command(epilog="Example: liftloop pause --channel social --reason 'tracking broken'")(pause)
+    app.command(epilog="Example: liftloop resume --channel social")(resume)
+
+
+def approve(
+    decision: Annotated[str, typer.Argument(help="The decision that waits (liftloop budgets).")],
+    workspace: WorkspaceOption = Path("workspace"),
+    by: ByOption = "operator",
+) -> None:
+    """Approve a decision that a rule holds for a person; its budgets go out."""
+    place = opened(workspace)
+    from tasks.acts import approve as act
+
+    typer.echo(act(str(place.root), decision, actor=by))
+
+
+def reject(
+    decision: Annotated[str, typer.Argument(help="The decision that waits (liftloop budgets).")],
+    workspace: WorkspaceOption = Path("workspace"),
+    reason: Annotated[str, typer.Option(help="Why, for the audit trail.")] = "",
+    by: ByOption = "operator",
+) -> None:
+    """Reject a decision that waits for a person; the budgets in force stay."""
+    place = opened(workspace)
+    from tasks.acts import reject as act
+
+    typer.echo(act(str(place.root), decision, reason=reason, actor=by))
+
+
+def rollback(
+    to: Annotated[
+        str | None,
+        typer.Option(help="An earlier decision or policy version; default: what was before."),
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    reason: Annotated[str, typer.Option(help="Why, for the audit trail.")] = "",
+    by: ByOption = "operator",
+) -> None:
+    """Put earlier budgets back in force, exactly, and end a running rollout."""
+    place = opened(workspace)
+    from tasks.acts import roll_back as act
+
+    typer.echo(act(str(place.root), to=to, reason=reason, actor=by))
+
+
+def pause(
+    workspace: WorkspaceOption = Path("workspace"),
+    segment: Annotated[str, typer.Option(help="A segment; default: all.")] = "*",
+    channel: Annotated[str, typer.Option(help="A channel; default: all.")] = "*",
+    reason: Annotated[str, typer.Option(help="Why, for the audit trail.")] = "",
+    by: ByOption = "operator",
+) -> None:
+    """Stop budget moves for some cells, or all. The rest of the loop goes on."""
+    place = opened(workspace)
+    from tasks.acts import pause as act
+
+    typer.echo(act(str(place.root), segment=segment, channel=channel, reason=reason, actor=by))
+
+
+def resume(
+    workspace: WorkspaceOption = Path("workspace"),
+    segment: Annotated[str, typer.Option(help="As it was paused.")] = "*",
+    channel: Annotated[str, typer.Option(help="As it was paused.")] = "*",
+    by: ByOption = "operator",
+) -> None:
+    """Lift a pause."""
+    place = opened(workspace)
+    from tasks.acts import resume as act
+
+    typer.echo(act(str(place.root), segment=segment, channel=channel, actor=by))

@@ -1,0 +1,79 @@
+"""ingest, quarantine, experiments: what came in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liftloop.app.options import JsonOption, WorkspaceOption, opened, show_json, show_table
+
+quarantine = typer.Typer(
+    no_args_is_help=True, help="Rows that broke a rule: show, export, mend and re-admit them."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(
+        epilog="Example: liftloop ingest exports/google.csv --spread --workspace shop"
+    )(ingest)
+    app.command(epilog="Example: liftloop experiments --workspace shop")(experiments)
+    quarantine.command("list", epilog="Example: liftloop quarantine list --feed sales")(listed)
+    quarantine.command("export", epilog="Example: liftloop quarantine export mend.csv")(export)
+    quarantine.command("readmit", epilog="Example: liftloop quarantine readmit mend.csv")(readmit)
+    app.add_typer(quarantine, name="quarantine")
+
+
+def ingest(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders; default: the inbox.")
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    feed: Annotated[str | None, typer.Option(help="The feed, where the name does not say.")] = None,
+    importer: Annotated[
+        str | None, typer.Option(help="google_ads, meta, microsoft, tiktok, linkedin, snapchat...")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option("--map", help="A mapping file for any other table.")
+    ] = None,
+    spread: Annotated[
+        bool, typer.Option(help="Spread rows that span several days evenly over them.")
+    ] = False,
+    segment: Annotated[str, typer.Option(help="The segment, where an export has none.")] = "all",
+    channel: Annotated[
+        str | None, typer.Option(help="The channel, where an export has none.")
+    ] = None,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(help="A Python file that registers more importers.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take files in through the quality gates. Delivering the same file twice changes nothing."""
+    place = opened(workspace)
+    from flows.ingest import ingest as run
+    from liftloop.adapters.importers import ImportOptions
+    from liftloop.app.environment import flow_settings
+    from liftloop.app.progress import progress_bar
+
+    options = ImportOptions(
+        feed=feed,
+        importer=importer,
+        mapping=mapping,
+        spread=spread,
+        segment=segment,
+        channel=channel,
+        plugins=tuple(plugin or ()),
+    )
+    with flow_settings(), progress_bar("Ingesting"):
+        summaries = run(str(place.root), [str(path) for path in paths or ()] or None, options)
+    if as_json:
+        show_json([summary.as_dict() for summary in summaries])
+    elif not summaries:
+        typer.echo("Nothing to take in: the inbox is empty.")
+    else:
+        for summary in summaries:
+            typer.echo(summary.sentence)
+    if any(summary.refused for summary in summaries):
+        raise typer.Exit(2)

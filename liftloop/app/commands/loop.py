@@ -1,0 +1,63 @@
+"""cycle and monitor: the loop, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liftloop.app.options import JsonOption, WorkspaceOption, as_day, opened, show_json
+
+AsOfOption = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="DATE", help="Know only what was reported before this day."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: liftloop cycle --as-of 2026-03-02 --workspace shop")(cycle)
+    app.command(epilog="Example: liftloop monitor --as-of 2026-03-02 --workspace shop")(monitor)
+
+
+def cycle(
+    workspace: WorkspaceOption = Path("workspace"),
+    as_of: AsOfOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ingest, monitor, train, reallocate, roll out, report: all of it, in order, once."""
+    place = opened(workspace)
+    from flows.cycle import cycle as run
+    from liftloop.app.environment import flow_settings
+
+    with flow_settings():
+        summary = run(str(place.root), as_day(as_of) if as_of else None)
+    if as_json:
+        show_json(summary.as_dict())
+    else:
+        typer.echo(summary.text)
+    if summary.refused:
+        raise typer.Exit(2)
+    if summary.declined:
+        raise typer.Exit(1)
+
+
+def monitor(
+    workspace: WorkspaceOption = Path("workspace"),
+    as_of: AsOfOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the last weeks with the weeks before, and write the Evidently report."""
+    place = opened(workspace)
+    from flows.monitor import monitor as run
+    from liftloop.app.environment import flow_settings
+
+    with flow_settings():
+        verdict = run(str(place.root), as_day(as_of) if as_of else None)
+    if as_json:
+        show_json(verdict)
+    else:
+        typer.echo(verdict["summary"])
+        if verdict["report"]:
+            typer.echo(f"Report: {place.root / verdict['report']}")

@@ -1,0 +1,95 @@
+"""From a settled policy to the lines a decision consists of, with what each is expected to earn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import numpy as np
+
+from liftloop.core.curves import Array, ResponseCurves
+from liftloop.core.keys import key
+from liftloop.core.policy import BudgetLine, Cell, Policy, Stage
+
+DecisionKind = Literal["move", "hold", "promote", "roll_back", "pause"]
+LOW, HIGH = 0.05, 0.95  # the 90 % interval
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 90 % interval, in the account's currency per day."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, draws: Array) -> Estimate:
+        """Of joint draws, shape (n_draws,)."""
+        low, high = np.quantile(draws, [LOW, HIGH])
+        return cls(float(draws.mean()), float(low), float(high))
+
+
+def spends(policy: Policy, curves: ResponseCurves) -> Array:
+    """The policy's daily budgets in the order of the curves' cells, shape (n_cells,); 0 for a cell
+    the policy does not know."""
+    budgets = policy.as_dict()
+    return np.array([float(budgets.get(cell, 0)) for cell in curves.cells])
+
+
+def gain(curves: ResponseCurves, *, policy: Policy, incumbent: Policy, margin: float) -> Estimate:
+    """Incremental profit per day of ``policy`` over ``incumbent``, both held steady."""
+    new, old = spends(policy, curves), spends(incumbent, curves)
+    revenue = (curves.draw_revenue(new) - curves.draw_revenue(old)).sum(axis=1)
+    return Estimate.of(margin * revenue - float(policy.total - incumbent.total))
+
+
+def share_moved(policy: Policy, incumbent: Policy) -> float:
+    """Half the sum of the absolute changes over the total: the share of the money that moves."""
+    before, after = incumbent.as_dict(), policy.as_dict()
+    cells = before.keys() | after.keys()
+    moved = sum(abs(after.get(c, 0) - before.get(c, 0)) for c in cells)
+    total = max(policy.total, incumbent.total)
+    return float(moved) / 2 / float(total) if total else 0.0
+
+
+def budget_lines(
+    *,
+    decision_id: str,
+    effective_from: date,
+    policy: Policy,
+    previous: Policy,
+    stages: Mapping[str, Stage],
+    expected: Mapping[Cell, Estimate],
+    reasons: Mapping[Cell, str],
+) -> tuple[BudgetLine, ...]:
+    """The export's rows: one a cell of ``policy``, in the policy's order.
+
+    A cell without an entry in ``expected`` has no estimate; its three figures are None.
+    """
+    before = previous.as_dict()
+    version = policy.version
+    lines = []
+    for cell, amount in policy.budgets:
+        estimate = expected.get(cell)
+        was = before.get(cell, amount * 0)
+        lines.append(
+            BudgetLine(
+                decision_id=decision_id,
+                policy_version=version,
+                effective_from=effective_from,
+                segment=cell.segment,
+                channel=cell.channel,
+                daily_budget=amount,
+                previous_daily_budget=was,
+                stage=stages.get(cell.segment, "incumbent"),
+                expected_incremental_revenue=estimate.mean if estimate else None,
+                expected_low=estimate.low if estimate else None,
+                expected_high=estimate.high if estimate else None,
+                reason=reasons.get(cell) or ("Unchanged." if was == amount else "Moved."),
+                idempotency_key=key("b", decision_id, cell.segment, cell.channel),
+            )
+        )
+    return tuple(lines)
