@@ -1,0 +1,182 @@
+"""The facts: what is known of each key now, and every version it replaced.
+
+``facts/<feed>/current`` holds one row a key; ``facts/<feed>/history`` the rows that lost to it. Both
+are Delta Lake tables, so a decision can name the versions it read, and any engine reads them too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as arrow
+from pyarrow import compute
+
+from liftloop.adapters.delta import (
+    BOOKKEEPING,
+    INSTANT,
+    MONTH,
+    Table,
+    aligned,
+    feed_schema,
+    open_table,
+    table_path,
+)
+from liftloop.adapters.workspace import Workspace
+from liftloop.core.contracts import FEEDS, Feed, midnight
+from liftloop.core.feeds.restating import KeyBook, instants, last_of_each
+
+
+@dataclass(frozen=True, slots=True)
+class FactsVersion:
+    """The Delta versions of a feed's two tables; ``history`` is None while nothing was replaced."""
+
+    current: int
+    history: int | None = None
+
+    def as_dict(self) -> dict[str, int | None]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, int | None]) -> FactsVersion:
+        current = said["current"]
+        if current is None:
+            raise ValueError("a facts version names the version of `current`")
+        return cls(current, said.get("history"))
+
+
+def facts_version(workspace: Workspace, feed: str) -> FactsVersion | None:
+    """The newest versions of a feed's tables; None when it was never delivered."""
+    current = open_table(table_path(workspace.facts, feed, "current"))
+    if current is None:
+        return None
+    history = open_table(table_path(workspace.facts, feed, "history"))
+    return FactsVersion(current.version, history.version if history else None)
+
+
+def read_facts(
+    workspace: Workspace,
+    feed: str,
+    *,
+    as_of: date | None,
+    timezone: str,
+    version: FactsVersion | None = None,
+    columns: Sequence[str] | None = None,
+    start: date | None = None,
+) -> pd.DataFrame:
+    """A feed as it was known when ``as_of`` began.
+
+    Parameters
+    ----------
+    as_of
+        Only rows dated before this day, in the version that had been reported before 00:00 of it in
+        ``timezone``. None: all rows, in their newest version.
+    version
+        Read the tables as they were at these versions (default: the newest).
+    columns
+        These columns alone; beside the feed's own there are ``known_from``, ``received_at``,
+        ``delivery`` and ``row_number``. Default: the feed's own and its free columns.
+    start
+        Only rows dated on or after this day.
+
+    Returns
+    -------
+    DataFrame
+        One row a key, sorted by key. Days are datetime64[us], instants UTC, text str. Without a
+        table: no rows, with the same types.
+    """
+    declared = FEEDS[feed]
+    table = _open(workspace, feed, "current", version.current if version else None)
+    if table is None:
+        return _frame(feed_schema(declared).empty_table(), declared, columns)
+    wanted = _days(
+        as_of if declared.dated_by_key else None, start if declared.dated_by_key else None
+    )
+    found = table.read(wanted)
+    if as_of is not None:
+        past = version.history if version else None
+        untouched = version is not None and past is None
+        history = None if untouched else _open(workspace, feed, "history", past)
+        found = _as_known(found, history, declared, as_of=as_of, timezone=timezone, where=wanted)
+    if start is not None:
+        found = found.filter(compute.field("date") >= start)
+    return _frame(found.sort_by([(name, "ascending") for name in declared.key]), declared, columns)
+
+
+def _open(workspace: Workspace, feed: str, kind: str, version: int | None) -> Table | None:
+    return open_table(table_path(workspace.facts, feed, kind), version)
+
+
+def _days(before: date | None, start: date | None) -> Any:
+    """An expression on ``date``, and on the month a file belongs to, or None."""
+    terms = []
+    if before is not None:
+        terms += [compute.field("date") < before, compute.field(MONTH) <= f"{before:%Y-%m}"]
+    if start is not None:
+        terms += [compute.field("date") >= start, compute.field(MONTH) >= f"{start:%Y-%m}"]
+    joined = None
+    for term in terms:
+        joined = term if joined is None else joined & term
+    return joined
+
+
+def _as_known(
+    current: Any, history: Table | None, feed: Feed, *, as_of: date, timezone: str, where: Any
+) -> Any:
+    """Current rows where they were known already, else the newest version that was."""
+    cutoff = arrow.scalar(pd.Timestamp(midnight(as_of, timezone)).as_unit("us"), INSTANT)
+    seen = (compute.field("known_from") < cutoff) & (compute.field("date") < as_of)
+    visible = current.filter(seen)
+    if history is None or len(visible) == len(current):
+        return visible
+    older = history.read(seen if where is None else seen & where)
+    if not len(older):
+        return visible
+    older = older.filter(arrow.array(~np.isin(*_codes_of(older, visible, feed))))
+    book = KeyBook.of(older, feed.key)
+    newest = last_of_each(book.codes, *(instants(older[name]) for name in _ORDER))
+    schema = arrow.unify_schemas([current.schema, older.schema])
+    return arrow.concat_tables(
+        [aligned(visible, schema), aligned(older.filter(arrow.array(newest)), schema)]
+    )
+
+
+_ORDER = ("reported_at", "received_at", "row_number")
+
+
+def _codes_of(older: Any, visible: Any, feed: Feed) -> tuple[Any, Any]:
+    book = KeyBook.of(older, feed.key)
+    return book.codes, book.find(visible)
+
+
+def _frame(table: Any, feed: Feed, columns: Sequence[str] | None) -> pd.DataFrame:
+    own = [name for name in table.column_names if name not in (*BOOKKEEPING, MONTH)]
+    chosen = table.select(list(columns) if columns is not None else own)
+    days = [
+        field.with_type(arrow.timestamp("us")) if arrow.types.is_date32(field.type) else field
+        for field in chosen.schema
+    ]
+    frame: pd.DataFrame = chosen.cast(arrow.schema(days)).to_pandas()
+    return frame
+
+
+def content_hash(frame: pd.DataFrame) -> str:
+    """A hash of what ``frame`` says, whatever the order of its rows and columns.
+
+    When and how a row came in (``reported_at`` and the bookkeeping) does not count: a file that
+    repeats known values leaves the hash as it was.
+    """
+    said = sorted(set(map(str, frame.columns)) - {*BOOKKEEPING, MONTH, "reported_at"})
+    plain = frame[said]
+    floats = plain.select_dtypes("float").columns
+    if len(floats):  # -0.0 and 0.0 are one number
+        plain = plain.assign(**{name: plain[name] + 0.0 for name in floats})
+    rows = pd.util.hash_pandas_object(plain, index=False).to_numpy(dtype="uint64")
+    digest = hashlib.sha256("\n".join(said).encode())
+    digest.update(np.sort(rows).astype("<u8").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,88 @@
+"""How a feed's columns are written down: kind, default and unit stand beside each field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import pandera.pandas as pa
+
+Kind = Literal["text", "day", "instant", "number", "count"]
+
+# The 2**53 above which a float, and so many a JSON reader, can no longer hold every whole number.
+LARGEST = float(2**53)
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a feed as the contract describes it.
+
+    ``default`` fills a missing value of an optional column; None leaves it missing (NaN, or empty
+    text). ``money`` columns are converted to the account's currency.
+    """
+
+    name: str
+    kind: Kind
+    required: bool
+    default: str | float | int | None
+    money: bool
+    longest: int
+
+
+def text(*, default: str | None = None, longest: int = LONGEST_NAME) -> Any:
+    return _field("text", default=default, longest=longest)
+
+
+def day() -> Any:
+    return _field("day")
+
+
+def instant(*, optional: bool = False) -> Any:
+    return _field("instant", optional=optional, dtype_kwargs={"unit": "us", "tz": "UTC"})
+
+
+def number(*, optional: bool = False, default: float | None = None, money: bool = False) -> Any:
+    return _field("number", optional=optional, default=default, money=money)
+
+
+def count(*, default: int | None = None) -> Any:
+    return _field("count", default=default)
+
+
+def _field(
+    kind: Kind,
+    *,
+    optional: bool = False,
+    default: str | float | int | None = None,
+    money: bool = False,
+    longest: int = LONGEST_NAME,
+    **more: Any,
+) -> Any:
+    optional = optional or default is not None
+    metadata = {
+        "kind": kind,
+        "optional": optional,
+        "default": default,
+        "money": money,
+        "longest": longest,
+    }
+    return pa.Field(metadata=metadata, nullable=optional and default is None, **more)
+
+
+def columns_of(model: type[pa.DataFrameModel]) -> tuple[Column, ...]:
+    """The columns a model declares, in its order."""
+    found = []
+    for name, declared in model.to_schema().columns.items():
+        said = cast("dict[str, Any]", declared.metadata)
+        found.append(
+            Column(
+                name=name,
+                kind=said["kind"],
+                required=not said["optional"],
+                default=said["default"],
+                money=said["money"],
+                longest=said["longest"],
+            )
+        )
+    return tuple(found)

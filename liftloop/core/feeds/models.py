@@ -1,0 +1,242 @@
+"""The six feeds, one class each: what a column holds, and the rules a row must keep.
+
+A method marked as a check is a rule; its name is the name under which a row that breaks it goes to
+quarantine. Rules that need more than the row (the account, the moment of receipt) are in
+``context.py``; those about reading a value at all (``not_a_number``, ``missing_value``...) in
+``coercion.py``. Values are typed, and money is converted, before these rules see them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from pandera.typing import Series
+
+from liftloop.core.feeds.columns import count, day, instant, number, text
+
+Instant = pd.DatetimeTZDtype
+Truth = Series[bool]
+
+ARMS = ("treated", "control")
+# Sums rounded to cents can miss the Cauchy-Schwarz bound by a little; a unit error cannot.
+BOUND_SLACK = 1e-3
+
+
+def _is_arm(arm: Any) -> Any:
+    return arm.isin(ARMS)
+
+
+class _Dated(pa.DataFrameModel):
+    """What every feed has: a day, and (optionally) when the row was reported."""
+
+    date: Series[pa.DateTime] = day()
+    reported_at: Series[Instant] = instant(optional=True)
+
+    @pa.check("date")
+    @classmethod
+    def date_since_1990(cls, date: Series[pa.DateTime]) -> Truth:
+        return date >= pd.Timestamp(1990, 1, 1)
+
+
+class Performance(_Dated):
+    """What the ad platforms report."""
+
+    segment: Series[str] = text()
+    channel: Series[str] = text()
+    campaign: Series[str] = text(default="all")
+    creative: Series[str] = text(default="all")
+    spend: Series[float] = number(money=True)
+    impressions: Series[int] = count()
+    clicks: Series[int] = count()
+    conversions: Series[float] = number()
+    revenue: Series[float] = number(money=True)
+
+    @pa.check("spend")
+    @classmethod
+    def spend_not_negative(cls, spend: Series[float]) -> Truth:
+        return spend >= 0
+
+    @pa.check("impressions")
+    @classmethod
+    def impressions_not_negative(cls, impressions: Series[int]) -> Truth:
+        return impressions >= 0
+
+    @pa.check("clicks")
+    @classmethod
+    def clicks_not_negative(cls, clicks: Series[int]) -> Truth:
+        return clicks >= 0
+
+    @pa.check("conversions")
+    @classmethod
+    def conversions_not_negative(cls, conversions: Series[float]) -> Truth:
+        return conversions >= 0
+
+    @pa.check("revenue")
+    @classmethod
+    def revenue_not_negative(cls, revenue: Series[float]) -> Truth:
+        return revenue >= 0
+
+    @pa.dataframe_check
+    @classmethod
+    def clicks_at_most_impressions(cls, rows: pd.DataFrame) -> Truth:
+        return rows["clicks"] <= rows["impressions"]
+
+
+class Holdout(_Dated):
+    """Outcomes of the randomized arms of a cell-day (revenue may be negative: refunds)."""
+
+    segment: Series[str] = text()
+    channel: Series[str] = text()
+    arm: Series[str] = text()
+    stratum: Series[str] = text(default="all")
+    users: Series[int] = count()
+    converters: Series[int] = count()
+    conversions: Series[float] = number()
+    revenue: Series[float] = number()
+    revenue_sq: Series[float] = number()
+
+    @pa.check("arm")
+    @classmethod
+    def arm_treated_or_control(cls, arm: Series[str]) -> Truth:
+        return _is_arm(arm)
+
+    @pa.check("users")
+    @classmethod
+    def users_positive(cls, users: Series[int]) -> Truth:
+        return users > 0
+
+    @pa.check("converters")
+    @classmethod
+    def converters_not_negative(cls, converters: Series[int]) -> Truth:
+        return converters >= 0
+
+    @pa.check("conversions")
+    @classmethod
+    def conversions_not_negative(cls, conversions: Series[float]) -> Truth:
+        return conversions >= 0
+
+    @pa.check("revenue_sq")
+    @classmethod
+    def revenue_sq_not_negative(cls, revenue_sq: Series[float]) -> Truth:
+        return revenue_sq >= 0
+
+    @pa.dataframe_check
+    @classmethod
+    def converters_at_most_users(cls, rows: pd.DataFrame) -> Truth:
+        return rows["converters"] <= rows["users"]
+
+    @pa.dataframe_check
+    @classmethod
+    def revenue_sq_fits_revenue(cls, rows: pd.DataFrame) -> Truth:
+        """A sum of squares is never below (sum)^2 / n (Cauchy-Schwarz)."""
+        least = rows["revenue"] ** 2 / np.maximum(rows["users"], 1)
+        return rows["revenue_sq"] * (1 + BOUND_SLACK) + 0.01 >= least
+
+
+class Units(_Dated):
+    """Outcomes of single randomized users. ``date`` is the day of assignment."""
+
+    experiment: Series[str] = text()
+    unit_id: Series[str] = text()
+    segment: Series[str] = text()
+    channel: Series[str] = text(default="")
+    arm: Series[str] = text()
+    propensity: Series[float] = number(optional=True)
+    assigned_on: Series[pa.DateTime] = day()
+    cost: Series[float] = number(optional=True)
+    converted: Series[int] = count()
+    conversions: Series[float] = number()
+    revenue: Series[float] = number()
+
+    @pa.check("arm")
+    @classmethod
+    def arm_treated_or_control(cls, arm: Series[str]) -> Truth:
+        return _is_arm(arm)
+
+    @pa.check("propensity")
+    @classmethod
+    def propensity_between_0_and_1(cls, propensity: Series[float]) -> Truth:
+        return (propensity > 0) & (propensity < 1)
+
+    @pa.check("cost")
+    @classmethod
+    def cost_not_negative(cls, cost: Series[float]) -> Truth:
+        return cost >= 0
+
+    @pa.check("converted")
+    @classmethod
+    def converted_0_or_1(cls, converted: Series[int]) -> Truth:
+        return converted.isin((0, 1))
+
+    @pa.check("conversions")
+    @classmethod
+    def conversions_not_negative(cls, conversions: Series[float]) -> Truth:
+        return conversions >= 0
+
+    @pa.dataframe_check
+    @classmethod
+    def treated_names_a_channel(cls, rows: pd.DataFrame) -> Truth:
+        """Only a control may leave the channel empty: it controls every channel of its test."""
+        return (rows["arm"] != "treated") | (rows["channel"] != "")
+
+
+class Sales(_Dated):
+    """First-party outcomes of a segment's day."""
+
+    segment: Series[str] = text()
+    orders: Series[float] = number()
+    revenue: Series[float] = number()
+
+    @pa.check("orders")
+    @classmethod
+    def orders_not_negative(cls, orders: Series[float]) -> Truth:
+        return orders >= 0
+
+
+class Events(_Dated):
+    """Single server-side conversions. ``date`` is the account's day of ``occurred_at``."""
+
+    event_id: Series[str] = text()
+    occurred_at: Series[Instant] = instant()
+    segment: Series[str] = text()
+    channel: Series[str] = text(default="")
+    unit_id: Series[str] = text(default="")
+    orders: Series[float] = number(default=1.0)
+    revenue: Series[float] = number(money=True)
+
+    @pa.check("orders")
+    @classmethod
+    def orders_not_negative(cls, orders: Series[float]) -> Truth:
+        return orders >= 0
+
+
+class Experiments(_Dated):
+    """Lift tests run elsewhere. ``date`` is the last day; any sign of a result is evidence."""
+
+    experiment: Series[str] = text()
+    segments: Series[str] = text(longest=100_000)
+    channel: Series[str] = text()
+    start: Series[pa.DateTime] = day()
+    end: Series[pa.DateTime] = day()
+    spend_delta: Series[float] = number()
+    incremental_revenue: Series[float] = number()
+    standard_error: Series[float] = number()
+
+    @pa.check("segments")
+    @classmethod
+    def segments_all_named(cls, segments: Series[str]) -> Truth:
+        named = segments.str.split(";").map(lambda names: all(name.strip() for name in names))
+        return named.astype(bool)
+
+    @pa.check("standard_error")
+    @classmethod
+    def standard_error_positive(cls, standard_error: Series[float]) -> Truth:
+        return standard_error > 0
+
+    @pa.dataframe_check
+    @classmethod
+    def start_not_after_end(cls, rows: pd.DataFrame) -> Truth:
+        return rows["start"] <= rows["end"]
