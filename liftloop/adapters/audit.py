@@ -11,8 +11,10 @@ from datetime import UTC
 
 from sqlmodel import Session, col, select
 
-from liftloop.adapters.sealing import FIRST_HASH, seal
+from liftloop.adapters.sealing import FIRST_HASH, append_audit, seal
 from liftloop.adapters.tables import AuditEntry
+
+__all__ = ["AuditVerdict", "append_audit", "entries", "export_csv", "export_json", "verify"]
 
 COLUMNS = (
     "sequence", "key", "at", "actor", "act", "subject", "payload", "previous_hash", "hash",

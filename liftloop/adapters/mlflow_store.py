@@ -1,0 +1,188 @@
+"""The model registry: every training an MLflow run, every model a version, one champion.
+
+MLflow is imported when first needed: it costs seconds, and a cycle with nothing to train needs it
+not at all (:func:`load_curves` reads a run's folder). Only MLflow's client is used, never its
+process-wide state, so two workspaces in one process do not meet.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from liftloop.adapters.locks import exclusive
+from liftloop.adapters.workspace import Workspace
+from liftloop.core.errors import OutsideServiceFailed
+
+EXPERIMENT = "liftloop"
+CHAMPION, PREVIOUS = "champion", "previous"
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A version of a model in the registry, and the run that made it."""
+
+    name: str
+    version: str
+    run_id: str
+    training_key: str
+
+
+def tracking_uri(workspace: Workspace) -> str:
+    """What to give MLflow (``mlflow ui --backend-store-uri``) to see the workspace's registry."""
+    return f"sqlite:///{_database(workspace)}"
+
+
+def artifacts_folder(workspace: Workspace) -> Path:
+    return workspace.registry.resolve() / "artifacts"
+
+
+def run_folder(workspace: Workspace, run_id: str) -> Path:
+    """Where a run keeps its artifacts."""
+    return artifacts_folder(workspace) / run_id / "artifacts"
+
+
+def _database(workspace: Workspace) -> Path:
+    return workspace.registry.resolve() / "mlflow.db"
+
+
+def create_registry(workspace: Workspace) -> None:
+    """Make the registry's database if there is none (2 to 6 seconds, once).
+
+    It is built beside and renamed: processes that open a half-made MLflow database damage it for
+    good, and a kill while it is made must leave nothing.
+    """
+    place = _database(workspace)
+    if place.exists():
+        return
+    with exclusive(workspace.locks / "registry.lock", what="The model registry", timeout=120):
+        if place.exists():
+            return
+        artifacts_folder(workspace).mkdir(parents=True, exist_ok=True)
+        half = place.with_name("mlflow-unfinished.db")
+        for stale in half.parent.glob(half.name + "*"):
+            stale.unlink()
+        _silence()
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        root = artifacts_folder(workspace).as_uri()
+        store = SqlAlchemyStore(f"sqlite:///{half}", root)
+        store.create_experiment(EXPERIMENT, artifact_location=root)
+        store.engine.dispose()
+        half.replace(place)
+
+
+def client(workspace: Workspace) -> Any:
+    """An ``MlflowClient`` of the workspace's registry, which is made if it is missing."""
+    create_registry(workspace)
+    _follow_a_moved_workspace(workspace)
+    _silence()
+    from mlflow import MlflowClient
+
+    uri = tracking_uri(workspace)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def registry_session(workspace: Workspace) -> Iterator[Any]:
+    """A client held by one process at a time; MLflow's trouble becomes one plain sentence."""
+    opened = client(workspace)
+    from mlflow.exceptions import MlflowException
+
+    with exclusive(workspace.locks / "registry.lock", what="The model registry", timeout=120):
+        try:
+            yield opened
+        except MlflowException as error:
+            raise OutsideServiceFailed(
+                "The model registry", str(error).splitlines()[0], fix="run liftloop doctor."
+            ) from error
+
+
+def _silence() -> None:
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def _follow_a_moved_workspace(workspace: Workspace) -> None:
+    """MLflow keeps absolute addresses; a workspace is a folder that people move and copy."""
+    root = artifacts_folder(workspace).as_uri()
+    with closing(sqlite3.connect(_database(workspace), timeout=30)) as database:
+        found = database.execute(
+            "SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)
+        ).fetchone()
+        if found is None or found[0] == root:
+            return
+        with database:
+            for table, column in (
+                ("experiments", "artifact_location"),
+                ("runs", "artifact_uri"),
+                ("model_versions", "source"),
+                ("model_versions", "storage_location"),
+            ):
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE substr({column}, 1, ?) = ?",
+                    (root, len(found[0]) + 1, len(found[0]), found[0]),
+                )
+
+
+def registered(opened: Any, *, name: str, training_key: str) -> RegisteredModel | None:
+    """The version that the training ``training_key`` left, if it did."""
+    found = opened.search_model_versions(
+        f"name = '{name}' and tags.training_key = '{training_key}'", max_results=1
+    )
+    return _model(found[0]) if found else None
+
+
+def _model(version: Any) -> RegisteredModel:
+    return RegisteredModel(
+        version.name, str(version.version), version.run_id, version.tags.get("training_key", "")
+    )
+
+
+def champion(workspace: Workspace, *, name: str) -> RegisteredModel | None:
+    """The version the ``champion`` alias names, or None."""
+    with registry_session(workspace) as opened:
+        return _aliased(opened, name, CHAMPION)
+
+
+def previous(workspace: Workspace, *, name: str) -> RegisteredModel | None:
+    """The champion before this one: what a rollback of the model goes back to."""
+    with registry_session(workspace) as opened:
+        return _aliased(opened, name, PREVIOUS)
+
+
+def _aliased(opened: Any, name: str, alias: str) -> RegisteredModel | None:
+    if not opened.search_registered_models(f"name = '{name}'", max_results=1):
+        return None
+    aliases = opened.get_registered_model(name).aliases
+    if alias not in aliases:
+        return None
+    return _model(opened.get_model_version(name, aliases[alias]))
+
+
+def set_champion(workspace: Workspace, *, name: str, version: str) -> bool:
+    """Point ``champion`` at ``version``, and ``previous`` at the champion before it.
+
+    ``previous`` moves first: killed in between, nothing is lost, and doing it again ends the same.
+    Returns False when it is champion already.
+    """
+    with registry_session(workspace) as opened:
+        current = _aliased(opened, name, CHAMPION)
+        if current is not None and current.version == version:
+            return False
+        if current is not None:
+            opened.set_registered_model_alias(name, PREVIOUS, current.version)
+        opened.set_registered_model_alias(name, CHAMPION, version)
+        return True

@@ -1,0 +1,33 @@
+"""The model registry's door: trainings in, champions and curves out."""
+
+from __future__ import annotations
+
+from liftloop.adapters.mlflow_store import (
+    CHAMPION,
+    PREVIOUS,
+    RegisteredModel,
+    champion,
+    create_registry,
+    previous,
+    run_folder,
+    set_champion,
+    tracking_uri,
+)
+from liftloop.adapters.studies import study_storage
+from liftloop.adapters.trainings import TrainingRecord, load_curves, log_training
+
+__all__ = [
+    "CHAMPION",
+    "PREVIOUS",
+    "RegisteredModel",
+    "TrainingRecord",
+    "champion",
+    "create_registry",
+    "load_curves",
+    "log_training",
+    "previous",
+    "run_folder",
+    "set_champion",
+    "study_storage",
+    "tracking_uri",
+]

@@ -1,0 +1,51 @@
+"""Optuna's studies: one journal file each, so that a killed tuning goes on where it stopped."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from liftloop.adapters.locks import exclusive
+from liftloop.adapters.workspace import Workspace
+
+if TYPE_CHECKING:
+    from optuna.storages import JournalStorage
+
+
+def study_storage(workspace: Workspace, *, key: str = "studies") -> JournalStorage:
+    """The storage of the study (or studies) under ``key``, for ``optuna.create_study``."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
+
+    class Lock(BaseJournalFileLock):
+        """Optuna's own locks outlive a killed holder by half a minute; ours do not."""
+
+        def __init__(self, path: Path) -> None:
+            self.path = path
+            self.held = ExitStack()
+
+        def acquire(self) -> bool:
+            self.held.enter_context(exclusive(self.path, what="The tuning study"))
+            return True
+
+        def release(self) -> None:
+            self.held.close()
+
+    journal = workspace.registry / "studies" / f"{key}.journal"
+    lock = workspace.locks / f"study-{key}.lock"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(lock, what="The tuning study"):
+        _mend(journal)
+    return JournalStorage(JournalFileBackend(str(journal), lock_obj=Lock(lock)))
+
+
+def _mend(journal: Path) -> None:
+    """Cut off a last line that a kill left unfinished: Optuna would choke on it for good."""
+    if not journal.exists():
+        return
+    written = journal.read_bytes()
+    whole = written.rfind(b"\n") + 1
+    if whole < len(written):
+        with journal.open("r+b") as file:
+            file.truncate(whole)
