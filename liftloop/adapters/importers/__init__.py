@@ -1,0 +1,186 @@
+"""From a file somebody delivered to rows of a feed: the front door of everything that is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from liftloop.adapters.importers import platforms as platforms  # registers our importers
+from liftloop.adapters.importers.cells import typed_frame
+from liftloop.adapters.importers.columns import normal, pick_columns, positions
+from liftloop.adapters.importers.exports import Account, import_export
+from liftloop.adapters.importers.feeds import FEEDS, feeds_with, named_feed
+from liftloop.adapters.importers.importer import Importer, known_importers, plain, register
+from liftloop.adapters.importers.mapped import import_mapped
+from liftloop.adapters.importers.mapping import load_map
+from liftloop.adapters.reading import RawTable, ReadOptions, printable, read_table
+from liftloop.core.errors import ConfigurationError, RefusedFile
+
+__all__ = ["ImportOptions", "Imported", "Importer", "read_delivery", "register"]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A delivery's rows, named as its feed's contract names them, not yet validated.
+
+    Attributes
+    ----------
+    feed
+        performance, holdout, units, sales, events or experiments.
+    frame
+        One row a row of the delivery, in its order (summed where an importer sums). Days are
+        datetime64, counts int64, other numbers float64; a column with a cell that is not of its kind
+        is text throughout. Column ``_broken``, when there, says what is wrong with a row that could
+        not be read, and is empty for the others.
+    importer
+        ``contract``, an importer's name, or ``map:<name>``.
+    rows_read
+        Rows in the file before any are summed; totals rows not counted.
+    notes
+        Plain sentences: what was assumed, left out, summed or spread.
+    """
+
+    feed: str
+    frame: pd.DataFrame
+    importer: str
+    rows_read: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the person who delivers a file says about it.
+
+    ``segment`` and ``channel`` are given to rows of an export that has none (channel: by default
+    the importer's own). ``timezone`` is the account's, for rows with instants. ``plugins`` are
+    Python files that register more importers.
+    """
+
+    feed: str | None = None
+    importer: str | None = None
+    mapping: Path | None = None
+    spread: bool = False
+    segment: str = "all"
+    channel: str | None = None
+    timezone: str = "UTC"
+    plugins: tuple[Path, ...] = ()
+
+
+def read_delivery(path: Path, options: ImportOptions = ImportOptions()) -> Imported:
+    """Read one delivered file into rows of a feed.
+
+    Without options the feed is taken from the folder or file name, then from what the header is
+    known to be: a platform's report, or a feed's own columns.
+
+    Raises
+    ------
+    RefusedFile
+        When the file cannot be read, lacks a column or is in a wrong unit; it names the file, the
+        column and the fix.
+    ConfigurationError
+        When an option, a mapping or a plugin is wrong.
+    """
+    if options.feed is not None and options.feed not in FEEDS:
+        raise ConfigurationError(
+            f"There is no feed {options.feed!r}.", fix=f"use one of {', '.join(FEEDS)}."
+        )
+    if options.mapping is not None:
+        return _by_map(path, options.mapping)
+    importers = known_importers(options.plugins)
+    if options.importer is not None and options.importer not in {*importers, "contract"}:
+        raise ConfigurationError(
+            f"There is no importer {options.importer!r}.",
+            fix=f"use one of {', '.join(sorted(importers))}, or name a file with --plugin.",
+        )
+
+    def is_header(cells: Sequence[str]) -> bool:
+        plain_names = [plain(cell) for cell in cells]
+        if any(importer.matches(plain_names) for importer in importers.values()):
+            return True
+        return bool(feeds_with(normal(cell) for cell in cells))
+
+    raw = read_table(path, ReadOptions(is_header=is_header))
+    chosen = _recognise(path, raw, options, importers)
+    if isinstance(chosen, str):
+        return _by_contract(raw, chosen)
+    account = Account(
+        options.segment, options.channel or chosen.channel, options.timezone, options.spread
+    )
+    frame, rows, notes = import_export(chosen, raw, account)
+    return Imported(chosen.feed, frame, chosen.name, rows, notes)
+
+
+def _recognise(
+    path: Path, raw: RawTable, options: ImportOptions, importers: dict[str, Importer]
+) -> Importer | str:
+    """The importer for the file, or the feed whose own columns it has."""
+    if options.importer not in (None, "contract"):
+        return importers[str(options.importer)]
+    columns = [normal(name) for name in raw.header]
+    header = [plain(name) for name in raw.header]
+    feed = options.feed or named_feed(path.parent.name, path.name)
+    matching = [importer for importer in importers.values() if importer.matches(header)]
+    if options.importer == "contract":
+        matching = []
+    if feed is not None and FEEDS[feed].missing(columns):
+        matching = [importer for importer in matching if importer.feed == feed]
+    elif feed is not None:
+        return feed
+    if len(matching) > 1:
+        raise RefusedFile(
+            raw.file,
+            f"it may be a report of {' or '.join(i.name for i in matching)}.",
+            fix="say which with --importer.",
+        )
+    if matching:
+        return matching[0]
+    found = (feed,) if feed is not None else feeds_with(columns)
+    if len(found) != 1:
+        raise RefusedFile(
+            raw.file,
+            f"its columns are of no feed and no known report: {', '.join(raw.header[:20])}.",
+            fix="name the feed with --feed (the missing columns are then told), the platform with "
+            "--importer, or describe the table in a mapping file with --map.",
+        )
+    return found[0]
+
+
+def _by_contract(raw: RawTable, name: str) -> Imported:
+    """A plain feed file."""
+    feed = FEEDS[name]
+    columns = [normal(column) for column in raw.header]
+    missing = feed.missing(columns)
+    if missing:
+        raise RefusedFile(
+            raw.file,
+            f"a {name} file needs {', '.join(missing)}; the file has {', '.join(raw.header[:20])}.",
+            fix="add the column, or rename one in a mapping file (--map).",
+            column=missing[0],
+        )
+    wanted = [column for column in dict.fromkeys(columns) if feed.kind(column)]
+    broken = dict(raw.broken)
+    frame = typed_frame(raw.file, feed, pick_columns(raw, positions(raw, wanted), broken))
+    if broken:
+        marks = [broken.get(at) for at in range(raw.rows)]
+        frame = frame.assign(_broken=pd.Series(marks, dtype="str"))
+    extra = [column for column in dict.fromkeys(columns) if not feed.kind(column)]
+    notes = [f"Columns left aside: {', '.join(extra[:20])}."] if extra else []
+    return Imported(name, frame, "contract", raw.rows, tuple(notes))
+
+
+def _by_map(path: Path, mapping: Path) -> Imported:
+    table_map = load_map(mapping)
+    read = table_map.read
+    named = {source for table in table_map.tables for source in table.renamed.values()}
+    options = ReadOptions(
+        read.delimiter,
+        read.encoding,
+        read.skip_rows,
+        is_header=(lambda cells: named <= set(cells)) if named else None,
+    )
+    raw = read_table(path, options)
+    frame, notes = import_mapped(table_map, raw)
+    return Imported(table_map.feed.name, frame, f"map:{printable(table_map.name)}", raw.rows, notes)

@@ -1,0 +1,156 @@
+"""Gives the cells of a feed's columns their type, or leaves a column as the text it came as.
+
+A column of numbers becomes int64 or float64 when every cell is one. Otherwise the whole column stays
+text: the row with the bad cell goes to quarantine later, not the file. Only where nearly every cell
+has the same foreign shape (a decimal comma, a currency sign, a date written 31/12/2026) is the file
+itself in a wrong unit, and refused.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from liftloop.adapters.importers.feeds import Feed, Kind
+from liftloop.core.errors import RefusedFile
+
+_SAMPLE = 1000
+_FOREIGN = (
+    (r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?", "number", "thousands separators", "write 1234.50"),
+    (r"[-+]?[\d.\s]*\d,\d+", "number", "a decimal comma", "write 12.50 with a point"),
+    (r"[-+]?\s*[$€£¥₹]\s*[\d.,]+|[\d.,]+\s*[$€£¥₹%]", "number", "a unit sign", "write 12.50 alone"),
+    (r"\d{1,2}[/.]\d{1,2}[/.]\d{2,4}( .*)?", "day", "days like 31/12/2026", "write 2026-12-31"),
+    (r"\d{8}", "day", "days like 20261231", "write 2026-12-31"),
+)
+
+
+def typed_frame(file: str, feed: Feed, columns: dict[str, pa.ChunkedArray]) -> pd.DataFrame:
+    """A frame of the feed's columns, one row a row of the file, in its order.
+
+    Raises
+    ------
+    RefusedFile
+        When a column is written in another unit or notation from first to last.
+    """
+    arrays = {}
+    for name, column in columns.items():
+        kind = feed.kind(name)
+        arrays[name] = typed_column(file, name, kind or "text", column)
+    return pd.DataFrame({name: as_series(array) for name, array in arrays.items()})
+
+
+def typed_column(file: str, name: str, kind: Kind, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """``column`` as its kind, or as trimmed text when a cell is not of that kind."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if kind != "text" and not _is_text(column.type):
+        return _native(kind, column)
+    if pa.types.is_null(column.type) and kind == "number":
+        return column.cast(pa.float64())
+    text = as_text(column)
+    if kind in ("text", "instant"):
+        return text
+    for wanted in (pa.int64(), pa.float64()) if kind == "number" else (pa.date32(),):
+        try:
+            found = text.cast(wanted)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+        if wanted == pa.float64() and not _finite(found, text):
+            break
+        if wanted == pa.int64() and pc.any(pc.match_substring_regex(text, "[xX]")).as_py():
+            break  # arrow reads 0x10 as 16; a report never means that
+        return found if kind == "number" else found.cast(pa.timestamp("us"))
+    midnight = _midnight(text) if kind == "day" else None
+    if midnight is not None:
+        return midnight
+    _refuse_foreign(file, name, kind, text)
+    return text
+
+
+def as_series(column: pa.ChunkedArray) -> pd.Series:
+    """pandas' own types: str, int64, float64 (also for integers with gaps), datetime64[us]."""
+    if pa.types.is_integer(column.type) and column.null_count:
+        column = column.cast(pa.float64(), safe=False)
+    if _is_text(column.type):
+        return pd.Series(column.to_pandas(), dtype="str")
+    return column.to_pandas()
+
+
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text without surrounding blanks; an empty cell is missing."""
+    if not _is_text(column.type) or pa.types.is_null(column.type):
+        try:
+            column = column.cast(pa.string())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            cells = [None if v is None else str(v) for v in column.to_pylist()]
+            column = pa.chunked_array([pa.array(cells, pa.string())])
+    if not pc.any(pc.match_substring_regex(column, r"^\s|\s$|^$")).as_py():
+        return column
+    trimmed = pc.utf8_trim_whitespace(column)
+    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, trimmed.type), trimmed)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+
+
+def _finite(numbers: pa.ChunkedArray, text: pa.ChunkedArray) -> bool:
+    """False when a cell overflowed or says inf or nan: such a cell is shown as it was written."""
+    return bool(pc.all(pc.is_finite(numbers)).as_py()) or text.null_count == len(text)
+
+
+def _native(kind: Kind, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column that came with a type (Parquet)."""
+    found = column.type
+    if kind == "number":
+        if pa.types.is_boolean(found):
+            return column.cast(pa.int64())
+        if pa.types.is_decimal(found):
+            return column.cast(pa.float64())
+        if pa.types.is_float32(found) or pa.types.is_float16(found):
+            # 0.1 in 32 bits is 0.10000000149: six places are what it can mean.
+            return pc.round(column.cast(pa.float64()), ndigits=6)
+        return column if pa.types.is_integer(found) or found == pa.float64() else as_text(column)
+    if pa.types.is_date(found):
+        return column.cast(pa.timestamp("us"))
+    if not pa.types.is_timestamp(found):
+        return as_text(column)
+    if kind == "instant":
+        return column.cast(pa.timestamp("us", tz=found.tz), safe=False)
+    wall = pc.local_timestamp(column) if found.tz else column
+    wall = wall.cast(pa.timestamp("us"), safe=False)
+    midnight = pc.floor_temporal(wall, unit="day")
+    return wall if pc.all(pc.equal(wall, midnight)).as_py() is not False else as_text(wall)
+
+
+def _midnight(text: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Days written as instants at midnight (``2026-01-31 00:00:00``), as spreadsheets do."""
+    at_midnight = pc.match_substring_regex(text, r"^\d{4}-\d\d-\d\d[ T]00:00(:00(\.0+)?)?$")
+    if not pc.all(at_midnight).as_py() or text.null_count == len(text):
+        return None
+    try:
+        days = pc.utf8_slice_codeunits(text, 0, 10).cast(pa.date32())
+    except pa.ArrowInvalid:
+        return None
+    return days.cast(pa.timestamp("us"))
+
+
+def _refuse_foreign(file: str, name: str, kind: Kind, text: pa.ChunkedArray) -> None:
+    cells = text.drop_null().slice(0, _SAMPLE).to_pylist()
+    for pattern, of_kind, what, fix in _FOREIGN:
+        hits = [cell for cell in cells if re.fullmatch(pattern, cell)]
+        plain = kind == "number" and sum(bool(re.fullmatch(r"[-+]?\d+", c)) for c in cells)
+        if (
+            of_kind == kind
+            and len(hits) + plain > 0.9 * len(cells)
+            and len(hits) >= 0.1 * len(cells)
+        ):
+            raise RefusedFile(
+                file,
+                f"it is written with {what} ({hits[0]!r}).",
+                fix=f"{fix}, or describe the notation in a mapping file (--map).",
+                column=name,
+            )

@@ -1,0 +1,185 @@
+"""Applies a mapping to a table: expressions, translations, expansion, exact sums."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from liftloop.adapters.importers.cells import typed_frame
+from liftloop.adapters.importers.columns import text_columns
+from liftloop.adapters.importers.expressions import Cells, Evaluator, ExpressionError
+from liftloop.adapters.importers.mapping import Columns, Reading, TableMap
+from liftloop.adapters.importers.sums import KEYS, SUMMED, WHOLE, Sums, number, sums_frame
+from liftloop.adapters.reading import RawTable
+from liftloop.core.errors import RefusedFile
+
+
+def import_mapped(table_map: TableMap, raw: RawTable) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """(frame, notes) of ``raw`` under ``table_map``. A row an expression fails on is marked in
+    ``_broken``; so is a row the file itself breaks.
+
+    Raises
+    ------
+    RefusedFile
+        When the mapping names a column the table lacks, or an expression is wrong.
+    """
+    broken = dict(raw.broken)
+    columns = {
+        name: _cells(column, table_map.read) for name, column in text_columns(raw, broken).items()
+    }
+    evaluator = Evaluator(columns, raw.rows, parse=_parser(table_map.read))
+    frames, left_out = [], 0
+    for table in table_map.tables:
+        frame, out = _one(table_map, table, raw, evaluator, broken)
+        frames.append(frame)
+        left_out += out
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    notes = list(table_map.notes)
+    if len(frames) > 1:
+        notes.append(f"{raw.rows} rows of the table were expanded to {len(frame)}.")
+    if left_out:
+        notes.append(f"{left_out} rows did not meet the mapping's `keep` and were left out.")
+    if table_map.aggregate:
+        frame, apart = _aggregate(table_map.feed.name, frame)
+        notes.append(
+            f"Rows of one key were summed: {len(frame)} rows remain"
+            + (f", {apart} of them kept apart because they break a rule." if apart else ".")
+        )
+    return frame, tuple(notes)
+
+
+def _one(
+    table_map: TableMap,
+    table: Columns,
+    raw: RawTable,
+    evaluator: Evaluator,
+    broken: dict[int, str],
+) -> tuple[pd.DataFrame, int]:
+    """The rows one set of columns gives, and how many ``keep`` left out."""
+    made: dict[str, pa.ChunkedArray] = {}
+    evaluator.problems = {}
+    try:
+        for name in table_map.feed.required | table_map.feed.optional | dict.fromkeys(table.names):
+            if name in table.names:
+                cells = _column(table_map, table, name, evaluator)
+                made[name] = _arrow(table_map, name, cells, evaluator)
+        keep = evaluator.truth(evaluator(table.keep)) if table.keep else None
+    except ExpressionError as error:
+        raise RefusedFile(
+            raw.file,
+            f"mapping {table_map.name}: {error}.",
+            fix="mend the mapping file, or take the one made for this table.",
+        ) from None
+    frame = typed_frame(raw.file, table_map.feed, made)
+    problems = evaluator.problems | broken
+    if problems:
+        marks = pd.Series([problems.get(at) for at in range(raw.rows)], dtype="str")
+        frame = frame.assign(_broken=marks)
+    if keep is None:
+        return frame, 0
+    # A row that cannot be read is not left out in silence: it is broken, whatever `keep` says.
+    stays = keep | np.array([at in problems for at in range(raw.rows)], dtype=bool)
+    return frame[stays].reset_index(drop=True), int((~stays).sum())
+
+
+def _column(table_map: TableMap, table: Columns, name: str, evaluator: Evaluator) -> Cells:
+    if name in table.renamed:
+        return evaluator.column(table.renamed[name])
+    if name in table.derived:
+        return evaluator(table.derived[name])
+    return Cells("text", evaluator.texts(_constant(evaluator, table.constants[name])))
+
+
+def _constant(evaluator: Evaluator, text: str) -> Cells:
+    return Cells("text", np.full(evaluator.rows, text or None, dtype=object))
+
+
+def _arrow(table_map: TableMap, name: str, cells: Cells, evaluator: Evaluator) -> pa.ChunkedArray:
+    kind = table_map.feed.kind(name)
+    translate = table_map.values.get(name)
+    if kind == "number" and translate is None and cells.kind in ("number", "truth"):
+        found = np.round(evaluator.numbers(cells), 6)
+        whole = bool(np.all(np.isfinite(found) & (found == np.floor(found))))
+        return pa.chunked_array(
+            [pa.array(found.astype("int64") if whole else found, from_pandas=True)]
+        )
+    texts = evaluator.texts(cells)
+    if translate is not None:
+        other = translate.get("default")
+        texts = [translate.get(text or "", text if other is None else other) for text in texts]
+    elif kind == "number":
+        texts = [_plain(text, table_map.read) for text in texts]
+    return pa.chunked_array([pa.array([text or None for text in texts], pa.string())])
+
+
+def _cells(column: pa.ChunkedArray, read: Reading) -> np.ndarray[Any, Any]:
+    cells = column.to_pylist()
+    if read.null:
+        cells = [None if cell in read.null else cell for cell in cells]
+    made = np.empty(len(cells), dtype=object)
+    made[:] = cells
+    return made
+
+
+def _parser(read: Reading) -> Any:
+    if read.decimal == "." and read.thousands == ",":
+        return lambda text: float(number(text))
+    return lambda text: float(number(text, thousands=read.thousands, decimal=read.decimal))
+
+
+def _plain(text: str | None, read: Reading) -> str | None:
+    """A number as ``1234.50``, whatever marks the table uses; other text as it is."""
+    if text is None or (text.isascii() and text.isdigit()):
+        return text
+    try:
+        return str(number(text, thousands=read.thousands, decimal=read.decimal))
+    except ValueError:
+        return text
+
+
+def _aggregate(feed: str, frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Rows of one key summed; rows that are broken, or would break a rule of their own, stay
+    apart, so that the sum does not hide them."""
+    keys, summed = KEYS[feed], SUMMED[feed]
+    defaults = {"campaign": "all", "creative": "all"}
+    named = [frame[name] if name in frame else [defaults.get(name)] * len(frame) for name in keys]
+    counts = [frame[name] for name in summed]
+    marks = frame["_broken"] if "_broken" in frame else [None] * len(frame)
+    sums, apart = Sums(feed), []
+    for at, (mark, key, cells) in enumerate(
+        zip(marks, zip(*named, strict=True), zip(*counts, strict=True), strict=True)
+    ):
+        numbers = _sound(feed, mark, key, cells)
+        if numbers is None:
+            apart.append(at)
+        else:
+            filled = [defaults.get(n) if pd.isna(k) else k for n, k in zip(keys, key, strict=True)]
+            sums.add(tuple(filled), numbers)
+    total = sums_frame(feed, sums.totals)
+    if "currency" in total and "currency" not in frame:
+        total = total.drop(columns="currency")
+    return pd.concat([total, frame.iloc[apart]], ignore_index=True), len(apart)
+
+
+def _sound(
+    feed: str, mark: object, key: tuple[Any, ...], cells: tuple[Any, ...]
+) -> list[Decimal] | None:
+    """The row's numbers, or ``None`` where it must not be summed."""
+    if not pd.isna(mark) or pd.isna(key[0]) or isinstance(key[0], str):
+        return None
+    try:
+        numbers = [number(str(cell)) for cell in cells]
+    except ValueError:
+        return None
+    by_name = dict(zip(SUMMED[feed], numbers, strict=True))
+    if any(value < 0 for value in numbers) and feed == "performance":
+        return None
+    if any(by_name[name] % 1 for name in WHOLE & by_name.keys()):
+        return None
+    if by_name.get("clicks", Decimal(0)) > by_name.get("impressions", Decimal(0)):
+        return None
+    return numbers
