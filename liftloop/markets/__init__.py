@@ -1,0 +1,1 @@
+"""Markets: simulated worlds with a known truth, to prove the loop against."""
