@@ -52,28 +52,31 @@ class ProfitRule:
 
     Promote, by ``promotion``:
 
-    ``proven``
-        the lower bound of the sequence is above ``-margin``. With the noise of a few canary
-        segments this takes months; a policy worse by more than the margin passes ever with
-        probability <= alpha.
     ``expected`` (the default)
-        the belief that joins the model's prediction, taken as a sceptical prior, with the canary's
-        evidence leaves a loss beyond the margin a probability of at most alpha. The prediction
-        alone can never pass, and a loss the evidence points to outweighs it; but this is a weighing
-        of what is likely, not an error guarantee: benchmarks/canary_aa.py shows how often worse
-        policies pass.
+        two things together. The canary's own evidence rules out a grave loss: the lower bound of
+        the sequence is above ``-grave_loss``, so a policy that loses more passes ever with
+        probability <= alpha. And the belief that joins the model's prediction, taken as a sceptical
+        prior, with that evidence leaves a loss beyond the margin a probability of at most alpha.
+        The prediction alone can never pass. Between the margin and the grave loss this is a
+        weighing of what is likely, not an error guarantee: benchmarks/canary_aa.py shows how often
+        such policies pass.
+    ``proven``
+        the lower bound is above ``-margin``: a policy worse than that passes ever with probability
+        <= alpha. With the noise of a few canary segments this takes months.
 
     Attributes
     ----------
     alpha : error probability, over the whole life of a rollout
     margin : tolerated loss, share of the canary's incremental revenue (times margin) before the
         start
+    grave_loss : loss, as such a share, that only the canary's own evidence can rule out
     effect_scale : size of loss, as such a share, that the test is tuned to notice soonest
     stale_days : evidence whose last day is older than this is no evidence
     """
 
     alpha: float = 0.05
     margin: float = 0.1
+    grave_loss: float = 0.3
     effect_scale: float = 0.4
     promotion: Literal["expected", "proven"] = "expected"
     stale_days: int = 21
@@ -142,7 +145,10 @@ def standing(
 def _passes(at: Standing, rule: ProfitRule) -> bool:
     if rule.promotion == "proven":
         return at.bounds.low > -rule.margin
-    return at.belief.quantile(rule.alpha) > -rule.margin
+    return (
+        at.bounds.low > -max(rule.grave_loss, rule.margin)
+        and at.belief.quantile(rule.alpha) > -rule.margin
+    )
 
 
 def judge_profit(
@@ -195,7 +201,8 @@ def judge_profit(
         how = (
             f"the whole range is above the tolerated loss of {rule.margin:.0%}"
             if rule.promotion == "proven"
-            else f"with the model's prediction, a loss of more than {rule.margin:.0%} has a "
+            else f"it shows no loss of {rule.grave_loss:.0%}, and with the model's prediction one "
+            f"of more than {rule.margin:.0%} has a "
             f"probability of {1 - at.belief.above(-rule.margin):.1%}, at most {rule.alpha:.0%}"
         )
         return GuardrailVerdict(name, "pass", "promote", f"{seen} It may go on: {how}.", numbers)
@@ -215,7 +222,8 @@ def what_would_decide(at: Standing, rule: ProfitRule) -> str:
         total = at.belief.sd**-2
         prior_pull = at.belief.mean * total - at.effect * evidence_weight
         reach = at.belief.quantile(rule.alpha) - at.belief.mean
-        needed = ((-rule.margin - reach) * total - prior_pull) / evidence_weight
+        believed = ((-rule.margin - reach) * total - prior_pull) / evidence_weight
+        needed = max(believed, half - max(rule.grave_loss, rule.margin))
     return (
         f"An effect above {needed:+.0%} would promote it, one below {-half:+.0%} would roll it "
         "back; both limits draw nearer with each day."

@@ -12,10 +12,10 @@ the transition to the ledger and then acts on it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from liftloop.core.evidence import CanaryEvidence
 from liftloop.core.guardrails import GuardrailVerdict
@@ -57,6 +57,23 @@ class RolloutState:
         pause = (now - self.paused_since).days if self.paused_since else 0
         return max((now - self.started_on).days - self.paused_days - pause, 0)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; :meth:`from_dict` reads them back."""
+        since = self.paused_since.isoformat() if self.paused_since else None
+        return {**asdict(self), "started_on": self.started_on.isoformat(), "paused_since": since}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RolloutState:
+        since = values["paused_since"]
+        return cls(
+            rollout_id=values["rollout_id"],
+            stage=values["stage"],
+            started_on=date.fromisoformat(values["started_on"]),
+            paused_since=date.fromisoformat(since) if since else None,
+            paused_days=int(values["paused_days"]),
+            paused_by=values["paused_by"],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Transition:
@@ -69,6 +86,14 @@ class Transition:
     reason: str
     verdicts: tuple[GuardrailVerdict, ...] = ()
     barred_until: date | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for the ledger's JSON: the state after it, and each verdict whole."""
+        return {
+            "state": self.after.as_dict(),
+            "verdicts": [{**asdict(v), "evidence": dict(v.evidence)} for v in self.verdicts],
+            "barred_until": self.barred_until.isoformat() if self.barred_until else None,
+        }
 
     @property
     def changes_budgets(self) -> bool:
