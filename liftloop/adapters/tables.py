@@ -230,7 +230,7 @@ class Message(Table, table=True):
     kind: str
     text: str = _text()
     blocks: str = _text()
-    state: str = "queued"  # queued, delivered
+    state: str = "queued"  # queued, delivered, refused (by the webhook)
     created_at: datetime = _instant()
 
 

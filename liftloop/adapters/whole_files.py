@@ -1,0 +1,53 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+SUFFIX = ".part"  # with a leading dot: what is being written is hidden, and swept up by the next
+
+
+def write_whole(path: Path, content: bytes) -> bool:
+    """Write ``path`` beside, flush it to the disk, rename it into place.
+
+    Returns False, and the file is not touched, when it holds exactly ``content`` already.
+    """
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    publish([(path, content)])
+    return True
+
+
+def publish(files: Sequence[tuple[Path, bytes]]) -> None:
+    """Write several files of one folder: all are on the disk before the first becomes visible,
+    and they become visible in the order given."""
+    if not files:
+        return
+    folder = files[0][0].parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, content in files:
+        with part(path).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    for path, _ in files:
+        part(path).replace(path)
+    _sync_folder(folder)
+
+
+def part(path: Path) -> Path:
+    """Where ``path`` is while it is being written."""
+    return path.with_name(f".{path.name}{SUFFIX}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is durable once its folder is on the disk; Windows does that by itself."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

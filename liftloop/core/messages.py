@@ -1,0 +1,206 @@
+"""What people are told: a decision in plain words, as text and as Slack blocks. Pure.
+
+Names come from data, so in blocks ``&``, ``<`` and ``>`` are escaped (a segment called
+``<!channel>`` pings nobody), and in text control characters are shown as blanks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from liftloop.core.policy import BudgetLine
+
+HEADER_LIMIT, TEXT_LIMIT, FIELD_LIMIT, FIELDS_LIMIT = 150, 3000, 2000, 10  # Slack's own
+TOP_MOVES = 8
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A message: ``text`` for a terminal and as fallback (unescaped), ``blocks`` for Slack."""
+
+    text: str
+    blocks: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What is to be told of a decision besides its lines.
+
+    ``gain`` is profit per day against the budgets in force before, in the account's currency, with
+    the ends of its 90 % interval; None where nothing could be estimated. ``reversal`` and ``todo``
+    replace the usual sentences on what would take the decision back, and who must do what.
+    """
+
+    decision_id: str
+    kind: str
+    state: str
+    effective_from: date
+    reason: str
+    currency: str
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    reversal: str | None = None
+    todo: str | None = None
+
+
+def decision_message(*, announcement: Announcement, lines: Sequence[BudgetLine]) -> Words:
+    """A decision for a marketer: what moved and why, what it should bring, what would reverse it,
+    and who must do what."""
+    title = _title(announcement)
+    moves = _moves(lines, announcement.currency)
+    total = sum((line.daily_budget for line in lines), Decimal(0))
+    facts = [
+        ("Expected", _expectation(announcement)),
+        ("Total a day", f"{money(total)} {announcement.currency}"),
+    ]
+    closing = [
+        ("What would reverse it", announcement.reversal or _reversal(announcement)),
+        ("Who does what", announcement.todo or _todo(announcement)),
+    ]
+    text = [title, announcement.reason, "", *moves, ""]
+    text += [f"{name}: {words}" for name, words in facts + closing]
+    blocks = [_header(title), _section(announcement.reason)]
+    if moves:
+        blocks.append(_section("\n".join(f"• {clip(move, 330)}" for move in moves)))
+    blocks.append(_fields(facts))
+    blocks += [_section(f"{name}: {words}", bold=name) for name, words in closing]
+    blocks.append(_context(f"Decision {announcement.decision_id}"))
+    return Words(visible("\n".join(text)), tuple(blocks))
+
+
+def notice(*, title: str, paragraphs: Sequence[str]) -> Words:
+    """A message of a title and a few paragraphs: a drift verdict, a refused file."""
+    blocks = [_header(title), *(_section(paragraph) for paragraph in paragraphs[:45])]
+    return Words(visible("\n".join([title, *paragraphs])), tuple(blocks))
+
+
+def _title(a: Announcement) -> str:
+    day = f"{a.effective_from:%d %B %Y}".lstrip("0")
+    if a.state == "awaiting_approval":
+        return f"Budgets from {day} wait for your approval"
+    if a.state == "rejected":
+        return f"The budgets proposed for {day} were rejected"
+    return {
+        "move": f"Budgets move from {day}",
+        "hold": f"Budgets stay as they are on {day}",
+        "promote": f"The new budgets passed their test and reach more segments from {day}",
+        "roll_back": f"Budgets go back to what they were from {day}",
+        "pause": f"Budget moves are paused from {day}",
+    }.get(a.kind, f"Budgets from {day}: {a.kind}")
+
+
+def _moves(lines: Sequence[BudgetLine], currency: str) -> list[str]:
+    """The largest moves first, then how many more there are."""
+    moved = [line for line in lines if line.daily_budget != line.previous_daily_budget]
+    moved.sort(key=lambda line: -abs(line.daily_budget - line.previous_daily_budget))
+    words = [_move(line, currency) for line in moved[:TOP_MOVES]]
+    if not moved and lines:
+        return [f"No budget moves: all {len(lines)} cells keep theirs."]
+    rest, still = len(moved) - len(words), len(lines) - len(moved)
+    if rest:
+        words.append(f"and {rest} smaller {'move' if rest == 1 else 'moves'}")
+    if still:
+        words.append(f"{still} {'cell keeps its budget' if still == 1 else 'cells keep theirs'}")
+    return words
+
+
+def _move(line: BudgetLine, currency: str) -> str:
+    change = line.daily_budget - line.previous_daily_budget
+    share = f", {change / line.previous_daily_budget:+.0%}" if line.previous_daily_budget else ""
+    return (
+        f"{clip(line.segment, 60)} x {clip(line.channel, 60)}: "
+        f"{money(line.previous_daily_budget)} to {money(line.daily_budget)} {currency} a day "
+        f"({change:+,.2f}{share}). {line.reason}"
+    )
+
+
+def _expectation(a: Announcement) -> str:
+    if a.gain is None:
+        return "no estimate"
+    words = f"{a.gain:+,.0f} {a.currency} profit a day against the budgets before"
+    if a.gain_low is None or a.gain_high is None:
+        return words
+    words += f"; in 9 of 10 cases between {a.gain_low:+,.0f} and {a.gain_high:+,.0f}"
+    return words + (", so it may lose, too" if a.gain_low < 0 < a.gain_high else "")
+
+
+def _reversal(a: Announcement) -> str:
+    if a.state == "awaiting_approval":
+        return "nothing is in force yet; without approval the budgets in force stay."
+    if a.kind in ("hold", "pause"):
+        return "the next cycle looks again, with newer evidence."
+    if a.kind == "roll_back":
+        return "a later proposal that passes its test."
+    return (
+        "new evidence that it loses profit: the loop then takes it back by itself. "
+        "To take it back now: liftloop rollback"
+    )
+
+
+def _todo(a: Announcement) -> str:
+    if a.state == "awaiting_approval":
+        return (
+            f"whoever approves budgets decides: liftloop approve {a.decision_id} or "
+            f"liftloop reject {a.decision_id}"
+        )
+    if a.state == "rejected" or a.kind in ("hold", "pause"):
+        return "nobody has to do anything."
+    return (
+        f"whoever runs the ad platforms sets the budgets of "
+        f"outbox/budgets-{a.effective_from}-{a.decision_id}.csv by {a.effective_from}."
+    )
+
+
+def money(amount: Decimal) -> str:
+    """An amount with separators and two places: ``12,345.60``."""
+    return f"{amount:,.2f}"
+
+
+def visible(text: str) -> str:
+    """``text`` without control characters (line feeds stay): a name must not steer a terminal."""
+    return _CONTROL.sub(" ", text)
+
+
+def escape(text: str) -> str:
+    """``text`` as Slack wants it: the three characters that start its own syntax are escaped."""
+    return visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def clip(text: str, limit: int) -> str:
+    """At most ``limit`` characters; a cut is shown, and never leaves half an escape."""
+    if len(text) <= limit:
+        return text
+    return re.sub(r"&[a-z]{0,3}$", "", text[: limit - 1]) + "…"
+
+
+def _mrkdwn(text: str, limit: int) -> dict[str, Any]:
+    # verbatim: Slack must not make links of what looks like one in a name
+    return {"type": "mrkdwn", "text": clip(text, limit) or " ", "verbatim": True}
+
+
+def _header(title: str) -> dict[str, Any]:
+    words = clip(visible(title).replace("\n", " "), HEADER_LIMIT)
+    return {"type": "header", "text": {"type": "plain_text", "text": words, "emoji": False}}
+
+
+def _section(text: str, *, bold: str = "") -> dict[str, Any]:
+    words = escape(text)
+    if bold and words.startswith(escape(bold)):
+        words = f"*{escape(bold)}*{words[len(escape(bold)) :]}"
+    return {"type": "section", "text": _mrkdwn(words, TEXT_LIMIT)}
+
+
+def _fields(facts: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    texts = [f"*{escape(name)}*\n{escape(words)}" for name, words in facts[:FIELDS_LIMIT]]
+    return {"type": "section", "fields": [_mrkdwn(text, FIELD_LIMIT) for text in texts]}
+
+
+def _context(text: str) -> dict[str, Any]:
+    return {"type": "context", "elements": [_mrkdwn(escape(text), FIELD_LIMIT)]}
