@@ -104,7 +104,7 @@ def deliver(
         for done, message in enumerate(waiting):
             try:
                 state = _send(send, webhook, message) if webhook else DELIVERED
-            except Unreachable as trouble:
+            except (Unreachable, ConfigurationError) as trouble:
                 return Delivery(
                     tuple(states[DELIVERED]),
                     tuple(states[REFUSED]),

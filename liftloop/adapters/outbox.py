@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -104,7 +105,7 @@ def _plain(name: str, value: Any) -> Any:
     if name in _MONEY:
         return str(value.quantize(CENT))
     if name in _FIGURES:
-        return None if value is None or value != value else float(value)
+        return float(value) if value is not None and math.isfinite(value) else None
     return str(value) if name == "effective_from" else value
 
 
