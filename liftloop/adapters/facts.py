@@ -1,7 +1,7 @@
 """The facts: what is known of each key now, and every version it replaced.
 
-``facts/<feed>/current`` holds one row a key; ``facts/<feed>/history`` the rows that lost to it. Both
-are Delta Lake tables, so a decision can name the versions it read, and any engine reads them too.
+``facts/<feed>/current`` holds one row a key; ``facts/<feed>/history`` the rows that lost to it.
+Both are Delta Lake tables, so a decision can name the versions it read, and any engine reads them.
 """
 
 from __future__ import annotations
@@ -163,6 +163,19 @@ def _frame(table: Any, feed: Feed, columns: Sequence[str] | None) -> pd.DataFram
     ]
     frame: pd.DataFrame = chosen.cast(arrow.schema(days)).to_pandas()
     return frame
+
+
+def last_dates(workspace: Workspace) -> dict[str, date | None]:
+    """For each feed that was ever delivered, the last day it has facts of."""
+    found: dict[str, date | None] = {}
+    for feed in FEEDS:
+        table = _open(workspace, feed, "current", None)
+        if table is None:
+            continue
+        last = max(table.months, default=None)
+        days = table.month(last, ["date"])["date"] if last else []
+        found[feed] = compute.max(days).as_py() if len(days) else None
+    return found
 
 
 def content_hash(frame: pd.DataFrame) -> str:

@@ -1,0 +1,39 @@
+"""ingest: what lies in the inbox, through the quality gates, into the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from prefect import flow
+
+from liftloop.adapters.deliveries import DeliverySummary
+from liftloop.adapters.importers import ImportOptions
+from tasks.ingest import find_files, finish_cut_short, show_quality, take_in
+
+
+@flow(name="ingest", validate_parameters=False)
+def ingest(
+    workspace: str,
+    paths: list[str] | None = None,
+    options: ImportOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[DeliverySummary]:
+    """Take in files or folders (default: the whole inbox), one after the other.
+
+    A refused file stops no other. Taking a file in again changes nothing, and whatever an earlier
+    run left half done is finished first. ``progress`` is told (files done, files in all).
+
+    Returns one summary a file, in the order of the files.
+    """
+    place = str(Path(workspace).resolve())
+    files = find_files(place, paths)
+    finished = finish_cut_short(place)
+    summaries: list[DeliverySummary] = []
+    for path in files:
+        summaries.append(take_in(place, path, options))
+        if progress is not None:
+            progress(len(summaries), len(files))
+    if summaries or finished:
+        show_quality(place, summaries)
+    return summaries

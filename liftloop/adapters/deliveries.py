@@ -1,0 +1,362 @@
+"""Taking a file in, so that a crash at any moment loses nothing and counts nothing twice.
+
+The order is: copy to the archive; intention into the ledger (the delivery with its counts, its
+quarantined rows, an audit entry, all in one transaction); the facts; completion into the ledger;
+the file out of the inbox. Whatever was cut short is finished, before anything else is taken in,
+from the archived copy and with the instant of receipt that the ledger recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pyarrow import parquet
+from sqlalchemy import Engine, func, insert
+from sqlmodel import Session, col, select
+
+from liftloop.adapters import clock
+from liftloop.adapters.archive import (
+    Archived,
+    archive_file,
+    forget,
+    in_inbox,
+    load_reading,
+    options_key,
+    refuse,
+    save_reading,
+)
+from liftloop.adapters.delta import as_batch, open_table, table_path
+from liftloop.adapters.engine import session
+from liftloop.adapters.facts import FactsVersion, facts_version
+from liftloop.adapters.importers import Imported, ImportOptions, read_delivery
+from liftloop.adapters.importers.feeds import named_feed
+from liftloop.adapters.locks import exclusive
+from liftloop.adapters.sealing import append_audit
+from liftloop.adapters.settings import Account as AccountSettings
+from liftloop.adapters.storing import plan, store
+from liftloop.adapters.tables import Delivery, QuarantinedRow
+from liftloop.adapters.workspace import Workspace
+from liftloop.core.contracts import FEEDS, Account, Rate, Sifted, sift
+from liftloop.core.errors import ConfigurationError, RefusedFile
+from liftloop.core.keys import canonical, key
+
+READMISSION = "readmission"  # the importer of deliveries made of mended rows: kept as typed rows
+STEPS = 5
+LOCK_SECONDS = 600.0
+_ROWS_AT_ONCE = 10_000
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySummary:
+    """What became of one file. ``received = stored + superseded + quarantined``.
+
+    ``rows_read`` counts before an importer sums rows up, ``rules`` are the quarantined rows by the
+    rules they broke (a row may break several), ``refused`` says why nothing of the file was stored,
+    ``duplicate`` that it had been taken in before: the counts are those of then.
+    """
+
+    filename: str
+    delivery_id: str | None = None
+    feed: str | None = None
+    importer: str | None = None
+    rows_read: int = 0
+    received: int = 0
+    stored: int = 0
+    superseded: int = 0
+    quarantined: int = 0
+    rules: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+    facts_version: int | None = None
+    duplicate: bool = False
+    refused: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "rules": dict(self.rules), "sentence": self.sentence}
+
+    @property
+    def sentence(self) -> str:
+        if self.refused is not None:
+            return self.refused
+        if self.duplicate:
+            return f"{self.filename}: taken in before, nothing changed ({self.delivery_id})."
+        words = f"{self.filename}: {self.received:,} {self.feed} rows, {self.stored:,} stored"
+        if self.superseded:
+            words += f", {self.superseded:,} superseded"
+        if self.quarantined:
+            why = ", ".join(f"{rule} {rows:,}" for rule, rows in self.rules)
+            words += f", {self.quarantined:,} in quarantine ({why})"
+        return words + "."
+
+
+def account_of(settings: AccountSettings) -> Account:
+    """The account as the contracts want it."""
+    rates = tuple(Rate(r.currency, r.rate, r.start, r.end) for r in settings.rates)
+    return Account(settings.currency, settings.timezone, rates)
+
+
+def deliver(
+    workspace: Workspace,
+    path: Path,
+    *,
+    engine: Engine,
+    account: Account,
+    options: ImportOptions | None = None,
+    actor: str = "liftloop",
+    received_at: datetime | None = None,
+    progress: Progress | None = None,
+) -> DeliverySummary:
+    """Take one file in.
+
+    Parameters
+    ----------
+    received_at
+        The instant of receipt (aware; default: now). Deliveries of a workspace never share one: it
+        is moved on by a microsecond where it would not be after the last delivery's.
+    progress
+        Called with (steps done, steps in all).
+
+    Returns
+    -------
+    DeliverySummary
+        A refused file is one with ``refused``, not an exception.
+
+    Raises
+    ------
+    ConfigurationError
+        When an option, a mapping or a plugin is wrong.
+    OutsideServiceFailed
+        When the ledger cannot be reached, or another program is taking files in for too long.
+    """
+    told = progress or (lambda done, steps: None)
+    wanted = replace(options or ImportOptions(), timezone=account.timezone)
+    with taking_in(workspace):
+        finished = finish_pending(workspace, engine=engine)
+        taken = _Taking(workspace, path, engine, account, actor, told)
+        try:
+            return taken.run(wanted, received_at or clock.now(), finished)
+        except RefusedFile as error:
+            return taken.refuse(error, received_at or clock.now())
+
+
+def taking_in(workspace: Workspace) -> Any:
+    """One program at a time takes deliveries into a workspace."""
+    return exclusive(workspace.locks / "ingest.lock", what="Taking files in", timeout=LOCK_SECONDS)
+
+
+@dataclass
+class _Taking:
+    """One file on its way in."""
+
+    workspace: Workspace
+    path: Path
+    engine: Engine
+    account: Account
+    actor: str
+    told: Progress
+    archived: Archived | None = None
+
+    def run(
+        self, options: ImportOptions, now: datetime, finished: tuple[str, ...]
+    ) -> DeliverySummary:
+        if self.path.is_symlink() or not self.path.is_file():
+            read_delivery(self.path, options)  # refuses it, in its own words
+        self.archived = archive_file(self.workspace, self.path)
+        self.told(1, STEPS)
+        if options.feed is None and options.mapping is None:
+            options = replace(options, feed=named_feed(self.path.parent.name, self.path.name))
+        imported = read_delivery(self.archived.path, options)
+        self.told(2, STEPS)
+        delivery = delivery_id(self.archived.sha256, imported, options)
+        known = summary_of(self.engine, delivery)
+        if known is not None:
+            self._clear()
+            return replace(known, filename=self.path.name, duplicate=delivery not in finished)
+        at = next_instant(self.engine, now)
+        sifted = sift(imported.feed, imported.frame, account=self.account, received_at=at)
+        intended = Delivery(
+            id=delivery, feed=imported.feed, filename=self.path.name, sha256=self.archived.sha256,
+            importer=imported.importer, received_at=at, rows_read=imported.rows_read,
+            received=len(imported.frame), stored=0, superseded=0,
+            quarantined=len(sifted.rejected), state="pending", notes=json.dumps(imported.notes),
+        )  # fmt: skip
+        del imported
+        self.told(3, STEPS)
+        save_reading(
+            self.workspace, self.archived, delivery=delivery, options=options, account=self.account
+        )
+        store_delivery(
+            self.workspace, intended, sifted, engine=self.engine, actor=self.actor, told=self.told
+        )
+        self._clear()
+        summary = summary_of(self.engine, delivery)
+        assert summary is not None
+        return summary
+
+    def refuse(self, error: RefusedFile, at: datetime) -> DeliverySummary:
+        """Nothing of the file is kept but the reason, an audit entry, and the file itself aside."""
+        name = self.path.name
+        named = RefusedFile(name, error.problem, fix=error.fix, column=error.column)
+        sha256 = self.archived.sha256 if self.archived else None
+        with session(self.engine) as opened:
+            append_audit(
+                opened, key=key("refused", name, sha256, str(named)), actor=self.actor,
+                act="refuse", subject=name, at=at,
+                payload={"file": name, "sha256": sha256, "why": str(named)},
+            )  # fmt: skip
+        refuse(self.workspace, self.path, sha256=sha256, why=str(named))
+        if self.archived:
+            forget(self.archived)
+        return DeliverySummary(filename=name, refused=str(named))
+
+    def _clear(self) -> None:
+        if in_inbox(self.workspace, self.path):
+            self.path.unlink(missing_ok=True)
+        self.told(STEPS, STEPS)
+
+
+def delivery_id(sha256: str, imported: Imported, options: ImportOptions) -> str:
+    """Names a delivery by its content and by how it was read."""
+    how = {} if imported.importer == "contract" else options_key(options)
+    return long_key("d", sha256, imported.feed, imported.importer, how)
+
+
+def long_key(prefix: str, *parts: Any) -> str:
+    """Like :func:`liftloop.core.keys.key`, with 20 digits: a collision would lose a file."""
+    return f"{prefix}-{hashlib.sha256(canonical(parts).encode()).hexdigest()[:20]}"
+
+
+def next_instant(engine: Engine, now: datetime) -> datetime:
+    """``now``, or just after the last delivery: equal instants must not hide who came last."""
+    with session(engine, read_only=True) as opened:
+        last = opened.exec(select(func.max(Delivery.received_at))).one()
+    after = _utc(last) + timedelta(microseconds=1) if last is not None else now
+    return max(now.astimezone(UTC), after)
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def store_delivery(
+    workspace: Workspace,
+    intended: Delivery,
+    sifted: Sifted,
+    *,
+    engine: Engine,
+    actor: str,
+    told: Progress,
+    resolves: Callable[[Session], None] | None = None,
+) -> None:
+    """Intention, facts, completion. ``resolves`` joins the intention's transaction."""
+    at, feed, delivery = intended.received_at, intended.feed, intended.id
+    batch = as_batch(FEEDS[feed], sifted.accepted, delivery=delivery, received_at=at)
+    rejected = sifted.rejected
+    del sifted
+    planned = plan(workspace, feed, batch)
+    intended.stored, intended.superseded = planned.stored, planned.superseded
+    with session(engine) as opened:
+        opened.add(intended)
+        opened.flush()
+        _quarantine(opened, rejected, delivery=delivery, feed=feed)
+        if resolves is not None:
+            resolves(opened)
+        append_audit(
+            opened, key=f"receive:{delivery}", actor=actor, act="receive", subject=delivery,
+            payload=_counts(intended), at=at,
+        )  # fmt: skip
+    told(4, STEPS)
+    version = store(workspace, planned, delivery=delivery)
+    _mark_stored(engine, delivery, version)
+
+
+def _quarantine(opened: Session, rejected: pd.DataFrame, *, delivery: str, feed: str) -> None:
+    for start in range(0, len(rejected), _ROWS_AT_ONCE):
+        part = rejected.iloc[start : start + _ROWS_AT_ONCE]
+        rows = part.assign(delivery_id=delivery, feed=feed, state="open").to_dict("records")
+        opened.connection().execute(insert(QuarantinedRow), rows)
+
+
+def _counts(delivery: Delivery) -> dict[str, Any]:
+    names = ("feed", "filename", "sha256", "importer", "rows_read", "received", "stored",
+             "superseded", "quarantined")  # fmt: skip
+    return {name: getattr(delivery, name) for name in names}
+
+
+def _mark_stored(engine: Engine, delivery: str, version: FactsVersion | None) -> None:
+    with session(engine) as opened:
+        found = opened.get_one(Delivery, delivery)
+        found.state = "stored"
+        found.facts_version = version.current if version else None
+
+
+def finish_pending(workspace: Workspace, *, engine: Engine) -> tuple[str, ...]:
+    """Finish the deliveries that were cut short between the ledger and the facts, in order.
+
+    To be called while :func:`taking_in`. Returns their ids.
+    """
+    with session(engine, read_only=True) as opened:
+        cut_short = opened.exec(
+            select(Delivery).where(Delivery.state == "pending").order_by(col(Delivery.received_at))
+        ).all()
+    for delivery in cut_short:
+        current = open_table(table_path(workspace.facts, delivery.feed, "current"))
+        if current is not None and current.has(delivery.id):  # all but the last word was said
+            version = facts_version(workspace, delivery.feed)
+        else:
+            at = _utc(delivery.received_at)
+            accepted = _accepted_again(workspace, delivery, at)
+            batch = as_batch(FEEDS[delivery.feed], accepted, delivery=delivery.id, received_at=at)
+            planned = plan(workspace, delivery.feed, batch)
+            version = store(workspace, planned, delivery=delivery.id)
+        _mark_stored(engine, delivery.id, version)
+    return tuple(delivery.id for delivery in cut_short)
+
+
+def _accepted_again(workspace: Workspace, delivery: Delivery, at: datetime) -> pd.DataFrame:
+    folder = workspace.archive / delivery.sha256
+    try:
+        if delivery.importer == READMISSION:
+            frame: pd.DataFrame = parquet.read_table(folder / f"{delivery.id}.parquet").to_pandas()
+            return frame
+        copy, options, account = load_reading(workspace, delivery.sha256, delivery.id)
+        imported = read_delivery(copy, options)
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"Delivery {delivery.id} ({delivery.filename}) was cut short, and its copy is gone "
+            f"from the archive ({error.filename}).",
+            fix="restore the archive folder from a backup, then run the command again.",
+        ) from None
+    return sift(imported.feed, imported.frame, account=account, received_at=at).accepted
+
+
+def summary_of(engine: Engine, delivery: str) -> DeliverySummary | None:
+    """What the ledger says of a delivery; None when it knows none of that id."""
+    with session(engine, read_only=True) as opened:
+        found = opened.get(Delivery, delivery)
+        if found is None:
+            return None
+        broken = opened.exec(
+            select(QuarantinedRow.rules, func.count())
+            .where(QuarantinedRow.delivery_id == delivery)
+            .group_by(QuarantinedRow.rules)
+        ).all()
+    rules: dict[str, int] = {}
+    for names, rows in broken:
+        for rule in names.split(";"):
+            rules[rule] = rules.get(rule, 0) + rows
+    return DeliverySummary(
+        filename=found.filename, delivery_id=found.id, feed=found.feed, importer=found.importer,
+        rows_read=found.rows_read, received=found.received, stored=found.stored,
+        superseded=found.superseded, quarantined=found.quarantined,
+        rules=tuple(sorted(rules.items(), key=lambda item: (-item[1], item[0]))),
+        notes=tuple(json.loads(found.notes)), facts_version=found.facts_version,
+    )  # fmt: skip
