@@ -1,0 +1,72 @@
+"""What a kill, a refusal or a pending choice has left to do, and how each is finished."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, func
+from sqlmodel import Session, col, select
+
+from liftloop.adapters.ledger import session
+from liftloop.adapters.outbox import budgets_files
+from liftloop.adapters.tables import Decision, Delivery, Message, QuarantinedRow
+from liftloop.adapters.whole_files import SUFFIX
+from liftloop.adapters.workspace import Workspace
+
+AGAIN = "run liftloop cycle: it finishes what was begun"
+
+
+def leftovers(workspace: Workspace, *, engine: Engine) -> list[tuple[str, str]]:
+    """Each open end in words, with what closes it."""
+    with session(engine, read_only=True) as opened:
+        counted = [
+            (
+                _count(opened, Delivery, Delivery.state == "pending"),
+                "{} deliveries counted but not yet in the facts",
+                "run liftloop ingest: it finishes them",
+            ),
+            (
+                _count(opened, QuarantinedRow, QuarantinedRow.state == "open"),
+                "{} rows in quarantine",
+                "look at them: liftloop quarantine",
+            ),
+            (
+                _count(opened, Decision, Decision.state == "awaiting_approval"),
+                "{} decisions wait for a person",
+                "liftloop approve or liftloop reject; liftloop budgets lists them",
+            ),
+            (
+                _count(opened, Message, Message.state == "queued"),
+                "{} messages not yet delivered",
+                "the next cycle tries again; is notify.slack_webhook right?",
+            ),
+            (
+                _count(opened, Message, Message.state == "refused"),
+                "{} messages refused by the webhook",
+                "they are in outbox/messages",
+            ),
+            (_unexported(opened, workspace), "{} decisions in force without export", AGAIN),
+        ]
+    halves = list(workspace.outbox.rglob(f".*{SUFFIX}")) if workspace.outbox.is_dir() else []
+    counted.append((len(halves), "{} half-written files in the outbox", AGAIN))
+    return [(words.format(number), fix) for number, words, fix in counted if number]
+
+
+def _count(opened: Session, table: type, condition: object) -> int:
+    query = select(func.count()).select_from(table).where(condition)  # type: ignore[arg-type]
+    return int(opened.exec(query).one())
+
+
+def _unexported(opened: Session, workspace: Workspace) -> int:
+    """Of the latest decisions in force; old exports may have been moved away."""
+    query = (
+        select(Decision)
+        .where(Decision.state == "in_force")
+        .order_by(col(Decision.sequence).desc())
+        .limit(1)
+    )
+    return sum(
+        not path.exists()
+        for found in opened.exec(query)
+        for path in budgets_files(
+            workspace, effective_from=found.effective_from, decision_id=found.id
+        )[:1]
+    )
