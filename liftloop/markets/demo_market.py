@@ -1,4 +1,4 @@
-"""The small market of ``liftloop demo``: few cells with names a person remembers, clear evidence."""
+"""The small market of ``liftloop demo``: few cells with plain names, and clear evidence."""
 
 from __future__ import annotations
 

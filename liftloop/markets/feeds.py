@@ -77,9 +77,7 @@ def performance_feed(
         days.incremental * nature.overclaim + days.organic[:, :, None] * nature.organic_claimed
     ) * np.exp(constants.claim_noise * luck[:, 0])
     claimed = np.where(days.spend > 0, claimed, days.incremental * nature.overclaim)
-    impressions = np.round(
-        1000 * days.spend / nature.cost_per_thousand * np.exp(0.05 * luck[:, 1])
-    )
+    impressions = np.round(1000 * days.spend / nature.cost_per_thousand * np.exp(0.05 * luck[:, 1]))
     clicks = np.round(impressions * np.minimum(nature.click_rate * np.exp(0.08 * luck[:, 2]), 1))
     frame = _cell_days(days.dates, constants)
     return frame.assign(
@@ -140,11 +138,12 @@ def holdout_feed(
 
     typical = constants.organic_revenue / constants.users
     imbalance = 0.3 * constants.revenue_sd * np.sqrt(exposed / (withheld * users)) * luck[:, 0]
+    orders = Orders.of(constants)
     arms = [
-        _arm("treated", exposed, treated, exposed * base + days.incremental,
-             typical - imbalance * withheld / exposed, luck[:, 2:4], constants),
-        _arm("control", withheld, control, withheld * base,
-             typical + imbalance, luck[:, 4:6], constants),
+        _arm("treated", users=exposed, revenue=treated, usual=exposed * base + days.incremental,
+             before=typical - imbalance * withheld / exposed, luck=luck[:, 2:4], orders=orders),
+        _arm("control", users=withheld, revenue=control, usual=withheld * base,
+             before=typical + imbalance, luck=luck[:, 4:6], orders=orders),
     ]  # fmt: skip
     frame = _cell_days(days.dates, constants)
     both = pd.concat([frame.assign(**arm) for arm in arms], ignore_index=True)
@@ -153,11 +152,10 @@ def holdout_feed(
 
 
 def _arm(
-    name: str, users: Array, revenue: Array, usual: Array, before: Array, luck: Array,
-    constants: HillConstants,
+    name: str, *, users: Array, revenue: Array, usual: Array, before: Array, luck: Array,
+    orders: Orders,
 ) -> dict[str, object]:  # fmt: skip
     """One arm's columns. ``revenue_sq`` respects Cauchy-Schwarz: revenue^2 <= converters x sum."""
-    orders = Orders.of(constants)
     shape = revenue.shape
     users = np.broadcast_to(users, shape)
     buyers = orders.buyers(revenue=revenue, usual=usual, luck=luck[:, 0])

@@ -72,6 +72,7 @@ class HillMarket:
         self._walk = np.zeros(self.constants.shape)
         self._organic_noise = self._first_organic_noise()
         self._earned = self.response(self._incumbent)  # as if the incumbent had run for long
+        self._names = self._cells()
         self._truth: list[tuple[date, Array]] = []
         self._history = self._run([self._jittered(day) for day in self._history_days()])
 
@@ -96,7 +97,7 @@ class HillMarket:
     def truth(self) -> pd.DataFrame:
         """Expected incremental revenue of every day so far, history included, by the day it is
         earned: date, segment, channel, incremental_revenue."""
-        cells = self._cells()
+        cells = self._names
         frame = cells.loc[np.tile(cells.index, len(self._truth))].reset_index(drop=True)
         frame.insert(0, "date", np.repeat([day for day, _ in self._truth], len(cells)))
         frame["incremental_revenue"] = np.concatenate([r.ravel() for _, r in self._truth])
@@ -106,7 +107,7 @@ class HillMarket:
         """segment, channel, incremental_revenue per day if ``budgets`` stood for ever and nothing
         else changed."""
         earned = self.response(self._as_array(budgets))
-        return self._cells().assign(incremental_revenue=earned.ravel())
+        return self._names.assign(incremental_revenue=earned.ravel())
 
     # -- what a family of markets may change ----------------------------------------------------
 
@@ -159,8 +160,7 @@ class HillMarket:
         memory = constants.noise_memory
         fresh = self._streams.normal("organic noise", (len(constants.segments),), day)
         self._organic_noise = (
-            memory * self._organic_noise
-            + constants.segment_noise * np.sqrt(1 - memory**2) * fresh
+            memory * self._organic_noise + constants.segment_noise * np.sqrt(1 - memory**2) * fresh
         )
         shock = constants.common_shock * self._streams.normal("common shock", (1,), day)
         usual = constants.organic_revenue * constants.weekday[self._today.weekday()]

@@ -123,7 +123,7 @@ def oracle_plan(
     daily_budget.
 
     The curves are sampled through ``expected`` (a cell's revenue must depend on its own budget
-    alone) on a grid, and once more between the neighbours of the first answer.
+    alone) on a grid, and twice more between the neighbours of the answer before.
     """
     ordered = budgets.sort_values(CELL, ignore_index=True)
     now = ordered["daily_budget"].astype(float).to_numpy()
@@ -133,14 +133,14 @@ def oracle_plan(
     else:
         step = max_step * np.maximum(now, now.mean() / 10)
         low, high = np.maximum(now - step, 0.0), now + step
-    steps = np.linspace(0.0, 1.0, 120) ** (3 if max_step is None else 1)
-    for _ in range(2):
+    steps = np.linspace(0.0, 1.0, 48) ** (3 if max_step is None else 1)
+    for _ in range(3):
         spend = low + (high - low) * steps[:, None]
         plan = _best(spend, _curves(market, ordered, spend), float(total))
         near = np.clip((spend <= plan).sum(axis=0) - 1, 1, len(steps) - 2)
         cells = np.arange(len(now))
         low, high = spend[near - 1, cells], spend[near + 1, cells]
-        steps = np.linspace(0.0, 1.0, 60)
+        steps = np.linspace(0.0, 1.0, 17)
     exact = exact_cents(plan, total)
     return ordered[CELL].assign(
         daily_budget=pd.Series([Decimal(f"{amount:.2f}") for amount in exact], dtype=object)
@@ -149,12 +149,21 @@ def oracle_plan(
 
 def _curves(market: MarketWithOracle, cells: pd.DataFrame, spend: Array) -> Array:
     """Revenue at each row of ``spend``, both (levels, cells)."""
+    asked = cells[CELL].copy()
+    names = list(zip(asked["segment"], asked["channel"], strict=True))
     rows = []
     for level in spend:
-        asked = cells[CELL].assign(daily_budget=level)
-        told = asked[CELL].merge(market.expected(asked), on=CELL, how="left", validate="1:1")
-        rows.append(told["incremental_revenue"].fillna(0.0).to_numpy())
-    return np.array(rows)
+        asked["daily_budget"] = level
+        told = market.expected(asked)
+        revenue = dict(
+            zip(
+                zip(told["segment"], told["channel"], strict=True),
+                told["incremental_revenue"].tolist(),
+                strict=True,
+            )
+        )
+        rows.append([revenue.get(name, 0.0) for name in names])
+    return np.array(rows, dtype=float)
 
 
 def _best(spend: Array, revenue: Array, total: float) -> Array:

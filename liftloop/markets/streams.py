@@ -26,7 +26,9 @@ class Streams:
     def at(self, purpose: str, day: int = LASTING) -> np.random.Generator:
         """The stream of ``purpose`` on ``day`` (a date's ordinal), always from its beginning."""
         name = zlib.crc32(purpose.encode())
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self._seed, name, day])))
+        return np.random.Generator(
+            np.random.Philox(np.random.SeedSequence([self._seed, name, day]))
+        )
 
     def normal(self, purpose: str, shape: tuple[int, ...], day: int = LASTING) -> Array:
         return self.at(purpose, day).standard_normal(shape)
