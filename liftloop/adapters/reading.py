@@ -22,6 +22,7 @@ MAX_BYTES = 2 * 1024**3  # of a file, and of what it holds once decompressed
 MAX_RATIO = 200  # a table compresses 5 to 30 times; a bomb 1000 times
 RATIO_FROM = 64 * 1024**2  # below this, any ratio is harmless
 MAX_LINE = 1024**2
+_BLANK = b" \t\r\n\x00"
 
 _FOREIGN = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "unpack it, or save the sheet as CSV"),
@@ -101,7 +102,7 @@ def read_table(path: Path, options: ReadOptions = ReadOptions()) -> RawTable:
 
     name = printable(path.name)
     content = read_bytes(path)
-    if not content.strip(b" \t\r\n\x00"):
+    if not content[:4096].strip(_BLANK) and not content.strip(_BLANK):
         raise RefusedFile(name, "the file is empty.", fix="deliver a file with a header and rows.")
     if content[:4] == b"PAR1" or path.name.lower().removesuffix(".gz").endswith(".parquet"):
         return read_parquet(name, content)
@@ -109,7 +110,7 @@ def read_table(path: Path, options: ReadOptions = ReadOptions()) -> RawTable:
         if content.startswith(magic):
             raise RefusedFile(name, f"it is {what}.", fix=f"{fix}.")
     text = decode(name, content, options.encoding)
-    start = text.lstrip()[:1]
+    start = _first(text)
     if start == "<":
         raise RefusedFile(
             name,
@@ -216,6 +217,11 @@ def decode(name: str, content: bytes, encoding: str | None = None) -> str:
     return text
 
 
+def _first(text: str) -> str:
+    """The first character that is no blank (a copy of the whole text would cost its memory)."""
+    return (text[:4096].lstrip() or text.lstrip())[:1]
+
+
 def _encoding_of(content: bytes) -> str:
     if content.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
         return "utf-32"
@@ -232,7 +238,7 @@ def _encoding_of(content: bytes) -> str:
 
 def _refuse_endless_line(name: str, text: str) -> None:
     # A JSON document may stand on one line; a table may not.
-    if text.lstrip()[:1] in ("{", "["):
+    if _first(text) in ("{", "["):
         return
     at = 0
     while len(text) - at > MAX_LINE:

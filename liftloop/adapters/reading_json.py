@@ -28,12 +28,18 @@ def read_json(name: str, text: str) -> RawTable:
             broken.get(0, "there is no record in it."),
             fix="deliver one JSON object a row (JSON lines), or a list of objects.",
         )
-    header = tuple(dict.fromkeys(key for record in records for key in record))
-    return RawTable(name, header, records=records, broken=broken)
+    header: dict[str, None] = {}
+    for record in records:
+        if not record.keys() <= header.keys():
+            header.update(dict.fromkeys(record))
+    return RawTable(name, tuple(header), records=records, broken=broken)
+
+
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 
 
 def _loads(text: str) -> Any:
-    return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+    return _DECODER.decode(text)
 
 
 def _is_object(line: str) -> bool:
@@ -93,7 +99,9 @@ def _records_in(found: Any) -> list[dict[str, Any]]:
 
 def _clean(record: dict[str, Any]) -> dict[str, Any]:
     """Nested objects become dotted names (``metrics.clicks``); lists stay as they are."""
-    if not any(isinstance(value, dict) for value in record.values()):
+    if dict not in map(type, record.values()):
+        if all(map(str.isidentifier, record)):
+            return record
         return {key.strip(): value for key, value in record.items()}
     flat: dict[str, Any] = {}
     for key, value in record.items():

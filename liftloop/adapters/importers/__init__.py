@@ -32,8 +32,8 @@ class Imported:
         performance, holdout, units, sales, events or experiments.
     frame
         One row a row of the delivery, in its order (summed where an importer sums). Days are
-        datetime64, counts int64, other numbers float64; a column with a cell that is not of its kind
-        is text throughout. Column ``_broken``, when there, says what is wrong with a row that could
+        datetime64, counts int64, other numbers float64; a column with a cell of another kind is
+        text throughout. Column ``_broken``, when there, says what is wrong with a row that could
         not be read, and is empty for the others.
     importer
         ``contract``, an importer's name, or ``map:<name>``.

@@ -1,9 +1,9 @@
 """Gives the cells of a feed's columns their type, or leaves a column as the text it came as.
 
-A column of numbers becomes int64 or float64 when every cell is one. Otherwise the whole column stays
-text: the row with the bad cell goes to quarantine later, not the file. Only where nearly every cell
-has the same foreign shape (a decimal comma, a currency sign, a date written 31/12/2026) is the file
-itself in a wrong unit, and refused.
+A column of numbers becomes int64 or float64 when every cell is one. Otherwise the whole column
+stays text: the row with the bad cell goes to quarantine later, not the file. Only where nearly
+every cell has the same foreign shape (a decimal comma, a currency sign, a date written 31/12/2026)
+is the file itself in a wrong unit, and refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def typed_frame(file: str, feed: Feed, columns: dict[str, pa.ChunkedArray]) -> p
     for name, column in columns.items():
         kind = feed.kind(name)
         arrays[name] = typed_column(file, name, kind or "text", column)
-    return pd.DataFrame({name: as_series(array) for name, array in arrays.items()})
+    return pd.DataFrame({name: as_series(array) for name, array in arrays.items()}, copy=False)
 
 
 def typed_column(file: str, name: str, kind: Kind, column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -60,7 +60,7 @@ def typed_column(file: str, name: str, kind: Kind, column: pa.ChunkedArray) -> p
             continue
         if wanted == pa.float64() and not _finite(found, text):
             break
-        if wanted == pa.int64() and pc.any(pc.match_substring_regex(text, "[xX]")).as_py():
+        if wanted == pa.int64() and any(_holds(text, mark) for mark in "xX"):
             break  # arrow reads 0x10 as 16; a report never means that
         return found if kind == "number" else found.cast(pa.timestamp("us"))
     midnight = _midnight(text) if kind == "day" else None
@@ -87,10 +87,12 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             cells = [None if v is None else str(v) for v in column.to_pylist()]
             column = pa.chunked_array([pa.array(cells, pa.string())])
-    if not pc.any(pc.match_substring_regex(column, r"^\s|\s$|^$")).as_py():
-        return column
     trimmed = pc.utf8_trim_whitespace(column)
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, trimmed.type), trimmed)
+
+
+def _holds(text: pa.ChunkedArray, mark: str) -> bool:
+    return bool(pc.any(pc.match_substring(text, mark)).as_py())
 
 
 def _is_text(kind: pa.DataType) -> bool:

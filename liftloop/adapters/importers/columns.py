@@ -37,15 +37,14 @@ def _json_column(
     records: Sequence[dict[str, Any]], key: str, broken: dict[int, str]
 ) -> pa.ChunkedArray:
     cells = [record.get(key) for record in records]
-    for at, cell in enumerate(cells):
-        if cell is None or type(cell) is str:
-            continue
-        if isinstance(cell, bool):
-            cells[at] = "1" if cell else "0"
-        else:
-            shown = json.dumps(cell, default=str)[:200]
-            broken.setdefault(at, f"column {key!r} holds a nested value: {shown}")
-            cells[at] = None
+    if not {str, type(None)}.issuperset(map(type, cells)):
+        for at, cell in enumerate(cells):
+            if isinstance(cell, bool):
+                cells[at] = "1" if cell else "0"
+            elif isinstance(cell, (dict, list)):
+                shown = json.dumps(cell, default=str)[:200]
+                broken.setdefault(at, f"column {key!r} holds a nested value: {shown}")
+                cells[at] = None
     try:
         column = pa.array(cells, pa.string())
     except (pa.ArrowException, UnicodeError):

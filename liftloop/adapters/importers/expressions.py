@@ -26,10 +26,10 @@ table's columns. It works on whole columns at once.
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -37,26 +37,6 @@ import numpy as np
 Kind = Literal["column", "text", "number", "truth"]
 MAX_LENGTH = 2000
 MAX_DEPTH = 40
-_MONTHS = {
-    name: i + 1
-    for i, full in enumerate(
-        [
-            "january",
-            "february",
-            "march",
-            "april",
-            "may",
-            "june",
-            "july",
-            "august",
-            "september",
-            "october",
-            "november",
-            "december",
-        ]
-    )
-    for name in (full, full[:3])
-}
 _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -241,7 +221,9 @@ class Evaluator:
             return self.column(_literal(args, 0, str, name))
         if name == "row_number" and not args:
             return Cells("number", np.arange(1.0, self._rows + 1))
-        call = _FUNCTIONS.get(name)
+        from liftloop.adapters.importers.functions import FUNCTIONS
+
+        call = FUNCTIONS.get(name)
         if call is None:
             raise ExpressionError(f"there is no function {name}()")
         count, plain, function = call
@@ -277,92 +259,6 @@ def _literal(args: list[ast.expr], at: int, kind: type, name: str) -> Any:
 def _shown(value: float | bool) -> str | None:
     if isinstance(value, bool):
         return "1" if value else "0"
-    if value != value:
+    if math.isnan(value):
         return None
     return str(int(value)) if value == int(value) else repr(value)
-
-
-def _where(e: Evaluator, condition: Cells, a: Cells, b: Cells) -> Cells:
-    chosen = e.truth(condition)
-    kinds = {a.kind, b.kind}
-    if kinds <= {"number", "truth"}:
-        return Cells("number", np.where(chosen, e.numbers(a), e.numbers(b)))
-    kind: Kind = "column" if kinds <= {"column", "number"} else "text"
-    return Cells(kind, np.where(chosen, e.texts(a), e.texts(b)))
-
-
-def _default(e: Evaluator, a: Cells, b: Cells) -> Cells:
-    empty = np.array([text is None for text in e.texts(a)], dtype=bool)
-    return _where(e, Cells("truth", empty), b, a)
-
-
-def _date(e: Evaluator, year: Cells, month: Cells, day: Cells) -> Cells:
-    def by(y: str, m: str, d: str) -> str:
-        try:
-            number = _MONTHS.get(m.strip().lower()) or int(float(m))
-            return date(int(float(y)), number, int(float(d))).isoformat()
-        except ValueError:
-            raise ValueError(f"year {y!r}, month {m!r}, day {d!r} is not a day") from None
-
-    return e.each(year, month, day, by=by)
-
-
-def _day(e: Evaluator, a: Cells, form: object) -> Cells:
-    def by(text: str) -> str:
-        try:
-            return datetime.strptime(text, str(form)).date().isoformat()
-        except ValueError:
-            raise ValueError(f"{text[:40]!r} is not a day written {form}") from None
-
-    return e.each(a, by=by)
-
-
-def _part(e: Evaluator, a: Cells, separator: object, at: object) -> Cells:
-    if not isinstance(at, int) or not str(separator):
-        raise ExpressionError("part() takes a text, a separator and a whole number")
-
-    def by(text: str) -> str | None:
-        pieces = text.split(str(separator))
-        return pieces[at].strip() or None if -len(pieces) <= at < len(pieces) else None
-
-    return e.each(a, by=by)
-
-
-def _round(e: Evaluator, a: Cells, places: object) -> Cells:
-    return Cells("number", np.round(e.numbers(a), int(str(places))))
-
-
-def _least(e: Evaluator, a: Cells, b: Cells) -> Cells:
-    return Cells("number", np.minimum(e.numbers(a), e.numbers(b)))
-
-
-def _greatest(e: Evaluator, a: Cells, b: Cells) -> Cells:
-    return Cells("number", np.maximum(e.numbers(a), e.numbers(b)))
-
-
-def _missing(e: Evaluator, a: Cells) -> Cells:
-    return Cells("truth", np.array([text is None for text in e.texts(a)], dtype=bool))
-
-
-# name -> (arguments that are columns, arguments that are plain literals, what it does)
-_FUNCTIONS: dict[str, tuple[int, int, Callable[..., Cells]]] = {
-    "where": (3, 0, _where),
-    "default": (2, 0, _default),
-    "missing": (1, 0, _missing),
-    "date": (3, 0, _date),
-    "day": (1, 1, _day),
-    "part": (1, 2, _part),
-    "round": (1, 1, _round),
-    "least": (2, 0, _least),
-    "greatest": (2, 0, _greatest),
-    "number": (1, 0, lambda e, a: Cells("number", e.numbers(a))),
-    "text": (1, 0, lambda e, a: Cells("text", e.texts(a))),
-    "abs": (1, 0, lambda e, a: Cells("number", np.abs(e.numbers(a)))),
-    "lower": (1, 0, lambda e, a: e.each(a, by=str.lower)),
-    "upper": (1, 0, lambda e, a: e.each(a, by=str.upper)),
-    "trim": (1, 0, lambda e, a: e.each(a, by=str.strip)),
-    "replace": (1, 2, lambda e, a, x, y: e.each(a, by=lambda t: t.replace(str(x), str(y)))),
-    "starts_with": (1, 1, lambda e, a, x: e.test(a, lambda t: t.startswith(str(x)))),
-    "ends_with": (1, 1, lambda e, a, x: e.test(a, lambda t: t.endswith(str(x)))),
-    "contains": (1, 1, lambda e, a, x: e.test(a, lambda t: str(x) in t)),
-}

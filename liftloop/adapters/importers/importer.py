@@ -1,7 +1,7 @@
 """What an importer is: a declaration of how a platform writes its report, and a register of them.
 
-Our own importers are declarations in :mod:`liftloop.adapters.importers.platforms`; a user's stand in a
-file of their own that calls :func:`register` and is named by ``--plugin``.
+Our own importers are declarations in :mod:`liftloop.adapters.importers.platforms`; a user's stand
+in a file of their own that calls :func:`register` and is named by ``--plugin``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Importer:
     Attributes
     ----------
     name, channel
-        What ``--importer`` calls it, and the channel its rows get unless ``--channel`` says another.
+        What ``--importer`` calls it, and the channel its rows get unless ``--channel`` is given.
     signatures
         A file is taken for this platform's when its header holds all names of any one of them.
     columns

@@ -195,9 +195,7 @@ register(
             )
         ),
         segment=_META_SEGMENT,
-        notes=(
-            "Conversions are purchases: column Purchases, or Results whose indicator is a purchase.",
-        ),
+        notes=("Conversions are purchases: column Purchases, or Results that count purchases.",),
         by_day="in Ads Manager, choose Breakdown > Time > Day before you export",
     )
 )
