@@ -1,0 +1,327 @@
+"""The money rules of a plan, resolved to cells in whole cents, and which of them cannot hold
+together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liftloop.core.errors import ConfigurationError
+from liftloop.core.policy import Cell, Policy, from_cents, to_cents
+
+Cents = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Kind = Literal["floor", "cap", "frozen", "unknown", "step", "minimum", "maximum", "total"]
+NO_EVIDENCE = "no evidence yet: keeps its budget"
+ENDLESS = np.iinfo(np.int64).max // 4
+
+
+def money(cents: int) -> str:
+    """Cents as people write money: 1,234.50."""
+    return f"{from_cents(cents):,.2f}"
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return pattern in ("*", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Floor and cap, a day, of every cell the pattern names; ``"*"`` names all."""
+
+    segment: str = "*"
+    channel: str = "*"
+    floor: Decimal = Decimal(0)
+    cap: Decimal | None = None
+
+    def covers(self, cell: Cell) -> bool:
+        return _matches(self.segment, cell.segment) and _matches(self.channel, cell.channel)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Least and most, a day, that the cells of these segments and channels get together."""
+
+    name: str
+    segments: tuple[str, ...] = ("*",)
+    channels: tuple[str, ...] = ("*",)
+    minimum: Decimal = Decimal(0)
+    maximum: Decimal | None = None
+
+    def covers(self, cell: Cell) -> bool:
+        return any(_matches(s, cell.segment) for s in self.segments) and any(
+            _matches(c, cell.channel) for c in self.channels
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Cells whose budget changes by exactly nothing, and why."""
+
+    segment: str = "*"
+    channel: str = "*"
+    reason: str = "frozen"
+
+    def covers(self, cell: Cell) -> bool:
+        return _matches(self.segment, cell.segment) and _matches(self.channel, cell.channel)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Everything a plan must keep, for the cells it is about.
+
+    ``total`` is spent whole. ``max_step`` bounds a cell's change a cycle to that share of its
+    budget in force, or of a tenth of the average cell's where that is more; None for no bound.
+    """
+
+    cells: tuple[Cell, ...]
+    total: Decimal
+    limits: tuple[Limit, ...] = ()
+    groups: tuple[Group, ...] = ()
+    frozen: tuple[Freeze, ...] = ()
+    max_step: float | None = 0.25
+
+
+def resolve_rules(
+    *,
+    cells: Iterable[Cell],
+    total: Decimal,
+    limits: Iterable[tuple[str, str, Decimal, Decimal | None]] = (),
+    groups: Iterable[tuple[str, Sequence[str], Sequence[str], Decimal, Decimal | None]] = (),
+    frozen: Iterable[tuple[str, str] | tuple[str, str, str]] = (),
+    max_step: float | None = 0.25,
+) -> Rules:
+    """Rules from plain tuples.
+
+    Parameters
+    ----------
+    cells
+        The cells the plan is about, in any order; each once.
+    total
+        Daily budget of all cells together, account currency.
+    limits
+        (segment, channel, floor, cap); ``"*"`` for all, cap None for no cap.
+    groups
+        (name, segments, channels, minimum, maximum); maximum None for no maximum.
+    frozen
+        (segment, channel) or (segment, channel, reason).
+    max_step
+        See :class:`Rules`.
+
+    Raises
+    ------
+    ConfigurationError
+        For a negative amount, a step below zero, or no cell at all.
+    """
+    known = tuple(sorted(set(cells)))
+    if not known:
+        raise ConfigurationError("There is no cell to give a budget.", fix="ingest performance.")
+    resolved = Rules(
+        cells=known,
+        total=total,
+        limits=tuple(Limit(*limit) for limit in limits),
+        groups=tuple(
+            Group(name, tuple(segments), tuple(channels), minimum, maximum)
+            for name, segments, channels, minimum, maximum in groups
+        ),
+        frozen=tuple(Freeze(*freeze) for freeze in frozen),
+        max_step=max_step,
+    )
+    amounts = [total, *(limit.floor for limit in resolved.limits)]
+    amounts += [limit.cap for limit in resolved.limits if limit.cap is not None]
+    amounts += [group.minimum for group in resolved.groups]
+    amounts += [group.maximum for group in resolved.groups if group.maximum is not None]
+    if any(not amount.is_finite() or amount < 0 for amount in amounts):
+        raise ConfigurationError("A budget rule has a negative amount.", fix="correct the amount.")
+    if max_step is not None and not max_step >= 0:
+        raise ConfigurationError(f"max_step is {max_step}.", fix="give a share of at least 0.")
+    return resolved
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundRule:
+    """One named rule in cents: cell-wise bounds (``low``, ``high``), or a bound on the sum of the
+    cells in ``members`` (``low[0]``, ``high[0]``)."""
+
+    kind: Kind
+    label: str
+    low: Cents
+    high: Cents
+    members: Mask | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Book:
+    """All rules as bounds on whole cents.
+
+    ``low``, ``high`` (n_cells,) combine the cell-wise ones; ``membership`` (n_groups, n_cells),
+    ``group_low``, ``group_high`` (n_groups,) are the groups'. Contradictions are still in there.
+    """
+
+    cells: tuple[Cell, ...]
+    before: Cents
+    total: int
+    low: Cents
+    high: Cents
+    membership: Mask
+    group_low: Cents
+    group_high: Cents
+    group_names: tuple[str, ...]
+    rules: tuple[BoundRule, ...]
+
+
+def step_cents(before: Cents, max_step: float, *, average: Decimal) -> Cents:
+    """The most a cell may change in a cycle, whole cents: ``max_step`` of its budget in force or of
+    a tenth of the average cell's (cents), whichever is more. Computed in decimals, rounded down."""
+    share, least = Decimal(str(max_step)), average / 10
+    return np.array([int(share * max(Decimal(int(b)), least)) for b in before], dtype=np.int64)
+
+
+def _cellwise(rules: Rules, before: Cents, unknown: Mask) -> list[BoundRule]:
+    """The rules that bound single cells."""
+    cells, n = rules.cells, len(rules.cells)
+    nothing, endless = np.zeros(n, dtype=np.int64), np.full(n, ENDLESS, dtype=np.int64)
+    found: list[BoundRule] = []
+    for limit in rules.limits:
+        covered = np.array([limit.covers(cell) for cell in cells])
+        if not covered.any():
+            continue
+        where = _where(limit.segment, limit.channel, int(covered.sum()))
+        floor = to_cents(limit.floor)
+        if floor > 0:
+            words = f"floor of {where[0]} ({money(floor)}{where[1]})"
+            found.append(BoundRule("floor", words, np.where(covered, floor, 0), endless))
+        if limit.cap is not None:
+            cap = to_cents(limit.cap)
+            words = f"cap of {where[0]} ({money(cap)}{where[1]})"
+            found.append(BoundRule("cap", words, nothing, np.where(covered, cap, ENDLESS)))
+    for freeze in rules.frozen:
+        covered = np.array([freeze.covers(cell) for cell in cells])
+        if covered.any():
+            where = _where(freeze.segment, freeze.channel, int(covered.sum()))
+            kept = int(before[covered].sum())
+            words = f"{where[0]} {freeze.reason} at {money(kept)}"
+            found.append(
+                BoundRule(
+                    "frozen",
+                    words,
+                    np.where(covered, before, 0),
+                    np.where(covered, before, ENDLESS),
+                    reason=freeze.reason,
+                )
+            )
+    if unknown.any():
+        names = [str(cell) for cell, lost in zip(cells, unknown, strict=True) if lost]
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        words = f"cells without evidence keep their budget ({shown}: "
+        words += f"{money(int(before[unknown].sum()))})"
+        low, high = np.where(unknown, before, 0), np.where(unknown, before, ENDLESS)
+        found.append(BoundRule("unknown", words, low, high, reason=NO_EVIDENCE))
+    return found
+
+
+def _where(segment: str, channel: str, count: int) -> tuple[str, str]:
+    """What a pattern names, and what to say after its amount."""
+    if "*" not in (segment, channel):
+        return f"{segment} x {channel}", ""
+    if segment == channel == "*":
+        return "every cell", f" each, {count} cells"
+    return f"{segment} x {channel}", f" each, {count} cells"
+
+
+def book(rules: Rules, *, incumbent: Policy, unknown: Iterable[Cell] = ()) -> Book:
+    """``rules`` as bounds in whole cents, around the budgets in force.
+
+    ``unknown`` are cells without a curve: they keep their budget.
+    """
+    held = incumbent.as_dict()
+    cells, n = rules.cells, len(rules.cells)
+    before = np.array([to_cents(held.get(cell, Decimal(0))) for cell in cells], dtype=np.int64)
+    lost = set(unknown)
+    blind = np.array([cell in lost for cell in cells])
+    named = _cellwise(rules, before, blind)
+    if rules.max_step is not None:
+        average = Decimal(int(before.sum())) / n
+        step = step_cents(before, rules.max_step, average=average)
+        low, high = np.maximum(before - step, 0), before + step
+        words = f"steps of at most {rules.max_step:.0%} a cycle (all cells together "
+        words += f"{money(int(low.sum()))} to {money(int(high.sum()))})"
+        named.append(BoundRule("step", words, low, high))
+    groups: list[BoundRule] = []
+    for group in rules.groups:
+        members = np.array([group.covers(cell) for cell in cells])
+        least = to_cents(group.minimum)
+        if least > 0:
+            words = f"minimum of group {group.name} ({money(least)})"
+            groups.append(
+                BoundRule("minimum", words, np.array([least]), np.array([ENDLESS]), members)
+            )
+        if group.maximum is not None:
+            most = to_cents(group.maximum)
+            words = f"maximum of group {group.name} ({money(most)})"
+            groups.append(BoundRule("maximum", words, np.array([0]), np.array([most]), members))
+    total = to_cents(rules.total)
+    whole = BoundRule(
+        "total",
+        f"the total of {money(total)}",
+        np.array([total]),
+        np.array([total]),
+        np.ones(n, dtype=bool),
+    )
+    everything = (*named, *groups, whole)
+    return _combine(cells, before, total, everything, groups)
+
+
+def _combine(
+    cells: tuple[Cell, ...],
+    before: Cents,
+    total: int,
+    everything: tuple[BoundRule, ...],
+    groups: list[BoundRule],
+) -> Book:
+    low, high = cell_bounds(everything, len(cells), total)
+    membership = (
+        np.array([g.members for g in groups]) if groups else np.zeros((0, len(cells)), dtype=bool)
+    )
+    return Book(
+        cells=cells,
+        before=before,
+        total=total,
+        low=low,
+        high=high,
+        membership=membership,
+        group_low=np.array([g.low[0] for g in groups], dtype=np.int64),
+        group_high=np.array([g.high[0] for g in groups], dtype=np.int64),
+        group_names=tuple(g.label for g in groups),
+        rules=everything,
+    )
+
+
+def cell_bounds(rules: Sequence[BoundRule], n: int, total: int) -> tuple[Cents, Cents]:
+    """The tightest cell-wise bounds; no cell is above the total or below nothing."""
+    low, high = np.zeros(n, dtype=np.int64), np.full(n, max(total, 0), dtype=np.int64)
+    for rule in rules:
+        if rule.members is None:
+            low, high = np.maximum(low, rule.low), np.minimum(high, rule.high)
+    return low, high
+
+
+def broken_rules(budgets: Cents, written: Book) -> list[str]:
+    """The labels of the rules that whole-cent ``budgets`` (n_cells,) break, exactly."""
+    found = []
+    for rule in written.rules:
+        if rule.members is None:
+            broken = bool(((budgets < rule.low) | (budgets > rule.high)).any())
+        else:
+            broken = not int(rule.low[0]) <= int(budgets[rule.members].sum()) <= int(rule.high[0])
+        if broken:
+            found.append(rule.label)
+    if (budgets < 0).any():
+        found.append("no budget below 0.00")
+    return found

@@ -1,0 +1,183 @@
+"""Saturating response curves as frozen parameters: the form in which models hand them over.
+
+A cell earns ``f(x) = m K h(x / K)`` a day from the daily spend ``x``: ``m`` is the marginal return
+at zero spend (revenue per unit of spend), ``K`` the scale of saturation (money a day) and ``h`` the
+family's shape, with ``h(0) = 0``, ``h'(0) = 1`` and ``h'`` falling. With m and K positive the curve
+never decreases and has diminishing returns, in every draw.
+
+Spend acts through its geometric adstock ``a_t = (1 - g) x_t + g a_(t-1)``, the *effective* spend
+(Jin et al. 2017, section 2.1, normalized): held steady, ``a = x``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from liftloop.core.curves import Array
+from liftloop.core.policy import Cell
+
+CHUNK = 512  # cells evaluated at once: their draws fit a processor's cache
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The shape of a saturating curve in units of its own scale: ``h`` and its derivative."""
+
+    name: str
+    shape: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+
+
+FAMILIES: Mapping[str, Family] = {
+    family.name: family
+    for family in (
+        # K is the spend at which half of the most that can be earned is earned
+        Family("michaelis-menten", lambda u: u / (1.0 + u), lambda u: (1.0 + u) ** -2),
+        Family("exponential", lambda u: -np.expm1(-u), lambda u: np.exp(-u)),
+        Family("logarithmic", lambda u: np.log1p(u), lambda u: 1.0 / (1.0 + u)),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SaturatingCurves:
+    """Joint posterior draws of every cell's curve; implements ``ResponseCurves``.
+
+    Attributes
+    ----------
+    cells
+        In the order of every array's last axis.
+    marginal_at_zero
+        m, shape (n_draws, n_cells): incremental revenue per unit of spend at zero spend, > 0.
+    half_saturation
+        K, shape (n_draws, n_cells), > 0: account currency a day.
+    carryover
+        Share of a day's effect that is carried to the next day, shape (n_cells,), in [0, 1).
+    family
+        A name in :data:`FAMILIES`.
+    """
+
+    cells: tuple[Cell, ...]
+    marginal_at_zero: Array
+    half_saturation: Array
+    carryover: Array
+    family: str = "michaelis-menten"
+
+    def __post_init__(self) -> None:
+        shape = self.marginal_at_zero.shape
+        if len(shape) != 2 or shape[1] != len(self.cells) or self.half_saturation.shape != shape:
+            raise ValueError(
+                f"{len(self.cells)} cells need draws of shape (n_draws, {len(self.cells)}), not "
+                f"{shape} and {self.half_saturation.shape}."
+            )
+        if self.family not in FAMILIES:
+            raise ValueError(f"There is no family of curves {self.family!r}: {list(FAMILIES)}.")
+        if not (self.marginal_at_zero >= 0).all() or not (self.half_saturation > 0).all():
+            raise ValueError("A curve needs a return at zero >= 0 and a half-saturation > 0.")
+        if self.carryover.shape != (len(self.cells),):
+            raise ValueError("A carry-over is needed for every cell.")
+        if not ((self.carryover >= 0) & (self.carryover < 1)).all():
+            raise ValueError("A carry-over lies in [0, 1).")
+
+    def _mean(self, spend: Array, inner: Callable[[Array, Array, Array], Array]) -> Array:
+        found = np.empty(len(self.cells))
+        for start in range(0, len(self.cells), CHUNK):
+            part = slice(start, start + CHUNK)
+            values = inner(
+                self.marginal_at_zero[:, part], self.half_saturation[:, part], spend[part]
+            )
+            found[part] = values.mean(axis=0)
+        return found
+
+    def mean_revenue(self, spend: Array) -> Array:
+        """Posterior mean incremental revenue per day at steady ``spend``, both (n_cells,)."""
+        shape = FAMILIES[self.family].shape
+        return self._mean(spend, lambda m, k, x: m * k * shape(x / k))
+
+    def mean_marginal(self, spend: Array) -> Array:
+        """Posterior mean revenue of the next unit of steady ``spend``, shape (n_cells,)."""
+        slope = FAMILIES[self.family].slope
+        return self._mean(spend, lambda m, k, x: m * slope(x / k))
+
+    def draw_revenue(self, spend: Array) -> Array:
+        """Incremental revenue per day in each draw at ``spend``, broadcast to (n_draws, n_cells).
+
+        ``spend`` has the shape (n_cells,) or (n_draws, n_cells).
+        """
+        scale = self.half_saturation
+        level = FAMILIES[self.family].shape(spend / scale)
+        return np.asarray(self.marginal_at_zero * scale * level, dtype=np.float64)
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Plain arrays, for ``numpy.savez``: no pickle is needed to read them back."""
+        return {
+            "segments": np.array([cell.segment for cell in self.cells], dtype=str),
+            "channels": np.array([cell.channel for cell in self.cells], dtype=str),
+            "marginal_at_zero": self.marginal_at_zero,
+            "half_saturation": self.half_saturation,
+            "carryover": self.carryover,
+            "family": np.array(self.family),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> SaturatingCurves:
+        """The inverse of :meth:`to_arrays`; takes what ``numpy.load`` returns."""
+        pairs = zip(arrays["segments"], arrays["channels"], strict=True)
+        return cls(
+            cells=tuple(Cell(str(segment), str(channel)) for segment, channel in pairs),
+            marginal_at_zero=np.asarray(arrays["marginal_at_zero"], dtype=np.float64),
+            half_saturation=np.asarray(arrays["half_saturation"], dtype=np.float64),
+            carryover=np.asarray(arrays["carryover"], dtype=np.float64),
+            family=str(arrays["family"]),
+        )
+
+
+def effective_spend(daily: Array, carryover: Array) -> Array:
+    """Effective spend after the last day of ``daily``, shape (n_cells,).
+
+    Parameters
+    ----------
+    daily
+        Spend of consecutive days, the last one last, shape (n_days, n_cells). What went before is
+        taken to be the mean of the first week.
+    carryover
+        Shape (n_cells,), in [0, 1).
+    """
+    if len(daily) == 0:
+        return np.zeros(len(carryover))
+    level = np.asarray(daily[:7].mean(axis=0), dtype=np.float64)
+    for day in daily:
+        level = (1.0 - carryover) * day + carryover * level
+    return level
+
+
+def expected_until_next_cycle(
+    curves: SaturatingCurves, *, spend: Array, previous_effective_spend: Array, days: int
+) -> Array:
+    """Mean incremental revenue per day over the next ``days`` days in each draw.
+
+    The effective spend starts from ``previous_effective_spend`` and nears the new daily ``spend``
+    at the pace of the carry-over: ``a_k = x + (a_0 - x) g^k``.
+
+    Parameters
+    ----------
+    spend, previous_effective_spend
+        Account currency a day, shape (n_cells,).
+    days
+        At least 1.
+
+    Returns
+    -------
+    Shape (n_draws, n_cells), account currency a day.
+    """
+    if days < 1:
+        raise ValueError(f"A cycle has at least one day, not {days}.")
+    total = np.zeros_like(curves.marginal_at_zero)
+    for day in range(1, days + 1):
+        level = spend + (previous_effective_spend - spend) * curves.carryover**day
+        total += curves.draw_revenue(level)
+    return total / days
