@@ -1,0 +1,103 @@
+"""The dashboard's charts. Colours are told apart by colour-blind people (Okabe and Ito, 2008)."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+PALETTE = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1",
+)  # fmt: skip
+OTHER, OTHER_COLOUR = "all others", "#8A8A8A"
+MOST_CELLS = 40  # more rows than this and nobody reads them; the table has them all
+
+
+def colours_of(spend: pd.DataFrame) -> dict[str, str]:
+    """A colour a channel, by name; of many channels the largest spenders, the others grey."""
+    largest = spend.groupby("channel")["spend"].sum().nlargest(len(PALETTE)).index
+    return dict(zip(sorted(map(str, largest)), PALETTE, strict=False))
+
+
+def spend_chart(spend: pd.DataFrame, *, colours: dict[str, str], currency: str) -> go.Figure:
+    """Spend a day, stacked by channel.
+
+    Parameters
+    ----------
+    spend
+        date, channel, spend in the account's currency.
+    """
+    named = spend.assign(
+        channel=spend["channel"].astype(str).where(spend["channel"].isin(list(colours)), OTHER)
+    )
+    days = named.pivot_table(index="date", columns="channel", values="spend", aggfunc="sum")
+    days = days.asfreq("D").fillna(0.0)  # a day without a report is a gap to be seen
+    figure = go.Figure()
+    for channel in sorted(days.columns, key=lambda name: (name == OTHER, name)):
+        figure.add_scatter(
+            x=days.index,
+            y=days[channel],
+            name=plain(channel),
+            stackgroup="spend",
+            mode="lines",
+            line={"width": 0.5, "color": colours.get(channel, OTHER_COLOUR)},
+            hovertemplate="%{y:,.0f} " + currency,
+        )
+    figure.update_layout(hovermode="x unified", yaxis_title=f"{currency} a day", **_layout(320))
+    figure.update_yaxes(tickformat=",.0f", rangemode="tozero")
+    return figure
+
+
+def return_chart(budgets: pd.DataFrame, *, colours: dict[str, str], currency: str) -> go.Figure:
+    """Predicted incremental revenue per unit of budget with its 90 % interval, a row a cell.
+
+    Cells with the largest budgets come first; at most ``MOST_CELLS`` are drawn.
+    """
+    known = budgets.dropna(subset=["per_unit"])
+    known = known.assign(budget=known["daily_budget"].astype(float))
+    known = known.nlargest(MOST_CELLS, "budget").sort_values("budget")
+    labels = [f"{plain(s)} · {plain(c)}" for s, c in zip(known.segment, known.channel, strict=True)]
+    known = known.assign(label=labels)
+    figure = go.Figure()
+    for channel, rows in known.groupby("channel", sort=True):
+        figure.add_scatter(
+            x=rows["per_unit"],
+            y=rows["label"],
+            name=plain(str(channel)),
+            mode="markers",
+            marker={"size": 9, "color": colours.get(str(channel), OTHER_COLOUR)},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": (rows["per_unit_high"] - rows["per_unit"]).fillna(0.0),
+                "arrayminus": (rows["per_unit"] - rows["per_unit_low"]).fillna(0.0),
+                "thickness": 1.6,
+                "width": 3,
+            },
+            customdata=rows[["budget", "per_unit_low", "per_unit_high"]],
+            hovertemplate=(
+                "%{y}<br>%{x:.2f} per unit (90 %: %{customdata[1]:.2f} to %{customdata[2]:.2f})"
+                "<br>budget %{customdata[0]:,.2f} " + currency + " a day<extra></extra>"
+            ),
+        )
+    figure.add_vline(x=1, line={"dash": "dot", "color": OTHER_COLOUR, "width": 1.5})
+    figure.update_layout(
+        xaxis_title=f"incremental revenue per {currency} of budget (dotted: what it costs)",
+        **_layout(110 + 22 * len(known)),
+    )
+    figure.update_yaxes(categoryorder="array", categoryarray=labels)
+    figure.update_xaxes(rangemode="tozero", tickformat=".1f")
+    return figure
+
+
+def plain(name: str) -> str:
+    """A name as text: Plotly takes HTML and, between dollar signs, mathematics."""
+    flat = name.replace("&", "&amp;").replace("<", "&lt;").replace("$", "&#36;")
+    return flat if len(flat) <= 40 else flat[:39] + "…"
+
+
+def _layout(height: int) -> dict[str, object]:
+    return {
+        "height": height,
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+    }

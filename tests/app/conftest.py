@@ -1,0 +1,140 @@
+"""A workspace that looks as if the loop had run for a few weeks, written row by row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from liftloop.adapters.decisions import record_decision
+from liftloop.adapters.deliveries import account_of, deliver
+from liftloop.adapters.initialise import default_configuration
+from liftloop.adapters.ledger import (
+    append_audit,
+    open_ledger,
+    record_verdict,
+    save_policy,
+    session,
+    upgrade,
+)
+from liftloop.adapters.rollouts import append_transition, start_rollout
+from liftloop.adapters.settings import load_settings
+from liftloop.adapters.tables import Decision, MonitorVerdict, RolloutRecord, RolloutTransition
+from liftloop.adapters.workspace import Workspace
+from liftloop.core.decide import Estimate, budget_lines
+from liftloop.core.policy import Cell, Policy, Stage
+from liftloop.markets.demo_market import DemoMarket
+
+AT = datetime(2026, 1, 19, 6, 0, tzinfo=UTC)
+MONDAYS = (date(2026, 1, 5), date(2026, 1, 12), date(2026, 1, 19))
+
+
+def bare_workspace(root: Path) -> Workspace:
+    """A workspace with a configuration and a ledger, and nothing in it."""
+    workspace = Workspace(root)
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in workspace.folders:
+        folder.mkdir(exist_ok=True)
+    workspace.config.write_text(default_configuration(), encoding="utf-8")
+    upgrade(str(load_settings(workspace).ledger_url))
+    return workspace
+
+
+def with_spend(workspace: Workspace, days: int = 28) -> DemoMarket:
+    """Deliver the demo market's last days of performance."""
+    market = DemoMarket(1, constants=replace(DemoMarket.constants, history_days=days))
+    path = workspace.inbox / "performance-history.csv"
+    market.history()["performance"].to_csv(path, index=False)
+    settings = load_settings(workspace)
+    taken = deliver(
+        workspace, path, engine=open_ledger(str(settings.ledger_url)),
+        account=account_of(settings.account), received_at=AT,
+    )  # fmt: skip
+    assert taken.refused is None
+    return market
+
+
+def decide(
+    workspace: Workspace, *, id: str, on: date, before: Policy, after: Policy, kind: str = "move",
+    state: str = "in_force", stages: dict[str, Stage] | None = None,
+) -> None:  # fmt: skip
+    """Record one decision with an interval for each cell, and its audit entry."""
+    lines = budget_lines(
+        decision_id=id, effective_from=on, policy=after, previous=before, stages=stages or {},
+        expected={c: Estimate(1.8 * float(a), 1.2 * float(a), 2.5 * float(a))
+                  for c, a in after.budgets},
+        reasons={c: f"The next unit earns {1 + n / 10:.2f} here."
+                 for n, c in enumerate(after.cells)},
+    )  # fmt: skip
+    with session(open_ledger(str(load_settings(workspace).ledger_url))) as db:
+        for policy in (before, after):
+            save_policy(db, policy=policy, origin="proposed", at=AT)
+        record_decision(
+            db,
+            decision=Decision(
+                id=id, sequence=0, kind=kind, as_of=on, effective_from=on, state=state,
+                policy_version=after.version, previous_policy_version=before.version, facts="{}",
+                settings_hash="s-1", expected_gain=1500.0, gain_low=-200.0, gain_high=3100.0,
+                reason="Money moves to where the next unit earns most.", created_at=AT,
+            ),
+            lines=lines,
+        )  # fmt: skip
+        append_audit(
+            db, key=f"a-{id}", actor="liftloop", act="decide", subject=id, payload={}, at=AT
+        )
+
+
+@pytest.fixture
+def empty_workspace(tmp_path: Path) -> Workspace:
+    return bare_workspace(tmp_path / "shop")
+
+
+@pytest.fixture
+def busy_workspace(tmp_path: Path) -> Workspace:
+    """Four weeks of spend, two decisions in force, one waiting, a canary, a drift verdict."""
+    workspace = bare_workspace(tmp_path / "shop")
+    market = with_spend(workspace)
+    incumbent = Policy.of({
+        Cell(row.segment, row.channel): row.daily_budget for row in market.incumbent.itertuples()
+    })  # fmt: skip
+    first, last = incumbent.cells[0], incumbent.cells[-1]
+    step = Decimal("25.50")
+    moved = Policy.of(
+        incumbent.as_dict()
+        | {first: incumbent.as_dict()[first] + step, last: incumbent.as_dict()[last] - step}
+    )
+    decide(workspace, id="d-one", on=MONDAYS[0], before=incumbent, after=incumbent, kind="hold")
+    stages: dict[str, Stage] = {first.segment: "canary"}
+    decide(workspace, id="d-two", on=MONDAYS[1], before=incumbent, after=moved, stages=stages)
+    decide(
+        workspace, id="d-three", on=MONDAYS[2], before=moved, after=incumbent,
+        state="awaiting_approval",
+    )  # fmt: skip
+    with session(open_ledger(str(load_settings(workspace).ledger_url))) as db:
+        start_rollout(
+            db,
+            rollout=RolloutRecord(
+                id="r-one", challenger_version=moved.version, incumbent_version=incumbent.version,
+                canary_segments=json.dumps(["central"]), control_segments=json.dumps(["east"]),
+                seed=1, started_on=MONDAYS[1], stage="canary", created_at=AT,
+            ),
+        )  # fmt: skip
+        append_transition(
+            db,
+            transition=RolloutTransition(
+                key="t-one", rollout_id="r-one", as_of=MONDAYS[1], from_stage="shadow",
+                to_stage="canary", act="start", reason="The canary begins.", created_at=AT,
+            ),
+        )  # fmt: skip
+        record_verdict(
+            db,
+            verdict=MonitorVerdict(
+                key="v-one", as_of=MONDAYS[1] - timedelta(days=1), drifted=False,
+                summary="No feed has drifted.", report="reports/drift.html", created_at=AT,
+            ),
+        )  # fmt: skip
+    return workspace
