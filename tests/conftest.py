@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from liftloop.adapters.workspace import Workspace
 
 # Before anything imports prefect or mlflow: neither may call home, and no test touches a home.
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -42,3 +45,18 @@ def real_data() -> Path:
             "company_x_display.csv.gz and exports/"
         )
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def workspace_model(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace as `liftloop init` makes it, to copy: making one takes seconds."""
+    from liftloop.adapters.initialise import init_workspace
+
+    return init_workspace(tmp_path_factory.mktemp("model") / "workspace")
+
+
+@pytest.fixture
+def fresh_workspace(tmp_path: Path, workspace_model: Workspace) -> Workspace:
+    """A workspace of this test's own, with nothing in it yet."""
+    shutil.copytree(workspace_model.root, tmp_path / "workspace")
+    return Workspace(tmp_path / "workspace")

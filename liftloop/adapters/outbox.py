@@ -152,7 +152,10 @@ def read_budgets(path: Path) -> tuple[BudgetLine, ...]:
             found = json.loads(path.read_text(encoding="utf-8"))
         else:
             with path.open(encoding="utf-8", newline="") as file:
-                found = list(csv.DictReader(file))
+                table = csv.DictReader(file)
+                if not {*COLUMNS} <= {*(table.fieldnames or ())}:
+                    raise ValueError("its columns are others")
+                found = list(table)
         return tuple(_line(row) for row in found)
     except (OSError, ValueError, KeyError, TypeError, InvalidOperation, pa.ArrowException) as error:
         raise RefusedFile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from liftloop.adapters.locks import exclusive
 from liftloop.adapters.workspace import Workspace
@@ -13,31 +13,37 @@ if TYPE_CHECKING:
     from optuna.storages import JournalStorage
 
 
+class _Lock:
+    """Optuna's own locks outlive a killed holder by half a minute; ours do not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.held = ExitStack()
+
+    def acquire(self) -> bool:
+        self.held.enter_context(exclusive(self.path, what="The tuning study"))
+        return True
+
+    def release(self) -> None:
+        self.held.close()
+
+
 def study_storage(workspace: Workspace, *, key: str = "studies") -> JournalStorage:
     """The storage of the study (or studies) under ``key``, for ``optuna.create_study``."""
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
-
-    class Lock(BaseJournalFileLock):
-        """Optuna's own locks outlive a killed holder by half a minute; ours do not."""
-
-        def __init__(self, path: Path) -> None:
-            self.path = path
-            self.held = ExitStack()
-
-        def acquire(self) -> bool:
-            self.held.enter_context(exclusive(self.path, what="The tuning study"))
-            return True
-
-        def release(self) -> None:
-            self.held.close()
+    from optuna.storages.journal import JournalFileBackend
 
     journal = workspace.registry / "studies" / f"{key}.journal"
     lock = workspace.locks / f"study-{key}.lock"
     journal.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(lock, what="The tuning study"):
         _mend(journal)
-    return JournalStorage(JournalFileBackend(str(journal), lock_obj=Lock(lock)))
+    return JournalStorage(
+        JournalFileBackend(
+            str(journal),
+            lock_obj=_Lock(lock),  # type: ignore[arg-type]
+        )
+    )
 
 
 def _mend(journal: Path) -> None:

@@ -244,9 +244,9 @@ def upgrade() -> None:
         sa.Column("daily_cents", sa.BigInteger(), nullable=False),
         sa.Column("previous_cents", sa.BigInteger(), nullable=False),
         sa.Column("stage", sa.String(), nullable=False),
-        sa.Column("expected", sa.Float(), nullable=False),
-        sa.Column("expected_low", sa.Float(), nullable=False),
-        sa.Column("expected_high", sa.Float(), nullable=False),
+        sa.Column("expected", sa.Float(), nullable=True),
+        sa.Column("expected_low", sa.Float(), nullable=True),
+        sa.Column("expected_high", sa.Float(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("idempotency_key", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(
