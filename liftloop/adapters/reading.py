@@ -135,12 +135,12 @@ def read_bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "the name is not a file's"
         raise RefusedFile(name, f"it cannot be opened ({reason}).", fix="check it.") from None
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        what = "a folder" if stat.S_ISDIR(found.st_mode) else "not a regular file"
+        raise RefusedFile(name, f"it is {what}.", fix="deliver plain files.")
     with os.fdopen(handle, "rb") as stream:
-        found = os.fstat(stream.fileno())
-        if stat.S_ISDIR(found.st_mode):
-            raise RefusedFile(name, "it is a folder.", fix="name the files in it.")
-        if not stat.S_ISREG(found.st_mode):
-            raise RefusedFile(name, "it is not a regular file.", fix="deliver a plain file.")
         if found.st_size > MAX_BYTES:
             raise RefusedFile(
                 name, f"it has {found.st_size:,} bytes (limit {MAX_BYTES:,}).", fix="split it."

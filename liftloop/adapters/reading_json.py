@@ -98,16 +98,15 @@ def _records_in(found: Any) -> list[dict[str, Any]]:
 
 
 def _clean(record: dict[str, Any]) -> dict[str, Any]:
-    """Nested objects become dotted names (``metrics.clicks``); lists stay as they are."""
+    """Nested objects get dotted names too (``metrics.clicks``); lists stay as they are."""
     if dict not in map(type, record.values()):
         if all(map(str.isidentifier, record)):
             return record
         return {key.strip(): value for key, value in record.items()}
     flat: dict[str, Any] = {}
     for key, value in record.items():
-        if isinstance(value, dict) and value:
+        flat[key.strip()] = value
+        if isinstance(value, dict):
             for inner, deep in _clean(value).items():
                 flat[f"{key.strip()}.{inner}"] = deep
-        else:
-            flat[key.strip()] = value
     return flat

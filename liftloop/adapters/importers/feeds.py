@@ -62,9 +62,9 @@ FEEDS: dict[str, Feed] = {
         ),
         _feed(
             "units",
-            "experiment unit_id segment channel arm assigned_on:day converted:number "
+            "experiment unit_id segment arm assigned_on:day converted:number "
             "conversions:number revenue:number",
-            "propensity:number cost:number reported_at:instant",
+            "channel propensity:number cost:number reported_at:instant",
             "x_:number y_:number c_:text",
         ),
         _feed(
