@@ -1,0 +1,176 @@
+"""Data health: is each cell's feed there, in time, and does it agree with itself and the budgets?
+
+A cell whose facts are late or broken does not move: its budget in force stays. The rest goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import pandas as pd
+
+from liftloop.core.policy import Cell, Policy
+from monitoring.verdicts import CellHealth, HealthVerdict
+
+CELL = ["segment", "channel"]
+DEFAULT = "the budget in force stays as it is"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthConfig:
+    """What is still healthy.
+
+    Attributes
+    ----------
+    max_lag_days : a cell whose last known day is more days before yesterday is paused
+    lookback_days : completeness and consistency are judged on so many days
+    least_complete : share of the days, between a cell's first and last day of the lookback, below
+        which it is paused
+    pacing_warn, pacing_pause : spend over budget (mean of the days since the budgets took effect)
+        further from 1 than this factor is told, or pauses the cell (a wrong unit, a broken join)
+    """
+
+    max_lag_days: int = 3
+    lookback_days: int = 28
+    least_complete: float = 0.7
+    pacing_warn: float = 1.3
+    pacing_pause: float = 4.0
+
+
+def _recent(performance: pd.DataFrame, as_of: date, config: HealthConfig) -> pd.DataFrame:
+    """One row a cell and day of the lookback, with the rows that contradict themselves counted."""
+    when = pd.to_datetime(performance.date)
+    begin = pd.Timestamp(as_of) - timedelta(days=config.lookback_days)
+    near = performance[(when >= begin) & (when < pd.Timestamp(as_of))]
+    plain = near[CELL].assign(
+        date=when[near.index],
+        spend=near.spend.astype(float),
+        odd=(near.clicks.astype(float) > 0) & (near.impressions.astype(float) == 0),
+    )
+    return plain.groupby([*CELL, "date"], as_index=False).agg(
+        spend=("spend", "sum"), odd=("odd", "max")
+    )
+
+
+def _last_days(feed: pd.DataFrame, as_of: date) -> dict[Cell, date]:
+    when = pd.to_datetime(feed.date)
+    known = feed[CELL].assign(date=when)[when < pd.Timestamp(as_of)]
+    return {
+        Cell(str(segment), str(channel)): last.date()
+        for (segment, channel), last in known.groupby(CELL)["date"].max().items()
+    }
+
+
+def _late(last: date | None, as_of: date, config: HealthConfig, feed: str) -> str:
+    if last is None:
+        return f"no {feed} facts at all"
+    lag = (as_of - timedelta(days=1) - last).days
+    return f"{feed} is {lag} days late (last day {last})" if lag > config.max_lag_days else ""
+
+
+def _inspect(
+    cell: Cell,
+    days: pd.DataFrame | None,
+    *,
+    last: date | None,
+    holdout_last: date | None,
+    budget: float,
+    in_force_since: date | None,
+    as_of: date,
+    config: HealthConfig,
+) -> CellHealth:
+    reasons, warnings = [], []
+    if budget > 0:
+        reasons.append(_late(last, as_of, config, "performance"))
+    if holdout_last is not None:
+        reasons.append(_late(holdout_last, as_of, config, "holdout"))
+    missing, pacing = 0, None
+    if days is not None and last is not None:
+        span = (pd.Timestamp(last) - days.date.min()).days + 1
+        missing = span - days.date.nunique()
+        if span >= 7 and 1 - missing / span < config.least_complete:
+            reasons.append(f"{missing} of {span} days are missing")
+        elif missing:
+            warnings.append(f"{missing} of {span} days are missing")
+        odd = int(days.odd.sum())
+        if odd * 2 > len(days):
+            reasons.append(f"{odd} of {len(days)} days have clicks without impressions")
+        elif odd:
+            warnings.append(f"{odd} of {len(days)} days have clicks without impressions")
+        since = pd.Timestamp(in_force_since) if in_force_since else None
+        paid = days.spend[days.date >= since] if since is not None else days.spend.iloc[:0]
+        if budget > 0 and len(paid) >= 3:
+            pacing = float(paid.mean()) / budget
+            apart = max(pacing, 1 / pacing) if pacing > 0 else float("inf")
+            words = f"spend runs at {pacing:.0%} of the budget"
+            if apart > config.pacing_pause:
+                reasons.append(words)
+            elif apart > config.pacing_warn:
+                warnings.append(words)
+    lag = (as_of - timedelta(days=1) - last).days if last else None
+    paused = "; ".join(r for r in reasons if r)
+    return CellHealth(cell, last, lag, missing, pacing, paused, tuple(warnings))
+
+
+def health(
+    performance: pd.DataFrame,
+    *,
+    policy: Policy,
+    as_of: date,
+    holdout: pd.DataFrame | None = None,
+    in_force_since: date | None = None,
+    config: HealthConfig | None = None,
+) -> HealthVerdict:
+    """Judge the feeds of every cell of the policy in force.
+
+    Parameters
+    ----------
+    performance, holdout : the feeds of those names, as known on ``as_of``; holdout may be None, and
+        is only asked of cells that have ever had it
+    policy : budgets in force; a cell with a zero budget owes no performance rows
+    as_of : facts on or after this day are ignored; the last day that can be known is the day before
+    in_force_since : first day of these budgets, for pacing; None when it is not known
+    """
+    rule = config or HealthConfig()
+    recent = {
+        Cell(str(segment), str(channel)): days
+        for (segment, channel), days in _recent(performance, as_of, rule).groupby(CELL)
+    }
+    last = _last_days(performance, as_of)
+    held = _last_days(holdout, as_of) if holdout is not None and len(holdout) else {}
+    cells = tuple(
+        _inspect(
+            cell,
+            recent.get(cell),
+            last=last.get(cell),
+            holdout_last=held.get(cell),
+            budget=float(budget),
+            in_force_since=in_force_since,
+            as_of=as_of,
+            config=rule,
+        )
+        for cell, budget in policy.budgets
+    )
+    return HealthVerdict(as_of, cells, DEFAULT, _summary(cells))
+
+
+def _summary(cells: tuple[CellHealth, ...]) -> str:
+    stopped = [c for c in cells if c.paused]
+    warned = [c for c in cells if c.warnings and not c.paused]
+    if not stopped and not warned:
+        return f"All {len(cells)} cells report in time and agree with their budgets."
+    parts = []
+    if stopped:
+        shown = "; ".join(f"{c.cell}: {c.paused}" for c in stopped[:3])
+        more = f"; and {len(stopped) - 3} more" if len(stopped) > 3 else ""
+        parts.append(
+            f"{len(stopped)} of {len(cells)} cells are paused ({shown}{more}): {DEFAULT} until "
+            "their facts are sound again."
+        )
+    if warned:
+        first = warned[0]
+        parts.append(
+            f"{len(warned)} more deserve a look, such as {first.cell}: {'; '.join(first.warnings)}."
+        )
+    return " ".join(parts)

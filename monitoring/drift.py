@@ -1,0 +1,261 @@
+"""Drift: do the last weeks look like the weeks before? Measured by Evidently, judged by us.
+
+Evidently's default method depends on the number of rows, and with it the direction of its figure;
+so every column gets a named method and a threshold. Distances, not p-values: more rows of the same
+market don't make more drift. Numbers are compared by the Wasserstein distance in units of the
+reference's standard deviation, categories by the Jensen-Shannon distance.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from monitoring.verdicts import ColumnDrift, DriftVerdict
+
+NUMBER_METHOD, CATEGORY_METHOD = "wasserstein", "jensenshannon"
+
+
+@dataclass(frozen=True, slots=True)
+class DriftConfig:
+    """When drift is called.
+
+    Many columns are looked at, so one that only just passes its threshold is not yet an alarm: it
+    takes ``share`` of the triggering columns, or one that passes ``alone`` times its threshold.
+    The defaults come from tests/monitoring/test_false_alarms.py, where a stationary market alarms
+    in fewer than 5 % of the months.
+
+    Attributes
+    ----------
+    threshold : Wasserstein distance of a number, in standard deviations of the reference
+    category_threshold : Jensen-Shannon distance of a category, in [0, 1]
+    window_days, reference_weeks : length of the current window (whole weeks of it are used), and
+        the number of weeks before it that it is compared with
+    max_rows : each side is sampled down to so many rows, with a fixed seed, and it is said
+    min_rows : fewer rows on a side cannot be judged
+    reported : columns that are shown and never alarm, such as what the loop itself decides
+    """
+
+    threshold: float = 0.2
+    category_threshold: float = 0.1
+    share: float = 0.5
+    alone: float = 1.5
+    window_days: int = 28
+    reference_weeks: int = 8
+    max_rows: int = 100_000
+    min_rows: int = 50
+    reported: tuple[str, ...] = ("spend_share", "channel")
+    seed: int = 0
+
+
+def _cannot(current: pd.DataFrame, reference: pd.DataFrame, reason: str) -> DriftVerdict:
+    return DriftVerdict(
+        drifted=False,
+        columns=(),
+        share=0.0,
+        rows_current=len(current),
+        rows_reference=len(reference),
+        sampled=False,
+        summary=f"Drift cannot be judged: {reason}",
+        measurable=False,
+        reason=reason,
+    )
+
+
+def _sample(frame: pd.DataFrame, config: DriftConfig) -> pd.DataFrame:
+    if len(frame) <= config.max_rows:
+        return frame
+    return frame.sample(config.max_rows, random_state=config.seed)
+
+
+def _is_number(current: pd.Series, reference: pd.Series) -> bool:
+    kinds = (pd.api.types.is_numeric_dtype(s) for s in (current, reference))
+    return all(kinds) and not pd.api.types.is_bool_dtype(reference)
+
+
+def _clean(frame: pd.DataFrame, numbers: list[str]) -> pd.DataFrame:
+    """A copy with floats for numbers (no infinities) and text for categories."""
+    made = {}
+    for name in frame.columns:
+        if name in numbers:
+            made[name] = frame[name].astype(float).replace([np.inf, -np.inf], np.nan)
+        else:
+            made[name] = frame[name].astype("string").astype(object)
+    return pd.DataFrame(made, index=frame.index)
+
+
+def _silent(current: pd.DataFrame, reference: pd.DataFrame, config: DriftConfig) -> dict[str, str]:
+    """Columns that cannot be compared, with the reason; Evidently would raise on them."""
+    why: dict[str, str] = {}
+    for name in dict.fromkeys((*reference.columns, *current.columns)):
+        if name not in current.columns or name not in reference.columns:
+            side = "current" if name not in current.columns else "reference"
+            why[name] = f"missing in the {side} window"
+            continue
+        known = (int(current[name].notna().sum()), int(reference[name].notna().sum()))
+        if min(known) < config.min_rows:
+            why[name] = (
+                f"{known[0]} current and {known[1]} reference values, {config.min_rows} needed"
+            )
+    return why
+
+
+def _measure(
+    current: pd.DataFrame, reference: pd.DataFrame, numbers: list[str], config: DriftConfig
+) -> tuple[Any, dict[str, float]]:
+    """Evidently's snapshot and the distance of each column."""
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    names = list(current.columns)
+    shape = DataDefinition(
+        numerical_columns=numbers, categorical_columns=[n for n in names if n not in numbers]
+    )
+    preset = DataDriftPreset(
+        columns=names,
+        num_method=NUMBER_METHOD,
+        num_threshold=config.threshold,
+        cat_method=CATEGORY_METHOD,
+        cat_threshold=config.category_threshold,
+        drift_share=config.share,
+    )
+    with warnings.catch_warnings():  # correlations of a constant column, for a chart
+        warnings.simplefilter("ignore", RuntimeWarning)
+        snapshot = Report([preset]).run(
+            Dataset.from_pandas(current, data_definition=shape),
+            Dataset.from_pandas(reference, data_definition=shape),
+        )
+    found = {
+        metric["config"]["column"]: float(metric["value"])
+        for metric in snapshot.dict()["metrics"]
+        if metric["config"].get("column") is not None
+    }
+    return snapshot, found
+
+
+def drift(
+    current: pd.DataFrame, reference: pd.DataFrame, *, config: DriftConfig | None = None
+) -> DriftVerdict:
+    """Compare two windows column by column.
+
+    Parameters
+    ----------
+    current, reference : the same columns, any number of rows each; neither is changed
+
+    Returns
+    -------
+    DriftVerdict
+        ``measurable`` is False, with the reason, when nothing can be compared; it never raises for
+        empty, silent or missing columns.
+    """
+    rule = config or DriftConfig()
+    for name, frame in (("current", current), ("reference", reference)):
+        if len(frame) < rule.min_rows:
+            return _cannot(
+                current,
+                reference,
+                f"the {name} window has {len(frame)} rows, {rule.min_rows} are needed.",
+            )
+    shared = [c for c in reference.columns if c in current.columns]
+    numbers = [c for c in shared if _is_number(current[c], reference[c])]
+    now, then = _clean(current, numbers), _clean(reference, numbers)
+    silent = _silent(now, then, rule)
+    names = [c for c in shared if c not in silent]
+    if not names:
+        return _cannot(current, reference, "no column has enough values in both windows.")
+    sampled = max(len(now), len(then)) > rule.max_rows
+    snapshot, distances = _measure(
+        _sample(now[names], rule),
+        _sample(then[names], rule),
+        [c for c in numbers if c in names],
+        rule,
+    )
+    columns = []
+    for name in (*names, *silent):
+        is_number = name in numbers
+        distance = distances.get(name)
+        threshold = rule.threshold if is_number else rule.category_threshold
+        columns.append(
+            ColumnDrift(
+                column=name,
+                method=NUMBER_METHOD if is_number else CATEGORY_METHOD,
+                distance=distance,
+                threshold=threshold,
+                drifted=distance is not None and distance >= threshold,
+                triggers=name not in rule.reported,
+                note=silent.get(name, ""),
+            )
+        )
+    return _judge(
+        tuple(columns),
+        rows=(len(current), len(reference)),
+        sampled=sampled,
+        snapshot=snapshot,
+        rule=rule,
+    )
+
+
+def _judge(
+    columns: tuple[ColumnDrift, ...],
+    *,
+    rows: tuple[int, int],
+    sampled: bool,
+    snapshot: Any,
+    rule: DriftConfig,
+) -> DriftVerdict:
+    judged = [c for c in columns if c.triggers and c.distance is not None]
+    moved = [c for c in judged if c.drifted]
+    share = len(moved) / len(judged) if judged else 0.0
+    far = [c for c in moved if (c.distance or 0.0) >= rule.alone * c.threshold]
+    drifted = bool(judged) and bool(far or share >= rule.share)
+    return DriftVerdict(
+        drifted=drifted,
+        columns=columns,
+        share=share,
+        rows_current=rows[0],
+        rows_reference=rows[1],
+        sampled=sampled,
+        summary=_summary(columns, drifted=drifted, sampled=sampled, rule=rule),
+        measurable=bool(judged),
+        reason="" if judged else "no column that may alarm could be measured.",
+        snapshot=snapshot,
+    )
+
+
+def _summary(
+    columns: tuple[ColumnDrift, ...], *, drifted: bool, sampled: bool, rule: DriftConfig
+) -> str:
+    judged = [c for c in columns if c.triggers and c.distance is not None]
+    moved = [c for c in judged if c.drifted]
+    parts = []
+    if not judged:
+        parts.append("Drift cannot be judged: no column that may alarm could be measured.")
+    else:
+        names = ", ".join(f"{c.column} ({c.distance:.2f})" for c in moved) or "none"
+        parts.append(
+            f"{'Drift' if drifted else 'No drift'}: {len(moved)} of {len(judged)} columns moved "
+            f"beyond their threshold: {names}."
+        )
+    own = [c.column for c in columns if c.drifted and not c.triggers]
+    if own:
+        parts.append(f"Also moved, and not counted: {', '.join(own)}.")
+    lost = [c.column for c in columns if c.note]
+    if lost:
+        parts.append(f"Not measurable: {', '.join(lost)}.")
+    if sampled:
+        parts.append(f"Measured on a sample of {rule.max_rows:,} rows a window.")
+    return " ".join(parts)
+
+
+def as_html(snapshot: Any) -> str:
+    """Evidently's report as one self-contained page (about 4 MB, no outside requests)."""
+    return str(snapshot.get_html_str(as_iframe=False))
+
+
+def as_json(snapshot: Any) -> str:
+    """Evidently's report as JSON, small enough to keep."""
+    return str(snapshot.json())

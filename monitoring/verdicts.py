@@ -1,0 +1,116 @@
+"""What monitoring says: immutable verdicts with the numbers and the words for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from liftloop.core.policy import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDrift:
+    """How far one column moved. ``distance`` is in the method's unit, None when it cannot be
+    measured; a column that does not ``trigger`` is shown and never alarms."""
+
+    column: str
+    method: str
+    distance: float | None
+    threshold: float
+    drifted: bool
+    triggers: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftVerdict:
+    """Whether the last weeks look like the weeks before.
+
+    ``share`` is the part of the triggering, measurable columns that drifted. ``snapshot`` is
+    Evidently's own result, for :func:`monitoring.drift.as_html`; None when nothing was measurable.
+    """
+
+    drifted: bool
+    columns: tuple[ColumnDrift, ...]
+    share: float
+    rows_current: int
+    rows_reference: int
+    sampled: bool
+    summary: str
+    measurable: bool
+    reason: str = ""
+    snapshot: Any = field(default=None, compare=False, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON, without the snapshot."""
+        names = ("column", "method", "distance", "threshold", "drifted", "triggers", "note")
+        return {
+            "drifted": self.drifted,
+            "measurable": self.measurable,
+            "reason": self.reason,
+            "share": self.share,
+            "rows_current": self.rows_current,
+            "rows_reference": self.rows_reference,
+            "sampled": self.sampled,
+            "summary": self.summary,
+            "columns": [{name: getattr(c, name) for name in names} for c in self.columns],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CellHealth:
+    """One cell's facts as of a day. ``paused`` says why the cell may not move, or is ""."""
+
+    cell: Cell
+    last_day: date | None
+    lag_days: int | None
+    missing_days: int
+    pacing: float | None
+    paused: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HealthVerdict:
+    """Which cells may move, and what stands in for those that may not."""
+
+    as_of: date
+    cells: tuple[CellHealth, ...]
+    default: str
+    summary: str
+
+    @property
+    def paused(self) -> Mapping[Cell, str]:
+        """Cell -> reason, for the cells whose budget is frozen."""
+        return {c.cell: c.paused for c in self.cells if c.paused}
+
+    @property
+    def paused_segments(self) -> Mapping[str, str]:
+        """Segment -> reasons, for the guardrail on a rollout's data."""
+        reasons: dict[str, list[str]] = {}
+        for cell, why in self.paused.items():
+            reasons.setdefault(cell.segment, []).append(f"{cell.channel}: {why}")
+        return {name: "; ".join(whys) for name, whys in reasons.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "as_of": self.as_of.isoformat(),
+            "default": self.default,
+            "summary": self.summary,
+            "cells": [
+                {
+                    "segment": c.cell.segment,
+                    "channel": c.cell.channel,
+                    "last_day": c.last_day.isoformat() if c.last_day else None,
+                    "lag_days": c.lag_days,
+                    "missing_days": c.missing_days,
+                    "pacing": c.pacing,
+                    "paused": c.paused,
+                    "warnings": list(c.warnings),
+                }
+                for c in self.cells
+            ],
+        }

@@ -1,0 +1,152 @@
+"""The two windows drift is judged on: the last weeks of each cell's response, and the weeks before.
+
+A cell is compared with itself: each metric is divided by the cell's own mean over the reference, so
+that large and small cells weigh alike and a shift of the mix is no drift of response. What the loop
+itself does must not look like drift either: metrics that move with the level of spend (a higher bid
+buys dearer clicks) are freed of the spend elasticity that the reference weeks show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+
+from monitoring.drift import DriftConfig
+
+WEEK = 7
+RATIOS = {  # metric: (numerator, denominator)
+    "cpm": ("spend", "impressions"),
+    "ctr": ("clicks", "impressions"),
+    "cpc": ("spend", "clicks"),
+    "conversion_rate": ("conversions", "clicks"),
+    "revenue_per_conversion": ("revenue", "conversions"),
+}
+CELL = ["segment", "channel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Frames for :func:`monitoring.drift.drift`, one row a cell and day, and what they span."""
+
+    current: pd.DataFrame
+    reference: pd.DataFrame
+    sentence: str
+
+
+def _daily(performance: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell and day, numbers as floats; campaigns and creatives summed."""
+    columns = ["spend", "impressions", "clicks", "conversions", "revenue"]
+    plain = performance[["date", *CELL, *columns]].assign(
+        date=pd.to_datetime(performance.date),
+        **{c: pd.to_numeric(performance[c].astype(float)) for c in columns},
+    )
+    return plain.groupby(["date", *CELL], as_index=False)[columns].sum()
+
+
+def _control_revenue(holdout: pd.DataFrame) -> pd.DataFrame:
+    """Mean revenue per control user of each cell and day: what people spend without these ads."""
+    control = holdout[holdout.arm == "control"]
+    plain = control.assign(
+        date=pd.to_datetime(control.date),
+        users=control.users.astype(float),
+        revenue=control.revenue.astype(float),
+    )
+    sums = plain.groupby(["date", *CELL], as_index=False)[["users", "revenue"]].sum()
+    return sums.assign(control_revenue=sums.revenue / sums.users)[
+        ["date", *CELL, "control_revenue"]
+    ]
+
+
+def _elasticity(metric: pd.Series, spend: pd.Series, cells: pd.Series) -> float:
+    """How the metric moves with spend within a cell: the pooled slope of log on log, shrunk to zero
+    where spend hardly varied, and held to [-1, 1]."""
+    fine = (metric > 0) & (spend > 0)
+    if int(fine.sum()) < WEEK:
+        return 0.0
+    logs = pd.DataFrame({"y": np.log(metric[fine]), "x": np.log(spend[fine]), "c": cells[fine]})
+    middled = logs[["y", "x"]] - logs.groupby("c")[["y", "x"]].transform("mean")
+    weight = float((middled.x**2).sum()) + 0.001 * len(middled)
+    return float(np.clip((middled.x * middled.y).sum() / weight, -1, 1))
+
+
+def _against_itself(
+    daily: pd.DataFrame, metric: str, is_reference: pd.Series, *, moves_with_spend: bool
+) -> pd.Series:
+    """The metric over the cell's own reference mean, freed of the level of spend."""
+    values = daily[metric]
+    if moves_with_spend:
+        slope = _elasticity(
+            values[is_reference], daily.spend[is_reference], daily.cell[is_reference]
+        )
+        usual = daily.spend.where(is_reference).groupby(daily.cell).transform("mean")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = values * (daily.spend / usual) ** -slope
+    level = values.where(is_reference).groupby(daily.cell).transform("mean")
+    return (values / level).replace([np.inf, -np.inf], np.nan)
+
+
+def windows(
+    performance: pd.DataFrame,
+    holdout: pd.DataFrame | None = None,
+    *,
+    as_of: date,
+    config: DriftConfig | None = None,
+) -> Windows:
+    """The current and the reference window before ``as_of``.
+
+    Both are whole weeks, so that each weekday has the same weight in both; the reference is the
+    ``reference_weeks`` before the current window (fewer where the facts begin later).
+
+    Parameters
+    ----------
+    performance : the feed of that name (several rows a cell and day are summed)
+    holdout : the feed of that name, or None
+    as_of : nothing on or after this day is used
+
+    Returns
+    -------
+    Windows
+        Columns: channel, spend_share (of the day's total), and each metric over the cell's own
+        reference mean. Cells that are new since the reference have no metrics.
+    """
+    rule = config or DriftConfig()
+    weeks = max(rule.window_days // WEEK, 1)
+    end = pd.Timestamp(as_of)
+    begin = end - timedelta(days=WEEK * weeks)
+    first = begin - timedelta(days=WEEK * rule.reference_weeks)
+    daily = _daily(performance)
+    daily = daily[(daily.date >= first) & (daily.date < end)]
+    if holdout is not None and len(holdout):
+        daily = daily.merge(_control_revenue(holdout), on=["date", *CELL], how="left")
+    # Drop the odd days of a history that begins inside the reference: whole weeks only.
+    if len(daily):
+        whole = (begin - daily.date.min()).days // WEEK
+        daily = daily[daily.date >= begin - timedelta(days=WEEK * max(whole, 0))]
+    daily = daily.reset_index(drop=True)
+    daily["cell"] = daily.groupby(CELL).ngroup()
+    is_reference = daily.date < begin
+    made = pd.DataFrame({"channel": daily.channel.astype(object)})
+    made["spend_share"] = daily.spend / daily.groupby("date").spend.transform("sum")
+    for name, (top, bottom) in RATIOS.items():
+        below = daily[bottom].where(daily[bottom] > 0)
+        ratio = daily[top] / below
+        made[name] = _against_itself(
+            daily.assign(**{name: ratio}), name, is_reference, moves_with_spend=True
+        )
+    if "control_revenue" in daily:
+        made["control_revenue"] = _against_itself(
+            daily, "control_revenue", is_reference, moves_with_spend=False
+        )
+    weeks_before = daily.date[is_reference].dt.normalize().nunique() // WEEK
+    sentence = (
+        f"The {weeks} weeks before {as_of} against the {weeks_before} weeks before those, "
+        "same weekdays in both."
+    )
+    return Windows(
+        made[~is_reference].reset_index(drop=True),
+        made[is_reference].reset_index(drop=True),
+        sentence,
+    )

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from liftloop.core.policy import Cell, Policy
+from monitoring.data_health import HealthConfig, health
+from monitoring.verdicts import HealthVerdict
+
+AS_OF = date(2026, 3, 30)
+NORTH, SOUTH = Cell("north", "search"), Cell("south", "search")
+POLICY = Policy.of({NORTH: Decimal("100"), SOUTH: Decimal("100")})
+
+
+def feed(**last_day_before: int) -> pd.DataFrame:
+    """100 spent a day for 40 days, until so many days before yesterday."""
+    rows = []
+    for segment in ("north", "south"):
+        for back in range(1 + last_day_before.get(segment, 0), 41):
+            rows.append(
+                {
+                    "date": AS_OF - timedelta(days=back),
+                    "segment": segment,
+                    "channel": "search",
+                    "spend": Decimal("100.00"),
+                    "impressions": 1000,
+                    "clicks": 20,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def judge(frame: pd.DataFrame, **more: Any) -> HealthVerdict:
+    asked: dict[str, Any] = {"policy": POLICY, "as_of": AS_OF}
+    return health(frame, **{**asked, **more})
+
+
+def test_feeds_in_time_pause_nothing() -> None:
+    verdict = judge(feed())
+    assert verdict.paused == {}
+    assert verdict.summary == "All 2 cells report in time and agree with their budgets."
+
+
+@pytest.mark.parametrize(("late", "paused"), [(3, False), (4, True)])
+def test_a_cell_is_paused_when_its_feed_is_later_than_allowed(late: int, paused: bool) -> None:
+    verdict = judge(feed(north=late))
+    assert (NORTH in verdict.paused) == paused
+    assert SOUTH not in verdict.paused
+    if paused:
+        assert verdict.paused[NORTH] == "performance is 4 days late (last day 2026-03-25)"
+        assert "1 of 2 cells are paused" in verdict.summary
+        assert verdict.paused_segments == {
+            "north": "search: performance is 4 days late (last day 2026-03-25)"
+        }
+
+
+def test_a_feed_that_came_back_is_not_paused_any_more() -> None:
+    assert judge(feed(north=9)).paused
+    assert not judge(feed()).paused
+
+
+def test_a_cell_without_any_facts_is_paused_unless_it_has_no_budget() -> None:
+    south = feed()[lambda f: f.segment == "south"]
+    assert judge(south).paused == {NORTH: "no performance facts at all"}
+    silent = Policy.of({NORTH: Decimal("0"), SOUTH: Decimal("100")})
+    assert judge(south, policy=silent).paused == {}
+
+
+def test_a_late_holdout_pauses_the_cells_that_have_one() -> None:
+    arms = pd.DataFrame(
+        {"date": [AS_OF - timedelta(days=8)], "segment": ["north"], "channel": ["search"]}
+    )
+    assert judge(feed(), holdout=arms).paused == {
+        NORTH: "holdout is 7 days late (last day 2026-03-22)"
+    }
+
+
+def test_gaps_warn_and_many_gaps_pause() -> None:
+    frame = feed()
+    back = (pd.Timestamp(AS_OF) - pd.to_datetime(frame.date)).dt.days
+    north = frame.segment == "north"
+    few = judge(frame[~(north & back.isin([5, 6]))]).cells[0]
+    assert few.missing_days == 2
+    assert few.warnings == ("2 of 28 days are missing",)
+    assert not few.paused
+    many = judge(frame[~(north & (back % 2 == 0))]).cells[0]
+    assert "days are missing" in many.paused
+
+
+def test_clicks_without_impressions_are_told_and_pause_when_they_are_the_rule() -> None:
+    frame = feed()
+    north = frame.segment == "north"
+    frame.loc[frame.index[north][:2], "impressions"] = 0
+    assert judge(frame).cells[0].warnings == ("2 of 28 days have clicks without impressions",)
+    frame.loc[north, "impressions"] = 0
+    assert "clicks without impressions" in judge(frame).paused[NORTH]
+
+
+@pytest.mark.parametrize(
+    ("factor", "warned", "paused"),
+    [("1.00", False, False), ("1.50", True, False), ("100", False, True), ("0.01", False, True)],
+)
+def test_spend_far_from_the_budget_in_force_warns_or_pauses(
+    factor: str, warned: bool, paused: bool
+) -> None:
+    frame = feed()
+    frame["spend"] = [
+        s * Decimal(factor) if name == "north" else s
+        for name, s in zip(frame.segment, frame.spend, strict=True)
+    ]
+    cell = judge(frame, in_force_since=AS_OF - timedelta(days=7)).cells[0]
+    assert bool(cell.warnings) == warned
+    assert bool(cell.paused) == paused
+    assert cell.pacing == pytest.approx(float(factor))
+
+
+def test_pacing_waits_for_three_days_under_the_new_budgets() -> None:
+    assert judge(feed(), in_force_since=AS_OF - timedelta(days=2)).cells[0].pacing is None
+    assert judge(feed(), in_force_since=None).cells[0].pacing is None
+
+
+def test_facts_on_or_after_the_day_are_ignored_and_the_input_is_not_changed() -> None:
+    frame = feed(north=9)
+    later = frame.assign(date=AS_OF)
+    both = pd.concat([frame, later], ignore_index=True)
+    copy = both.copy()
+    assert judge(both) == judge(frame)
+    pd.testing.assert_frame_equal(both, copy)
+
+
+def test_an_empty_feed_pauses_every_cell_that_spends() -> None:
+    verdict = judge(feed().iloc[:0], config=HealthConfig(max_lag_days=1))
+    assert set(verdict.paused) == {NORTH, SOUTH}
+    assert json.loads(json.dumps(verdict.as_dict()))["cells"][0]["last_day"] is None
