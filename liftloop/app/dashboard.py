@@ -16,7 +16,7 @@ import streamlit as st
 
 from liftloop.adapters.settings import Settings, load_settings
 from liftloop.adapters.workspace import Workspace
-from liftloop.app.dashboard_words import budget_table, day, decision_table, md, whole
+from liftloop.app.dashboard_words import budget_table, day, decision_table, md, move_table, whole
 from liftloop.core.errors import LiftLoopError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _draw(workspace: Workspace, settings: Settings) -> None:
     currency = settings.account.currency
     last = spend["date"].max().date() if len(spend) else None
     _headline(view, currency=currency, timezone=settings.account.timezone, last=last)
-    if last is None:
+    if view.deliveries.empty:
         st.info(
             "No facts yet. Put feed files (performance, holdout, sales) into the inbox "
             f"`{workspace.inbox}`, then run a cycle:\n\n"
@@ -90,7 +90,7 @@ def _draw(workspace: Workspace, settings: Settings) -> None:
     colours = colours_of(spend)
     if last is not None:
         _spend(spend, colours=colours, currency=currency)
-    _budgets(view, settings, colours=colours, currency=currency, has_facts=last is not None)
+    _budgets(view, settings, colours=colours, currency=currency)
     _rollout(view.rollout, enabled=settings.rollout.enabled)
     _decisions(view, settings, currency=currency)
     _health(view, workspace)
@@ -98,7 +98,7 @@ def _draw(workspace: Workspace, settings: Settings) -> None:
 
 def _headline(view: DashboardView, *, currency: str, timezone: str, last: date | None) -> None:
     head = view.in_force
-    facts = f"facts up to {day(last)}" if last else "no facts yet"
+    facts = f"spend known up to {day(last)}" if last else "no spend known"
     since = f"budgets in force since {day(head.effective_from)}" if head else "nothing decided yet"
     st.caption(f"All money in {currency}, days in {md(timezone)} · {facts} · {since}")
     total, earned, gain, trail = st.columns(4)
@@ -107,10 +107,10 @@ def _headline(view: DashboardView, *, currency: str, timezone: str, last: date |
     total.metric(f"Total budget, {currency} a day", spent, border=True)
     predicted = budgets["expected"].sum(min_count=1) if head else float("nan")
     earned.metric(
-        f"Predicted incremental revenue, {currency} a day",
+        f"Predicted revenue, {currency} a day",
         whole(predicted),
         border=True,
-        help="Revenue that would not exist without the spend; mean until the next cycle.",
+        help="Incremental: revenue that would not exist without the spend.",
     )
     gain.metric(
         f"Last decision's gain, {currency} profit a day",
@@ -163,20 +163,24 @@ def _budgets(
     *,
     colours: dict[str, str],
     currency: str,
-    has_facts: bool,
 ) -> None:
     from liftloop.app.dashboard_charts import MOST_CELLS, return_chart
 
     st.subheader("Budgets in force", anchor=False)
     if view.in_force is None:
-        if has_facts:
+        if len(view.deliveries):
             st.info("Nothing decided yet. The first cycle proposes budgets: `liftloop cycle`")
         else:
             st.caption("None yet.")
         return
     table, chart = st.columns([3, 2])
     with table:
-        st.dataframe(budget_table(view.budgets, currency=currency), hide_index=True, height=420)
+        st.dataframe(
+            budget_table(view.budgets, currency=currency),
+            hide_index=True,
+            height=min(640, 37 + 35 * len(view.budgets)),
+            placeholder="–",
+        )
     with chart:
         if view.budgets["per_unit"].notna().any():
             st.plotly_chart(
@@ -230,18 +234,13 @@ def _decisions(view: DashboardView, settings: Settings, *, currency: str) -> Non
     if moving.empty:
         return
     last = moving.iloc[0]
-    with st.expander(f"What the decision of {day(last['effective_from'])} moved", expanded=True):
+    with st.expander(f"The moves of {day(last['effective_from'])}", expanded=True):
         with session(open_ledger(str(settings.ledger_url)), read_only=True) as db:
             moves = moves_frame(db, str(last["id"]))
-        columns = ["segment", "channel", "from", "to", "change", "reason"]
-        shown = moves.rename(columns={"previous_daily_budget": "from", "daily_budget": "to"})
         st.dataframe(
-            shown[columns].assign(
-                **{name: shown[name].map("{:,.2f}".format) for name in ("from", "to")},
-                change=shown["change"].map("{:+,.2f}".format),
-            ),
+            move_table(moves, currency=currency),
             hide_index=True,
-            column_config={"reason": st.column_config.TextColumn("why", width="large")},
+            column_config={"why": st.column_config.TextColumn(width="large")},
         )
 
 

@@ -6,19 +6,18 @@ import re
 from datetime import date
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
-KINDS = {
-    "move": "moved", "hold": "kept", "promote": "promoted", "roll_back": "rolled back",
-    "pause": "paused",
-}  # fmt: skip
+KINDS = {"hold": "keep", "roll_back": "roll back"}
+MONEY, CHANGE, WHOLE = "{:,.2f}", "{:+,.2f}", "{:,.0f}"
 
 
-def budget_table(budgets: pd.DataFrame, *, currency: str) -> pd.DataFrame:
+def budget_table(budgets: pd.DataFrame, *, currency: str) -> Styler:
     """The budgets as people read them: money with separators, the prediction with its interval."""
-    return budgets[["segment", "channel"]].assign(**{
-        f"{currency} a day": budgets["daily_budget"].map("{:,.2f}".format),
-        "change": budgets["change"].map("{:+,.2f}".format).replace("+0.00", "–"),
-        "predicted return a day": budgets["expected"].map(whole),
+    table = budgets[["segment", "channel"]].assign(**{
+        f"{currency} a day": budgets["daily_budget"].astype(float),
+        "change": budgets["change"].astype(float).replace(0.0, float("nan")),
+        "predicted revenue": budgets["expected"],
         "90 % interval": [
             f"{whole(low)} to {whole(high)}" if pd.notna(low) and pd.notna(high) else "–"
             for low, high in zip(budgets["low"], budgets["high"], strict=True)
@@ -26,22 +25,39 @@ def budget_table(budgets: pd.DataFrame, *, currency: str) -> pd.DataFrame:
         "stage": budgets["stage"].str.replace("_", " "),
         "why": budgets["reason"],
     })  # fmt: skip
+    return table.style.format(
+        {f"{currency} a day": MONEY, "change": CHANGE, "predicted revenue": WHOLE}, na_rep="–"
+    )
 
 
-def decision_table(found: pd.DataFrame, *, currency: str) -> pd.DataFrame:
+def move_table(moves: pd.DataFrame, *, currency: str) -> Styler:
+    """The moved cells: from, to, and why."""
+    before, after = f"from, {currency} a day", f"to, {currency} a day"
+    table = moves[["segment", "channel"]].assign(**{
+        before: moves["previous_daily_budget"].astype(float),
+        after: moves["daily_budget"].astype(float),
+        "change": moves["change"].astype(float),
+        "why": moves["reason"],
+    })  # fmt: skip
+    return table.style.format({before: MONEY, after: MONEY, "change": CHANGE})
+
+
+def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
     """The decisions as people read them."""
-    return found[[]].assign(**{
+    moved = f"{currency} a day moved"
+    table = found[[]].assign(**{
         "from": found["effective_from"],
         "act": found["kind"].map(lambda kind: KINDS.get(kind, kind)),
         "state": found["state"].str.replace("_", " "),
         "cells": found["cells_moved"],
-        f"{currency} a day moved": found["money_moved"].map("{:,.2f}".format),
+        moved: found["money_moved"].astype(float),
         "expected gain a day (90 %)": [
             f"{mean:+,.0f} ({low:+,.0f} to {high:+,.0f})"
             for mean, low, high in found[["gain", "gain_low", "gain_high"]].itertuples(index=False)
         ],
         "why": found["reason"],
     })  # fmt: skip
+    return table.style.format({moved: MONEY})
 
 
 def whole(amount: float) -> str:
