@@ -88,6 +88,12 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
+def shown(names: Sequence[str]) -> str:
+    """The first column names for a message, whatever a hostile header holds."""
+    cut = [printable(name[:40] + ("..." if len(name) > 40 else "")) for name in names[:20]]
+    return ", ".join(cut) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
 def read_table(path: Path, options: ReadOptions = ReadOptions()) -> RawTable:
     """Read a CSV, TSV, JSON, JSON-lines or Parquet file, or a ``.gz`` of one.
 

@@ -16,7 +16,7 @@ from liftloop.adapters.importers.feeds import FEEDS, feeds_with, named_feed
 from liftloop.adapters.importers.importer import Importer, known_importers, plain, register
 from liftloop.adapters.importers.mapped import import_mapped
 from liftloop.adapters.importers.mapping import load_map
-from liftloop.adapters.reading import RawTable, ReadOptions, printable, read_table
+from liftloop.adapters.reading import RawTable, ReadOptions, printable, read_table, shown
 from liftloop.core.errors import ConfigurationError, RefusedFile
 
 __all__ = ["ImportOptions", "Imported", "Importer", "read_delivery", "register"]
@@ -141,7 +141,7 @@ def _recognise(
     if len(found) != 1:
         raise RefusedFile(
             raw.file,
-            f"its columns are of no feed and no known report: {', '.join(raw.header[:20])}.",
+            f"its columns are of no feed and no known report: {shown(raw.header)}.",
             fix="name the feed with --feed (the missing columns are then told), the platform with "
             "--importer, or describe the table in a mapping file with --map.",
         )
@@ -156,7 +156,7 @@ def _by_contract(raw: RawTable, name: str) -> Imported:
     if missing:
         raise RefusedFile(
             raw.file,
-            f"a {name} file needs {', '.join(missing)}; the file has {', '.join(raw.header[:20])}.",
+            f"a {name} file needs {', '.join(missing)}; the file has {shown(raw.header)}.",
             fix="add the column, or rename one in a mapping file (--map).",
             column=missing[0],
         )
@@ -167,7 +167,7 @@ def _by_contract(raw: RawTable, name: str) -> Imported:
         marks = [broken.get(at) for at in range(raw.rows)]
         frame = frame.assign(_broken=pd.Series(marks, dtype="str"))
     extra = [column for column in dict.fromkeys(columns) if not feed.kind(column)]
-    notes = [f"Columns left aside: {', '.join(extra[:20])}."] if extra else []
+    notes = [f"Columns left aside: {shown(extra)}."] if extra else []
     return Imported(name, frame, "contract", raw.rows, tuple(notes))
 
 

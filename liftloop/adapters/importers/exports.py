@@ -23,7 +23,7 @@ from liftloop.adapters.importers.sums import (
     spread_row,
     sums_frame,
 )
-from liftloop.adapters.reading import RawTable
+from liftloop.adapters.reading import RawTable, shown
 from liftloop.core.errors import RefusedFile
 
 SHOWN = 1000
@@ -220,7 +220,7 @@ def _sources(importer: Importer, raw: RawTable, names: list[str]) -> dict[str, s
             raise RefusedFile(
                 raw.file,
                 f"a {importer.name} report needs one of {', '.join(candidates)}; the file has "
-                f"{', '.join(raw.header[:20])}.",
+                f"{shown(raw.header)}.",
                 fix="add the column to the report and export it again.",
                 column=candidates[0],
             )

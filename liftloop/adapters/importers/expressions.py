@@ -34,6 +34,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from liftloop.adapters.reading import shown
+
 Kind = Literal["column", "text", "number", "truth"]
 MAX_LENGTH = 2000
 MAX_DEPTH = 40
@@ -145,7 +147,7 @@ class Evaluator:
         """A column of the table by its delivered name."""
         found = self._columns.get(name)
         if found is None:
-            have = ", ".join(list(self._columns)[:20])
+            have = shown(list(self._columns))
             raise ExpressionError(f"there is no column {name!r} (there are {have})")
         return Cells("column", found)
 
