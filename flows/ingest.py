@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prefect import flow
 
-from liftloop.adapters.deliveries import DeliverySummary
 from liftloop.adapters.importers import ImportOptions
+from liftloop.adapters.summaries import DeliverySummary
 from tasks.ingest import find_files, finish_cut_short, show_quality, take_in
 
 

@@ -8,17 +8,14 @@ from typing import Any
 from prefect import flow
 
 from tasks.context import resolve
-from tasks.monitor import compare_windows, tell_of_drift
+from tasks.monitor import compare_windows
 
 
 @flow(name="monitor", validate_parameters=True)
 def monitor(workspace: str, as_of: date | None = None) -> dict[str, Any]:
     """Write the drift report and its verdict; emit ``liftloop.drift.detected`` when there is one.
 
-    Returns the verdict: key, drifted, summary, report (path inside the workspace), paused.
+    Returns the verdict: key, drifted, summary, health, report (path inside the workspace), new.
     """
     place, day = resolve(workspace, as_of)
-    verdict = compare_windows(place, day)
-    if verdict["drifted"] and verdict["new"]:
-        tell_of_drift(place, verdict)
-    return verdict
+    return compare_windows(place, day)

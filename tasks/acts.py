@@ -3,7 +3,9 @@ transaction with its audit entry; budgets that change go out through the same do
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
+from pathlib import Path
 
 from sqlmodel import Session
 
@@ -19,16 +21,20 @@ from liftloop.adapters.ledger import (
     append_audit,
     lift_pause,
     policy,
+    save_policy,
     session,
 )
 from liftloop.adapters.rollouts import active_rollout, append_transition
-from liftloop.adapters.tables import Decision, Pause, RolloutTransition
+from liftloop.adapters.policies import read_policy
+from liftloop.adapters.tables import Decision, Pause, RolloutRecord, RolloutTransition
 from liftloop.core.decide import budget_lines
 from liftloop.core.errors import Declined
 from liftloop.core.keys import canonical, key
 from liftloop.core.policy import Policy
+from liftloop.core.rollout import start as first_step
 from tasks.context import Loop, open_loop
 from tasks.publish import publish
+from tasks.rollout import record_step
 
 WAITING = "awaiting_approval"
 
@@ -45,9 +51,65 @@ def approve(workspace: str, id: str, *, actor: str) -> str:
                 f"{newer[1].effective_from}. Run liftloop cycle for a new proposal."
             )
         set_decision_state(db, id=id, state="in_force", expected=WAITING)
+        _begin_rollout(db, loop, found)
         _note(db, loop, actor=actor, act="approve", subject=id, payload={})
     publish(loop, id)
     return f"Approved: the budgets of {id} take effect on {found.effective_from}."
+
+
+def _begin_rollout(db: Session, loop: Loop, approved: Decision) -> None:
+    """Start the canary that was planned when the decision began to wait."""
+    planned = json.loads(approved.evidence).get("rollout")
+    if planned is not None:
+        record = RolloutRecord.model_validate(planned)
+        step = first_step(record.id, on=approved.effective_from, reason=approved.reason)
+        record_step(db, loop, step, record)
+
+
+def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -> str:
+    """Put the budgets of a file in force: segment, channel, daily_budget; CSV."""
+    loop = open_loop(workspace)
+    target = read_policy(path)
+    effective = start or loop.today() + timedelta(days=1)
+    with session(loop.engine) as db:
+        now = budgets_in_force(db, before=date.max)
+        if now and now[1].effective_from > effective:
+            raise Declined(f"{now[1].id} is in force from {now[1].effective_from} already.")
+        _end_rollout(db, loop, effective, f"budgets set by hand by {actor}")
+        current = now[0] if now else target
+        save_policy(db, policy=target, origin="imported", at=loop.now())
+        reason = f"Set by {actor} from {path.name}."
+        act = Decision(
+            id=key("d", "set", target.version, current.version, effective),
+            sequence=0,
+            kind="move",
+            as_of=effective,
+            effective_from=effective,
+            state="in_force",
+            policy_version=target.version,
+            previous_policy_version=current.version,
+            facts="{}",
+            settings_hash=loop.settings_hash,
+            expected_gain=0.0,
+            gain_low=0.0,
+            gain_high=0.0,
+            reason=reason,
+            evidence=canonical({"actor": actor, "file": path.name}),
+            created_at=loop.now(),
+        )
+        lines = budget_lines(
+            decision_id=act.id,
+            effective_from=effective,
+            policy=target,
+            previous=current,
+            stages={},
+            expected={},
+            reasons={cell: reason for cell in target.cells},
+        )
+        record_decision(db, decision=act, lines=lines)
+        _note(db, loop, actor=actor, act="set", subject=act.id, payload={"policy": target.version})
+    publish(loop, act.id)
+    return f"Set: {len(target.cells)} cells, {target.total:,.2f} a day, from {effective}."
 
 
 def reject(workspace: str, id: str, *, reason: str, actor: str) -> str:

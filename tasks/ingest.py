@@ -11,7 +11,6 @@ from prefect.tasks import exponential_backoff
 
 from liftloop.adapters.archive import waiting_files
 from liftloop.adapters.deliveries import (
-    DeliverySummary,
     account_of,
     deliver,
     finish_pending,
@@ -20,6 +19,7 @@ from liftloop.adapters.deliveries import (
 from liftloop.adapters.facts import last_dates
 from liftloop.adapters.importers import ImportOptions
 from liftloop.adapters.quality import quality_summary
+from liftloop.adapters.summaries import DeliverySummary
 from liftloop.core.errors import ConfigurationError, OutsideServiceFailed
 from tasks.context import open_loop
 

@@ -38,7 +38,33 @@ def observed_policy(
     recent = known.loc[pd.to_datetime(known["date"]) > last - timedelta(days=WINDOW_DAYS)]
     days = pd.to_datetime(recent["date"]).nunique()
     spend = recent.groupby(["segment", "channel"], sort=True)["spend"].sum() / days
-    if spend.sum() <= 0:
+    return _scaled(spend, total)
+
+
+def observed_policy_of_units(units: pd.DataFrame, *, total: Decimal | None = None) -> Policy | None:
+    """What a mailing (or any one wave of a user-level test) spent on each cell's treated users.
+
+    Parameters
+    ----------
+    units
+        segment, channel, arm, cost (account currency a user). Here a day stands for one wave.
+    total
+        As for :func:`observed_policy`.
+
+    Returns
+    -------
+    The policy, or None where no cost is known.
+    """
+    treated = units.loc[units["arm"] == "treated"]
+    if treated.empty or "cost" not in treated.columns:
+        return None
+    spent = treated.groupby(["segment", "channel"], sort=True)["cost"].sum()
+    return _scaled(spent, total)
+
+
+def _scaled(spend: pd.Series[float], total: Decimal | None) -> Policy | None:
+    """Whole cents in proportion to ``spend``, index (segment, channel), by the largest remainder."""
+    if not spend.sum() > 0:
         return None
     target = to_cents(total) if total is not None else to_cents(float(spend.sum()))
     exact = spend / spend.sum() * target

@@ -20,10 +20,10 @@ def register(app: typer.Typer) -> None:
         epilog="Example: liftloop ingest exports/google.csv --spread --workspace shop"
     )(ingest)
     app.command(epilog="Example: liftloop experiments --workspace shop")(experiments)
-    quarantine.command("list", epilog="Example: liftloop quarantine list --feed sales")(listed)
-    quarantine.command("export", epilog="Example: liftloop quarantine export mend.csv")(export)
-    quarantine.command("readmit", epilog="Example: liftloop quarantine readmit mend.csv")(readmit)
-    app.add_typer(quarantine, name="quarantine")
+    # quarantine.command("list", epilog="Example: liftloop quarantine list --feed sales")(listed)
+    # quarantine.command("export", epilog="Example: liftloop quarantine export mend.csv")(export)
+    # quarantine.command("readmit", epilog="Example: liftloop quarantine readmit mend.csv")(readmit)
+    # app.add_typer(quarantine, name="quarantine")
 
 
 def ingest(
@@ -66,8 +66,10 @@ def ingest(
         channel=channel,
         plugins=tuple(plugin or ()),
     )
-    with flow_settings(), progress_bar("Ingesting"):
-        summaries = run(str(place.root), [str(path) for path in paths or ()] or None, options)
+    with flow_settings(), progress_bar("Taking in files") as progress:
+        summaries = run(
+            str(place.root), [str(path) for path in paths or ()] or None, options, progress
+        )
     if as_json:
         show_json([summary.as_dict() for summary in summaries])
     elif not summaries:
@@ -77,3 +79,24 @@ def ingest(
             typer.echo(summary.sentence)
     if any(summary.refused for summary in summaries):
         raise typer.Exit(2)
+
+
+def experiments(
+    workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption = False
+) -> None:
+    """Show the lift tests run elsewhere that the loop knows."""
+    place = opened(workspace)
+    from liftloop.adapters.facts import read_facts
+    from liftloop.adapters.settings import load_settings
+
+    zone = load_settings(place).account.timezone
+    found = read_facts(place, "experiments", as_of=None, timezone=zone)
+    columns = ["experiment", "channel", "segments", "start", "end", "spend_delta"]
+    columns += ["incremental_revenue", "standard_error"]
+    rows = found[columns].astype({"start": str, "end": str}).to_dict("records")
+    if as_json:
+        show_json(rows)
+    elif not rows:
+        typer.echo("No lift test is known: deliver an `experiments` feed (liftloop ingest).")
+    else:
+        show_table("Lift tests run elsewhere", columns, [tuple(row.values()) for row in rows])

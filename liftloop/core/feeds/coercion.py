@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as arrow
+import pyarrow as arrow  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from pyarrow import compute
 

@@ -48,7 +48,8 @@ def midnight(day: date, timezone: str) -> datetime:
 def account_days(instants: pd.Series[Any], timezone: str) -> pd.Series[Any]:
     """The account's day of each instant, as datetime64[us]."""
     local = instants.dt.tz_convert(timezone).dt.tz_localize(None)
-    return local.dt.normalize().dt.as_unit("us")
+    days: pd.Series[Any] = local.dt.normalize().dt.as_unit("us")
+    return days
 
 
 def day_after(days: pd.Series[Any], timezone: str) -> pd.Series[Any]:

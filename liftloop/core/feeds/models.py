@@ -18,7 +18,7 @@ from pandera.typing import Series
 from liftloop.core.feeds.columns import count, day, instant, number, text
 
 Instant = pd.DatetimeTZDtype
-Truth = Series[bool]
+Truth = Any  # a boolean Series; pandas' and Pandera's stubs disagree on its name
 
 ARMS = ("treated", "control")
 # Sums rounded to cents can miss the Cauchy-Schwarz bound by a little; a unit error cannot.
@@ -132,7 +132,7 @@ class Holdout(_Dated):
     @classmethod
     def revenue_sq_fits_revenue(cls, rows: pd.DataFrame) -> Truth:
         """A sum of squares is never below (sum)^2 / n (Cauchy-Schwarz)."""
-        least = rows["revenue"] ** 2 / np.maximum(rows["users"], 1)
+        least: Any = rows["revenue"] ** 2 / np.maximum(rows["users"], 1)
         return rows["revenue_sq"] * (1 + BOUND_SLACK) + 0.01 >= least
 
 

@@ -1,4 +1,4 @@
-"""Which row wins: the one reported later; of two reported at the same instant, the one received last.
+"""Which row wins: the one reported later; at equal instants, the one received last.
 
 Keys of several columns are turned into one whole number a row, so that a million rows are matched
 against the stored ones by a single hash look-up each.
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as arrow
+import pyarrow as arrow  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from pyarrow import compute
 

@@ -1,0 +1,184 @@
+"""budgets, rollouts, report, audit, dashboard: what the loop did, and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liftloop.app.options import (
+    JsonOption,
+    WorkspaceOption,
+    as_day,
+    opened,
+    show_json,
+    show_table,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: liftloop budgets --workspace shop --json")(budgets)
+    app.command(epilog="Example: liftloop rollouts --workspace shop")(rollouts)
+    app.command(epilog="Example: liftloop report --workspace shop")(report)
+    app.command(epilog="Example: liftloop audit --export trail.csv --workspace shop")(audit)
+    app.command(epilog="Example: liftloop dashboard --port 8501 --workspace shop")(dashboard)
+
+
+def budgets(
+    workspace: WorkspaceOption = Path("workspace"),
+    decisions: Annotated[bool, typer.Option(help="List all decisions instead.")] = False,
+    put: Annotated[
+        Path | None,
+        typer.Option("--set", help="Put a file's budgets (segment, channel, daily_budget) in force."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="The first day of --set; default: tomorrow.")
+    ] = None,
+    by: Annotated[str, typer.Option("--by", envvar="LIFTLOOP_ACTOR")] = "operator",
+    as_json: JsonOption = False,
+) -> None:
+    """Show the budgets in force with what they are expected to earn, or set them by hand."""
+    place = opened(workspace)
+    from liftloop.app import views
+
+    if put is not None:
+        from tasks.acts import set_budgets
+
+        day = as_day(start) if start else None
+        typer.echo(set_budgets(str(place.root), put, start=day, actor=by))
+        return
+    if decisions:
+        found = views.decisions(place)
+        rows = [
+            (d["id"], d["effective_from"], d["kind"], d["state"], d["policy_version"], d["reason"])
+            for d in found
+        ]
+        columns = ("decision", "from", "kind", "state", "policy", "reason")
+        show_json(found) if as_json else show_table("Decisions, the last one first", columns, rows)
+        return
+    head, lines = views.budgets_in_force(place)
+    if head is None:
+        show_json(None) if as_json else typer.echo("No budgets were decided yet: liftloop cycle.")
+        return
+    if as_json:
+        show_json({**head, "budgets": lines})
+        return
+    show_table(
+        f"Budgets in force from {head['effective_from']} ({head['id']})",
+        ("segment", "channel", "a day", "before", "stage", "expected", "low", "high", "why"),
+        [
+            (
+                line["segment"],
+                line["channel"],
+                line["daily_budget"],
+                line["previous_daily_budget"],
+                line["stage"],
+                line["expected_incremental_revenue"],
+                line["expected_low"],
+                line["expected_high"],
+                line["reason"],
+            )
+            for line in lines
+        ],
+    )
+
+
+def rollouts(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption = False) -> None:
+    """Show each rollout: its stage, its segments, its steps and what they rested on."""
+    place = opened(workspace)
+    from liftloop.app import views
+
+    found = views.rollouts(place)
+    if as_json:
+        show_json(found)
+        return
+    if not found:
+        typer.echo("No rollout yet.")
+    for one in found:
+        typer.echo(
+            f"{one['id']}: {one['stage']} since {one['steps'][-1]['as_of']}, "
+            f"{one['challenger_version']} against {one['incumbent_version']}"
+        )
+        typer.echo(f"  canary: {', '.join(one['canary'])}; control: {', '.join(one['control'])}")
+        for step in one["steps"]:
+            typer.echo(f"  {step['as_of']} {step['act']}: {step['reason']}")
+
+
+def report(
+    workspace: WorkspaceOption = Path("workspace"),
+    day: Annotated[
+        str | None, typer.Option("--as-of", metavar="DATE", help="Default: the last decision.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the last decision's message, and say where its page lies."""
+    place = opened(workspace)
+    from liftloop.app import views
+
+    found = views.last_report(place, as_day(day) if day else None)
+    if found is None:
+        show_json(None) if as_json else typer.echo("Nothing was decided yet: liftloop cycle.")
+    elif as_json:
+        show_json(found)
+    else:
+        typer.echo(found["text"])
+        for page in found["pages"]:
+            typer.echo(f"Page: {page}")
+
+
+def audit(
+    workspace: WorkspaceOption = Path("workspace"),
+    export: Annotated[
+        Path | None, typer.Option(help="Write the whole trail to this file (.csv or .json).")
+    ] = None,
+    known_hash: Annotated[
+        str | None, typer.Option(help="A hash noted earlier: it must still be in the trail.")
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, help="Entries to show.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify the audit trail, entry by entry, and show or export it. Exit status 1 if broken."""
+    place = opened(workspace)
+    from liftloop.app import views
+
+    verdict, entries = views.audit(place, known_hash=known_hash, last=last)
+    if export is not None:
+        views.export_audit(place, export)
+    if as_json:
+        show_json({"verdict": verdict, "entries": entries})
+    else:
+        show_table(
+            "Audit trail, the last entries",
+            ("no", "at", "who", "act", "subject", "says"),
+            [
+                (e["sequence"], e["at"], e["actor"], e["act"], e["subject"], _says(e["payload"]))
+                for e in entries
+            ],
+        )
+        typer.echo(verdict["sentence"])
+        if export is not None:
+            typer.echo(f"Written: {export}")
+    if not verdict["intact"]:
+        raise typer.Exit(1)
+
+
+def _says(payload: str) -> str:
+    said = json.loads(payload)
+    return str(said.get("reason") or said.get("summary") or ", ".join(map(str, said.values())))[:160]
+
+
+def dashboard(
+    workspace: WorkspaceOption = Path("workspace"),
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+    headless: Annotated[bool, typer.Option(help="Open no browser.")] = False,
+) -> None:
+    """Serve the page of spend, budgets and predicted returns on this machine."""
+    place = opened(workspace)
+    from liftloop.app.dashboard import launch
+
+    launch(place.root, port=port, headless=headless)
+
+

@@ -1,0 +1,231 @@
+"""``liftloop demo``: a small market with a known truth, and the real loop running on it.
+
+The market's feeds go into the inbox as files, the cycles are the production flow, and the budgets
+that the market spends are read from the outbox: nothing is short-circuited.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+
+from liftloop.adapters.decisions import decisions
+from liftloop.adapters.initialise import default_configuration, init_workspace
+from liftloop.adapters.ledger import open_ledger, session
+from liftloop.adapters.outbox import read_budgets
+from liftloop.adapters.settings import load_settings
+from liftloop.adapters.whole_files import write_whole
+from liftloop.adapters.workspace import Workspace
+from liftloop.app.demo_report import (
+    DemoSummary,
+    Expectation,
+    covered_cells,
+    market_report,
+    total_moves,
+)
+from liftloop.core.errors import ConfigurationError
+from liftloop.core.policy import BudgetLine
+from liftloop.markets.demo_market import DemoMarket
+from liftloop.markets.scoring import compare
+
+CYCLE_DAYS = 7
+CANARY_WEEKS = 2  # the last cycles run with the rollout on, to show a canary
+MARKER = "demo.json"
+
+RunCycle = Callable[[Path, date], object]
+Say = Callable[[str], None]
+
+
+def run_demo(
+    workspace_root: Path,
+    *,
+    weeks: int,
+    seed: int,
+    say: Say,
+    run_cycle: RunCycle | None = None,
+) -> DemoSummary:
+    """Run ``weeks`` weekly cycles on the demo market and tell what came of it.
+
+    The same seed and weeks in the same folder go on where an interrupted demo stopped.
+
+    Parameters
+    ----------
+    run_cycle
+        What runs one cycle, (workspace, as of); by default the production flow.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder holds another demo or a workspace of somebody's own.
+    """
+    workspace = _open(Workspace(workspace_root), weeks=weeks, seed=seed)
+    cycle = run_cycle or _production_cycle
+    market = DemoMarket(seed)
+    days = (market.start - min(market.history()["sales"]["date"])).days
+    say(
+        f"A market of {len(market.constants.segments)} segments x "
+        f"{len(market.constants.channels)} channels that spends "
+        f"{market.total_daily_budget:,.2f} a day, with {days // 7} weeks of history. "
+        f"Workspace: {workspace_root}"
+    )
+    _put(workspace, market.history(), name="history")
+    lines: Sequence[BudgetLine] = ()
+    budgets = market.incumbent
+    for week in range(weeks):
+        day = market.start + timedelta(days=CYCLE_DAYS * week)
+        rollout = week >= weeks - CANARY_WEEKS
+        set_rollout(workspace, enabled=rollout)
+        cycle(workspace.root, day)
+        lines = exported(workspace, day) or lines
+        budgets = budgets_of(lines) if lines else budgets
+        say(_week(week, weeks, day, lines, rollout=rollout))
+        _put(workspace, market.step(budgets, CYCLE_DAYS), name=str(day))
+    summary = _sum_up(workspace, market, lines, weeks=weeks, seed=seed)
+    say("\n" + summary.text)
+    return summary
+
+
+def run_hillstrom_demo(file: Path, workspace_root: Path, say: Say) -> str:
+    """The same on a real randomized e-mail test; see :mod:`liftloop.app.demo_hillstrom`."""
+    from liftloop.app.demo_hillstrom import run
+
+    return run(file, workspace_root, say)
+
+
+def _open(workspace: Workspace, *, weeks: int, seed: int) -> Workspace:
+    """Make the demo's workspace, or find the one of an interrupted demo."""
+    marker = workspace.root / MARKER
+    said = json.dumps({"market": "DemoMarket", "seed": seed, "weeks": weeks}, sort_keys=True)
+    if workspace.config.exists() and not marker.exists():
+        raise ConfigurationError(
+            f"{workspace.root} is a workspace of your own; the demo would mix its facts into it.",
+            fix="name a new folder: liftloop demo --workspace demo-2",
+        )
+    if marker.exists() and marker.read_text(encoding="utf-8") != said:
+        raise ConfigurationError(
+            f"{workspace.root} holds another demo ({marker.read_text(encoding='utf-8')}).",
+            fix="delete that folder, or name a new one: liftloop demo --workspace demo-2",
+        )
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    write_whole(marker, said.encode())
+    if not workspace.config.exists():
+        total = DemoMarket.constants.total_daily_budget
+        settings = default_configuration().replace('#total = "100000.00"', f'total = "{total}"')
+        write_whole(workspace.config, settings.encode())
+    return init_workspace(workspace.root)
+
+
+def set_rollout(workspace: Workspace, *, enabled: bool) -> None:
+    """Turn ``[rollout] enabled`` on or off in the configuration file; all else stays."""
+    text = workspace.config.read_text(encoding="utf-8")
+    word = "true" if enabled else "false"
+    changed, times = re.subn(
+        r"(?ms)^(\[rollout\]\n(?:(?!^\[).)*?^enabled\s*=\s*)(?:true|false)", rf"\g<1>{word}", text
+    )
+    if times != 1:
+        raise ConfigurationError(
+            f"{workspace.config} has no line `enabled = true` under [rollout].",
+            fix="delete the demo's folder and run it again.",
+        )
+    write_whole(workspace.config, changed.encode())
+
+
+def exported(workspace: Workspace, day: date) -> Sequence[BudgetLine]:
+    """The budgets in the outbox that take effect on ``day``, as an ad platform would read them."""
+    files = sorted(workspace.outbox.glob(f"budgets-{day}-*.csv"), key=lambda p: p.stat().st_mtime)
+    return read_budgets(files[-1]) if files else ()
+
+
+def budgets_of(lines: Sequence[BudgetLine]) -> pd.DataFrame:
+    """The lines as a market takes them: segment, channel, daily_budget."""
+    return pd.DataFrame(
+        [(line.segment, line.channel, line.daily_budget) for line in lines],
+        columns=["segment", "channel", "daily_budget"],
+    )
+
+
+def _put(workspace: Workspace, feeds: dict[str, pd.DataFrame], *, name: str) -> None:
+    """Put feeds into the inbox, each a file that appears whole. One that was taken in already
+    counts as a duplicate and changes nothing."""
+    for feed, frame in feeds.items():
+        text = frame.to_csv(index=False, lineterminator="\n")
+        write_whole(workspace.inbox / f"{feed}-{name}.csv", text.encode())
+
+
+def _production_cycle(root: Path, day: date) -> object:
+    from flows.cycle import cycle
+
+    return cycle(str(root), day)
+
+
+def _week(
+    week: int, weeks: int, day: date, lines: Sequence[BudgetLine], *, rollout: bool
+) -> str:  # fmt: skip
+    title = f"Week {week + 1} of {weeks}, from {day:%d %b %Y}"
+    changes = [line.daily_budget - line.previous_daily_budget for line in lines]
+    moved = sum((abs(change) for change in changes), Decimal(0)) / 2
+    if not moved or lines[0].effective_from != day:
+        words = "the budgets stay as they are"
+    else:
+        count = sum(change != 0 for change in changes)
+        words = f"{moved:,.2f} a day moved between {count} cells"
+    if rollout:
+        first = sorted({line.segment for line in lines if line.stage == "canary"})
+        words += f"; canary: {', '.join(first)}" if first else "; rollout on"
+    return f"{title}: {words}."
+
+
+def _sum_up(
+    workspace: Workspace, market: DemoMarket, lines: Sequence[BudgetLine], *, weeks: int, seed: int
+) -> DemoSummary:
+    settings = load_settings(workspace)
+    comparison = compare(
+        market,
+        lambda: DemoMarket(seed),
+        cycles=weeks,
+        cycle_days=CYCLE_DAYS,
+        max_step=settings.budget.max_step,
+    )
+    truth = market.truth()
+    last = truth[truth["date"] >= market.start + timedelta(days=CYCLE_DAYS * (weeks - 1))]
+    earned = last.groupby(["segment", "channel"], as_index=False)["incremental_revenue"].mean()
+    moves = total_moves(market.incumbent, lines or _unmoved(market))
+    covered = covered_cells(moves, earned)
+    text = market_report(
+        comparison=comparison,
+        moves=moves,
+        covered=covered,
+        expectation=_last_expectation(str(settings.ledger_url)),
+        weeks=weeks,
+        currency=settings.account.currency,
+        workspace=str(workspace.root),
+        next_day=str(market.start + timedelta(days=CYCLE_DAYS * weeks)),
+    )
+    return DemoSummary(weeks, seed, comparison, moves, *covered, text)
+
+
+def _unmoved(market: DemoMarket) -> list[BudgetLine]:
+    return [
+        BudgetLine("", "", market.start, row.segment, row.channel, row.daily_budget,
+                   row.daily_budget, "incumbent", None, None, None, "Never moved.", "")
+        for row in market.incumbent.itertuples()
+    ]  # fmt: skip
+
+
+def _last_expectation(ledger_url: str) -> Expectation | None:
+    """What the last decision that moved money was expected to bring."""
+    with session(open_ledger(ledger_url), read_only=True) as db:
+        moved = (
+            one for one in decisions(db, state="in_force")
+            if one.policy_version != one.previous_policy_version
+        )  # fmt: skip
+        last = next(moved, None)
+        if last is None:
+            return None
+        return Expectation(last.expected_gain, last.gain_low, last.gain_high, last.reason)

@@ -1,0 +1,166 @@
+"""The demo's closing words: what moved, why, what it should bring, and what was captured. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pandas as pd
+
+from liftloop.core.messages import money, visible
+from liftloop.core.policy import BudgetLine
+from liftloop.markets.scoring import Comparison
+
+CELL = ["segment", "channel"]
+TOP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Profit per day a decision was expected to gain over the budgets before it, with the ends of
+    its 90 % interval, in the account's currency."""
+
+    gain: float
+    low: float
+    high: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSummary:
+    """What a demo came to.
+
+    ``covered`` of ``predicted`` cells earned, in the last week, a mean inside the 90 % interval the
+    loop had given; ``text`` is the report as it was printed.
+    """
+
+    weeks: int
+    seed: int
+    comparison: Comparison
+    moves: pd.DataFrame
+    covered: int
+    predicted: int
+    text: str
+
+
+def total_moves(incumbent: pd.DataFrame, lines: Sequence[BudgetLine]) -> pd.DataFrame:
+    """Each cell's budget at the beginning and now, the largest change first.
+
+    Returns
+    -------
+    segment, channel, before, now, change (Decimal), and the last decision's prediction and reason.
+    """
+    now = pd.DataFrame(
+        [
+            {
+                "segment": line.segment, "channel": line.channel, "now": line.daily_budget,
+                "expected": line.expected_incremental_revenue, "low": line.expected_low,
+                "high": line.expected_high, "stage": line.stage, "reason": line.reason,
+            }
+            for line in lines
+        ]
+    )  # fmt: skip
+    before = incumbent.rename(columns={"daily_budget": "before"})
+    both = before.merge(now, on=CELL, how="left", validate="1:1")
+    both = both.assign(change=both["now"] - both["before"])
+    return both.sort_values("change", key=lambda c: -c.abs(), kind="stable", ignore_index=True)
+
+
+def covered_cells(moves: pd.DataFrame, earned: pd.DataFrame) -> tuple[int, int]:
+    """How many cells' true mean lies inside the predicted interval, and how many have one.
+
+    Parameters
+    ----------
+    earned
+        segment, channel, incremental_revenue: the true mean per day of the days predicted.
+    """
+    both = moves.merge(earned, on=CELL, validate="1:1").dropna(subset=["low", "high"])
+    inside = both["incremental_revenue"].astype(float).between(both["low"], both["high"])
+    return int(inside.sum()), len(both)
+
+
+def market_report(
+    *,
+    comparison: Comparison,
+    moves: pd.DataFrame,
+    covered: tuple[int, int],
+    expectation: Expectation | None,
+    weeks: int,
+    currency: str,
+    workspace: str,
+    next_day: str,
+) -> str:
+    """The report in plain words, with the next three commands to try."""
+    moved = sum((abs(change) for change in moves["change"]), Decimal(0)) / 2
+    share = float(moved) / float(sum(moves["before"]))
+    return visible(
+        "\n".join(
+            [
+                f"WHAT THE LOOP DID IN {weeks} WEEKS",
+                "",
+                f"It moved {money(moved)} {currency} a day, {share:.0%} of the money. "
+                "The largest moves:",
+                *(_move(row, currency) for row in moves.head(TOP).itertuples() if row.change),
+                "",
+                "WHAT IT EXPECTS",
+                "",
+                *_expected(expectation, covered, currency),
+                "",
+                "WHAT IT CAPTURED (the market is simulated, so the truth is known)",
+                "",
+                *_captured(comparison, weeks, currency),
+                "",
+                "TRY NEXT",
+                "",
+                f"  liftloop dashboard --workspace {workspace}    see all of this on one page",
+                f"  liftloop cycle --as-of {next_day} --workspace {workspace}    "
+                "the next week: its facts wait in the inbox",
+                f"  liftloop rollouts --workspace {workspace}    "
+                "which segments have the new budgets, and why",
+            ]
+        )
+    )
+
+
+def _move(row: object, currency: str) -> str:
+    share = f" ({row.change / row.before:+.0%})" if row.before else ""  # type: ignore[attr-defined]
+    return (
+        f"  {row.segment} x {row.channel}: {money(row.before)} to {money(row.now)} "  # type: ignore[attr-defined]
+        f"{currency} a day{share}. {row.reason}"  # type: ignore[attr-defined]
+    )
+
+
+def _expected(
+    expectation: Expectation | None, covered: tuple[int, int], currency: str
+) -> list[str]:
+    words = []
+    if expectation is not None:
+        words += [
+            f"The last decision: {expectation.gain:+,.0f} {currency} profit a day against the "
+            f"budgets before it (9 times in 10 between {expectation.low:+,.0f} and "
+            f"{expectation.high:+,.0f}). {expectation.reason}"
+        ]
+    inside, of = covered
+    if of:
+        words.append(
+            f"Its predictions for the last week held for {inside} of {of} cells: the true revenue "
+            "lay inside the 90 % interval."
+        )
+    return words or ["Nothing: no response is known yet."]
+
+
+def _captured(comparison: Comparison, weeks: int, currency: str) -> list[str]:
+    extra = comparison.loop - comparison.never_moved
+    words = [
+        f"The money earned {comparison.loop:,.0f} {currency} of incremental revenue in {weeks} "
+        f"weeks; left where it was, it would have earned {comparison.never_moved:,.0f}: "
+        f"{extra:+,.0f} {currency}, {extra / comparison.never_moved:+.1%}."
+    ]
+    if comparison.captured is not None and comparison.captured_by_limit is not None:
+        words.append(
+            f"That is {comparison.captured:.0%} of the possible improvement. Someone who knew "
+            "every curve and obeyed the same limit on weekly moves would have captured "
+            f"{comparison.captured_by_limit:.0%}."
+        )
+    return words

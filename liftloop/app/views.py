@@ -1,0 +1,123 @@
+"""What commands show, read from the ledger as plain values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from liftloop.adapters import audit as trail
+from liftloop.adapters.decisions import budget_lines
+from liftloop.adapters.decisions import budgets_in_force as in_force
+from liftloop.adapters.decisions import decisions as all_decisions
+from liftloop.adapters.ledger import open_ledger, session
+from liftloop.adapters.outbox import rows
+from liftloop.adapters.rollouts import rollouts as all_rollouts
+from liftloop.adapters.rollouts import transitions
+from liftloop.adapters.settings import load_settings
+from liftloop.adapters.tables import Decision, Message
+from liftloop.adapters.whole_files import write_whole
+from liftloop.adapters.workspace import Workspace
+from liftloop.core.errors import Declined
+
+
+def _reading(place: Workspace) -> Any:
+    return session(open_ledger(str(load_settings(place).ledger_url)), read_only=True)
+
+
+def _head(found: Decision) -> dict[str, Any]:
+    said = found.model_dump(mode="json", exclude={"facts", "evidence"})
+    return {
+        **said,
+        "facts": json.loads(found.facts),
+        "evidence": json.loads(found.evidence),
+    }
+
+
+def decisions(place: Workspace) -> list[dict[str, Any]]:
+    """Every decision, the last one first."""
+    with _reading(place) as db:
+        return [_head(found) for found in all_decisions(db)]
+
+
+def budgets_in_force(place: Workspace) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """The last decision in force, and its lines as they were exported."""
+    with _reading(place) as db:
+        known = in_force(db, before=date.max)
+        if known is None:
+            return None, []
+        return _head(known[1]), rows(budget_lines(db, decision_id=known[1].id))
+
+
+def rollouts(place: Workspace) -> list[dict[str, Any]]:
+    """Every rollout with its steps, the last one first."""
+    with _reading(place) as db:
+        return [
+            {
+                "id": one.id,
+                "stage": one.stage,
+                "started_on": one.started_on.isoformat(),
+                "challenger_version": one.challenger_version,
+                "incumbent_version": one.incumbent_version,
+                "canary": json.loads(one.canary_segments),
+                "control": json.loads(one.control_segments),
+                "seed": one.seed,
+                "steps": [
+                    {
+                        "as_of": step.as_of.isoformat(),
+                        "act": step.act,
+                        "from": step.from_stage,
+                        "to": step.to_stage,
+                        "reason": step.reason,
+                        "evidence": json.loads(step.evidence),
+                    }
+                    for step in transitions(db, rollout_id=one.id)
+                ],
+            }
+            for one in all_rollouts(db)
+        ]
+
+
+def last_report(place: Workspace, day: date | None) -> dict[str, Any] | None:
+    """The message of the last decision (for ``day``, if given), and the pages about it."""
+    from sqlmodel import col, select
+
+    with _reading(place) as db:
+        found = [d for d in all_decisions(db) if day is None or d.as_of == day]
+        if not found:
+            return None
+        texts = db.exec(select(Message.text).order_by(col(Message.sequence).desc())).all()
+    text = next((said for said in texts if found[0].id in said), found[0].reason)
+    pages = sorted(place.reports.glob(f"*{found[0].as_of}*.html"))
+    return {
+        "decision": found[0].id,
+        "as_of": found[0].as_of.isoformat(),
+        "text": text,
+        "pages": [str(page) for page in pages],
+    }
+
+
+def audit(
+    place: Workspace, *, known_hash: str | None, last: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The verdict on the audit trail, and its last entries."""
+    with _reading(place) as db:
+        verdict = trail.verify(db, known_hash=known_hash)
+        entries = [entry.model_dump(mode="json") for entry in trail.entries(db)]
+    words = (
+        f"The trail is whole: {verdict.entries} entries, sealed by {verdict.final_hash}."
+        if verdict.intact
+        else f"The trail is BROKEN at entry {verdict.first_broken}: {verdict.problem}."
+    )
+    return {**asdict(verdict), "sentence": words}, entries[-last:]
+
+
+def export_audit(place: Workspace, path: Path) -> None:
+    """Write the whole trail as CSV or JSON, by the file's ending."""
+    if path.suffix not in (".csv", ".json"):
+        raise Declined(f"{path.name}: the trail is exported as .csv or .json; name the file so.")
+    with _reading(place) as db:
+        said = trail.export_json(db) if path.suffix == ".json" else trail.export_csv(db)
+    write_whole(path, said.encode())

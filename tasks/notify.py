@@ -1,0 +1,133 @@
+"""Telling people: the message after a decision, and the cycle's own closing words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+from prefect import task
+
+from liftloop.adapters.decisions import budget_lines, decision, decisions
+from liftloop.adapters.deliveries import DeliverySummary
+from liftloop.adapters.ledger import session
+from liftloop.adapters.notify import deliver, message_file, queue_message
+from liftloop.adapters.tables import Decision, Message
+from liftloop.core.keys import key
+from liftloop.core.messages import Announcement, decision_message
+from tasks.context import Loop, open_loop
+
+
+@task(name="latest decision")
+def latest_decision(workspace: str, as_of: date) -> str | None:
+    """The last decision for ``as_of``, if there is one."""
+    with session(open_loop(workspace).engine, read_only=True) as db:
+        return next((d.id for d in decisions(db) if d.as_of == as_of), None)
+
+
+@task(name="announce", retries=2, retry_delay_seconds=[1, 5])
+def announce(workspace: str, decision_id: str, page: str | None) -> dict[str, Any]:
+    """Queue the decision's message, once, and deliver what is queued."""
+    return announce_once(open_loop(workspace), decision_id, page)
+
+
+def announce_once(loop: Loop, decision_id: str, page: str | None) -> dict[str, Any]:
+    """The message of a decision: where it lies, and its text."""
+    with session(loop.engine) as db:
+        head = decision(db, id=decision_id)
+        assert head is not None
+        words = decision_message(
+            announcement=announcement_of(loop, head),
+            lines=budget_lines(db, decision_id=decision_id),
+        )
+        id = key("n", decision_id, head.state)
+        queue_message(db, key=id, kind=head.kind, words=words, at=loop.now())
+        message = db.get(Message, id)
+    assert message is not None
+    sent = deliver(loop.workspace, engine=loop.engine, webhook=loop.settings.notify.slack_webhook)
+    file = message_file(loop.workspace, message)
+    return {
+        "decision": decision_id,
+        "page": page,
+        "message": str(file.relative_to(loop.workspace.root)),
+        "text": message.text,
+        "waiting": sent.problem,
+    }
+
+
+def announcement_of(loop: Loop, head: Decision) -> Announcement:
+    """What there is to tell of a decision besides its lines; every number is the ledger's."""
+    known = head.training_key is not None
+    return Announcement(
+        decision_id=head.id,
+        kind=head.kind,
+        state=head.state,
+        effective_from=head.effective_from,
+        reason=head.reason,
+        currency=loop.settings.account.currency,
+        gain=head.expected_gain if known else None,
+        gain_low=head.gain_low if known else None,
+        gain_high=head.gain_high if known else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CycleSummary:
+    """What a cycle came to. ``changed`` is False when all of it had been done before."""
+
+    as_of: date
+    decision_id: str | None
+    kind: str
+    state: str
+    changed: bool
+    refused: tuple[str, ...]
+    declined: bool
+    steps: tuple[str, ...]
+    text: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def sum_up(
+    as_of: date,
+    deliveries: Sequence[DeliverySummary],
+    verdict: dict[str, Any],
+    training: dict[str, Any],
+    proposal: dict[str, Any],
+    decision: dict[str, Any],
+    words: dict[str, Any],
+) -> CycleSummary:
+    """The cycle in plain words, each step a line."""
+    changed = bool(deliveries) or any(
+        step.get("new") for step in (verdict, training, proposal, decision)
+    )
+    steps = (
+        *(summary.sentence for summary in deliveries),
+        verdict["summary"],
+        verdict["health"],
+        training["sentence"],
+        proposal["reason"],
+    )
+    if decision["id"] is None:
+        closing = decision["reason"]
+    elif not changed:
+        closing = (
+            f"Nothing to do: {decision['id']} was decided for {as_of} on exactly these facts. "
+            "Nothing was changed."
+        )
+    else:
+        closing = words["text"]
+    shown = steps if changed else ()
+    return CycleSummary(
+        as_of=as_of,
+        decision_id=decision["id"],
+        kind=decision["kind"],
+        state=decision["state"],
+        changed=changed,
+        refused=tuple(s.filename for s in deliveries if s.refused),
+        declined=decision["state"] == "declined",
+        steps=steps,
+        text="\n".join([f"Cycle as of {as_of}", *(f"  {step}" for step in shown), "", closing]),
+    )

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+from liftloop.core.canary import CanaryChoice
+from liftloop.core.policy import Cell, Policy
+from liftloop.core.rollout import RolloutState, Transition
+from liftloop.core.settlement import Running, at_once, begin, follow, needs_approval
+
+
+def policy(*amounts: int) -> Policy:
+    cells = [Cell("eu", "search"), Cell("us", "search")]
+    return Policy.of(zip(cells, map(Decimal, amounts), strict=True))
+
+
+OLD, NEW, MIXED = policy(50, 50), policy(60, 40), policy(55, 45)
+STATE = RolloutState("r-1", "canary", date(2026, 1, 5))
+RUNNING = Running(STATE, ("eu",), ("us",), NEW, OLD, MIXED)
+
+
+def step(act: str, stage: str) -> Transition:
+    after = replace(STATE, stage=stage)  # type: ignore[arg-type]
+    return Transition(act, STATE, after, date(2026, 1, 19), "because")  # type: ignore[arg-type]
+
+
+def test_without_a_rollout_the_plan_reaches_every_segment_at_once() -> None:
+    settled = at_once(NEW, OLD, "pays")
+    assert (settled.kind, settled.policy) == ("move", NEW)
+    assert set(settled.stages.values()) == {"full"}
+
+
+def test_a_plan_that_changes_nothing_is_a_hold() -> None:
+    assert at_once(OLD, OLD, "nothing pays").kind == "hold"
+
+
+def test_a_canary_exposes_its_segments_alone() -> None:
+    settled = begin(MIXED, CanaryChoice(("eu",), ("us",), 7, 0.5), "canary first")
+    assert settled.stages == {"eu": "canary", "us": "incumbent"}
+    assert settled.policy == MIXED
+
+
+def test_a_promotion_puts_the_challenger_everywhere() -> None:
+    settled = follow(step("promote", "full"), RUNNING)
+    assert (settled.kind, settled.policy) == ("promote", NEW)
+    assert set(settled.stages.values()) == {"full"}
+
+
+def test_a_rollback_restores_the_incumbent_to_the_byte() -> None:
+    settled = follow(step("roll_back", "rolled_back"), RUNNING)
+    assert (settled.kind, settled.policy.version) == ("roll_back", OLD.version)
+    assert settled.stages == {"eu": "rolled_back", "us": "incumbent"}
+
+
+def test_a_hold_and_a_pause_keep_what_is_in_force() -> None:
+    assert follow(step("hold", "canary"), RUNNING).policy == MIXED
+    assert follow(step("pause", "paused"), RUNNING).kind == "pause"
+
+
+def test_a_large_move_waits_for_a_person_only_where_a_rule_asks() -> None:
+    assert not needs_approval(0.9, None)
+    assert needs_approval(0.11, 0.10)
+    assert not needs_approval(0.10, 0.10)
