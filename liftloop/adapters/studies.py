@@ -38,12 +38,8 @@ def study_storage(workspace: Workspace, *, key: str = "studies") -> JournalStora
     journal.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(lock, what="The tuning study"):
         _mend(journal)
-    return JournalStorage(
-        JournalFileBackend(
-            str(journal),
-            lock_obj=_Lock(lock),  # type: ignore[arg-type]
-        )
-    )
+    held = cast(Any, _Lock(lock))  # Optuna asks for two methods, and its base class is private
+    return JournalStorage(JournalFileBackend(str(journal), lock_obj=held))
 
 
 def _mend(journal: Path) -> None:

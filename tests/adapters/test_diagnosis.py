@@ -53,7 +53,7 @@ def test_without_a_workspace_the_installation_is_checked() -> None:
 
 def test_a_version_outside_its_pin_tells_the_symptom(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"fastapi": "0.155.0", "sqlalchemy": "2.1.9", "pandas": "3.1.0"}
-    monkeypatch.setattr(diagnosis, "_installed", lambda name: versions.get(name))
+    monkeypatch.setattr(diagnosis, "_installed", versions.get)
     findings = diagnose(None)
     assert "no flow runs" in found(findings, "fastapi").detail
     assert "silently never start" in found(findings, "sqlalchemy").detail
