@@ -1,0 +1,231 @@
+"""Lifts, daily spend and lift tests, arranged as the arrays a response fit works on.
+
+Money is measured in units of a cell's *size* (what an average cell of its segment spends), so that
+neither the currency nor the size of a segment changes what is learned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from liftloop.core.policy import Cell
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+CELL = ["segment", "channel"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Test:
+    """A lift test run elsewhere: for ``days`` days the cells at ``where`` spent ``actual`` a day
+    instead of ``otherwise`` (in units of size), which earned ``gain`` in all, in money, with
+    ``standard_error``; ``weight`` is its faded weight."""
+
+    name: str
+    where: Index
+    actual: Array
+    otherwise: Array
+    days: float
+    gain: float
+    standard_error: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """All evidence of a fit. N observed cell-periods, C cells, T days.
+
+    ``spend`` (T, C) is in units of ``size`` (C,). ``cell``, ``first``, ``last`` (N,) place an
+    observed lift: its cell, first and last row of ``spend``. ``lift``, ``noise`` (N,) are per day,
+    in units of size; ``weight`` (N,) fades with age. ``row`` is its row in the lifts' frame.
+    """
+
+    cells: tuple[Cell, ...]
+    segments: tuple[str, ...]
+    channels: tuple[str, ...]
+    segment_of: Index
+    channel_of: Index
+    size: Array
+    spend: Array
+    cell: Index
+    first: Index
+    last: Index
+    lift: Array
+    noise: Array
+    weight: Array
+    row: Index
+    tests: tuple[Test, ...]
+    ignored_tests: int
+
+    def before(self, row: int) -> Evidence:
+        """The evidence whose periods end before row ``row`` of ``spend``; tests stay."""
+        return self._only(self.last < row)
+
+    def since(self, row: int) -> Evidence:
+        """The evidence whose periods end at row ``row`` or later."""
+        return self._only(self.last >= row)
+
+    def _only(self, keep: NDArray[np.bool_]) -> Evidence:
+        from dataclasses import replace
+
+        names = ("cell", "first", "last", "lift", "noise", "weight", "row")
+        return replace(self, **{name: getattr(self, name)[keep] for name in names})
+
+
+def daily_spend(performance: pd.DataFrame, *, as_of: Any) -> pd.DataFrame:
+    """Spend of every cell on every day before ``as_of``: index dates without a gap, columns
+    (segment, channel), 0 where nothing was reported. The last day is the last with any report."""
+    dates = pd.to_datetime(performance["date"]).dt.normalize()
+    rows = performance.assign(date=dates)[(dates < pd.Timestamp(as_of)).to_numpy()]
+    if rows.empty:
+        columns = pd.MultiIndex.from_tuples([], names=CELL)
+        return pd.DataFrame(index=pd.DatetimeIndex([], name="date"), columns=columns, dtype=float)
+    summed = rows.groupby(["date", *CELL], observed=True, sort=True)["spend"].sum()
+    wide = summed.unstack(CELL, fill_value=0.0).sort_index(axis=1).astype(float)
+    days = pd.date_range(wide.index[0], wide.index[-1], name="date")
+    return wide.reindex(days, fill_value=0.0).fillna(0.0)
+
+
+def effective(spend: Array, carryover: Array) -> Array:
+    """Effective spend of every day, shape of ``spend`` (T, C): ``a_t = (1-g) x_t + g a_(t-1)``,
+    begun at the mean of the first week. ``carryover`` has the shape (C,)."""
+    found = np.empty_like(spend)
+    if len(spend) == 0:
+        return found
+    start = spend[:7].mean(axis=0)
+    for share in np.unique(carryover):
+        cells = carryover == share
+        memory = share * start[cells][None, :]
+        found[:, cells] = lfilter([1 - share], [1, -share], spend[:, cells], axis=0, zi=memory)[0]
+    return found
+
+
+def cell_sizes(spend: Array, segment_of: Index, n_segments: int, n_channels: int) -> Array:
+    """What an average cell of each cell's segment spends a day, shape (C,), > 0.
+
+    A segment that spent nearly nothing counts as a hundredth of the average one.
+    """
+    mean = spend.mean(axis=0) if len(spend) else np.zeros(len(segment_of))
+    of_segment = np.bincount(segment_of, weights=mean, minlength=n_segments) / max(n_channels, 1)
+    usual = float(of_segment.mean()) if n_segments else 0.0
+    return np.maximum(of_segment, 0.01 * usual if usual > 0 else 1.0)[segment_of]
+
+
+def gather(
+    *,
+    lifts: pd.DataFrame,
+    daily: pd.DataFrame,
+    experiments: pd.DataFrame | None,
+    fade_per_day: float,
+) -> Evidence:
+    """Arrange the evidence. Rows without a usable number, or outside the days of ``daily``, are
+    left out; cells are those of ``daily`` and of ``lifts``."""
+    days = pd.DatetimeIndex(daily.index)
+    pairs = {(str(s), str(c)) for s, c in daily.columns}
+    pairs |= {(str(s), str(c)) for s, c in zip(lifts["segment"], lifts["channel"], strict=True)}
+    cells = tuple(sorted(Cell(*pair) for pair in pairs))
+    segments = tuple(sorted({cell.segment for cell in cells}))
+    channels = tuple(sorted({cell.channel for cell in cells}))
+    segment_of = np.array([segments.index(c.segment) for c in cells] if len(cells) < 64 else
+                          pd.Index(segments).get_indexer([c.segment for c in cells]), dtype=np.intp)
+    channel_of = np.asarray(
+        pd.Index(channels).get_indexer([c.channel for c in cells]), dtype=np.intp
+    )
+    wanted = pd.MultiIndex.from_tuples([(c.segment, c.channel) for c in cells], names=CELL)
+    spend = daily.reindex(columns=wanted, fill_value=0.0).to_numpy(dtype=np.float64)
+    size = cell_sizes(spend, segment_of, len(segments), len(channels))
+    place = pd.MultiIndex.from_arrays([lifts["segment"], lifts["channel"]])
+    cell = np.asarray(wanted.get_indexer(place), dtype=np.intp)
+    first, last = _rows(lifts["period_start"], days), _rows(lifts["period_end"], days)
+    lift = lifts["lift"].to_numpy(dtype=np.float64)
+    noise = lifts["standard_error"].to_numpy(dtype=np.float64)
+    fine = np.isfinite(lift) & np.isfinite(noise) & (noise > 0) & (last >= 0)
+    fine &= (first < len(days)) & (first <= last)
+    first, last = np.maximum(first, 0), np.minimum(last, len(days) - 1)
+    kept = np.flatnonzero(fine & (first <= last))
+    age = (len(days) - 1) - last[kept]
+    tests, ignored = _tests(experiments, cells, days, spend / size, size, fade_per_day)
+    return Evidence(
+        cells=cells,
+        segments=segments,
+        channels=channels,
+        segment_of=segment_of,
+        channel_of=channel_of,
+        size=size,
+        spend=spend / size,
+        cell=cell[kept],
+        first=first[kept],
+        last=last[kept],
+        lift=lift[kept] / size[cell[kept]],
+        noise=noise[kept] / size[cell[kept]],
+        weight=np.exp(-fade_per_day * age),
+        row=kept,
+        tests=tests,
+        ignored_tests=ignored,
+    )
+
+
+def _rows(dates: pd.Series[Any], days: pd.DatetimeIndex) -> Index:
+    """Row of each date in the gapless ``days``; below 0 or above the last outside of them."""
+    if len(days) == 0:
+        return np.full(len(dates), -1, dtype=np.intp)
+    return ((pd.to_datetime(dates) - days[0]) // pd.Timedelta(days=1)).to_numpy(dtype=np.intp)
+
+
+def _tests(
+    experiments: pd.DataFrame | None,
+    cells: tuple[Cell, ...],
+    days: pd.DatetimeIndex,
+    spend: Array,
+    size: Array,
+    fade_per_day: float,
+) -> tuple[tuple[Test, ...], int]:
+    """Lift tests as differences of steady spend.
+
+    Where the days of the test are known, the spend on them is what was spent *in* the test, and
+    without it ``spend_delta`` less would have been spent; for a test on other days the delta goes
+    on top of what the cells usually spend. The delta is shared out like the spend.
+    """
+    if experiments is None or experiments.empty or len(days) == 0:
+        return (), 0
+    found, ignored = [], 0
+    money = spend * size
+    usual = money.mean(axis=0)
+    for entry in experiments.itertuples(index=False):
+        names = {name.strip() for name in str(entry.segments).split(";")}
+        where = np.array(
+            [i for i, c in enumerate(cells) if c.channel == entry.channel and c.segment in names],
+            dtype=np.intp,
+        )
+        start, end = pd.Timestamp(entry.start), pd.Timestamp(entry.end)
+        length = (end - start).days + 1
+        usable = len(where) == len(names) and length > 0 and float(entry.standard_error) > 0
+        if not usable or not np.isfinite([entry.spend_delta, entry.incremental_revenue]).all():
+            ignored += 1
+            continue
+        inside = (days >= start) & (days <= end)
+        known = bool(inside.sum() == length)
+        base = money[inside][:, where].mean(axis=0) if known else usual[where]
+        share = base / base.sum() if base.sum() > 0 else size[where] / size[where].sum()
+        delta = float(entry.spend_delta) / length * share
+        actual = base if known else np.maximum(base + delta, 0.0)
+        otherwise = np.maximum(base - delta, 0.0) if known else base
+        found.append(
+            Test(
+                name=str(entry.experiment),
+                where=where,
+                actual=actual / size[where],
+                otherwise=otherwise / size[where],
+                days=float(length),
+                gain=float(entry.incremental_revenue),
+                standard_error=float(entry.standard_error),
+                weight=float(np.exp(-fade_per_day * max((days[-1] - end).days, 0))),
+            )
+        )
+    return tuple(found), ignored

@@ -1,0 +1,212 @@
+"""Response curves from holdout lifts and lift tests, pooled across segments and channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from liftloop.core.errors import InsufficientEvidence
+from liftloop.core.saturating import SaturatingCurves, effective_spend
+from models.evidence import Evidence, gather
+from models.hierarchy import LOG_RETURN, LOG_SCALE, Hierarchy, Prior, State
+
+Array = NDArray[np.float64]
+Z90 = 1.6448536269514722
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseConfig:
+    """How curves are fitted.
+
+    ``fade_per_day`` is the rate at which evidence loses weight. Carry-over is estimated a channel
+    over ``carryover_grid`` around its prior mean and sd. ``holdout_days`` are the last days kept
+    aside to see whether the intervals hold what they promise.
+    """
+
+    draws: int = 200
+    seed: int = 0
+    fade_per_day: float = 0.007
+    family: str = "michaelis-menten"
+    prior: Prior = Prior()
+    carryover_grid: tuple[float, ...] = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
+    carryover_mean: float = 0.3
+    carryover_sd: float = 0.15
+    spread_rounds: int = 3
+    holdout_days: int = 14
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResponseFit:
+    """Fitted curves and how well they explain the evidence.
+
+    Attributes
+    ----------
+    curves
+        Joint posterior draws, for the core.
+    effective_spend
+        Each cell's adstock after the last day, shape (n_cells,), account currency a day.
+    evidence
+        One row an observed lift: segment, channel, period_start, period_end, spend, lift,
+        standard_error, fitted (posterior mode), z = (lift - fitted) / standard_error.
+    tests
+        The same for lift tests: experiment, incremental_revenue, standard_error, fitted, z.
+    diagnostics
+        Plain numbers: counts, carry-over by channel, spreads, weighted misfit, and
+        ``coverage_90``, the share of the last days' lifts inside the 90 % prediction interval of a
+        fit that did not see them (nan when there are too few days).
+    """
+
+    curves: SaturatingCurves
+    effective_spend: Array
+    evidence: pd.DataFrame
+    tests: pd.DataFrame
+    diagnostics: dict[str, float]
+
+
+def fit_response(
+    *,
+    lifts: pd.DataFrame,
+    daily_spend: pd.DataFrame,
+    experiments: pd.DataFrame | None = None,
+    config: ResponseConfig | None = None,
+) -> ResponseFit:
+    """Fit saturating curves to everything that says what spend caused.
+
+    Parameters
+    ----------
+    lifts
+        As made by ``weekly_lifts``: segment, channel, period_start, period_end (inclusive), lift
+        (incremental revenue per day), standard_error, spend (mean per day).
+    daily_spend
+        As made by ``models.evidence.daily_spend``: index days, columns (segment, channel).
+    experiments
+        The feed of lift tests run elsewhere; signed ``spend_delta``, any sign of a result.
+    config
+        Default: :class:`ResponseConfig`.
+
+    Raises
+    ------
+    InsufficientEvidence
+        When there is neither a usable lift nor a usable test, or no spend.
+    """
+    config = config or ResponseConfig()
+    evidence = gather(
+        lifts=lifts, daily=daily_spend, experiments=experiments, fade_per_day=config.fade_per_day
+    )
+    if len(evidence.spend) == 0 or (len(evidence.lift) == 0 and not evidence.tests):
+        raise InsufficientEvidence(
+            "No lift can be measured yet: no cell has both spend and a holdout or lift test.",
+            fix="Deliver holdout rows of both arms (or lift tests) for the days of performance.",
+        )
+    model = Hierarchy(evidence, config.prior, config.family)
+    state = find_mode(model, config)
+    predicted = model.predict(state.cells, state.carryover)
+    rng = np.random.default_rng(config.seed)
+    wander, _ = model.curvature(state, predicted).draws(rng, config.draws)
+    curves = _curves(evidence, state, wander, config.family)
+    lift_residuals, test_residuals = model.residuals(predicted)
+    rows = lifts.iloc[evidence.row][
+        ["segment", "channel", "period_start", "period_end", "spend", "lift", "standard_error"]
+    ].reset_index(drop=True)
+    size = evidence.size[evidence.cell]
+    rows["fitted"] = predicted.lift * size
+    rows["z"] = (evidence.lift - predicted.lift) / evidence.noise
+    weight = float(evidence.weight.sum())
+    last_spend = evidence.spend[-400:] * evidence.size
+    diagnostics = {
+        "cells": float(len(evidence.cells)),
+        "cells_with_evidence": float(len(set(evidence.cell.tolist()))),
+        "lifts": float(len(evidence.lift)),
+        "tests": float(len(evidence.tests)),
+        "tests_ignored": float(evidence.ignored_tests),
+        "effective_lifts": weight,
+        "misfit": float((lift_residuals**2).sum() / weight) if weight > 0 else float("nan"),
+        "own_return_sd": float(state.own[0]),
+        "own_scale_sd": float(state.own[1]),
+        "coverage_90": held_out_coverage(model, state, config),
+    }
+    for channel, share in zip(evidence.channels, state.carryover, strict=True):
+        diagnostics[f"carryover_{channel}"] = float(share)
+    return ResponseFit(
+        curves=curves,
+        effective_spend=effective_spend(last_spend, curves.carryover),
+        evidence=rows,
+        tests=_test_table(evidence, predicted.test, test_residuals),
+        diagnostics=diagnostics,
+    )
+
+
+def find_mode(model: Hierarchy, config: ResponseConfig) -> State:
+    """Carry-over, spreads and parameters at the posterior mode."""
+    channels = len(model.evidence.channels)
+    state = model.climb(model.start(np.full(channels, config.carryover_mean)), steps=12)
+    if len(config.carryover_grid) > 1 and len(model.evidence.lift):
+        state = replace(state, carryover=_profile(model, state, config))
+    for turn in range(config.spread_rounds):
+        state = model.climb(state, steps=6, tolerance=1e-5)
+        state = model.estimate_own(state, seed=config.seed + turn)
+    return model.climb(state)
+
+
+def _profile(model: Hierarchy, state: State, config: ResponseConfig) -> Array:
+    """Each channel's carry-over: the mean over the grid, by profile likelihood times prior."""
+    grid = np.array(config.carryover_grid)
+    misfit = []
+    for share in grid:
+        moved = replace(state, carryover=np.full(len(state.carryover), share))
+        misfit.append(model.channel_misfit(model.climb(moved, steps=3, tolerance=1e-4)))
+    prior = 0.5 * ((grid - config.carryover_mean) / config.carryover_sd) ** 2
+    total = np.array(misfit) + prior[:, None]
+    weight = np.exp(-(total - total.min(axis=0)))
+    return np.round((weight * grid[:, None]).sum(axis=0) / weight.sum(axis=0), 3)
+
+
+def _curves(evidence: Evidence, state: State, wander: Array, family: str) -> SaturatingCurves:
+    logs = state.cells[:, :, None] + wander
+    returns = np.exp(np.clip(logs[:, 0], *LOG_RETURN)).T
+    scales = np.exp(np.clip(logs[:, 1], *LOG_SCALE)).T * evidence.size
+    return SaturatingCurves(
+        cells=evidence.cells,
+        marginal_at_zero=np.ascontiguousarray(returns),
+        half_saturation=np.ascontiguousarray(scales),
+        carryover=state.carryover[evidence.channel_of],
+        family=family,
+    )
+
+
+def _test_table(evidence: Evidence, fitted: Array, residuals: Array) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "experiment": [test.name for test in evidence.tests],
+            "incremental_revenue": [test.gain for test in evidence.tests],
+            "standard_error": [test.standard_error for test in evidence.tests],
+            "fitted": fitted,
+            "z": [
+                (test.gain - value) / test.standard_error
+                for test, value in zip(evidence.tests, fitted, strict=True)
+            ],
+        }
+    )
+
+
+def held_out_coverage(model: Hierarchy, state: State, config: ResponseConfig) -> float:
+    """Share of the last ``holdout_days``' lifts inside the 90 % prediction interval of a fit to
+    what came before (carry-over and spreads as in ``state``); nan without either part.
+
+    The interval holds the lift's own noise and the curve's uncertainty (by the delta method).
+    """
+    cut = len(model.evidence.spend) - config.holdout_days
+    past, coming = model.evidence.before(cut), model.evidence.since(cut)
+    if len(past.lift) < 2 * len(past.cells) or len(coming.lift) == 0:
+        return float("nan")
+    earlier = Hierarchy(past, model.prior, config.family)
+    found = earlier.climb(state, steps=12, tolerance=1e-6)
+    arrow = earlier.curvature(found, earlier.predict(found.cells, found.carryover))
+    wander, _ = arrow.draws(np.random.default_rng(config.seed), config.draws)
+    later = Hierarchy(coming, model.prior, config.family).predict(found.cells, found.carryover)
+    moved = np.einsum("ni,nid->nd", later.slope, wander[coming.cell])
+    sd = np.sqrt(coming.noise**2 + (moved**2).mean(axis=1))
+    return float((np.abs(coming.lift - later.lift) <= Z90 * sd).mean())
