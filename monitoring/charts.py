@@ -1,0 +1,177 @@
+"""Small charts as inline SVG: no script, no outside request, readable in print and in the dark.
+
+Colours come from the page's style sheet by class, so that a chart follows the reader's theme.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+Points = Sequence[tuple[float, float]]
+
+
+def compact(amount: float) -> str:
+    """A number as a person writes it on an axis: 1,250 or 12k or 3.4M; a dash when unknown."""
+    if not math.isfinite(amount):
+        return "–"
+    size = abs(amount)
+    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e4, "k")):
+        if size >= limit:
+            shown = amount / (1e3 if unit == "k" else limit)
+            return f"{shown:.3g}{unit}" if abs(shown) < 999.5 else f"{shown:,.0f}{unit}"
+    if size >= 100:
+        return f"{amount:,.0f}"
+    return f"{amount:.3g}"
+
+
+def ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """About ``count`` round numbers inside [low, high]."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A plot area and the scales that map numbers into it."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    width: float = 320.0
+    height: float = 190.0
+    left: float = 44.0
+    bottom: float = 26.0
+    top: float = 8.0
+    right: float = 10.0
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Pixel position of a point, held inside the drawing."""
+        across = (x - self.x[0]) / ((self.x[1] - self.x[0]) or 1.0)
+        up = (y - self.y[0]) / ((self.y[1] - self.y[0]) or 1.0)
+        across, up = (min(max(v, -0.05), 1.05) for v in (across, up))
+        return (
+            self.left + across * (self.width - self.left - self.right),
+            self.height - self.bottom - up * (self.height - self.bottom - self.top),
+        )
+
+    def path(self, points: Points) -> str:
+        return " ".join(f"{px:.1f},{py:.1f}" for px, py in (self.at(*p) for p in points))
+
+    def line(self, points: Points, kind: str) -> str:
+        return f'<polyline class="{kind}" points="{self.path(points)}"/>'
+
+    def band(self, low: Points, high: Points) -> str:
+        return f'<polygon class="band" points="{self.path([*high, *reversed(low)])}"/>'
+
+    def level(self, y: float, kind: str) -> str:
+        return self.line([(self.x[0], y), (self.x[1], y)], kind)
+
+    def axes(self, *, x_label: str = "", percent: bool = False) -> str:
+        parts = []
+        for tick in ticks(*self.y):
+            x0, y = self.at(self.x[0], tick)
+            x1, _ = self.at(self.x[1], tick)
+            text = f"{tick:+.0%}" if percent and tick else "0" if not tick else compact(tick)
+            parts.append(
+                f'<line class="grid" x1="{x0:.1f}" x2="{x1:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            )
+            parts.append(f'<text class="tick end" x="{x0 - 6:.1f}" y="{y + 3.5:.1f}">{text}</text>')
+        for tick in ticks(*self.x, count=4):
+            x, y = self.at(tick, self.y[0])
+            parts.append(
+                f'<text class="tick mid" x="{x:.1f}" y="{y + 14:.1f}">{compact(tick)}</text>'
+            )
+        if x_label:
+            x, y = self.at(self.x[1], self.y[0])
+            parts.append(
+                f'<text class="tick end" x="{x:.1f}" y="{y - 5:.1f}">{escape(x_label)}</text>'
+            )
+        return "".join(parts)
+
+    def svg(self, body: str, *, title: str) -> str:
+        return (
+            f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" '
+            f'aria-label="{escape(title)}"><title>{escape(title)}</title>{body}</svg>'
+        )
+
+
+def response_chart(
+    *,
+    spend: Sequence[float],
+    mean: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    current: float,
+    planned: float,
+    title: str,
+) -> str:
+    """A response curve with its band; a ring where the cell stood, a dot where it goes."""
+
+    def height_at(x: float) -> float:
+        for k in range(1, len(spend)):
+            if x <= spend[k]:
+                width = (spend[k] - spend[k - 1]) or 1.0
+                return mean[k - 1] + (mean[k] - mean[k - 1]) * (x - spend[k - 1]) / width
+        return mean[-1]
+
+    top = max(*high, 1e-9)
+    frame = Frame((min(spend), max(*spend, current, planned, 1e-9)), (min(0.0, *low), top * 1.05))
+    marks = []
+    for x, kind, radius in ((current, "was", 4.5), (planned, "goes", 4.5)):
+        px, py = frame.at(x, height_at(x))
+        marks.append(f'<circle class="{kind}" cx="{px:.1f}" cy="{py:.1f}" r="{radius}"/>')
+    body = (
+        frame.axes(x_label="spend a day")
+        + frame.band(list(zip(spend, low, strict=True)), list(zip(spend, high, strict=True)))
+        + frame.line(list(zip(spend, mean, strict=True)), "curve")
+        + "".join(marks)
+    )
+    return frame.svg(body, title=title)
+
+
+def bounds_chart(
+    *,
+    days: Sequence[float],
+    effect: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    margin: float,
+    title: str,
+) -> str:
+    """The canary's effect over the days in force, with its always-valid bounds, zero and the
+    tolerated loss. All are shares of the canary's incremental revenue before."""
+    reach = min(max(1.15 * max(abs(v) for v in (*effect, *low[-3:], *high[-3:])), 0.2), 1.5)
+    frame = Frame((0.0, max(*days, 7.0)), (-reach, reach), width=680, height=260, left=52)
+    body = (
+        frame.axes(x_label="days in force", percent=True)
+        + frame.band(list(zip(days, low, strict=True)), list(zip(days, high, strict=True)))
+        + frame.level(0.0, "zero")
+        + frame.level(-margin, "margin")
+        + frame.line(list(zip(days, effect, strict=True)), "curve")
+        + "".join(
+            f'<circle class="look" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
+            for x, y in (frame.at(d, e) for d, e in zip(days, effect, strict=True))
+        )
+    )
+    return frame.svg(body, title=title)
+
+
+def change_bar(change: float, largest: float) -> str:
+    """A bar to the right for more money, to the left for less, in proportion to the largest."""
+    width = 44.0 * (abs(change) / largest if largest > 0 else 0.0)
+    x = 48.0 if change >= 0 else 48.0 - width
+    kind = "more" if change >= 0 else "less"
+    return (
+        '<svg class="bar" viewBox="0 0 96 12" aria-hidden="true">'
+        '<line class="grid" x1="48" x2="48" y1="0" y2="12"/>'
+        f'<rect class="{kind}" x="{x:.1f}" y="1.5" width="{max(width, 0.5):.1f}" height="9" '
+        'rx="1.5"/>'
+        "</svg>"
+    )

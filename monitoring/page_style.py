@@ -1,0 +1,68 @@
+"""The style sheet of our pages: a quiet one, for paper, small windows and dark rooms alike."""
+
+from __future__ import annotations
+
+STYLE = """
+:root { --ink:#1c2430; --soft:#5d6875; --line:#dfe4ea; --back:#fbfbf9; --card:#fff; --main:#1f5fa8;
+  --band:#1f5fa826; --more:#2c7f5b; --less:#b7553a; --warn:#b7553a; }
+@media (prefers-color-scheme: dark) { :root { --ink:#e8ebef; --soft:#9aa5b1; --line:#333c47;
+  --back:#14181d; --card:#1b2127; --main:#74aef0; --band:#74aef030; --more:#62c197; --less:#e58a6c;
+  --warn:#e58a6c; } }
+* { box-sizing:border-box; }
+body { margin:0; background:var(--back); color:var(--ink);
+  font:16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+main { max-width:1080px; margin:0 auto; padding:36px 24px 64px; }
+h1 { font-size:30px; line-height:1.2; margin:0 0 4px; letter-spacing:-.01em; text-wrap:balance; }
+h2 { font-size:19px; margin:0 0 12px; }
+p { margin:0 0 8px; max-width:74ch; }
+.meta { color:var(--soft); font-size:14px; margin-bottom:16px; }
+.lead { font-size:19px; }
+section { margin-top:36px; }
+.tiles { display:grid; grid-template-columns:repeat(auto-fit, minmax(165px, 1fr)); gap:12px;
+  margin-top:24px; }
+.tile { background:var(--card); border:1px solid var(--line); border-radius:8px;
+  padding:14px 16px; }
+.tile span { display:block; color:var(--soft); font-size:13px; }
+.tile b { display:block; font-size:22px; font-variant-numeric:tabular-nums; white-space:nowrap; }
+.tile small, td small { color:var(--soft); }
+.wide { overflow-x:auto; }
+table { border-collapse:collapse; width:100%; font-size:14px; }
+th, td { text-align:left; padding:7px 10px 7px 0; border-bottom:1px solid var(--line);
+  vertical-align:baseline; }
+thead th { color:var(--soft); font-weight:500; font-size:13px; white-space:nowrap; }
+tbody th { font-weight:600; }
+.n { text-align:right; font-variant-numeric:tabular-nums; white-space:nowrap; }
+.n small { display:block; font-size:12px; }
+.bars { width:104px; padding-left:4px; } .bar { width:96px; height:12px; display:block; }
+.n + .why { padding-left:8px; }
+.why { color:var(--soft); min-width:220px; }
+.by { color:var(--soft); font-weight:400; }
+.badge { font-style:normal; font-weight:500; font-size:12px; color:var(--main);
+  border:1px solid var(--main); border-radius:99px; padding:0 7px; white-space:nowrap; }
+.grid-of { display:grid; grid-template-columns:repeat(auto-fill, minmax(280px, 1fr)); gap:14px; }
+figure { margin:0; background:var(--card); border:1px solid var(--line); border-radius:8px;
+  padding:10px 12px 6px; }
+figcaption { font-size:14px; font-weight:600; overflow-wrap:anywhere; }
+figure svg { width:100%; height:auto; display:block; }
+figure.full { max-width:760px; }
+details { margin-top:12px; } summary { cursor:pointer; color:var(--main); margin-bottom:10px; }
+.legend { color:var(--soft); font-size:13px; max-width:none; }
+.key { display:inline-block; width:11px; height:11px; border-radius:99px; margin:0 3px 0 10px;
+  vertical-align:-1px; }
+.key.was { border:2px solid var(--ink); background:var(--card); }
+.key.goes { background:var(--main); }
+.key.band { border-radius:2px; background:var(--band); }
+.key.margin { border-radius:0; height:0; border-top:2px dashed var(--warn); vertical-align:4px; }
+.legend .key:first-child { margin-left:0; }
+ul { margin:0; padding-left:20px; } a { color:var(--main); }
+.grid { stroke:var(--line); stroke-width:1; }
+.tick { fill:var(--soft); font-size:10.5px; } .end { text-anchor:end; } .mid { text-anchor:middle; }
+.curve { fill:none; stroke:var(--main); stroke-width:2; stroke-linejoin:round; }
+.band { fill:var(--band); } .zero { stroke:var(--ink); stroke-width:1; }
+.margin { stroke:var(--warn); stroke-width:1.5; stroke-dasharray:5 4; }
+.was { fill:var(--card); stroke:var(--ink); stroke-width:2; } .goes { fill:var(--main); }
+.look { fill:var(--main); } .more { fill:var(--more); } .less { fill:var(--less); }
+@media print { body { background:#fff; } details > * { display:block; } }
+@media (max-width:820px) { main { padding:24px 16px 48px; } h1 { font-size:25px; }
+  .why { min-width:180px; } }
+"""

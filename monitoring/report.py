@@ -1,0 +1,254 @@
+"""The page a marketer reads after a decision: what moved, why, and what is expected of it.
+
+One self-contained HTML file: no script, no outside request. Every name that came in with the data
+is escaped: a segment called ``<script>`` is just an odd name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from html import escape
+
+import pandas as pd
+
+from monitoring.charts import bounds_chart, change_bar, compact, response_chart
+from monitoring.page_style import STYLE
+
+SHOWN = 12  # moves and curves in sight; the others unfold
+UNREMARKABLE = ("", "incumbent", "full")  # stages that need no badge
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionPage:
+    """All a page says. Money is per day, in ``currency``.
+
+    Attributes
+    ----------
+    sentences : the decision in plain words, the most important first
+    gain : expected gain in profit per day with the 90 % interval (mean, low, high), or None
+    moves : one row a cell: segment, channel, previous, budget, reason; and, where known, stage,
+        expected, low, high (incremental revenue per day)
+    curves : samples of the response curves: segment, channel, spend, mean, low, high, current,
+        planned; or None
+    canary : one row a look: days, effect, low, high, as shares of the canary's revenue before; or
+        None
+    canary_margin : the tolerated loss, such a share
+    canary_sentences : what was seen, what would promote it, what would roll it back, money at risk
+    quality : one row a finding: any columns, shown as they are; or None
+    drift : one sentence
+    links : label and address of further pages; relative or http(s) addresses only
+    """
+
+    title: str
+    as_of: date
+    decision_id: str
+    sentences: Sequence[str]
+    moves: pd.DataFrame
+    currency: str = ""
+    gain: tuple[float, float, float] | None = None
+    curves: pd.DataFrame | None = None
+    canary: pd.DataFrame | None = None
+    canary_margin: float = 0.1
+    canary_sentences: Sequence[str] = ()
+    quality: pd.DataFrame | None = None
+    quality_sentence: str = ""
+    drift: str = ""
+    links: Sequence[tuple[str, str]] = ()
+
+
+def money(amount: object) -> str:
+    """Two places and thousands separators; a dash for what is not known."""
+    value = float(amount)  # type: ignore[arg-type]
+    return f"{value:,.2f}" if math.isfinite(value) else "–"
+
+
+def _paragraphs(sentences: Sequence[str], kind: str = "") -> str:
+    mark = f' class="{kind}"' if kind else ""
+    return "".join(f"<p{mark}>{escape(s)}</p>" for s in sentences if s)
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
+
+
+def _tile(label: str, value: str, note: str = "") -> str:
+    small = f"<small>{escape(note)}</small>" if note else ""
+    return f'<div class="tile"><span>{escape(label)}</span><b>{escape(value)}</b>{small}</div>'
+
+
+def _with_change(moves: pd.DataFrame) -> pd.DataFrame:
+    """The moves with what they change, the largest first."""
+    change = moves.budget.astype(float) - moves.previous.astype(float)
+    ordered = moves.assign(change=change).iloc[(-change.abs()).argsort(kind="stable")]
+    return ordered.reset_index(drop=True)
+
+
+def _tiles(page: DecisionPage, moves: pd.DataFrame) -> str:
+    moved = moves[moves.change.abs() >= 0.005]
+    total = float(moves.budget.astype(float).sum())
+    tiles = []
+    if page.gain is not None:
+        mean, low, high = page.gain
+        tiles.append(
+            _tile(
+                "Expected gain a day",
+                f"{mean:+,.0f} {page.currency}",
+                f"90 % interval {low:+,.0f} to {high:+,.0f}",
+            )
+        )
+    tiles.append(_tile("Budget a day", f"{total:,.2f} {page.currency}", "exact to the cent"))
+    share = moved.change.clip(lower=0).sum() / total if total else 0.0
+    tiles.append(_tile("Money that moves", f"{share:.1%}", "of the daily budget"))
+    tiles.append(_tile("Cells that move", f"{len(moved)} of {len(moves)}"))
+    return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _folded(items: list[str], wrap: Callable[[list[str]], str], noun: str) -> str:
+    shown = wrap(items[:SHOWN])
+    rest = items[SHOWN:]
+    if not rest:
+        return shown
+    return f"{shown}<details><summary>{len(rest)} more {noun}</summary>{wrap(rest)}</details>"
+
+
+def _expectation(row: pd.Series) -> str:
+    if "expected" not in row or pd.isna(row.expected):
+        return "–"
+    spread = ""
+    if "low" in row and "high" in row and pd.notna(row.low) and pd.notna(row.high):
+        spread = f"<small>{compact(float(row.low))} to {compact(float(row.high))}</small>"
+    return f"{compact(float(row.expected))} {spread}"
+
+
+def _moves(moves: pd.DataFrame) -> str:
+    if moves.empty:
+        return "<p>There is no cell to show.</p>"
+    largest = float(moves.change.abs().max())
+    rows = []
+    for _, row in moves.iterrows():
+        stage = str(row.get("stage", "") or "")
+        badge = f' <em class="badge">{escape(stage)}</em>' if stage not in UNREMARKABLE else ""
+        before, change = float(row.previous), float(row.change)
+        relative = f"{change / before:+.0%}" if before > 0 else ("new" if change > 0 else "–")
+        rows.append(
+            f'<tr><th scope="row">{escape(str(row.segment))} <span class="by">×</span> '
+            f"{escape(str(row.channel))}{badge}</th>"
+            f'<td class="n">{money(before)}</td><td class="n"><b>{money(row.budget)}</b></td>'
+            f'<td class="bars">{change_bar(change, largest)}</td><td class="n">{relative}</td>'
+            f'<td class="n">{_expectation(row)}</td>'
+            f'<td class="why">{escape(str(row.reason))}</td></tr>'
+        )
+    head = (
+        '<thead><tr><th>Cell</th><th class="n">Before</th><th class="n">Now</th><th></th>'
+        '<th class="n">Change</th><th class="n">Expected revenue</th><th>Why</th></tr></thead>'
+    )
+    return _folded(
+        rows,
+        lambda some: f'<div class="wide"><table>{head}<tbody>{"".join(some)}</tbody></table></div>',
+        "cells",
+    )
+
+
+def _curves(page: DecisionPage, moves: pd.DataFrame) -> str:
+    if page.curves is None or page.curves.empty:
+        return ""
+    order = {(r.segment, r.channel): k for k, r in enumerate(moves.itertuples())}
+    cells = sorted(
+        page.curves.groupby(["segment", "channel"], sort=True),
+        key=lambda item: order.get(item[0], len(order)),
+    )
+    figures = []
+    for (segment, channel), samples in cells:
+        sorted_samples = samples.sort_values("spend")
+        name = f"{segment} × {channel}"
+        at = sorted_samples.iloc[0]
+        columns = ("spend", "mean", "low", "high")
+        chart = response_chart(
+            **{c: sorted_samples[c].astype(float).tolist() for c in columns},
+            current=float(at.current),
+            planned=float(at.planned),
+            title=f"Response curve of {name}",
+        )
+        figures.append(f"<figure><figcaption>{escape(name)}</figcaption>{chart}</figure>")
+    legend = (
+        '<p class="legend"><i class="key was"></i> budget before <i class="key goes"></i> budget '
+        'now <i class="key band"></i> 90 % interval; the line is the expected incremental revenue '
+        "a day</p>"
+    )
+    return legend + _folded(
+        figures, lambda some: f'<div class="grid-of">{"".join(some)}</div>', "curves"
+    )
+
+
+def _canary(page: DecisionPage) -> str:
+    words = _paragraphs(page.canary_sentences)
+    if page.canary is None or page.canary.empty:
+        return words
+    looks = page.canary.sort_values("days")
+    chart = bounds_chart(
+        **{c: looks[c].astype(float).tolist() for c in ("days", "effect", "low", "high")},
+        margin=page.canary_margin,
+        title="The canary's effect on incremental profit, with bounds valid at every look",
+    )
+    legend = (
+        '<p class="legend"><i class="key band"></i> bounds that hold at all looks together '
+        '<i class="key margin"></i> tolerated loss. Band wholly below zero: rolled back.</p>'
+    )
+    return f'{words}<figure class="full">{chart}</figure>{legend}'
+
+
+def _table(frame: pd.DataFrame) -> str:
+    head = "".join(f"<th>{escape(str(c))}</th>" for c in frame.columns)
+    rows = []
+    for record in frame.itertuples(index=False):
+        cells = "".join(
+            f"<td>{'–' if v is None or pd.isna(v) else escape(str(v))}</td>" for v in record
+        )
+        rows.append(f"<tr>{cells}</tr>")
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
+        "</table></div>"
+    )
+
+
+def _links(links: Sequence[tuple[str, str]]) -> str:
+    safe = [
+        (label, address)
+        for label, address in links
+        if address.startswith(("http://", "https://", "./", "../", "#"))
+        or (":" not in address and not address.startswith("/"))
+    ]
+    items = "".join(f'<li><a href="{escape(a)}">{escape(t)}</a></li>' for t, a in safe)
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def decision_page(content: DecisionPage) -> str:
+    """The page as one HTML document (text)."""
+    moves = _with_change(content.moves)
+    quality = _paragraphs([content.quality_sentence])
+    if content.quality is not None and not content.quality.empty:
+        quality += _table(content.quality)
+    body = "".join(
+        (
+            f"<header><h1>{escape(content.title)}</h1>"
+            f'<p class="meta">As of {content.as_of} · decision {escape(content.decision_id)}</p>'
+            f"{_paragraphs(content.sentences[:1], 'lead')}{_paragraphs(content.sentences[1:])}"
+            "</header>",
+            _tiles(content, moves),
+            _section("What moves", _moves(moves)),
+            _section("What each cell earns, and where it stands", _curves(content, moves)),
+            _section("The canary", _canary(content)),
+            _section("Data quality", quality),
+            _section("Drift", _paragraphs([content.drift])),
+            _section("More", _links(content.links)),
+        )
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(content.title)}</title><style>{STYLE}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
+    )

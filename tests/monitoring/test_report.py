@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitoring.charts import compact, ticks
+from monitoring.report import DecisionPage, decision_page
+
+EVIL = "<script>alert('x')</script>\"&"
+
+
+def page(name: str = "north") -> DecisionPage:
+    spend = np.linspace(0, 200, 9)
+    curve = pd.DataFrame({"spend": spend, "mean": 300 * (1 - np.exp(-spend / 90))})
+    return DecisionPage(
+        title="Weekly plan",
+        as_of=date(2026, 3, 30),
+        decision_id="d-123",
+        sentences=["Search gets more.", "Social gets less."],
+        currency="EUR",
+        gain=(1234.0, 200.0, 2400.0),
+        moves=pd.DataFrame(
+            {
+                "segment": [name, name, "south"],
+                "channel": ["search", "social", "search"],
+                "previous": [Decimal("100.00"), Decimal("80.00"), Decimal("20.00")],
+                "budget": [Decimal("125.00"), Decimal("55.00"), Decimal("20.00")],
+                "stage": ["canary", "full", ""],
+                "expected": [300.0, 90.0, np.nan],
+                "low": [250.0, 60.0, np.nan],
+                "high": [350.0, 120.0, np.nan],
+                "reason": ["The next unit earns most here.", "Saturated.", "Unchanged."],
+            }
+        ),
+        curves=curve.assign(
+            segment=name,
+            channel="search",
+            low=curve["mean"] * 0.8,
+            high=curve["mean"] * 1.2,
+            current=100.0,
+            planned=125.0,
+        ),
+        canary=pd.DataFrame(
+            {"days": [7, 14], "effect": [-0.1, 0.0], "low": [-1.0, -0.6], "high": [0.8, 0.6]}
+        ),
+        canary_sentences=[f"{name} tries it first."],
+        quality=pd.DataFrame({"cell": [name], "finding": ["4 days late"]}),
+        quality_sentence="One cell is paused.",
+        drift="No drift.",
+        links=[("Drift report", "drift.html"), ("Evil", "javascript:alert(1)")],
+    )
+
+
+class Tags(HTMLParser):
+    """Collects tags and checks that they close in order."""
+
+    VOID = ("meta", "br", "link", "line", "polyline", "polygon", "circle", "rect")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+
+def read(text: str) -> Tags:
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    return tags
+
+
+def test_the_page_says_what_moved_why_and_what_is_expected() -> None:
+    text = decision_page(page())
+    for words in (
+        "Search gets more.",
+        "125.00",
+        "+25%",
+        "The next unit earns most here.",
+        "d-123",
+        "+1,234 EUR",
+        "90 % interval +200 to +2,400",
+        "2 of 3",
+        "One cell is paused.",
+        "4 days late",
+        "No drift.",
+        "north tries it first.",
+        "200.00 EUR",
+        ">canary<",
+    ):
+        assert words in text, words
+    assert read(text).seen.count("figure") == 2
+
+
+def test_a_segment_called_script_is_just_an_odd_name() -> None:
+    text = decision_page(page(EVIL))
+    assert "script" not in read(text).seen
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_nothing_is_fetched_and_only_harmless_addresses_are_linked() -> None:
+    text = decision_page(page())
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
+    assert "url(" not in text
+    assert 'href="drift.html"' in text
+    assert "javascript:" not in text
+
+
+def test_a_page_without_curves_canary_or_gain_leaves_those_parts_out() -> None:
+    bare = replace(
+        page(),
+        curves=None,
+        canary=None,
+        canary_sentences=(),
+        gain=None,
+        quality=None,
+        quality_sentence="",
+        drift="",
+        links=(),
+    )
+    text = decision_page(bare)
+    read(text)
+    assert "The canary" not in text
+    assert "Drift" not in text
+    assert "What moves" in text
+
+
+def test_a_page_without_any_cell_is_still_a_page() -> None:
+    read(decision_page(replace(page(), moves=page().moves.iloc[:0], curves=None)))
+
+
+def test_many_cells_unfold_on_demand() -> None:
+    one = page().moves.iloc[:1]
+    many = pd.concat([one.assign(segment=f"s{i}") for i in range(30)])
+    text = decision_page(replace(page(), moves=many))
+    assert "18 more cells" in text
+    assert text.count("<tr>") == 30 + 2 + 2
+
+
+def test_the_content_is_not_changed() -> None:
+    content = page()
+    copy = content.moves.copy()
+    decision_page(content)
+    pd.testing.assert_frame_equal(content.moves, copy)
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (0, "0"),
+        (12.345, "12.3"),
+        (1250, "1,250"),
+        (12_000, "12k"),
+        (3_400_000, "3.4M"),
+        (-250, "-250"),
+        (float("nan"), "–"),
+        (999_999, "1,000k"),
+    ],
+)
+def test_numbers_on_axes_are_short(amount: float, text: str) -> None:
+    assert compact(amount) == text
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert ticks(0, 100) == [0, 25, 50, 75, 100]
+    assert ticks(-0.3, 0.3) == pytest.approx([-0.2, 0, 0.2])
+    assert ticks(5, 5) == [5]
