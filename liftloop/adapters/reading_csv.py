@@ -152,7 +152,7 @@ def _careful(
     found: list[tuple[int, str]] = []
 
     def misfit(row: arrow_csv.InvalidRow) -> str:
-        known = unclosed.get(row.text.strip())
+        known = unclosed.get(row.text.partition(delimiter)[0].strip())
         problem = f"{row.actual_columns} fields where the header has {row.expected_columns}"
         found.append((row.number, known or f"{problem}: {row.text[:SHOWN]}"))
         return "skip"
@@ -191,7 +191,8 @@ def _mend(body: str, delimiter: str, width: int) -> tuple[str, dict[str, str]]:
             if problem:
                 mark = f"\x00{at}"  # no cell can hold this: a file with NUL bytes is refused
                 unclosed[mark] = f"{problem}: {lines[at].strip()[:SHOWN]}"
-                lines[at], used = mark, 1
+                # The mark must not fit the header either.
+                lines[at], used = mark + (delimiter if width == 1 else ""), 1
         at += used
     return "\n".join(lines), unclosed
 

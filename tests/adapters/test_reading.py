@@ -168,6 +168,13 @@ def test_a_file_over_the_limit_is_refused_unread(
         read_delivery(path)
 
 
+def test_an_unclosed_quote_in_a_table_of_one_column_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text('name\na\n"b\nc\n', encoding="utf-8")
+    raw = reading.read_table(path)
+    assert (raw.rows, list(raw.broken)) == (3, [1])
+
+
 def test_gzip_in_several_streams_is_one_file(tmp_path: Path) -> None:
     path = tmp_path / "performance.csv.gz"
     path.write_bytes(gzip.compress(HEAD.encode()) + gzip.compress(ROW.encode()))

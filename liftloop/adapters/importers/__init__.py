@@ -88,7 +88,7 @@ def read_delivery(path: Path, options: ImportOptions = ImportOptions()) -> Impor
             f"There is no feed {options.feed!r}.", fix=f"use one of {', '.join(FEEDS)}."
         )
     if options.mapping is not None:
-        return _by_map(path, options.mapping)
+        return _by_map(path, options.mapping, options.feed)
     importers = known_importers(options.plugins)
     if options.importer is not None and options.importer not in {*importers, "contract"}:
         raise ConfigurationError(
@@ -171,8 +171,13 @@ def _by_contract(raw: RawTable, name: str) -> Imported:
     return Imported(name, frame, "contract", raw.rows, tuple(notes))
 
 
-def _by_map(path: Path, mapping: Path) -> Imported:
+def _by_map(path: Path, mapping: Path, feed: str | None) -> Imported:
     table_map = load_map(mapping)
+    if feed not in (None, table_map.feed.name):
+        raise ConfigurationError(
+            f"{mapping.name} is for the {table_map.feed.name} feed, not {feed}.",
+            fix="leave out --feed, or name another mapping.",
+        )
     read = table_map.read
     named = {source for table in table_map.tables for source in table.renamed.values()}
     options = ReadOptions(
