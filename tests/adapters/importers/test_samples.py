@@ -18,6 +18,7 @@ from liftloop.core.errors import RefusedFile
 
 pytestmark = pytest.mark.real
 MILLION = Decimal(1_000_000)
+MAPS = Path(__file__).resolve().parents[3] / "examples" / "maps"
 
 
 def _rows(path: Path, skip: int = 0) -> list[dict[str, str]]:
@@ -196,7 +197,7 @@ def exact(column: Any) -> Decimal:
 
 def test_hillstrom_enters_the_units_feed(real_data: Path) -> None:
     got = read_delivery(
-        real_data / "hillstrom.csv.gz", ImportOptions(mapping=Path("examples/maps/hillstrom.toml"))
+        real_data / "hillstrom.csv.gz", ImportOptions(mapping=MAPS / "hillstrom.toml")
     )
     frame = got.frame
     assert (got.feed, got.importer, got.rows_read, len(frame)) == (
@@ -229,7 +230,7 @@ def test_company_x_enters_performance_and_its_two_impossible_rows_are_quarantine
         true = list(csv.DictReader(stream))
     got = read_delivery(
         real_data / "company_x_display.csv.gz",
-        ImportOptions(mapping=Path("examples/maps/company_x.toml")),
+        ImportOptions(mapping=MAPS / "company_x.toml"),
     )
     frame = got.frame
     keys = ["date", "segment", "channel", "campaign", "creative"]
