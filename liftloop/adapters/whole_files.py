@@ -37,6 +37,14 @@ def publish(files: Sequence[tuple[Path, bytes]]) -> None:
     _sync_folder(folder)
 
 
+def publish_made(made: Path, path: Path) -> None:
+    """Give a file that another program has written beside its name, once it is on the disk."""
+    with made.open("rb+") as file:
+        os.fsync(file.fileno())
+    made.replace(path)
+    _sync_folder(path.parent)
+
+
 def part(path: Path) -> Path:
     """Where ``path`` is while it is being written."""
     return path.with_name(f".{path.name}{SUFFIX}")
