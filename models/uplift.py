@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 from models.boosting import BoosterParameters
 from models.design import Encoding, LinearModel, Matrix, Vector, fit_linear
 
+_IMPUTING_ROUNDS = 40
+
 Kind = Literal["constant", "linear", "dr", "r", "s", "t", "x"]
 
 
@@ -139,7 +141,6 @@ def _train(
     rounds: int,
     weights: Vector | None = None,
     extra: tuple[str, ...] = (),
-    watch: tuple[Matrix, Vector, Vector | None] | None = None,
 ) -> lgb.Booster:
     settings = parameters.as_lightgbm() | {"feature_pre_filter": False}
     dataset = lgb.Dataset(
@@ -150,16 +151,7 @@ def _train(
         categorical_feature=encoding.categorical or "auto",
         params=settings,
     )
-    if watch is None:
-        return lgb.train(settings, dataset, num_boost_round=rounds)
-    seen = dataset.create_valid(watch[0], label=watch[1], weight=watch[2], params=settings)
-    return lgb.train(
-        settings | {"metric": "l2"},
-        dataset,
-        num_boost_round=rounds,
-        valid_sets=[seen],
-        callbacks=[lgb.early_stopping(10, verbose=False)],
-    )
+    return lgb.train(settings, dataset, num_boost_round=rounds)
 
 
 def fit_cate(
@@ -168,12 +160,8 @@ def fit_cate(
     *,
     encoding: Encoding,
     rounds: int | None = None,
-    watch: Sample | None = None,
 ) -> Cate:
-    """Fit one learner for ``rounds`` (None: to the end of its path).
-
-    ``watch``, rows that are not in ``sample``, stops ``dr`` and ``r`` early.
-    """
+    """Fit one learner for ``rounds`` (None: to the end of its path)."""
     kind = learner.kind
     rounds = rounds or learner.path[-1]
     learner = learner.of_size(len(sample))
@@ -192,7 +180,6 @@ def fit_cate(
         return Cate(learner, 0, average, {}, linear, e)
     if kind in ("dr", "r"):
         target, weights = _pseudo_outcome(kind, sample)
-        seen = None if watch is None else (watch.matrix, *_pseudo_outcome(kind, watch))
         boosters = {
             "effect": _train(
                 matrix=sample.matrix,
@@ -201,11 +188,8 @@ def fit_cate(
                 encoding=encoding,
                 parameters=learner.booster,
                 rounds=rounds,
-                watch=seen,
             )
         }
-        if seen is not None:
-            rounds = boosters["effect"].best_iteration or rounds
         return Cate(learner, rounds, average, boosters, None, e)
     boosters = _meta(learner, sample, encoding, rounds, e)
     return Cate(learner, rounds, average, boosters, None, e)
@@ -240,7 +224,7 @@ def _meta(
             target=sample.residual[inside],
             encoding=encoding,
             parameters=learner.booster,
-            rounds=rounds if learner.kind == "t" else 60,
+            rounds=rounds if learner.kind == "t" else _IMPUTING_ROUNDS,
         )
         for name, inside in arms.items()
     }
@@ -276,16 +260,16 @@ def default_learners(*, threads: int = 1, seed: int = 0, even: bool = True) -> t
             leaves=leaves, learning_rate=rate, l2=l2, min_leaf=50, threads=threads, seed=seed
         )
 
-    steps = (5, 10, 15, 20, 30, 40, 60, 80, 120, 160)
+    steps = (5, 10, 15, 20, 30, 40, 60, 80)
     return (
         Learner("constant", "constant"),
         Learner("linear", "linear", penalty=3000.0),
         Learner("rule", "dr", booster(2, 1.0, 0.0), (1,)),
         Learner("tree", "dr", booster(4, 1.0, 0.0), (1,)),
-        Learner("dr stumps", "dr", booster(2, 0.1), steps),
+        Learner("dr stumps", "dr", booster(2, 0.2), steps),
         Learner("dr", "dr", booster(15, 0.1), steps),
         *(() if even else (Learner("r", "r", booster(15, 0.1), steps),)),
-        Learner("s", "s", booster(15, 0.05), (25, 50, 75, 100)),
-        Learner("t", "t", booster(4, 0.05), (15, 30, 60, 120)),
-        Learner("x", "x", booster(4, 0.05), (15, 30, 60, 120)),
+        Learner("s", "s", booster(15, 0.1), (10, 20, 30, 40, 60)),
+        Learner("t", "t", booster(4, 0.1), (8, 15, 30, 60)),
+        Learner("x", "x", booster(4, 0.1), (8, 15, 30, 60)),
     )

@@ -164,18 +164,26 @@ def bootstrap_ranking(
     return found
 
 
-def calibration(*, predicted: Vector, scores: Vector, bins: int = _DECILES) -> pd.DataFrame:
-    """Predicted against observed uplift by decile of the prediction, the greatest first.
+def rank_groups(predicted: Vector, groups: int) -> NDArray[np.intp]:
+    """The group of each user, 0 for the greatest predictions; groups are equal but for ties.
 
-    ``observed`` is the mean doubly robust score, ``standard_error`` its own. With fewer distinct
-    predictions than bins there are fewer rows.
+    Users with one prediction are in one group, that of the middle of their ranks.
     """
     ranking = Ranking.of(predicted)
     n = len(predicted)
     middle = np.empty(n)
     starts = np.r_[0, ranking.ends[:-1]]
     middle[ranking.order] = np.repeat((starts + ranking.ends) / 2, ranking.ends - starts)
-    number = np.minimum((middle / n * bins).astype(int), bins - 1)
+    return np.minimum((middle / n * groups).astype(np.intp), groups - 1)
+
+
+def calibration(*, predicted: Vector, scores: Vector, bins: int = _DECILES) -> pd.DataFrame:
+    """Predicted against observed uplift by decile of the prediction, the greatest first.
+
+    ``observed`` is the mean doubly robust score, ``standard_error`` its own. With fewer distinct
+    predictions than bins there are fewer rows.
+    """
+    number = rank_groups(predicted, bins)
     rows = []
     for decile in np.unique(number):
         inside = number == decile

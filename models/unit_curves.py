@@ -1,0 +1,221 @@
+"""From who responds to what money earns: response curves of cells from user-level tests.
+
+In each cell users stand in the order of their out-of-fold predicted uplift. A group of neighbours
+costs (cost per user) x (its users) to reach and earns the mean of its doubly robust revenue scores
+x (its users). Reaching the best first makes the curve concave; where the estimates disagree with
+the order they are pooled. Small cells borrow from their channel, channels from all (empirical
+Bayes: Efron & Morris 1975, with the variance between of DerSimonian & Laird 1986).
+
+Joint draws come from the Bayesian bootstrap (Rubin 1981): a user has *one* weight in a draw, in
+every contrast it is part of, so channels that share a control group are correlated as they should
+be. What shrinking takes from the spread of the draws is put back, lambda (1 - lambda) v, so that a
+draw has the posterior variance lambda v.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from liftloop.core.errors import InsufficientEvidence
+from liftloop.core.policy import Cell
+from liftloop.core.unit_curves import UnitCurves, decreasing
+from models.borrowing import ChannelEvidence, borrow_channel, borrow_overall
+from models.contrasts import Contrast
+from models.design import Vector
+from models.validation import rank_groups
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A contrast with its revenue scores and the out-of-fold order of its users.
+
+    ``predicted`` None: no detectable heterogeneity, all alike.
+    """
+
+    contrast: Contrast
+    scores: Vector
+    predicted: Vector | None
+
+
+@dataclass(frozen=True, slots=True)
+class CurveConfig:
+    """``groups`` at most, with no fewer than ``group_users`` users each."""
+
+    groups: int = 10
+    group_users: int = 1000
+    draws: int = 200
+    seed: int = 0
+
+
+def unit_curves(ranked: Sequence[Ranked], *, config: CurveConfig | None = None) -> UnitCurves:
+    """One curve a cell, over all experiments with its channel.
+
+    Spend is per mailing, in the account's currency. The audience of a cell is that of its latest
+    experiment; the evidence is that of all.
+
+    Raises
+    ------
+    InsufficientEvidence
+        When a channel's users have no cost: a curve of money needs what a user costs.
+    """
+    config = config or CurveConfig()
+    if not ranked:
+        raise InsufficientEvidence("There is no contrast to make a curve of.", fix="Deliver units.")
+    rng = np.random.default_rng(config.seed)
+    names = sorted({one.contrast.channel for one in ranked})
+    places = [
+        _places([one for one in ranked if one.contrast.channel == name], config) for name in names
+    ]
+    drawn_sums = _draw_sums(places, config.draws, rng)
+    channels = [
+        _sum_channel(name, place, drawn)
+        for name, place, drawn in zip(names, places, drawn_sums, strict=True)
+    ]
+    levels = borrow_overall(channels, rng)
+    cells: list[Cell] = []
+    knots: list[Vector] = []
+    means: list[Vector] = []
+    draws: list[Vector] = []
+    for channel, (shift, drawn_shift) in zip(channels, levels, strict=True):
+        theta, drawn = borrow_channel(channel, rng)
+        theta = theta + shift
+        drawn = drawn + drawn_shift[:, None, None]
+        share = channel.count / channel.count.sum(axis=1, keepdims=True)
+        for c, segment in enumerate(channel.segments):
+            cells.append(Cell(segment, channel.name))
+            width = channel.cost[c] * channel.audience[c] * share[c]
+            knots.append(np.r_[0.0, np.cumsum(width)])
+            means.append(decreasing(theta[c] / channel.cost[c], width))
+            draws.append(decreasing(drawn[:, c] / channel.cost[c], width))
+    return _stack(cells, knots, means, draws)
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where each user of a channel's contrasts is summed: segment x groups + group."""
+
+    parts: tuple[Ranked, ...]
+    at: tuple[NDArray[np.intp], ...]
+    segments: tuple[str, ...]
+    groups: int
+
+
+def _places(parts: Sequence[Ranked], config: CurveConfig) -> _Places:
+    segments = tuple(sorted({s for one in parts for s in one.contrast.segments}))
+    users = sum(len(one.scores) for one in parts)
+    alike = all(one.predicted is None for one in parts)
+    groups = 1 if alike else int(np.clip(users // config.group_users, 1, config.groups))
+    at = []
+    for one in parts:
+        codes = pd.Categorical(one.contrast.segment, categories=list(segments)).codes.astype(int)
+        # an experiment without a ranking spreads evenly over the groups of one that has it
+        if one.predicted is None:
+            group = np.arange(len(codes)) % groups
+        else:
+            group = rank_groups(one.predicted, groups)
+        at.append(codes * groups + group)
+    return _Places(tuple(parts), tuple(at), segments, groups)
+
+
+def _draw_sums(places: Sequence[_Places], draws: int, rng: np.random.Generator) -> list[Vector]:
+    """Means by place in each draw of the Bayesian bootstrap, (draws, C, G) a channel."""
+    everyone = [one for place in places for one in place.parts]
+    keys = [
+        pd.Series(one.contrast.unit_id).astype(str).radd(one.contrast.experiment + "\x00")
+        for one in everyone
+    ]
+    codes, users = pd.factorize(pd.concat(keys, ignore_index=True))
+    per_part = iter(np.split(codes, np.cumsum([len(key) for key in keys])[:-1]))
+    user = [[next(per_part) for _ in place.parts] for place in places]
+    out = [np.empty((draws, len(place.segments) * place.groups)) for place in places]
+    for d in range(draws):
+        weight = rng.standard_exponential(len(users), dtype=np.float32)
+        for place, mine, means in zip(places, user, out, strict=True):
+            size = means.shape[1]
+            total, moment = np.zeros(size), np.zeros(size)
+            for one, at, rows in zip(place.parts, place.at, mine, strict=True):
+                w = weight[rows]
+                total += np.bincount(at, weights=w, minlength=size)
+                moment += np.bincount(at, weights=w * one.scores, minlength=size)
+            means[d] = moment / np.maximum(total, 1e-12)
+    return [
+        means.reshape(draws, len(place.segments), place.groups)
+        for place, means in zip(places, out, strict=True)
+    ]
+
+
+def _sum_channel(name: str, places: _Places, drawn: Vector) -> ChannelEvidence:
+    shape = (len(places.segments), places.groups)
+    size = shape[0] * shape[1]
+    total, moment, square = np.zeros(size), np.zeros(size), np.zeros(size)
+    for one, at in zip(places.parts, places.at, strict=True):
+        total += np.bincount(at, minlength=size)
+        moment += np.bincount(at, weights=one.scores, minlength=size)
+        square += np.bincount(at, weights=one.scores**2, minlength=size)
+    used = np.maximum(total, 1)
+    theta = moment / used
+    spread = np.maximum(square / used - theta**2, 0.0) * used / np.maximum(used - 1, 1)
+    # what a group of fewer than two users says has no known variance: it borrows everything
+    variance = np.where(total >= 2, spread / used, np.inf)
+    compared = [one.contrast for one in places.parts]
+    cost, audience = _cost_and_audience(name, places.segments, compared)
+    return ChannelEvidence(
+        name,
+        places.segments,
+        cost,
+        audience,
+        total.reshape(shape),
+        theta.reshape(shape),
+        variance.reshape(shape),
+        drawn,
+    )
+
+
+def _cost_and_audience(
+    name: str, segments: Sequence[str], compared: Sequence[Contrast]
+) -> tuple[Vector, Vector]:
+    """Mean cost of a treated user (the channel's where a cell's is not known), and the audience."""
+    treated = np.concatenate([c.treated for c in compared])
+    money = np.concatenate([c.cost for c in compared])[treated]
+    where = np.concatenate([c.segment for c in compared])[treated]
+    known = np.isfinite(money) & (money > 0)
+    if not known.any():
+        raise InsufficientEvidence(
+            f"The users treated by the channel {name!r} have no cost, so its revenue cannot be set "
+            "against spend.",
+            fix="Deliver units with a column cost: the money spent on each treated user.",
+        )
+    cost = np.empty(len(segments))
+    audience = np.empty(len(segments))
+    latest = sorted(compared, key=lambda c: (c.assigned_on, c.experiment))
+    for c, segment in enumerate(segments):
+        mine = known & (where == segment)
+        cost[c] = money[mine].mean() if mine.any() else money[known].mean()
+        audience[c] = next(
+            one.audience[segment] for one in reversed(latest) if segment in one.audience
+        )
+    return cost, audience
+
+
+def _stack(
+    cells: Sequence[Cell], knots: Sequence[Vector], means: Sequence[Vector], draws: Sequence[Vector]
+) -> UnitCurves:
+    """Cells in their own order, groups filled up with empty ones to the greatest number."""
+    groups = max(len(mean) for mean in means)
+
+    def filled(array: Vector, width: int, value: float) -> Vector:
+        gap = [(0, 0)] * (array.ndim - 1) + [(0, width - array.shape[-1])]
+        return np.pad(array, gap, constant_values=value)
+
+    order = sorted(range(len(cells)), key=lambda c: cells[c])
+    return UnitCurves(
+        tuple(cells[c] for c in order),
+        np.stack([filled(knots[c], groups + 1, knots[c][-1]) for c in order]),
+        np.stack([filled(means[c], groups, 0.0) for c in order]),
+        np.stack([filled(draws[c], groups, 0.0) for c in order], axis=1),
+    )

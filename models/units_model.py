@@ -1,0 +1,233 @@
+"""Everything learned from the ``units`` feed, in one frozen bundle.
+
+Effects, the verdict on heterogeneity, the chosen learners with their validation, what drives them,
+whom to reach, and the response curves. Frames and boosters only: who stores or draws them is
+elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import lightgbm as lgb
+import numpy as np
+import optuna
+import pandas as pd
+
+from liftloop.core.errors import InsufficientEvidence
+from liftloop.core.unit_curves import UnitCurves
+from models.boosting import BoosterParameters
+from models.design import Encoding
+from models.incrementality import AipwConfig, Contrast, aipw, contrasts, effect_rows
+from models.nuisance import NUISANCE_BOOSTER, efficiency_weights
+from models.tuning import stratified_folds, tune_regressor
+from models.unit_curves import Ranked, unit_curves
+from models.uplift_finding import UnitsConfig, UpliftFinding, find_uplift
+
+StudyFor = Callable[[str], optuna.Study]
+
+__all__ = ["UnitsConfig", "UnitsModel", "UpliftFinding", "curve_table", "train_units"]
+
+_TUNING_ROWS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsModel:
+    """What :func:`train_units` learned. ``curves`` None: ``curves_problem`` says why."""
+
+    effects: pd.DataFrame
+    findings: tuple[UpliftFinding, ...]
+    curves: UnitCurves | None
+    curves_problem: str
+    parameters: dict[str, BoosterParameters]
+    users: int
+
+    @property
+    def boosters(self) -> dict[str, lgb.Booster]:
+        """Every booster in force, by ``experiment/channel/outcome/part``."""
+        return {
+            f"{finding.name}/{part}": booster
+            for finding in self.findings
+            for part, booster in finding.cate.boosters.items()
+        }
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Plain numbers for a registry, names with ``/`` between parts."""
+        out: dict[str, float] = {"users": float(self.users)}
+        overall = self.effects[self.effects["segment"] == "all"]
+        for row in overall.itertuples():
+            name = f"{row.experiment}/{row.channel}/{row.outcome}"
+            out[f"{name}/ate"] = float(row.ate)
+            out[f"{name}/ate_standard_error"] = float(row.standard_error)
+            out[f"{name}/variance_ratio"] = float(row.variance_ratio)
+        for finding in self.findings:
+            out[f"{finding.name}/qini"] = finding.qini.value
+            out[f"{finding.name}/qini_standard_error"] = finding.qini.standard_error
+            out[f"{finding.name}/auuc"] = finding.auuc.value
+            out[f"{finding.name}/heterogeneity_p"] = finding.verdict.p_value
+        return {name: value for name, value in out.items() if np.isfinite(value)}
+
+    def verdicts(self) -> pd.DataFrame:
+        """One row a contrast and outcome: verdict, learner, Qini and AUUC with intervals."""
+        return pd.DataFrame(
+            [
+                {
+                    "experiment": f.experiment,
+                    "channel": f.channel,
+                    "outcome": f.outcome,
+                    "heterogeneity": f.verdict.reason,
+                    "detectable": f.verdict.detectable,
+                    "p_value": f.verdict.p_value,
+                    "learner": f.learner,
+                    "chosen_out_of_fold": ", ".join(f"{k} x{v}" for k, v in f.chosen.items()),
+                    "qini": f.qini.value,
+                    "qini_low": f.qini.low,
+                    "qini_high": f.qini.high,
+                    "auuc": f.auuc.value,
+                    "auuc_low": f.auuc.low,
+                    "auuc_high": f.auuc.high,
+                    **f.policy,
+                }
+                for f in self.findings
+            ]
+        )
+
+    def figures(self) -> dict[str, pd.DataFrame]:
+        """Plain frames to draw: effects, verdicts, calibration, importance, ranking, curves."""
+
+        def together(part: str) -> pd.DataFrame:
+            frames = [
+                getattr(f, part).assign(
+                    experiment=f.experiment, channel=f.channel, outcome=f.outcome
+                )
+                for f in self.findings
+            ]
+            return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+        return {
+            "effects": self.effects,
+            "verdicts": self.verdicts(),
+            "calibration": together("calibration"),
+            "importance": together("importance"),
+            "ranking": together("ranking"),
+            "curves": pd.DataFrame() if self.curves is None else curve_table(self.curves),
+        }
+
+
+def curve_table(curves: UnitCurves, *, points: int = 21) -> pd.DataFrame:
+    """Spend, mean revenue and its 90 % interval, ``points`` a cell from nothing to everybody."""
+    rows = []
+    for share in np.linspace(0, 1, points):
+        spend = share * curves.saturation
+        drawn = curves.draw_revenue(spend)
+        low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+        mean = curves.mean_revenue(spend)
+        marginal = curves.mean_marginal(spend)
+        for c, cell in enumerate(curves.cells):
+            rows.append(
+                {
+                    "segment": cell.segment,
+                    "channel": cell.channel,
+                    "spend": spend[c],
+                    "revenue": mean[c],
+                    "low": low[c],
+                    "high": high[c],
+                    "marginal": marginal[c],
+                }
+            )
+    table = pd.DataFrame(rows)
+    return table.sort_values(["segment", "channel", "spend"], ignore_index=True)
+
+
+def train_units(
+    units: pd.DataFrame, config: UnitsConfig | None = None, *, study_for: StudyFor | None = None
+) -> UnitsModel:
+    """Learn all there is to learn from the ``units`` feed.
+
+    Parameters
+    ----------
+    units : the feed's frame; not changed
+    study_for : gives an Optuna study (direction "minimize") by name; None: nothing is tuned
+
+    Raises
+    ------
+    InsufficientEvidence
+        When no channel has both arms. Missing costs only leave the curves out.
+    """
+    config = config or UnitsConfig()
+    effects: list[dict[str, object]] = []
+    findings: list[UpliftFinding] = []
+    ranked: list[Ranked] = []
+    parameters: dict[str, BoosterParameters] = {}
+    compared = contrasts(units)
+    for contrast in compared:
+        name = f"{contrast.experiment}/{contrast.channel}"
+        parameters[name] = _outcome_booster(contrast, name, config, study_for)
+        for outcome in contrast.outcomes.columns:
+            if outcome in _uplift_outcomes(contrast, config):
+                finding = find_uplift(contrast, outcome, config=config, booster=parameters[name])
+                findings.append(finding)
+                scores = finding.out_of_fold.scores
+                if outcome == "revenue":
+                    ranking = finding.out_of_fold.predicted if finding.verdict.detectable else None
+                    ranked.append(Ranked(contrast, scores, ranking))
+            else:
+                aipw_config = AipwConfig(
+                    seed=config.seed, threads=config.threads, booster=parameters[name]
+                )
+                scores = aipw(contrast, outcome, config=aipw_config)
+            effects += effect_rows(contrast, outcome, scores)
+    curves, problem = _curves(ranked, config)
+    return UnitsModel(
+        pd.DataFrame(effects), tuple(findings), curves, problem, parameters, len(units)
+    )
+
+
+def _uplift_outcomes(contrast: Contrast, config: UnitsConfig) -> list[str]:
+    if config.uplift_outcomes is not None:
+        wanted = {*config.uplift_outcomes, "revenue"}
+        return [name for name in contrast.outcomes.columns if name in wanted]
+    return [
+        name
+        for name in contrast.outcomes.columns
+        if name == "revenue" or str(name).startswith("y_")
+    ]
+
+
+def _curves(ranked: list[Ranked], config: UnitsConfig) -> tuple[UnitCurves | None, str]:
+    try:
+        return unit_curves(ranked, config=replace(config.curves, seed=config.seed)), ""
+    except InsufficientEvidence as missing:
+        return None, str(missing)
+
+
+def _outcome_booster(
+    contrast: Contrast, name: str, config: UnitsConfig, study_for: StudyFor | None
+) -> BoosterParameters:
+    """The outcome model's booster: Optuna's where a study is given, on arm-stratified folds."""
+    base = replace(NUISANCE_BOOSTER, threads=config.threads, seed=config.seed)
+    outcome = "revenue" if "revenue" in contrast.outcomes.columns else None
+    if study_for is None or config.tuning_trials <= 0 or outcome is None:
+        return base
+    encoding = Encoding.of(contrast.features)
+    rows = np.arange(len(contrast.treated))
+    if len(rows) > _TUNING_ROWS:
+        rows = np.sort(np.random.default_rng(config.seed).choice(rows, _TUNING_ROWS, replace=False))
+    if not encoding.columns:
+        return base
+    weights = efficiency_weights(contrast.treated, contrast.propensity)
+    return tune_regressor(
+        study=study_for(f"units/{name}"),
+        features=encoding.matrix(contrast.features.iloc[rows]),
+        target=contrast.outcome(outcome)[rows],
+        weights=weights[rows],
+        folds=stratified_folds(strata=contrast.treated[rows], folds=3, seed=config.seed),
+        trials=config.tuning_trials,
+        seconds=config.tuning_seconds,
+        threads=config.threads,
+        seed=config.seed,
+        base=base,
+        categorical=encoding.categorical,
+    )
