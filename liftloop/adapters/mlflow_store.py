@@ -195,12 +195,14 @@ def _aliased(opened: Any, name: str, alias: str) -> RegisteredModel | None:
     return _model(opened.get_model_version(name, aliases[alias]))
 
 
-def set_champion(workspace: Workspace, *, name: str, version: str) -> bool:
+def set_champion(workspace: Workspace, name: str, version: str) -> bool:
     """Point ``champion`` at ``version``, and ``previous`` at the champion before it.
 
     ``previous`` moves first: killed in between, nothing is lost, and doing it again ends the same.
-    Returns False when it is champion already.
+    Returns False when it is champion already; MLflow is then not even imported.
     """
+    if _alias_in_database(workspace, name, CHAMPION) == version:
+        return False
     with registry_session(workspace) as opened:
         current = _aliased(opened, name, CHAMPION)
         if current is not None and current.version == version:
@@ -209,3 +211,19 @@ def set_champion(workspace: Workspace, *, name: str, version: str) -> bool:
             opened.set_registered_model_alias(name, PREVIOUS, current.version)
         opened.set_registered_model_alias(name, CHAMPION, version)
         return True
+
+
+def _alias_in_database(workspace: Workspace, name: str, alias: str) -> str | None:
+    """The version an alias names, read without MLflow; None where that does not work out."""
+    place = _database(workspace)
+    if not place.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(place, timeout=30)) as database:
+            found = database.execute(
+                "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?",
+                (name, alias),
+            ).fetchone()
+    except sqlite3.Error:  # MLflow may arrange its tables otherwise one day: then ask MLflow
+        return None
+    return str(found[0]) if found else None

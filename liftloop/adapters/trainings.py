@@ -213,7 +213,7 @@ def _register(opened: Any, record: TrainingRecord, run_id: str, folder: Path) ->
             raise
     made = opened.create_model_version(
         record.name,
-        source=(folder / ("model" if record.model is not None else "curves")).as_uri(),
+        source=(folder / "model" if record.model is not None else folder).as_uri(),
         run_id=run_id,
         tags={"training_key": record.key},
     )

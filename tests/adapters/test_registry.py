@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from liftloop.adapters import registry, trainings
+from liftloop.adapters import mlflow_store, registry, trainings
 from liftloop.adapters.mlflow_store import client
 from liftloop.adapters.registry import TrainingRecord, log_training
 from liftloop.adapters.workspace import Workspace
@@ -156,6 +156,19 @@ def test_the_champion_moves_and_the_one_before_is_remembered(
     assert before is not None
     assert (now.training_key, before.training_key) == ("t-2", "t-1")
     assert registry.champion(fresh_workspace, name="uplift") is None
+
+
+def test_who_is_champion_already_costs_no_mlflow(
+    fresh_workspace: Workspace, record: TrainingRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = log_training(fresh_workspace, record=record)
+    registry.set_champion(fresh_workspace, "response", made.version)
+
+    def unwanted(_: Workspace) -> None:
+        raise AssertionError("MLflow was asked")
+
+    monkeypatch.setattr(mlflow_store, "client", unwanted)
+    assert not registry.set_champion(fresh_workspace, "response", made.version)
 
 
 def test_curves_come_back_as_they_were(fresh_workspace: Workspace, record: TrainingRecord) -> None:
