@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import cast
+from typing import Any, cast
 
 from sqlmodel import Session, col, select
 
-from liftloop.adapters.ledger import insert_once, next_sequence, policy
+from liftloop.adapters.ledger import insert_once, insert_rows, next_sequence, policy
 from liftloop.adapters.tables import Decision, DecisionLine, Proposal
 from liftloop.core.policy import BudgetLine, Cell, Policy, Stage, from_cents, to_cents
 
@@ -54,25 +54,24 @@ def record_decision(session: Session, *, decision: Decision, lines: Sequence[Bud
     decision.sequence = next_sequence(session, Decision.sequence)
     session.add(decision)
     session.flush()
-    session.add_all(_row(decision.id, line) for line in lines)
-    session.flush()
+    insert_rows(session, DecisionLine, [_row(decision.id, line) for line in lines])
     return True
 
 
-def _row(decision_id: str, line: BudgetLine) -> DecisionLine:
-    return DecisionLine(
-        decision_id=decision_id,
-        segment=line.segment,
-        channel=line.channel,
-        daily_cents=to_cents(line.daily_budget),
-        previous_cents=to_cents(line.previous_daily_budget),
-        stage=line.stage,
-        expected=line.expected_incremental_revenue,
-        expected_low=line.expected_low,
-        expected_high=line.expected_high,
-        reason=line.reason,
-        idempotency_key=line.idempotency_key,
-    )
+def _row(decision_id: str, line: BudgetLine) -> dict[str, Any]:
+    return {
+        "decision_id": decision_id,
+        "segment": line.segment,
+        "channel": line.channel,
+        "daily_cents": to_cents(line.daily_budget),
+        "previous_cents": to_cents(line.previous_daily_budget),
+        "stage": line.stage,
+        "expected": line.expected_incremental_revenue,
+        "expected_low": line.expected_low,
+        "expected_high": line.expected_high,
+        "reason": line.reason,
+        "idempotency_key": line.idempotency_key,
+    }
 
 
 def decision(session: Session, *, id: str) -> Decision | None:
