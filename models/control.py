@@ -28,6 +28,68 @@ class Adjustment:
         return cls(np.zeros(rows), np.ones(rows))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ChanceTable:
+    """What LightGBM learns chance differences from: every contrast and its mirror image.
+
+    ``features`` (2n rows), ``target`` (2n,) in units of its own root mean square, ``weights`` (2n,)
+    with mean 1, ``dates`` (2n,).
+    """
+
+    features: pd.DataFrame
+    target: Array
+    weights: Array
+    dates: NDArray[np.datetime64]
+
+
+def chance_table(
+    rows: pd.DataFrame, *, sales: pd.DataFrame | None, as_of: date
+) -> ChanceTable | None:
+    """The training table of :func:`adjust`, for tuning and for a model to keep; None where the arms
+    differ in no covariate, or there are fewer than ``FEWEST`` contrasts."""
+    seen = _Seen.of(rows, sales=sales, as_of=as_of)
+    usable = np.flatnonzero(np.isfinite(seen.noise))
+    if not seen.differs or len(usable) < FEWEST:
+        return None
+    features, target, weights, _ = _mirrored(seen, usable)
+    dates = rows["date"].to_numpy()[usable]
+    return ChanceTable(features, target, weights, np.concatenate([dates, dates]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """Contrasts as the models see them: covariate ``gaps`` (n, k) freed of the cell's mean and
+    scaled, ``outcome`` and ``noise`` (n,), and what may change how much a covariate means."""
+
+    gaps: Array
+    context: pd.DataFrame
+    outcome: Array
+    noise: Array
+    age: Array
+    differs: bool
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, *, sales: pd.DataFrame | None, as_of: date) -> _Seen:
+        names = [n[:-2] for n in rows.columns if n.startswith("x_") and n.endswith("_t")]
+        users = 1 / rows["users_t"].to_numpy(float) + 1 / rows["users_c"].to_numpy(float)
+        noise = np.sqrt(rows["var"].to_numpy(float) * users)
+        gaps = np.column_stack(
+            [rows[f"{n}_t"].to_numpy(float) - rows[f"{n}_c"].to_numpy(float) for n in names]
+            or [np.zeros(len(rows))]
+        )
+        gaps = np.where(np.isfinite(gaps), gaps, 0.0)
+        differs = bool(np.any(gaps))
+        age = (pd.Timestamp(as_of) - rows["date"]).dt.days.to_numpy()
+        outcome = (rows["mean_t"] - rows["mean_c"]).to_numpy(float)
+        cell = rows.groupby(["segment", "channel"], observed=True, sort=False).ngroup().to_numpy()
+        noise = np.where(noise > 0, noise, np.inf)
+        # what a cell's contrasts share is its effect, not chance
+        outcome = outcome - _mean_by(cell, outcome, noise**-2.0)[cell]
+        gaps = gaps - _means_by(cell, gaps)[cell]
+        scaled = gaps / np.maximum(gaps.std(axis=0), 1e-300)
+        return cls(scaled, _context(rows, sales, age), outcome, noise, age, differs)
+
+
 def adjust(
     rows: pd.DataFrame,
     *,
@@ -53,36 +115,18 @@ def adjust(
         Days before it count; blocks of days for cross-fitting; LightGBM's parameters; the most rows
         a fit sees (the newest).
     """
-    names = [n[:-2] for n in rows.columns if n.startswith("x_") and n.endswith("_t")]
-    users = 1 / rows["users_t"].to_numpy(float) + 1 / rows["users_c"].to_numpy(float)
-    noise = np.sqrt(rows["var"].to_numpy(float) * users)
-    gaps = np.column_stack(
-        [rows[f"{n}_t"].to_numpy(float) - rows[f"{n}_c"].to_numpy(float) for n in names]
-        or [np.zeros(len(rows))]
-    )
-    gaps = np.where(np.isfinite(gaps), gaps, 0.0)
-    age = (pd.Timestamp(as_of) - rows["date"]).dt.days.to_numpy()
-    block = _blocks(age, blocks)
-    if not np.any(gaps) or len(rows) < 30 or block.max() < 1:
+    seen = _Seen.of(rows, sales=sales, as_of=as_of)
+    block = _blocks(seen.age, blocks)
+    if not seen.differs or len(rows) < 30 or block.max() < 1:
         return Adjustment.none(len(rows))
-    outcome = (rows["mean_t"] - rows["mean_c"]).to_numpy(float)
-    cell = rows.groupby(["segment", "channel"], observed=True, sort=False).ngroup().to_numpy()
-    noise = np.where(noise > 0, noise, np.inf)
-    # what a cell's contrasts share is its effect, not chance
-    outcome = outcome - _mean_by(cell, outcome, noise**-2.0)[cell]
-    gaps = gaps - _means_by(cell, gaps)[cell]
-    scaled = gaps / np.maximum(gaps.std(axis=0), 1e-300)
-    context = _context(rows, sales, age)
     guesses = np.zeros((len(rows), 2))
     for number in range(int(block.max()) + 1):
         new = block == number
-        old = np.flatnonzero(~new & np.isfinite(noise))
-        guesses[new, 0] = _line(scaled, outcome, noise, old, new)
+        old = np.flatnonzero(~new & np.isfinite(seen.noise))
+        guesses[new, 0] = _line(seen.gaps, seen.outcome, seen.noise, old, new)
         if len(old) >= FEWEST:
-            guesses[new, 1] = _trees(
-                scaled, context, outcome, noise, _newest(old, age, max_rows), new, booster
-            )
-    return _shares(guesses, outcome, noise, block, rows["channel"].to_numpy())
+            guesses[new, 1] = _trees(seen, _newest(old, seen.age, max_rows), new, booster)
+    return _shares(guesses, seen.outcome, seen.noise, block, rows["channel"].to_numpy())
 
 
 def _blocks(age: Array, blocks: int) -> NDArray[np.intp]:
@@ -129,7 +173,7 @@ def _context(rows: pd.DataFrame, sales: pd.DataFrame | None, age: Array) -> pd.D
 
 
 def _line(
-    gaps: Array, outcome: Array, noise: Array, old: NDArray[np.intp], new: NDArray[np.bool_]
+    gaps: Array, outcome: Array, noise: Array, old: NDArray[np.intp], new: NDArray[np.intp]
 ) -> Array:
     """Weighted least squares of outcomes on covariate differences, lightly ridged."""
     x, y = gaps[old] / noise[old, None], outcome[old] / noise[old]
@@ -138,37 +182,37 @@ def _line(
     return np.asarray(gaps[new] @ np.linalg.solve(square + ridge, x.T @ y))
 
 
+def _table(seen: _Seen, pick: NDArray[np.intp], sign: float) -> pd.DataFrame:
+    values = {f"gap_{i}": sign * column[pick] for i, column in enumerate(seen.gaps.T)}
+    return seen.context.iloc[pick].reset_index(drop=True).assign(**values)
+
+
+def _mirrored(seen: _Seen, old: NDArray[np.intp]) -> tuple[pd.DataFrame, Array, Array, float]:
+    """Features, scaled target, weights of the contrasts and their mirror images; the unit."""
+    both = pd.concat([_table(seen, old, 1.0), _table(seen, old, -1.0)], ignore_index=True)
+    target = np.concatenate([seen.outcome[old], -seen.outcome[old]])
+    unit = float(np.sqrt(np.mean(target**2))) or 1.0
+    weights = np.concatenate([seen.noise[old], seen.noise[old]]) ** -2.0
+    return both, target / unit, weights / weights.mean(), unit
+
+
 def _trees(
-    gaps: Array,
-    context: pd.DataFrame,
-    outcome: Array,
-    noise: Array,
-    old: NDArray[np.intp],
-    new: NDArray[np.bool_],
-    booster: BoosterParameters,
+    seen: _Seen, old: NDArray[np.intp], new: NDArray[np.intp], booster: BoosterParameters
 ) -> Array:
     """LightGBM on every contrast and its mirror image."""
-
-    def table(pick: NDArray[np.intp] | NDArray[np.bool_], sign: float) -> pd.DataFrame:
-        values = {f"gap_{i}": sign * column[pick] for i, column in enumerate(gaps.T)}
-        return context[pick].reset_index(drop=True).assign(**values)
-
-    both = pd.concat([table(old, 1.0), table(old, -1.0)], ignore_index=True)
-    target = np.concatenate([outcome[old], -outcome[old]])
-    unit = float(np.sqrt(np.mean(target**2))) or 1.0
-    weights = np.concatenate([noise[old], noise[old]]) ** -2.0
-    fitted = fit_booster(
-        features=both,
-        target=target / unit,
-        weights=weights / weights.mean(),
-        parameters=booster,
-    )
-    ahead, mirrored = predict(fitted, table(new, 1.0)), predict(fitted, table(new, -1.0))
-    return unit * (ahead - mirrored) / 2
+    features, target, weights, unit = _mirrored(seen, old)
+    fitted = fit_booster(features=features, target=target, weights=weights, parameters=booster)
+    ahead = predict(fitted, _table(seen, new, 1.0))
+    mirrored = predict(fitted, _table(seen, new, -1.0))
+    return np.asarray(unit * (ahead - mirrored) / 2)
 
 
 def _shares(
-    guesses: Array, outcome: Array, noise: Array, block: NDArray[np.intp], channels: NDArray[np.object_]
+    guesses: Array,
+    outcome: Array,
+    noise: Array,
+    block: NDArray[np.intp],
+    channels: NDArray[np.object_],
 ) -> Adjustment:
     """The share theta of each guess to take out, from the other blocks; for each channel, whether
     that lowers the noise, and by how much."""

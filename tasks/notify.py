@@ -14,9 +14,12 @@ from liftloop.adapters.deliveries import DeliverySummary
 from liftloop.adapters.ledger import session
 from liftloop.adapters.notify import deliver, message_file, queue_message
 from liftloop.adapters.tables import Decision, Message
+from liftloop.adapters.whole_files import write_whole
 from liftloop.core.keys import key
 from liftloop.core.messages import Announcement, decision_message
+from monitoring.report import decision_page
 from tasks.context import Loop, open_loop
+from tasks.decision_page import gather_page
 
 
 @task(name="latest decision")
@@ -24,6 +27,23 @@ def latest_decision(workspace: str, as_of: date) -> str | None:
     """The last decision for ``as_of``, if there is one."""
     with session(open_loop(workspace).engine, read_only=True) as db:
         return next((d.id for d in decisions(db) if d.as_of == as_of), None)
+
+
+@task(name="write page")
+def write_page(workspace: str, decision_id: str) -> str:
+    """The decision's page in reports/; its path inside the workspace."""
+    return write_page_once(open_loop(workspace), decision_id)
+
+
+def write_page_once(loop: Loop, decision_id: str) -> str:
+    """Write the page of a decision; an identical one stays as it is."""
+    with session(loop.engine, read_only=True) as db:
+        head = decision(db, id=decision_id)
+        assert head is not None
+        page = gather_page(loop, db, head)
+    name = f"decision-{head.as_of}-{head.id}.html"
+    write_whole(loop.workspace.reports / name, decision_page(page).encode())
+    return f"reports/{name}"
 
 
 @task(name="announce", retries=2, retry_delay_seconds=[1, 5])

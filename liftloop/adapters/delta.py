@@ -15,11 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import numpy as np
 import pandas as pd
 import pyarrow as arrow
 import pyarrow.dataset
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import TableNotFoundError
 from pyarrow import compute
 
@@ -56,8 +57,10 @@ def feed_schema(feed: Feed, names: Iterable[str] = ()) -> Any:
         for column in (*feed.columns, *feed.covariates(sorted(names)))
         if column.name != "reported_at"
     ]
-    books = [("reported_at", INSTANT), ("known_from", INSTANT), ("received_at", INSTANT),
-             ("delivery", arrow.string()), ("row_number", arrow.int64()), (MONTH, arrow.string())]  # fmt: skip
+    instants = ("reported_at", "known_from", "received_at")
+    texts = ("delivery", MONTH)
+    books = [(name, INSTANT) for name in instants] + [(name, arrow.string()) for name in texts]
+    books.append(("row_number", arrow.int64()))
     return arrow.schema([arrow.field(name, kind) for name, kind in (*days, *declared, *books)])
 
 
@@ -156,7 +159,7 @@ def commit(
         path, schema, mode="ignore", partition_by=[MONTH], configuration=_CONFIGURATION
     )
     spelt = None if months is None else f"{MONTH} IN ({_quoted(months)})"
-    write_deltalake(
+    deltalake.write_deltalake(
         table,
         arrow.RecordBatchReader.from_batches(schema, _batches(rows, schema)),
         mode="append" if months is None else "overwrite",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from liftloop.adapters.deliveries import DeliverySummary
+from liftloop.adapters.summaries import DeliverySummary
 
 
 def quality_summary(

@@ -1,7 +1,7 @@
-"""Storing a delivery: who wins is planned first and counted, then committed, history before current.
+"""Storing a delivery: planned first and counted, then committed, history before current.
 
-Each commit happens once (see ``delta.py``). Between the two commits of a delivery nothing is lost: a
-replaced row is in both tables, and its winner is still in the delivery.
+Each commit happens once (see ``delta.py``). Between the two commits of a delivery nothing is lost:
+a replaced row is in both tables, and its winner is still in the delivery.
 """
 
 from __future__ import annotations
@@ -160,6 +160,11 @@ def _commit_history(workspace: Workspace, planned: Plan, delivery: str) -> None:
     )
 
 
+def _crowded(table: Table | None, months: list[str]) -> bool:
+    """Whether one of the months has so many files that it is time to write it as one."""
+    return table is not None and any(table.months.get(m, (0, 0))[0] >= MANY_FILES for m in months)
+
+
 def _replaced(planned: Plan) -> Iterator[Any]:
     """The stored rows the batch replaces, but for those that say just what their winner says."""
     names = [*(c.name for c in planned.feed.columns if c.name != "reported_at"), "known_from"]
@@ -195,9 +200,7 @@ def _commit_current(workspace: Workspace, planned: Plan, delivery: str) -> None:
     whole = bool(planned.wins.all())
     winners = planned.batch if whole else planned.batch.filter(arrow.array(planned.wins))
     mine = sorted(winners[MONTH].unique().to_pylist())
-    crowded = current is not None and any(
-        current.months.get(month, (0, 0))[0] >= MANY_FILES for month in mine
-    )
+    crowded = _crowded(current, mine)
     rewrite = sorted({*planned.touched, *mine}) if planned.touched or crowded else None
     rows = iter([winners]) if rewrite is None else _rewritten(planned, winners, rewrite)
     commit(

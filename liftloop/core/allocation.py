@@ -177,8 +177,8 @@ def _best(written: Book, lens: _Lens) -> tuple[_Plan, Cents]:
         plan = _Plan(spend, prices, price, group_prices)
         return plan, round_together(spend * 100, written)
     part, n_parts = apart
-    part_low = np.bincount(part, weights=low, minlength=n_parts)
-    part_high = np.bincount(part, weights=high, minlength=n_parts)
+    part_low = np.bincount(part, weights=low, minlength=n_parts).astype(np.float64)
+    part_high = np.bincount(part, weights=high, minlength=n_parts).astype(np.float64)
     where = [int(part[int(np.argmax(row))]) if row.any() else -1 for row in written.membership]
     for number, least, most in zip(where, written.group_low, written.group_high, strict=True):
         if number >= 0:

@@ -80,7 +80,7 @@ def extreme_total(rules: Sequence[BoundRule], n: int, *, sign: int = 0) -> int |
             np.minimum(upper.astype(float), ceiling),
         ),
         bounds=Bounds(0.0, room.astype(float)),
-        integrality=np.ones(count),
+        integrality=np.ones(count, dtype=np.int64),
     )
     if found.x is None:
         return None

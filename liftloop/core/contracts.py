@@ -223,7 +223,9 @@ def _rejects(rows: pd.DataFrame, spoilt: Mask, broken: Mapping[str, Mask]) -> pd
     rules = [";".join(rule for rule, mask in broken.items() if mask[at]) for at in places]
     kept = rows.iloc[places]
     texts = [
-        json.dumps(_present(row), ensure_ascii=False, default=str, allow_nan=True)
+        json.dumps(_present(row), ensure_ascii=False, default=str)
+        .encode("utf-8", "backslashreplace")  # a lone surrogate is no text a database would keep
+        .decode()
         for row in kept.to_dict("records")
     ]
     return pd.DataFrame(

@@ -48,7 +48,6 @@ def solve_overlapping(
     Spend (n_cells,); revenue per unit that each group's bound costs (n_groups,): positive at a
     maximum, negative at a minimum, 0 where it does not bind; revenue of one more unit of the total.
     """
-    cells = len(low)
     center, width = (low + high) / 2, (high - low) / 2
     best, spend = -np.inf, center
     prices, price = np.zeros(len(group_low)), 0.0
@@ -57,7 +56,14 @@ def solve_overlapping(
         inner = np.clip(center + width * steps, low, high)
         nodes = np.concatenate([low[None], inner, high[None]])
         revenue = np.array([revenue_of(level) for level in nodes])
-        spend, prices, price = _program(nodes, revenue, total, membership, group_low, group_high)
+        spend, prices, price = _program(
+            nodes=nodes,
+            revenue=revenue,
+            total=total,
+            membership=membership,
+            group_low=group_low,
+            group_high=group_high,
+        )
         earned = float(revenue_of(spend).sum())
         at_edge = (np.abs(spend - center) >= width * (1 - 1e-9)) & (spend > low) & (spend < high)
         settled = earned - best <= GAIN * abs(earned) and turn > 6
@@ -65,11 +71,11 @@ def solve_overlapping(
         width = np.where(at_edge, width, width * SHRINK)
         if settled and not at_edge.any():
             break
-    assert spend.shape == (cells,)
     return spend, prices, price
 
 
 def _program(
+    *,
     nodes: Array,
     revenue: Array,
     total: float,
@@ -89,7 +95,7 @@ def _program(
     sums = coo_array((np.ones(pieces * cells), (column % cells, column))).tocsr()
     rows = csr_array(membership.astype(float))
     held = membership @ nodes[0]
-    found = linprog(
+    found = linprog(  # type: ignore[call-overload]
         -(slopes / unit).ravel(),
         A_ub=vstack([rows @ sums, -(rows @ sums)]) if len(membership) else None,
         b_ub=np.concatenate([group_high - held, held - group_low]) / scale

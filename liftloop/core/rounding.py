@@ -55,7 +55,10 @@ def round_apart(exact: Array, written: Book, part: Cents, n_parts: int) -> Cents
             where = int(part[int(np.argmax(members))])
             low[where], high[where] = max(low[where], int(least)), min(high[where], int(most))
     totals = largest_remainder(
-        np.bincount(part, weights=exact, minlength=n_parts), low, high, written.total
+        np.bincount(part, weights=exact, minlength=n_parts).astype(np.float64),
+        low,
+        high,
+        written.total,
     )
     cents = np.empty(len(exact), dtype=np.int64)
     order = np.argsort(part, kind="stable")
@@ -100,7 +103,7 @@ def round_together(exact: Array, written: Book) -> Cents:
             np.array([min(up - h, 2**50) for up, h in zip(most, held, strict=True)], dtype=float),
         ),
         bounds=Bounds(0.0, upper),
-        integrality=np.ones(len(cost)),
+        integrality=np.ones(len(cost), dtype=np.int64),
     )
     if found.x is None:
         raise ValueError("No whole cents keep these rules.")

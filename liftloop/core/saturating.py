@@ -38,7 +38,7 @@ FAMILIES: Mapping[str, Family] = {
         # K is the spend at which half of the most that can be earned is earned
         Family("michaelis-menten", lambda u: u / (1.0 + u), lambda u: (1.0 + u) ** -2),
         Family("exponential", lambda u: -np.expm1(-u), lambda u: np.exp(-u)),
-        Family("logarithmic", lambda u: np.log1p(u), lambda u: 1.0 / (1.0 + u)),
+        Family("logarithmic", np.log1p, lambda u: 1.0 / (1.0 + u)),
     )
 }
 

@@ -107,7 +107,8 @@ class HillMarket:
         """segment, channel, incremental_revenue per day if ``budgets`` stood for ever and nothing
         else changed."""
         earned = self.response(self._as_array(budgets))
-        return self._names.assign(incremental_revenue=earned.ravel())
+        columns = {name: self._names[name] for name in self._names}  # quicker than assign
+        return pd.DataFrame(columns | {"incremental_revenue": earned.ravel()})
 
     # -- what a family of markets may change ----------------------------------------------------
 

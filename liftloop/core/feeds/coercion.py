@@ -73,7 +73,7 @@ def _as_arrow(series: pd.Series[Any]) -> Any:
         values = arrow.array(series, from_pandas=True)
     except (arrow.ArrowException, TypeError, ValueError, OverflowError):
         missing = series.isna()
-        words = [None if gone else str(value) for value, gone in zip(series, missing, strict=True)]
+        words = [None if gone else _words(cell) for cell, gone in zip(series, missing, strict=True)]
         values = arrow.array(words, arrow.large_string())
     if isinstance(values, arrow.ChunkedArray):
         values = values.combine_chunks()
@@ -85,6 +85,11 @@ def _as_arrow(series: pd.Series[Any]) -> Any:
         return values
     words = [None if value is None else str(value) for value in values.to_pylist()]
     return arrow.array(words, arrow.large_string())
+
+
+def _words(cell: Any) -> str:
+    """A cell as text; half a character (a lone surrogate, as JSON may hold) becomes "?"."""
+    return str(cell).encode("utf-8", "replace").decode()
 
 
 def _readable(kind: Any) -> bool:

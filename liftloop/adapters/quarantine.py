@@ -1,0 +1,129 @@
+"""Rows in quarantine: list them, export them to be mended, discard them.
+
+An export is a CSV that a spreadsheet may open: text that a spreadsheet would run as a formula gets
+a leading apostrophe (so does text that begins with one); re-admitting takes one apostrophe off.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine, func
+from sqlmodel import col, select
+
+from liftloop.adapters import clock
+from liftloop.adapters.archive import write_whole
+from liftloop.adapters.deliveries import long_key
+from liftloop.adapters.engine import session
+from liftloop.adapters.sealing import append_audit
+from liftloop.adapters.tables import Delivery, QuarantinedRow
+from liftloop.core.contracts import FEEDS
+
+NAMES = ("delivery_id", "row_number")
+SPARE = (*NAMES, "feed", "rules", "filename")  # of an export; the rest are the row's own
+_FORMULA = re.compile(r"^[=+\-@\t\r']")
+_NUMBER = re.compile(r"^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$")
+
+
+def open_rows(
+    engine: Engine,
+    *,
+    feed: str | None = None,
+    delivery: str | None = None,
+    limit: int | None = None,
+) -> pd.DataFrame:
+    """Open rows: delivery_id, row_number, feed, filename, rules, row (JSON text as received).
+
+    In the order in which they were received.
+    """
+    wanted = (
+        select(
+            QuarantinedRow.delivery_id, QuarantinedRow.row_number, QuarantinedRow.feed,
+            Delivery.filename, QuarantinedRow.rules, QuarantinedRow.row,
+        )
+        .join(Delivery, col(Delivery.id) == QuarantinedRow.delivery_id)
+        .where(QuarantinedRow.state == "open")
+        .order_by(col(Delivery.received_at), col(QuarantinedRow.row_number))
+        .limit(limit)
+    )  # fmt: skip
+    if feed is not None:
+        wanted = wanted.where(QuarantinedRow.feed == feed)
+    if delivery is not None:
+        wanted = wanted.where(QuarantinedRow.delivery_id == delivery)
+    with session(engine, read_only=True) as opened:
+        rows = opened.exec(wanted).all()
+    names = ["delivery_id", "row_number", "feed", "filename", "rules", "row"]
+    return pd.DataFrame([tuple(row) for row in rows], columns=names)
+
+
+def open_counts(engine: Engine) -> dict[str, dict[str, int]]:
+    """Open rows by feed and by the rules they broke."""
+    with session(engine, read_only=True) as opened:
+        found = opened.exec(
+            select(QuarantinedRow.feed, QuarantinedRow.rules, func.count())
+            .where(QuarantinedRow.state == "open")
+            .group_by(QuarantinedRow.feed, QuarantinedRow.rules)
+        ).all()
+    counts: dict[str, dict[str, int]] = {}
+    for feed, rules, rows in sorted(found):
+        for rule in rules.split(";"):
+            of_feed = counts.setdefault(feed, {})
+            of_feed[rule] = of_feed.get(rule, 0) + rows
+    return counts
+
+
+def export_rows(
+    engine: Engine, path: Path, *, feed: str | None = None, delivery: str | None = None
+) -> int:
+    """Write the open rows to a CSV to be mended; how many there were.
+
+    Columns: delivery_id, row_number (both name the row: leave them), feed, filename, rules, then
+    the rows' own.
+    """
+    found = open_rows(engine, feed=feed, delivery=delivery)
+    own = [json.loads(row) for row in found["row"]]
+    names = list(dict.fromkeys(name for row in own for name in row))
+    for declared in (FEEDS[name] for name in found["feed"].unique()):
+        names += [name for name in declared.required if name not in names]
+    written = StringIO()
+    target = csv.DictWriter(written, [*SPARE, *names], lineterminator="\n")
+    target.writeheader()
+    for said, row in zip(found.drop(columns="row").to_dict("records"), own, strict=True):
+        cells = {**row, **{name: said[name] for name in SPARE}}
+        target.writerow({name: disarmed(cell) for name, cell in cells.items()})
+    write_whole(path, written.getvalue())
+    return len(found)
+
+
+def disarmed(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula; plain numbers stay as they are."""
+    if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.match(cell):
+        return f"'{cell}"
+    return cell
+
+
+def discard_rows(
+    engine: Engine, rows: Iterable[tuple[str, int]], *, actor: str, at: datetime | None = None
+) -> int:
+    """Close open rows for good, storing nothing of them; how many were open."""
+    closed = []
+    with session(engine) as opened:
+        for delivery, number in sorted(set(rows)):
+            found = opened.get(QuarantinedRow, (delivery, number))
+            if found is not None and found.state == "open":
+                found.state = "discarded"
+                closed.append([delivery, number])
+        if closed:
+            append_audit(
+                opened, key=long_key("discard", closed), actor=actor, act="discard",
+                subject="quarantine", payload={"rows": closed}, at=at or clock.now(),
+            )  # fmt: skip
+    return len(closed)

@@ -1,0 +1,211 @@
+"""Quarantined rows on their way back: sifted again, and stored as a delivery of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as arrow
+from pyarrow import parquet
+from sqlalchemy import Engine, update
+from sqlmodel import Session, col, select
+
+from liftloop.adapters import clock
+from liftloop.adapters.deliveries import (
+    READMISSION,
+    finish_pending,
+    long_key,
+    next_instant,
+    store_delivery,
+    taking_in,
+)
+from liftloop.adapters.engine import session
+from liftloop.adapters.quarantine import NAMES, SPARE, open_rows
+from liftloop.adapters.summaries import DeliverySummary, summary_of
+from liftloop.adapters.tables import Delivery, QuarantinedRow
+from liftloop.adapters.workspace import Workspace
+from liftloop.core.contracts import FEEDS, Account, Sifted, sift
+from liftloop.core.errors import RefusedFile
+from liftloop.core.keys import canonical
+
+_ROWS_AT_ONCE = 500
+
+
+def readmit(
+    workspace: Workspace,
+    *,
+    engine: Engine,
+    account: Account,
+    mended: Path | None = None,
+    feed: str | None = None,
+    actor: str = "liftloop",
+    received_at: datetime | None = None,
+) -> list[DeliverySummary]:
+    """Sift open rows again and store those that now keep the rules, as a delivery of their own.
+
+    Parameters
+    ----------
+    mended
+        An export that was mended. None: the open rows as they were received, which helps after the
+        configuration changed (a rate was added).
+    feed
+        Only rows of this feed.
+
+    Returns
+    -------
+    list of DeliverySummary
+        One a feed. A row that still breaks a rule stays open where it is and is not counted here:
+        each delivery's counts keep adding up. A row without ``reported_at`` counts as reported when
+        it was first received, so that it cannot hide what came in since.
+
+    Raises
+    ------
+    RefusedFile
+        When the file is no export of ours, names a row that is unknown, or one row twice.
+    """
+    with taking_in(workspace):
+        finish_pending(workspace, engine=engine)
+        rows = open_rows(engine, feed=feed)
+        if mended is not None:
+            rows = _mended(engine, mended, rows)
+        taken = []
+        for name, part in rows.groupby("feed", sort=True):
+            back = _Readmission(
+                workspace, engine, account, str(name), part.reset_index(drop=True), actor
+            )
+            summary = back.run(received_at or clock.now())
+            taken += [summary] if summary else []
+    return taken
+
+
+def _mended(engine: Engine, path: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The open rows the file names, with the file's cells. Rows closed before are passed over."""
+    try:
+        cells = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise RefusedFile(
+            path.name, f"it cannot be read as CSV ({str(error).splitlines()[0]}).",
+            fix="export the rows again and mend the new file.",
+        ) from None  # fmt: skip
+    for name in NAMES:
+        if name not in cells.columns:
+            raise RefusedFile(
+                path.name, "it is missing, so no row can be told.", column=name,
+                fix="keep the first two columns of the export as they are.",
+            )  # fmt: skip
+    cells = cells.map(lambda cell: cell[1:] if cell.startswith("'") else cell)
+    named = list(zip(cells["delivery_id"], cells["row_number"], strict=True))
+    _refuse_strangers(engine, path, named)
+    own = [name for name in cells.columns if name not in SPARE]
+    said = {
+        row: canonical({name: cell for name, cell in zip(own, values, strict=True) if cell != ""})
+        for row, values in zip(named, cells[own].to_numpy().tolist(), strict=True)
+    }
+    keys = list(zip(rows["delivery_id"], rows["row_number"].astype(str), strict=True))
+    kept = rows.assign(row=[said.get(row) for row in keys])
+    return kept[kept["row"].notna()]
+
+
+def _refuse_strangers(engine: Engine, path: Path, named: Sequence[tuple[str, str]]) -> None:
+    with session(engine, read_only=True) as opened:
+        known = {
+            (delivery, str(number))
+            for delivery, number in opened.exec(
+                select(QuarantinedRow.delivery_id, QuarantinedRow.row_number)
+                .where(col(QuarantinedRow.delivery_id).in_({delivery for delivery, _ in named}))
+            )
+        }  # fmt: skip
+    seen: set[tuple[str, str]] = set()
+    for row in named:
+        problem = "is not in quarantine" if row not in known else "is there twice"
+        if row not in known or row in seen:
+            raise RefusedFile(
+                path.name, f"row {row[1]!r} of delivery {row[0]!r} {problem}.",
+                fix="keep the first two columns of the export as they are.",
+            )  # fmt: skip
+        seen.add(row)
+
+
+@dataclass(frozen=True, slots=True)
+class _Readmission:
+    """The open rows of one feed on their way back."""
+
+    workspace: Workspace
+    engine: Engine
+    account: Account
+    feed: str
+    rows: pd.DataFrame
+    actor: str
+
+    def run(self, now: datetime) -> DeliverySummary | None:
+        at = next_instant(self.engine, now)
+        sifted = self._sifted(at)
+        back = self.rows.iloc[sifted.accepted["row_number"].to_numpy() - 1]
+        if not len(back):
+            return None
+        numbers = zip(back["delivery_id"], back["row_number"].astype(int), strict=True)
+        resolved = [[delivery, number] for delivery, number in numbers]
+        text = canonical([resolved, back["row"].tolist()])
+        delivery = long_key("d", READMISSION, self.feed, text)
+        sha256 = self._keep(delivery, text, sifted)
+        intended = Delivery(
+            id=delivery, feed=self.feed, filename=READMISSION, sha256=sha256, importer=READMISSION,
+            received_at=at, rows_read=len(back), received=len(back), stored=0, superseded=0,
+            quarantined=0, state="pending",
+        )  # fmt: skip
+        store_delivery(
+            self.workspace, intended, replace(sifted, rejected=sifted.rejected.iloc[:0]),
+            engine=self.engine, actor=self.actor, told=lambda done, steps: None,
+            resolves=lambda opened: _resolve(opened, resolved, delivery),
+        )  # fmt: skip
+        return summary_of(self.engine, delivery)
+
+    def _sifted(self, at: datetime) -> Sifted:
+        frame = pd.DataFrame([json.loads(row) for row in self.rows["row"]])
+        for name in FEEDS[self.feed].required:  # rows that could not be split may lack them all
+            if name not in frame.columns:
+                frame[name] = pd.Series([None] * len(frame), dtype=object)
+        sifted = sift(self.feed, frame, account=self.account, received_at=at, refuse=False)
+        accepted = sifted.accepted
+        unreported = accepted["reported_at"] == pd.Timestamp(at)
+        first = self._first_received().iloc[accepted["row_number"].to_numpy() - 1]
+        reported = accepted["reported_at"].mask(unreported, first.reset_index(drop=True))
+        return replace(sifted, accepted=accepted.assign(reported_at=reported))
+
+    def _first_received(self) -> pd.Series[Any]:
+        with session(self.engine, read_only=True) as opened:
+            named = opened.exec(
+                select(Delivery.id, Delivery.received_at)
+                .where(col(Delivery.id).in_(set(self.rows["delivery_id"])))
+            ).all()  # fmt: skip
+        moments = pd.Series({name: pd.to_datetime(at, utc=True) for name, at in named})
+        return self.rows["delivery_id"].map(moments).dt.as_unit("us")
+
+    def _keep(self, delivery: str, text: str, sifted: Sifted) -> str:
+        """The rows, typed, in the archive: what a crash leaves undone is finished from them."""
+        sha256 = long_key("readmission", text)
+        folder = self.workspace.archive / sha256
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / f".{delivery}.part"
+        parquet.write_table(arrow.Table.from_pandas(sifted.accepted, preserve_index=False), beside)
+        beside.replace(folder / f"{delivery}.parquet")
+        return sha256
+
+
+def _resolve(opened: Session, resolved: Sequence[Sequence[Any]], delivery: str) -> None:
+    by_origin: dict[str, list[int]] = {}
+    for origin, number in resolved:
+        by_origin.setdefault(origin, []).append(number)
+    for origin, numbers in by_origin.items():
+        for start in range(0, len(numbers), _ROWS_AT_ONCE):
+            opened.connection().execute(
+                update(QuarantinedRow)
+                .where(col(QuarantinedRow.delivery_id) == origin)
+                .where(col(QuarantinedRow.row_number).in_(numbers[start : start + _ROWS_AT_ONCE]))
+                .values(state="readmitted", resolved_by=delivery)
+            )

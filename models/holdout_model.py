@@ -1,0 +1,214 @@
+"""Everything learned from the randomized holdouts, in one frozen bundle.
+
+LightGBM predicts what part of the arms' difference is chance, which makes lifts less noisy; the
+lifts, the lift tests run elsewhere and the effects of user-level tests become response curves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import optuna
+import pandas as pd
+from numpy.typing import NDArray
+
+from liftloop.core.curves import Array
+from liftloop.core.saturating import SaturatingCurves
+from models.boosting import BoosterParameters, fit_booster, predict
+from models.control import ChanceTable, chance_table
+from models.evidence import daily_spend
+from models.lift import LiftConfig, contrasts, variance_reduction, weekly_lifts
+from models.response import ResponseConfig, ResponseFit, fit_response
+from models.tuning import time_ordered_folds, tune_regressor
+
+CURVE_POINTS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class HoldoutConfig:
+    """How the holdout door is trained. ``tuning_trials`` 0 keeps the default parameters."""
+
+    lift: LiftConfig = field(default_factory=LiftConfig)
+    response: ResponseConfig = field(default_factory=ResponseConfig)
+    tuning_trials: int = 20
+    tuning_seconds: float | None = 20.0
+    threads: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HoldoutModel:
+    """What :func:`train_holdout` learned.
+
+    Attributes
+    ----------
+    fit
+        The response curves and how well they explain the evidence.
+    lifts
+        As of ``weekly_lifts``.
+    booster, sample, predictions
+        The outcome model that predicts chance differences, a few of its input rows and its output
+        for them; None where the evidence has no covariates or is too thin for trees.
+    parameters
+        LightGBM's, as tuned.
+    """
+
+    fit: ResponseFit
+    lifts: pd.DataFrame
+    booster: lgb.Booster | None
+    sample: pd.DataFrame | None
+    predictions: NDArray[np.float64] | None
+    parameters: BoosterParameters
+
+    @property
+    def curves(self) -> SaturatingCurves:
+        return self.fit.curves
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Plain numbers for a registry."""
+        said = {
+            **self.fit.diagnostics,
+            "lifts": float(len(self.lifts)),
+            "variance_reduction": variance_reduction(self.lifts),
+        }
+        return {name: float(value) for name, value in said.items() if np.isfinite(value)}
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Plain frames: the evidence, the curves, what drives the outcome model."""
+        found = {
+            "evidence": self.fit.evidence,
+            "lift_tests": self.fit.tests,
+            "curves": curve_table(self.fit.curves, self.fit.effective_spend),
+        }
+        if self.booster is not None:
+            found["importance"] = pd.DataFrame(
+                {
+                    "feature": self.booster.feature_name(),
+                    "gain": self.booster.feature_importance("gain"),
+                }
+            ).sort_values("gain", ascending=False, ignore_index=True)
+        return found
+
+
+def curve_table(
+    curves: SaturatingCurves, present: Array, *, points: int = CURVE_POINTS
+) -> pd.DataFrame:
+    """Spend, mean revenue per day, its 90 % interval and the marginal return of every cell.
+
+    From nothing to twice the ``present`` spend, shape (n_cells,), in ``points`` steps.
+    """
+    rows = []
+    for share in np.linspace(0.0, 2.0, points):
+        spend = share * present
+        drawn = curves.draw_revenue(spend)
+        low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+        mean, marginal = curves.mean_revenue(spend), curves.mean_marginal(spend)
+        rows += [
+            (cell.segment, cell.channel, spend[i], mean[i], low[i], high[i], marginal[i])
+            for i, cell in enumerate(curves.cells)
+        ]
+    names = ["segment", "channel", "spend", "mean", "low", "high", "marginal"]
+    return pd.DataFrame(rows, columns=names).sort_values(names[:3], ignore_index=True)
+
+
+def train_holdout(
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    as_of: date,
+    config: HoldoutConfig,
+    study: Callable[[], optuna.Study] | None = None,
+) -> HoldoutModel:
+    """Learn response curves from the feeds ``holdout``, ``performance``, ``sales`` and
+    ``experiments``.
+
+    Parameters
+    ----------
+    frames
+        The feeds by name; a missing one is taken to be empty. Not changed.
+    as_of
+        Nothing on or after this day is looked at.
+    study
+        Gives the Optuna study (direction "minimize") that tunes LightGBM; None: nothing is tuned.
+
+    Raises
+    ------
+    InsufficientEvidence
+        When neither a lift nor a lift test can be measured.
+    """
+    holdout, performance = frames["holdout"], frames["performance"]
+    sales = frames.get("sales")
+    table = _chance(holdout, sales, as_of=as_of, config=config.lift)
+    parameters = _tuned(table, config, study)
+    lift = replace(config.lift, booster=parameters)
+    lifts = weekly_lifts(
+        holdout=holdout, performance=performance, sales=sales, as_of=as_of, config=lift
+    )
+    fit = fit_response(
+        lifts=lifts,
+        daily_spend=daily_spend(performance, as_of=as_of),
+        experiments=frames.get("experiments"),
+        config=config.response,
+    )
+    booster, sample, predictions = _outcome_model(table, parameters)
+    return HoldoutModel(fit, lifts, booster, sample, predictions, parameters)
+
+
+def _chance(
+    holdout: pd.DataFrame, sales: pd.DataFrame | None, *, as_of: date, config: LiftConfig
+) -> ChanceTable | None:
+    if holdout.empty or not config.adjust:
+        return None
+    rows = contrasts(holdout, as_of=as_of, config=config)
+    return chance_table(rows, sales=sales, as_of=as_of) if len(rows) else None
+
+
+def _tuned(
+    table: ChanceTable | None, config: HoldoutConfig, study: Callable[[], optuna.Study] | None
+) -> BoosterParameters:
+    base = replace(config.lift.booster, threads=config.threads, seed=config.seed)
+    if table is None or study is None or config.tuning_trials == 0:
+        return base
+    if len(np.unique(table.dates)) < 28:
+        return base
+    return tune_regressor(
+        study=study(),
+        features=table.features,
+        target=table.target,
+        weights=table.weights,
+        folds=time_ordered_folds(dates=table.dates, folds=3),
+        trials=config.tuning_trials,
+        seconds=config.tuning_seconds,
+        threads=config.threads,
+        seed=config.seed,
+        base=base,
+    )
+
+
+def _outcome_model(
+    table: ChanceTable | None, parameters: BoosterParameters
+) -> tuple[lgb.Booster | None, pd.DataFrame | None, NDArray[np.float64] | None]:
+    """The model for the registry, fitted on everything (the lifts used it out of block)."""
+    if table is None:
+        return None, None, None
+    booster = fit_booster(
+        features=table.features,
+        target=table.target,
+        weights=table.weights,
+        parameters=parameters,
+    )
+    sample = table.features.head(5)
+    return booster, sample, predict(booster, sample)
+
+
+def parameters_of(model: HoldoutModel, config: HoldoutConfig) -> dict[str, Any]:
+    """The parameters of a training, flat, for a registry."""
+    said = {f"lightgbm.{name}": value for name, value in asdict(model.parameters).items()}
+    response = asdict(config.response)
+    said |= {f"response.{name}": value for name, value in response.items()}
+    return said | {"tuning_trials": config.tuning_trials, "seed": config.seed}

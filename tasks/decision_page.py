@@ -1,0 +1,138 @@
+"""The decision's page: what the ledger and the curves say, gathered for monitoring/report.py."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+from sqlmodel import Session, col, select
+
+from liftloop.adapters.decisions import budget_lines
+from liftloop.adapters.ledger import verdicts
+from liftloop.adapters.rollouts import transitions
+from liftloop.adapters.tables import Decision, Delivery
+from liftloop.core.curves import ResponseCurves
+from liftloop.core.policy import BudgetLine
+from monitoring.report import DecisionPage
+from tasks.context import Loop
+from tasks.curves import curves_of
+
+POINTS = 30
+
+
+def gather_page(loop: Loop, db: Session, head: Decision) -> DecisionPage:
+    """Everything the page of ``head`` says."""
+    lines = budget_lines(db, decision_id=head.id)
+    curves = curves_of(loop, head.training_key)
+    looks, said, margin = _canary(db, head)
+    drift = next((v for v in verdicts(db) if v.as_of == head.as_of), None)
+    health = json.loads(drift.evidence)["health"] if drift else None
+    return DecisionPage(
+        title=_TITLES.get(head.kind, head.kind.capitalize()),
+        as_of=head.as_of,
+        decision_id=head.id,
+        sentences=[head.reason],
+        currency=loop.settings.account.currency,
+        gain=(head.expected_gain, head.gain_low, head.gain_high) if curves else None,
+        moves=_moves(lines),
+        curves=_samples(curves, lines) if curves else None,
+        canary=looks,
+        canary_margin=margin if margin is not None else loop.settings.rollout.margin,
+        canary_sentences=said,
+        quality=_quality(db),
+        quality_sentence=health["summary"] if health else "",
+        drift=drift.summary if drift else "",
+        links=[("Evidently report", drift.report.removeprefix("reports/"))]
+        if drift and drift.report
+        else [],
+    )
+
+
+_TITLES = {
+    "move": "Budgets move",
+    "hold": "Budgets stay",
+    "promote": "The new budgets go to all segments",
+    "roll_back": "Budgets go back",
+    "pause": "Budget moves pause",
+}
+
+
+def _moves(lines: list[BudgetLine]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "segment": line.segment,
+                "channel": line.channel,
+                "previous": float(line.previous_daily_budget),
+                "budget": float(line.daily_budget),
+                "stage": line.stage,
+                "expected": line.expected_incremental_revenue,
+                "low": line.expected_low,
+                "high": line.expected_high,
+                "reason": line.reason,
+            }
+            for line in lines
+        ]
+    )
+
+
+def _samples(curves: ResponseCurves, lines: list[BudgetLine]) -> pd.DataFrame:
+    """Each cell's curve from nothing to twice the larger of its budgets, with its 90 % band."""
+    was = {(x.segment, x.channel): float(x.previous_daily_budget) for x in lines}
+    will = {(x.segment, x.channel): float(x.daily_budget) for x in lines}
+    names = [(cell.segment, cell.channel) for cell in curves.cells]
+    top = np.array([2 * max(was.get(n, 0.0), will.get(n, 0.0), 1.0) for n in names])
+    rows = []
+    for share in np.linspace(0, 1, POINTS):
+        spend = share * top
+        drawn = curves.draw_revenue(spend)
+        low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+        mean = curves.mean_revenue(spend)
+        rows += [
+            (*n, spend[i], mean[i], low[i], high[i], was.get(n, 0.0), will.get(n, 0.0))
+            for i, n in enumerate(names)
+            if n in will
+        ]
+    columns = ["segment", "channel", "spend", "mean", "low", "high", "current", "planned"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _canary(db: Session, head: Decision) -> tuple[pd.DataFrame | None, list[str], float | None]:
+    """The looks at a running canary so far, and what was said at the last one."""
+    if head.rollout_id is None:
+        return None, [], None
+    steps = [t for t in transitions(db, rollout_id=head.rollout_id) if t.as_of <= head.as_of]
+    looks, margin = [], None
+    for step in steps:
+        for verdict in json.loads(step.evidence)["verdicts"]:
+            numbers = verdict["evidence"]
+            if "relative_effect" in numbers:
+                margin = numbers["margin"]
+                looks.append(
+                    {
+                        "days": numbers["days"],
+                        "effect": numbers["relative_effect"],
+                        "low": numbers["low"],
+                        "high": numbers["high"],
+                    }
+                )
+    said = [v["sentence"] for v in json.loads(steps[-1].evidence)["verdicts"]] if steps else []
+    return (pd.DataFrame(looks) if looks else None), said, margin
+
+
+def _quality(db: Session) -> pd.DataFrame | None:
+    """The last deliveries and what became of their rows."""
+    query = select(Delivery).order_by(col(Delivery.received_at).desc()).limit(12)
+    rows = [
+        {
+            "file": d.filename,
+            "feed": d.feed,
+            "rows": d.received,
+            "stored": d.stored,
+            "superseded": d.superseded,
+            "in quarantine": d.quarantined,
+        }
+        for d in db.exec(query)
+    ]
+    return pd.DataFrame(rows) if rows else None

@@ -1,0 +1,258 @@
+"""Training: randomized evidence becomes response curves, once for what is known; the champion
+follows only after its entry in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from liftloop.adapters.ledger import (
+    append_audit,
+    canonical_json,
+    mark_champion,
+    record_training,
+    session,
+    training,
+)
+from liftloop.adapters.registry import (
+    TrainingRecord,
+    log_training,
+    set_champion,
+    study_storage,
+)
+from liftloop.adapters.tables import Training
+from liftloop.core.errors import InsufficientEvidence
+from liftloop.core.examination import examine
+from liftloop.core.keys import key
+from models.figures import holdout_figures, units_figures
+from models.holdout_model import HoldoutConfig, parameters_of, train_holdout
+from models.response import ResponseConfig
+from models.units_evidence import tests_from_units
+from models.units_model import UnitsConfig, train_units
+from tasks.context import Loop, View, open_loop, view
+from tasks.curves import MODEL_OF
+
+FEEDS = {"holdout": ["performance", "holdout", "sales", "experiments", "units"], "units": ["units"]}
+
+
+@task(name="train model")
+def train_model(workspace: str, as_of: date, *, door: str, reason: str) -> dict[str, Any]:
+    """Train on what was known on ``as_of``, once; into the registry and the ledger."""
+    return train_once(open_loop(workspace), as_of, door=door, reason=reason)
+
+
+def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, Any]:
+    """The training for what was known on ``as_of``: key (None without evidence), new, sentence."""
+    facts = view(loop, as_of, FEEDS[door])
+    id = key("t", door, as_of, facts.fingerprint, loop.settings.model.model_dump())
+    with session(loop.engine, read_only=True) as db:
+        known = training(db, key=id)
+    if known is not None:
+        return {"key": id, "new": False, "sentence": f"Trained before on these facts: {id}."}
+    learn = _from_holdout if door == "holdout" else _from_units
+    try:
+        record = learn(loop, facts, id)
+    except InsufficientEvidence as lack:
+        return {"key": None, "new": False, "sentence": str(lack)}
+    version = log_training(loop.workspace, record=record)
+    with session(loop.engine) as db:
+        record_training(
+            db,
+            training=Training(
+                key=id,
+                as_of=as_of,
+                door=door,
+                model_name=record.name,
+                model_version=version.version,
+                run_id=version.run_id,
+                facts=canonical_json(facts.facts),
+                metrics=canonical_json(dict(record.metrics)),
+                state="registered",
+                reason=reason,
+                created_at=loop.now(),
+            ),
+        )
+        append_audit(
+            db,
+            key=key("a", "train", id),
+            actor=loop.actor,
+            act="train",
+            subject=id,
+            payload={"model": record.name, "version": version.version, "reason": reason},
+            at=loop.now(),
+        )
+    return {"key": id, "new": True, "sentence": f"Trained {record.name} version {version.version}."}
+
+
+def _study(loop: Loop, name: str) -> Callable[[], Any]:
+    """Opens the Optuna study ``name``, to be gone on with where it stopped."""
+
+    def opened() -> Any:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return optuna.create_study(
+            study_name=name,
+            storage=study_storage(loop.workspace),
+            direction="minimize",
+            load_if_exists=True,
+        )
+
+    return opened
+
+
+def quarter(day: date) -> str:
+    """The quarter of ``day``: hyperparameters are searched anew in each, and kept in between."""
+    return f"{day.year}q{(day.month + 2) // 3}"
+
+
+def _from_holdout(loop: Loop, facts: View, id: str) -> TrainingRecord:
+    rules = loop.settings.model
+    config = HoldoutConfig(
+        response=ResponseConfig(
+            draws=rules.draws, seed=rules.seed, fade_per_day=rules.fade_per_day
+        ),
+        tuning_trials=rules.tuning_trials,
+        tuning_seconds=rules.tuning_seconds,
+        threads=rules.threads,
+        seed=rules.seed,
+    )
+    frames = dict(facts.frames)
+    tests = tests_from_units(frames.pop("units"), seed=rules.seed, threads=rules.threads)
+    frames["experiments"] = pd.concat([frames["experiments"], tests], ignore_index=True)
+    model = train_holdout(
+        frames,
+        as_of=facts.as_of,
+        config=config,
+        study=_study(loop, f"outcome-{quarter(facts.as_of)}"),
+    )
+    return TrainingRecord(
+        key=id,
+        name=MODEL_OF["holdout"],
+        parameters=parameters_of(model, config),
+        metrics=model.metrics,
+        tags=facts.facts,
+        tables=model.tables(),
+        figures=holdout_figures(model),
+        model=model.booster,
+        sample=model.sample,
+        predictions=model.predictions,
+        curves=model.curves.to_arrays(),
+        about_curves={"kind": "saturating", "cells": len(model.curves.cells)},
+    )
+
+
+def _from_units(loop: Loop, facts: View, id: str) -> TrainingRecord:
+    rules = loop.settings.model
+    config = replace(
+        UnitsConfig(),
+        threads=rules.threads,
+        seed=rules.seed,
+        draws=rules.draws,
+        margin=loop.settings.budget.margin,
+        tuning_trials=rules.tuning_trials,
+        tuning_seconds=rules.tuning_seconds,
+    )
+    if facts["units"].empty:
+        raise InsufficientEvidence(
+            "No user-level test is known.", fix="Deliver a `units` feed (liftloop ingest)."
+        )
+    model = train_units(
+        facts["units"],
+        config,
+        study_for=lambda name: _study(loop, f"units-{name}-{quarter(facts.as_of)}")(),
+    )
+    boosters = model.boosters
+    first = next(iter(boosters.values()), None)
+    return TrainingRecord(
+        key=id,
+        name=MODEL_OF["units"],
+        parameters={f"{name}/{field}": value for name, parameters in model.parameters.items()
+                    for field, value in parameters_dict(parameters).items()},
+        metrics=model.metrics,
+        tags=facts.facts,
+        tables=model.figures(),
+        figures=units_figures(model),
+        model=first,
+        boosters=boosters,
+        curves=model.curves.to_arrays() if model.curves is not None else {},
+        about_curves={"kind": "units", "problem": model.curves_problem},
+    )  # fmt: skip
+
+
+def parameters_dict(parameters: Any) -> dict[str, Any]:
+    """A booster's parameters as plain values."""
+    from dataclasses import asdict
+
+    return asdict(parameters)
+
+
+@task(name="crown")
+def crown(workspace: str, trained: dict[str, Any]) -> dict[str, Any]:
+    """Examine a training and make it champion if it passes: the ledger first, then the alias."""
+    return crown_once(open_loop(workspace), trained)
+
+
+def crown_once(loop: Loop, trained: dict[str, Any]) -> dict[str, Any]:
+    """The training with whether it is champion, and why (not). The one place that moves the alias."""
+    if trained["key"] is None:
+        return {**trained, "champion": False}
+    with session(loop.engine) as db:
+        found = training(db, key=trained["key"])
+        assert found is not None and found.model_version is not None and found.run_id is not None
+        if found.state == "superseded":
+            return {**trained, "champion": False}
+        verdict = examine(found.metrics, door=found.door)
+        if verdict.passed:
+            mark_champion(
+                db,
+                key=found.key,
+                model_version=found.model_version,
+                run_id=found.run_id,
+                reason=verdict.sentence,
+            )
+        else:
+            found.state, found.reason = "declined", verdict.sentence
+            db.add(found)
+        append_audit(
+            db,
+            key=key("a", "examine", found.key),
+            actor=loop.actor,
+            act="crown" if verdict.passed else "decline",
+            subject=found.key,
+            payload={"reason": verdict.sentence, "version": found.model_version},
+            at=loop.now(),
+        )
+        name, version = found.model_name, found.model_version
+    if verdict.passed:
+        set_champion(loop.workspace, name, version)
+    return {
+        **trained,
+        "champion": verdict.passed,
+        "sentence": f"{trained['sentence']} {verdict.sentence}",
+    }
+
+
+@task(name="show training")
+def show_training(workspace: str, trained: dict[str, Any]) -> str:
+    """Leave what the training found as an artifact; returns its text."""
+    loop = open_loop(workspace)
+    lines = ["# Training", "", trained["sentence"], ""]
+    if trained["key"] is not None:
+        import json
+
+        with session(loop.engine, read_only=True) as db:
+            found = training(db, key=trained["key"])
+        assert found is not None
+        metrics = json.loads(found.metrics)
+        lines += ["| metric | value |", "|---|---:|"]
+        lines += [f"| {name} | {value:,.4g} |" for name, value in sorted(metrics.items())]
+    text = "\n".join([*lines, ""])
+    create_markdown_artifact(text, key="training", description="What the model learned")
+    return text

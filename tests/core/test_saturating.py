@@ -1,0 +1,130 @@
+"""Curves as frozen parameters: shape, units, carry-over, and the way to disk and back."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liftloop.core.policy import Cell
+from liftloop.core.saturating import (
+    FAMILIES,
+    SaturatingCurves,
+    effective_spend,
+    expected_until_next_cycle,
+)
+
+CELLS = (Cell("eu", "search"), Cell("us", "search"))
+
+
+def curves(family: str = "michaelis-menten", carryover: float = 0.5) -> SaturatingCurves:
+    return SaturatingCurves(
+        cells=CELLS,
+        marginal_at_zero=np.array([[2.0, 1.0], [4.0, 1.0]]),
+        half_saturation=np.array([[100.0, 50.0], [100.0, 50.0]]),
+        carryover=np.full(2, carryover),
+        family=family,
+    )
+
+
+def test_at_the_half_saturation_half_of_the_most_is_earned_and_the_margin_is_a_quarter() -> None:
+    spend = np.array([100.0, 50.0])
+    # m K u / (1 + u) at u = 1 is m K / 2; the slope is m / 4
+    np.testing.assert_allclose(curves().draw_revenue(spend), [[100, 25], [200, 25]])
+    np.testing.assert_allclose(curves().mean_revenue(spend), [150, 25])
+    np.testing.assert_allclose(curves().mean_marginal(spend), [0.75, 0.25])
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+@given(spend=st.floats(0, 1e6), more=st.floats(1e-3, 1e6))
+def test_every_family_starts_at_nothing_never_decreases_and_has_diminishing_returns(
+    family: str, spend: float, more: float
+) -> None:
+    shape = curves(family)
+    low, high = np.full(2, spend), np.full(2, spend + more)
+    assert (shape.mean_revenue(np.zeros(2)) == 0).all()
+    np.testing.assert_allclose(shape.mean_marginal(np.zeros(2)), [3.0, 1.0])
+    assert (shape.mean_revenue(high) >= shape.mean_revenue(low)).all()
+    assert (shape.mean_marginal(high) <= shape.mean_marginal(low)).all()
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_the_marginal_return_is_the_slope_of_the_revenue(family: str) -> None:
+    shape, spend, step = curves(family), np.array([70.0, 20.0]), 1e-4
+    slope = (shape.mean_revenue(spend + step) - shape.mean_revenue(spend - step)) / (2 * step)
+    np.testing.assert_allclose(shape.mean_marginal(spend), slope, rtol=1e-6)
+
+
+def test_curves_of_many_cells_are_evaluated_in_parts_that_agree_with_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    n = 1300
+    many = SaturatingCurves(
+        cells=tuple(Cell(f"s{i:04d}", "c") for i in range(n)),
+        marginal_at_zero=rng.lognormal(0, 1, (3, n)),
+        half_saturation=rng.lognormal(3, 1, (3, n)),
+        carryover=np.zeros(n),
+    )
+    spend = rng.lognormal(3, 1, n)
+    np.testing.assert_allclose(many.mean_revenue(spend), many.draw_revenue(spend).mean(axis=0))
+
+
+def test_curves_survive_the_way_through_an_npz_file_without_pickle() -> None:
+    stored = io.BytesIO()
+    np.savez(stored, **curves().to_arrays())
+    stored.seek(0)
+    with np.load(stored, allow_pickle=False) as arrays:
+        back = SaturatingCurves.from_arrays(arrays)
+    assert back.cells == CELLS
+    assert back.family == "michaelis-menten"
+    for name in ("marginal_at_zero", "half_saturation", "carryover"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(curves(), name))
+
+
+def test_effective_spend_forgets_at_the_pace_of_the_carry_over() -> None:
+    # a week at 100, then two days at 0: 100 -> 50 -> 25
+    daily = np.array([[100.0]] * 7 + [[0.0]] * 2)
+    np.testing.assert_allclose(effective_spend(daily, np.array([0.5])), [25.0])
+    np.testing.assert_allclose(effective_spend(daily, np.array([0.0])), [0.0])
+
+
+def test_a_change_of_spend_earns_only_as_fast_as_the_carry_over_lets_it() -> None:
+    spend, before = np.array([100.0, 50.0]), np.zeros(2)
+    # day 1 at effective 50 % of the spend, day 2 at 75 %
+    expected = expected_until_next_cycle(
+        curves(), spend=spend, previous_effective_spend=before, days=2
+    )
+    by_hand = (curves().draw_revenue(spend * 0.5) + curves().draw_revenue(spend * 0.75)) / 2
+    np.testing.assert_allclose(expected, by_hand)
+
+
+def test_steady_spend_earns_its_curve_whatever_the_carry_over() -> None:
+    spend = np.array([100.0, 50.0])
+    expected = expected_until_next_cycle(
+        curves(carryover=0.9), spend=spend, previous_effective_spend=spend, days=7
+    )
+    np.testing.assert_allclose(expected, curves().draw_revenue(spend))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"marginal_at_zero": np.array([[-1.0, 1.0]] * 2)}, "return at zero"),
+        ({"half_saturation": np.zeros((2, 2))}, "half-saturation"),
+        ({"carryover": np.array([1.0, 0.0])}, "carry-over"),
+        ({"carryover": np.zeros(3)}, "carry-over"),
+        ({"family": "cubic"}, "cubic"),
+        ({"marginal_at_zero": np.ones((2, 3))}, "shape"),
+    ],
+)
+def test_parameters_that_make_no_curve_are_refused(change: dict[str, object], words: str) -> None:
+    given_arrays = {
+        "cells": CELLS,
+        "marginal_at_zero": np.ones((2, 2)),
+        "half_saturation": np.ones((2, 2)),
+        "carryover": np.zeros(2),
+    }
+    with pytest.raises(ValueError, match=words):
+        SaturatingCurves(**{**given_arrays, **change})  # type: ignore[arg-type]
