@@ -2,7 +2,9 @@
 
 LightGBM's ``pred_contrib`` computes the TreeSHAP values of Lundberg et al. (2020), the same numbers
 as ``shap.TreeExplainer`` on the booster, without a second copy of the model. A difference of two
-models has the difference of their values (SHAP is additive), which gives ``s``, ``t`` and ``x``.
+models has the difference of their values (SHAP is additive), which gives ``t`` and ``x``. In ``s``
+the arm is a covariate itself and SHAP gives it one half of each interaction with another; the other
+covariates' halves are doubled, which is exact for interactions of the arm with one of them.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def uplift_shap(cate: Cate, matrix: Matrix) -> Vector:
         one = np.concatenate([matrix, np.ones((len(matrix), 1), np.float32)], axis=1)
         with_ads = part("outcome", one)
         one[:, -1] = 0.0
-        return with_ads - part("outcome", one)
+        return 2.0 * (with_ads - part("outcome", one))
     if cate.learner.kind == "t":
         return part("treated", matrix) - part("control", matrix)
     if cate.learner.kind == "x":

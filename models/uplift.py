@@ -263,7 +263,8 @@ def default_learners(*, threads: int = 1, seed: int = 0, even: bool = True) -> t
     steps = (5, 10, 15, 20, 30, 40, 60, 80)
     return (
         Learner("constant", "constant"),
-        Learner("linear", "linear", penalty=3000.0),
+        Learner("shrunk linear", "linear", penalty=3000.0),
+        Learner("linear", "linear", penalty=30.0),
         Learner("rule", "dr", booster(2, 1.0, 0.0), (1,)),
         Learner("tree", "dr", booster(4, 1.0, 0.0), (1,)),
         Learner("dr stumps", "dr", booster(2, 0.2), steps),
