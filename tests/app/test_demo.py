@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from liftloop.adapters.decisions import budget_lines, record_decision
-from liftloop.adapters.ledger import open_ledger, save_policy, session
+from liftloop.adapters.ledger import open_ledger, save_policy, session, upgrade
 from liftloop.adapters.outbox import write_budgets
 from liftloop.adapters.settings import load_settings
 from liftloop.adapters.tables import Decision
 from liftloop.adapters.workspace import Workspace
+from liftloop.app import demo
 from liftloop.app.demo import MARKER, exported, run_demo, set_rollout
 from liftloop.app.demo_report import covered_cells, market_report, total_moves
 from liftloop.core import decide
@@ -79,10 +80,21 @@ def _policy(budgets: pd.DataFrame) -> Policy:
     return Policy.of({Cell(r.segment, r.channel): r.daily_budget for r in budgets.itertuples()})
 
 
+def _light_workspace(root: Path) -> Workspace:
+    workspace = Workspace(root)
+    for folder in workspace.folders:
+        folder.mkdir(exist_ok=True)
+    upgrade(str(load_settings(workspace).ledger_url))
+    return workspace
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FakeCycle, list[str], object]:
     root, cycle, said = tmp_path_factory.mktemp("demo") / "shop", FakeCycle(1), []
-    summary = run_demo(root, weeks=4, seed=1, say=said.append, run_cycle=cycle)
+    with pytest.MonkeyPatch.context() as patch:
+        # a workspace without MLflow's database, which takes seconds to make and is not needed here
+        patch.setattr(demo, "init_workspace", _light_workspace)
+        summary = run_demo(root, weeks=4, seed=1, say=said.append, run_cycle=cycle)
     return root, cycle, said, summary
 
 
@@ -133,7 +145,10 @@ def test_the_report_is_plain_and_names_three_commands(finished) -> None:
     assert any("Week 4 of 4" in line and "canary: central" in line for line in said)
 
 
-def test_running_the_finished_demo_again_changes_no_fact(finished) -> None:
+def test_running_the_finished_demo_again_changes_no_fact(
+    finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "init_workspace", _light_workspace)
     root, _, _, summary = finished
     before = {p.name: p.read_bytes() for p in (root / "inbox").iterdir()}
     exports = {p.name: p.read_bytes() for p in (root / "outbox").glob("budgets-*")}
