@@ -1,24 +1,22 @@
 """How often the canary rolls back, promotes or stays undecided, for policies of known worth.
 
-    uv run python -m benchmarks.canary_aa --runs 400
+    uv run python -m benchmarks.canary_aa --runs 300
 
-Simulates holdout lifts of a market of 10 segments x 5 channels (sizes lognormal(0, 0.6); a
-cell-day's lift has a standard error of 4 to 7 times the mean lift of its segment's cells; a common
-season and weekday pattern; effects that walk 0.4 % a day), 8 weeks before and 8 weeks in, with the
-canary chosen by the product's own code, and judges each look by the product's own evidence,
-guardrail and state machine. Sales are 15 times the spend, with AR(1) noise of 6 % a segment-day and
-a common shock. The policy multiplies the canary's incremental revenue by 1 - loss. Beside it stands
-the fixed-horizon test that sees the same data once: the limit.
+Each run draws the base market (10 segments x 5 channels, liftloop.markets.hill), lets it live 8
+weeks before and 8 weeks in under unchanged budgets, and takes from the canary's sales and lifts the
+share ``loss`` of what its ads truly earned. Segments, evidence, guardrail and state machine are the
+product's own. Beside it stands the fixed-horizon test that sees the same evidence once: the limit.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,92 +26,79 @@ from liftloop.core.evidence import CanaryEvidence, canary_evidence, combine
 from liftloop.core.guardrails import Prediction, ProfitRule, judge_profit
 from liftloop.core.rollout import RolloutConfig, advance, start
 from liftloop.core.sales_contrast import sales_evidence
+from liftloop.markets.hill import HillMarket
+from models.lift import LiftConfig, weekly_lifts
 
-START = date(2026, 3, 2)
-BEFORE, WEEKS_IN = 56, 8
+DAYS_IN = 56
 
 
 @dataclass(frozen=True)
 class World:
-    """One simulated rollout: its lifts, its segments and what the canary earned before."""
+    """One simulated rollout of a policy that changes nothing, and what the ads truly earned:
+    date, segment, channel, incremental_revenue."""
 
+    start: date
     lifts: pd.DataFrame
+    sales: pd.DataFrame
+    truth: pd.DataFrame
     canary: tuple[str, ...]
     control: tuple[str, ...]
-    baseline: float
-    sales: pd.DataFrame
 
 
-def simulate(seed: int, *, loss: float, days_each: int, days_in: int = 7 * WEEKS_IN) -> World:
-    """Lifts of one market in periods of ``days_each`` days, noise alike for every ``loss``."""
-    rng = np.random.default_rng(seed)
-    n_segments, n_channels = 10, 5
-    names = [f"s{i}" for i in range(n_segments)]
-    size = rng.lognormal(0, 0.6, n_segments)
-    size *= 100_000 / size.sum()
-    spend = size[:, None] * rng.dirichlet(np.full(n_channels, 2.5), n_segments)
-    effect = rng.lognormal(0, 0.6, n_channels) * rng.lognormal(0, 0.35, (n_segments, n_channels))
-    base = 1.6 * effect * spend
-    noise = rng.uniform(4, 7, (n_segments, n_channels)) * base.mean(axis=1, keepdims=True)
-    choice = choose_canary(dict(zip(names, size, strict=True)), share=0.3, seed=seed)
-    hit = np.isin(names, choice.canary)
-    n_days = BEFORE + days_in
-    walk = np.exp(np.cumsum(rng.normal(0, 0.004, (n_days, n_segments, n_channels)), axis=0))
-    season = np.exp(rng.normal(0, 0.05) + 0.1 * np.sin(np.arange(n_days) / 58))
-    weekday = 1 + 0.15 * np.sin(2 * np.pi * np.arange(n_days) / 7)
-    truth = base * walk * (season * weekday)[:, None, None]
-    truth[BEFORE:, hit] *= 1 - loss
-    shown = truth + rng.normal(size=truth.shape) * noise
-    periods = n_days // days_each
-    shape = (periods, days_each, n_segments, n_channels)
-    mean = shown[: periods * days_each].reshape(shape).mean(axis=1)
-    begin = [START + timedelta(days=days_each * p - BEFORE) for p in range(periods)]
-    index = pd.MultiIndex.from_product(
-        [begin, names, [f"c{j}" for j in range(n_channels)]],
-        names=["period_start", "segment", "channel"],
+def simulate(seed: int, *, days_each: int = 7) -> World:
+    """Feeds of one market under unchanged budgets, measured in periods of ``days_each`` days."""
+    market = HillMarket(seed)
+    feeds = [market.history(), market.step(market.incumbent, DAYS_IN)]
+    facts = {
+        name: pd.concat([f[name] for f in feeds]) for name in ("holdout", "performance", "sales")
+    }
+    held = market.incumbent.assign(size=market.incumbent.daily_budget.astype(float))
+    choice = choose_canary(held.groupby("segment")["size"].sum().to_dict(), share=0.3, seed=seed)
+    lifts = weekly_lifts(
+        **facts,
+        as_of=market.start + timedelta(days=DAYS_IN),
+        config=LiftConfig(adjust=False, period_days=days_each),
     )
-    lifts = pd.DataFrame(
-        {
-            "lift": mean.ravel(),
-            "standard_error": np.tile(noise.ravel() / days_each**0.5, periods),
-            "spend": np.tile(spend.ravel(), periods),
-            "days": days_each,
-        },
-        index=index,
-    ).reset_index()
-    starts = pd.to_datetime(lifts.period_start)
-    lifts["period_end"] = starts + pd.Timedelta(days=days_each - 1)
-    sales = _sales(rng, size=size, earned=truth.sum(axis=2), names=names)
-    return World(lifts, choice.canary, choice.control, float(base[hit].sum()), sales)
+    truth = market.truth()
+    return World(market.start, lifts, facts["sales"], truth, choice.canary, choice.control)
 
 
-def _sales(
-    rng: np.random.Generator, *, size: np.ndarray, earned: np.ndarray, names: list[str]
-) -> pd.DataFrame:
-    """Organic sales of 15 times the spend with AR(1) noise of 6 % a segment-day (coefficient 0.5)
-    and a common shock of 3 %, plus what the ads earned, shape (n_days, n_segments)."""
-    n_days, n_segments = earned.shape
-    shocks = rng.normal(0, 0.06 * (1 - 0.5**2) ** 0.5, (n_days, n_segments))
-    shocks[0] = rng.normal(0, 0.06, n_segments)
-    for day in range(1, n_days):
-        shocks[day] += 0.5 * shocks[day - 1]
-    weekday = 1 + 0.2 * np.sin(2 * np.pi * np.arange(n_days) / 7)
-    common = 1 + rng.normal(0, 0.03, n_days)
-    organic = 15 * size * (weekday * common)[:, None] * (1 + shocks)
-    days = [START + timedelta(days=d - BEFORE) for d in range(n_days)]
-    index = pd.MultiIndex.from_product([days, names], names=["date", "segment"])
-    return pd.DataFrame({"revenue": (organic + earned).ravel()}, index=index).reset_index()
+def harmed(world: World, loss: float) -> World:
+    """The same world, had the policy lost ``loss`` of the canary's incremental revenue."""
+    if not loss:
+        return world
+    truth = world.truth.assign(date=pd.to_datetime(world.truth.date))
+    hit = truth[truth.segment.isin(world.canary) & (truth.date >= pd.Timestamp(world.start))]
+    lost = loss * hit.groupby(["date", "segment"]).incremental_revenue.sum()
+    sales = world.sales.assign(date=pd.to_datetime(world.sales.date))
+    key = pd.MultiIndex.from_frame(sales[["date", "segment"]])
+    sales["revenue"] = sales.revenue.astype(float) - lost.reindex(key).fillna(0.0).to_numpy()
+    by_day = hit.groupby(["segment", "channel", "date"]).incremental_revenue.sum().unstack("date")
+    running = by_day.fillna(0.0).cumsum(axis=1)
+    lifts = world.lifts.copy()
+    ours = lifts.segment.isin(world.canary)
+    ours &= pd.to_datetime(lifts.period_start) >= pd.Timestamp(world.start)
+    for row in lifts[ours].itertuples():
+        earned = running.loc[(row.segment, row.channel)]
+        first, last = pd.Timestamp(row.period_start), pd.Timestamp(row.period_end)
+        before = earned[: first - timedelta(days=1)]
+        total = earned[:last].iloc[-1] - (before.iloc[-1] if len(before) else 0.0)
+        lifts.loc[row.Index, "lift"] -= loss * total / ((last - first).days + 1)
+    return replace(world, sales=sales, lifts=lifts)
 
 
-def evidence_of(world: World, *, with_sales: bool) -> CanaryEvidence:
+def evidence_of(world: World, *, with_sales: bool = True) -> CanaryEvidence:
     """All looks of a rollout's life: nothing is restated, so each is what was known then."""
-    groups = {"canary": world.canary, "control": world.control, "started_on": START}
-    as_of = START + timedelta(days=7 * WEEKS_IN + 10)
-    lifts = canary_evidence(world.lifts, as_of=as_of, baseline=world.baseline, **groups)
+    window: dict[str, Any] = {
+        "canary": world.canary,
+        "control": world.control,
+        "started_on": world.start,
+        "as_of": world.start + timedelta(days=DAYS_IN + 7),
+    }
+    lifts = canary_evidence(world.lifts, **window)
     if not with_sales:
         return lifts
-    sales = sales_evidence(world.sales, as_of=as_of, baseline=world.baseline, **groups)
-    return combine(lifts, sales)
+    return combine(lifts, sales_evidence(world.sales, baseline=lifts.baseline, **window))
 
 
 @dataclass(frozen=True)
@@ -125,74 +110,83 @@ class Ending:
 
 
 def live(
-    evidence: CanaryEvidence, *, rule: ProfitRule, config: RolloutConfig, gain: float = 0.05
+    evidence: CanaryEvidence,
+    *,
+    start_on: date,
+    rule: ProfitRule,
+    prediction: Prediction = Prediction(0.05, 0.04),  # noqa: B008, frozen
 ) -> Ending:
     """Let the product's own machine judge each look until the rollout ends."""
-    state = start("r", on=START, reason="").after
+    config = RolloutConfig(min_days=14, max_days=DAYS_IN)
+    state = start("r", on=start_on, reason="").after
     for upto in range(1, len(evidence.looks) + 1):
         known = replace(evidence, looks=evidence.looks[:upto])
         now = known.looks[-1].day + timedelta(days=1)
-        verdict = judge_profit(known, now=now, rule=rule, prediction=Prediction(gain, 0.04))
+        verdict = judge_profit(known, now=now, rule=rule, prediction=prediction)
         step = advance(state, known, [verdict], now, config)
+        days = state.days_live(now)
         state = step.after
         if step.act in ("promote", "roll_back"):
-            failed = verdict.verdict == "fail"
-            inconclusive = step.act == "roll_back" and not failed
-            return Ending("inconclusive" if inconclusive else step.act, state.days_live(now))
-    return Ending("inconclusive", 7 * WEEKS_IN)
+            undecided = step.act == "roll_back" and verdict.verdict != "fail"
+            return Ending("undecided" if undecided else step.act, days)
+    return Ending("undecided", DAYS_IN)
 
 
-def fixed_horizon(evidence: CanaryEvidence, *, days: int, alpha: float = 0.05) -> bool:
+def fixed_horizon(
+    evidence: CanaryEvidence, *, start_on: date, days: int, alpha: float = 0.05
+) -> bool:
     """The one-sided test that looks once, after ``days`` days in."""
-    last = START + timedelta(days=days - 1)
-    look = max((k for k in evidence.looks if k.day <= last), key=lambda k: k.day)
-    return look.effect / look.standard_error < NormalDist().inv_cdf(alpha)
+    last = start_on + timedelta(days=days - 1)
+    looks = [k for k in evidence.looks if k.day <= last]
+    return bool(looks) and looks[-1].effect / looks[-1].standard_error < NormalDist().inv_cdf(alpha)
 
 
 def rows(
-    runs: int,
+    worlds: Sequence[World],
     *,
-    days_each: int,
-    losses: tuple[float, ...],
-    rule: ProfitRule,
+    losses: Sequence[float],
+    rule: ProfitRule | None = None,
     with_sales: bool = True,
 ) -> Iterator[dict[str, float]]:
-    """One row a loss: shares of the runs."""
-    config = RolloutConfig(min_days=14, max_days=7 * WEEKS_IN)
+    """One row a loss: shares of the worlds."""
     for loss in losses:
-        worlds = [
-            evidence_of(simulate(seed, loss=loss, days_each=days_each), with_sales=with_sales)
-            for seed in range(runs)
-        ]
-        ends = [live(e, rule=rule, config=config) for e in worlds]
+        seen = [(w.start, evidence_of(harmed(w, loss), with_sales=with_sales)) for w in worlds]
+        ends = [live(e, start_on=s, rule=rule or ProfitRule()) for s, e in seen]
         back = np.array([end.act == "roll_back" for end in ends])
-        days = np.array([end.days for end in ends])
-        last = np.array([e.looks[-1].standard_error / e.baseline for e in worlds])
+        days = np.where(back, [end.days for end in ends], DAYS_IN)
+        measured = [e for _, e in seen if e.last is not None]
+        errors = [e.last.standard_error / e.baseline for e in measured if e.last is not None]
         yield {
             "loss": loss,
             "back_28": float((back & (days <= 28)).mean()),
             "back_56": float(back.mean()),
+            "median_days": float(np.median(days)),
             "promoted": float(np.mean([end.act == "promote" for end in ends])),
-            "undecided": float(np.mean([end.act == "inconclusive" for end in ends])),
-            "fixed_28": float(np.mean([fixed_horizon(e, days=28) for e in worlds])),
-            "fixed_56": float(np.mean([fixed_horizon(e, days=56) for e in worlds])),
-            "se_56": float(last.mean()),
+            "undecided": float(np.mean([end.act == "undecided" for end in ends])),
+            "fixed_28": float(np.mean([fixed_horizon(e, start_on=s, days=28) for s, e in seen])),
+            "fixed_56": float(np.mean([fixed_horizon(e, start_on=s, days=56) for s, e in seen])),
+            "error_56": float(np.median(errors)) if errors else float("nan"),
+            "unmeasured": 1 - len(measured) / len(seen),
         }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--looks", choices=("weekly", "daily"), default="weekly")
     parser.add_argument("--promotion", choices=("expected", "proven"), default="expected")
     parser.add_argument("--lifts-only", action="store_true", help="leave the sales contrast out")
+    parser.add_argument("--losses", default="-0.1,-0.05,0,0.05,0.1,0.3,0.6,0.8")
     chosen = parser.parse_args()
     began = time.process_time()
+    worlds = [
+        simulate(seed, days_each=7 if chosen.looks == "weekly" else 1)
+        for seed in range(chosen.runs)
+    ]
     table = pd.DataFrame(
         rows(
-            chosen.runs,
-            days_each=7 if chosen.looks == "weekly" else 1,
-            losses=(-0.1, -0.05, 0.0, 0.05, 0.1, 0.3, 0.6, 0.8),
+            worlds,
+            losses=[float(text) for text in chosen.losses.split(",")],
             rule=ProfitRule(promotion=chosen.promotion),
             with_sales=not chosen.lifts_only,
         )

@@ -94,12 +94,14 @@ def _tiles(page: DecisionPage, moves: pd.DataFrame) -> str:
         mean, low, high = page.gain
         tiles.append(
             _tile(
-                "Expected gain a day",
-                f"{mean:+,.0f} {page.currency}",
+                f"Expected gain a day {page.currency}".strip(),
+                f"{mean:+,.0f}",
                 f"90 % interval {low:+,.0f} to {high:+,.0f}",
             )
         )
-    tiles.append(_tile("Budget a day", f"{total:,.2f} {page.currency}", "exact to the cent"))
+    tiles.append(
+        _tile(f"Budget a day {page.currency}".strip(), f"{total:,.2f}", "exact to the cent")
+    )
     share = moved.change.clip(lower=0).sum() / total if total else 0.0
     tiles.append(_tile("Money that moves", f"{share:.1%}", "of the daily budget"))
     tiles.append(_tile("Cells that move", f"{len(moved)} of {len(moves)}"))

@@ -95,14 +95,16 @@ def test_the_page_says_what_moved_why_and_what_is_expected() -> None:
         "+25%",
         "The next unit earns most here.",
         "d-123",
-        "+1,234 EUR",
+        "Expected gain a day EUR",
+        "+1,234",
         "90 % interval +200 to +2,400",
         "2 of 3",
         "One cell is paused.",
         "4 days late",
         "No drift.",
         "north tries it first.",
-        "200.00 EUR",
+        "Budget a day EUR",
+        "200.00",
         ">canary<",
     ):
         assert words in text, words
