@@ -12,7 +12,7 @@ from liftloop.adapters.summaries import DeliverySummary
 from tasks.ingest import find_files, finish_cut_short, show_quality, take_in
 
 
-@flow(name="ingest", validate_parameters=False)
+@flow(name="ingest")
 def ingest(
     workspace: str,
     paths: list[str] | None = None,

@@ -42,12 +42,16 @@ def quality_summary(
 def _headline(taken: Sequence[DeliverySummary], refused: Sequence[DeliverySummary]) -> str:
     new = [summary for summary in taken if not summary.duplicate]
     received = sum(summary.received for summary in new)
-    parts = [f"{received:,} rows in {len(new)} new files"]
+    parts = [f"{received:,} rows in {_files(len(new), 'new ')}"]
     if len(taken) > len(new):
-        parts.append(f"{len(taken) - len(new)} files taken in before (nothing changed)")
+        parts.append(f"{_files(len(taken) - len(new))} taken in before (nothing changed)")
     if refused:
-        parts.append(f"{len(refused)} files refused")
+        parts.append(f"{_files(len(refused))} refused")
     return ", ".join(parts) + "."
+
+
+def _files(many: int, kind: str = "") -> str:
+    return f"{many} {kind}file{'' if many == 1 else 's'}"
 
 
 def _row(summary: DeliverySummary) -> str:
