@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
-from scipy.sparse import csr_array
+from scipy.linalg import cho_solve, solve_triangular
+from scipy.sparse import bsr_array, csr_array
 
 Array = NDArray[np.float64]
 
@@ -110,10 +110,5 @@ class Arrow:
 
 def _apply_sparse(blocks: Array, design: csr_array, cells: int) -> Any:
     """Block-diagonal (C, 2, 2) times ``design``."""
-    from scipy.sparse import bsr_array
-
     diagonal = bsr_array((blocks, np.arange(cells), np.arange(cells + 1)), shape=(2 * cells,) * 2)
     return diagonal.tocsr() @ design
-
-
-__all__ = ["Arrow", "cho_factor"]

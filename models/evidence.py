@@ -6,7 +6,7 @@ neither the currency nor the size of a segment changes what is learned.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,6 @@ class Evidence:
         return self._only(self.last >= row)
 
     def _only(self, keep: NDArray[np.bool_]) -> Evidence:
-        from dataclasses import replace
-
         names = ("cell", "first", "last", "lift", "noise", "weight", "row")
         return replace(self, **{name: getattr(self, name)[keep] for name in names})
 
@@ -132,8 +130,9 @@ def gather(
     cells = tuple(sorted(Cell(*pair) for pair in pairs))
     segments = tuple(sorted({cell.segment for cell in cells}))
     channels = tuple(sorted({cell.channel for cell in cells}))
-    segment_of = np.array([segments.index(c.segment) for c in cells] if len(cells) < 64 else
-                          pd.Index(segments).get_indexer([c.segment for c in cells]), dtype=np.intp)
+    segment_of = np.asarray(
+        pd.Index(segments).get_indexer([c.segment for c in cells]), dtype=np.intp
+    )
     channel_of = np.asarray(
         pd.Index(channels).get_indexer([c.channel for c in cells]), dtype=np.intp
     )
@@ -150,7 +149,14 @@ def gather(
     first, last = np.maximum(first, 0), np.minimum(last, len(days) - 1)
     kept = np.flatnonzero(fine & (first <= last))
     age = (len(days) - 1) - last[kept]
-    tests, ignored = _tests(experiments, cells, days, spend / size, size, fade_per_day)
+    tests, ignored = _tests(
+        experiments=experiments,
+        cells=cells,
+        days=days,
+        spend=spend,
+        size=size,
+        fade_per_day=fade_per_day,
+    )
     return Evidence(
         cells=cells,
         segments=segments,
@@ -179,6 +185,7 @@ def _rows(dates: pd.Series[Any], days: pd.DatetimeIndex) -> Index:
 
 
 def _tests(
+    *,
     experiments: pd.DataFrame | None,
     cells: tuple[Cell, ...],
     days: pd.DatetimeIndex,
@@ -190,13 +197,12 @@ def _tests(
 
     Where the days of the test are known, the spend on them is what was spent *in* the test, and
     without it ``spend_delta`` less would have been spent; for a test on other days the delta goes
-    on top of what the cells usually spend. The delta is shared out like the spend.
+    on top of what the cells usually spend. The delta is shared out like the spend (money a day).
     """
     if experiments is None or experiments.empty or len(days) == 0:
         return (), 0
     found, ignored = [], 0
-    money = spend * size
-    usual = money.mean(axis=0)
+    usual = spend.mean(axis=0)
     for entry in experiments.itertuples(index=False):
         names = {name.strip() for name in str(entry.segments).split(";")}
         where = np.array(
@@ -211,7 +217,7 @@ def _tests(
             continue
         inside = (days >= start) & (days <= end)
         known = bool(inside.sum() == length)
-        base = money[inside][:, where].mean(axis=0) if known else usual[where]
+        base = spend[inside][:, where].mean(axis=0) if known else usual[where]
         share = base / base.sum() if base.sum() > 0 else size[where] / size[where].sum()
         delta = float(entry.spend_delta) / length * share
         actual = base if known else np.maximum(base + delta, 0.0)

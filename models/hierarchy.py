@@ -176,9 +176,9 @@ class Hierarchy:
         for values in (earned, bend):
             running = np.zeros((len(values) + 1, values.shape[1]))
             np.cumsum(values, axis=0, out=running[1:])
-            total = running[evidence.last + 1, evidence.cell] - running[
-                evidence.first, evidence.cell
-            ]
+            total = (
+                running[evidence.last + 1, evidence.cell] - running[evidence.first, evidence.cell]
+            )
             means.append(total / days)
         test, slope = self._predict_tests(m, k)
         return Predicted(means[0], np.column_stack(means), test, slope)

@@ -2,11 +2,11 @@
 
 The raw lift of a cell-day is (mean revenue per treated user - mean per control user) x treated
 users. Chance makes the arms differ before the test already; where the feed has covariates (``x_``
-columns, measured before), LightGBM predicts what difference in outcome that chance difference makes,
-and a share theta of the prediction is taken out (CUPED; Deng, Xu, Kohavi and Walker 2013, equation
-4, with a machine-learned covariate as in Guo et al. 2021). Predictions are made for blocks of days by
-fits that did not see them. A channel whose lifts do not become less noisy out of block is left as
-it is, so the adjustment cannot hurt.
+columns, measured before), LightGBM predicts what difference in outcome that chance difference
+makes, and a share theta of the prediction is taken out (CUPED; Deng, Xu, Kohavi and Walker 2013,
+equation 4, with a machine-learned covariate as in Guo et al. 2021). Predictions are made for blocks
+of days by fits that did not see them. A channel whose lifts do not become less noisy out of block
+is left as it is, so the adjustment cannot hurt.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from models.evidence import CELL, daily_spend
 
 Array = NDArray[np.float64]
 STRATUM = ["date", *CELL, "stratum"]
+BOOSTER = BoosterParameters(rounds=60, learning_rate=0.1, leaves=7, min_leaf=100, l2=10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,7 @@ class LiftConfig:
     min_coverage: float = 0.5
     blocks: int = 4
     adjust: bool = True
-    booster: BoosterParameters = BoosterParameters(
-        rounds=60, learning_rate=0.1, leaves=7, min_leaf=100, l2=10.0
-    )
+    booster: BoosterParameters = BOOSTER
     max_rows: int = 60_000
 
 
@@ -231,7 +230,7 @@ def day_inflation(days: pd.DataFrame, period_days: int) -> float:
 
     The same users stay in an arm, so its days share their luck. Days that share a part r of their
     variance spread around their period's mean by 1 - r of it only; r is that shortfall, pooled over
-    all periods, less one standard error (no shortfall that chance explains counts).
+    all periods, less what chance or a roughly reported ``revenue_sq`` (a tenth) may explain.
     """
     keys = [*CELL, "period"]
     standard = days["lift"] / np.sqrt(days["lift_var"])
@@ -242,7 +241,8 @@ def day_inflation(days: pd.DataFrame, period_days: int) -> float:
     if period_days < 2 or freedom < 30:
         return 1.0
     within = float(((standard - groups.transform("mean"))[inside] ** 2).sum()) / freedom
-    shared = float(np.clip(1.0 - within - np.sqrt(2.0 / freedom), 0.0, 0.95))
+    doubt = max(float(np.sqrt(2.0 / freedom)), 0.1)
+    shared = float(np.clip(1.0 - within - doubt, 0.0, 0.95))
     return 1.0 + (float(count[inside].mean()) - 1.0) * shared
 
 

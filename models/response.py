@@ -15,6 +15,7 @@ from models.hierarchy import LOG_RETURN, LOG_SCALE, Hierarchy, Prior, State
 
 Array = NDArray[np.float64]
 Z90 = 1.6448536269514722
+PRIOR = Prior()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class ResponseConfig:
     seed: int = 0
     fade_per_day: float = 0.007
     family: str = "michaelis-menten"
-    prior: Prior = Prior()
+    prior: Prior = PRIOR
     carryover_grid: tuple[float, ...] = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
     carryover_mean: float = 0.3
     carryover_sd: float = 0.15
