@@ -72,14 +72,15 @@ def save_policy(session: Session, *, policy: Policy, origin: str, at: datetime) 
 
     Returns False when it is there already (its first origin stays).
     """
-    kept = insert_once(session, PolicyVersion(version=policy.version, created_at=at, origin=origin))
+    version = policy.version  # a hash over all cells: once, not once a row
+    kept = insert_once(session, PolicyVersion(version=version, created_at=at, origin=origin))
     if kept:
         insert_rows(
             session,
             PolicyBudget,
             [
                 {
-                    "version": policy.version,
+                    "version": version,
                     "segment": cell.segment,
                     "channel": cell.channel,
                     "daily_cents": to_cents(amount),

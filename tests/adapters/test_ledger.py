@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -286,26 +287,28 @@ def test_an_audit_entry_is_written_once(ledger: Engine) -> None:
     assert (row.sequence, row.payload, row.previous_hash) == (1, '{"x":"1.10"}', "0" * 64)
 
 
-def _write_entries(url: str, writer: int) -> None:
-    engine = books.open_ledger(url)
-    for number in range(25):
-        with session(engine) as opened:
-            key = f"{writer}-{number}"
-            books.append_audit(
-                opened, key=key, actor="w", act="a", subject="s", payload={}, at=NOON
-            )
+WRITER = """
+import sys
+from datetime import UTC, datetime
+from liftloop.adapters.ledger import append_audit, open_ledger, session, upgrade
+url, writer = sys.argv[1:]
+upgrade(url)
+for number in range(25):
+    with session(open_ledger(url)) as opened:
+        append_audit(opened, key=f"{writer}-{number}", actor="w", act="a", subject="s", payload={},
+                     at=datetime.now(UTC))
+"""
 
 
-def test_four_processes_write_one_unbroken_audit_trail(ledger: Engine) -> None:
-    url = ledger.url.render_as_string(hide_password=False)
-    spawn = multiprocessing.get_context("spawn")
-    writers = [spawn.Process(target=_write_entries, args=(url, n)) for n in range(4)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(60)
-    assert [writer.exitcode for writer in writers] == [0] * 4
-    with session(ledger, read_only=True) as opened:
+def test_four_processes_make_the_ledger_and_write_one_unbroken_trail_at_once(
+    ledger_url: str,
+) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, ledger_url, str(number)])
+        for number in range(4)
+    ]
+    assert [writer.wait(120) for writer in writers] == [0] * 4
+    with session(books.open_ledger(ledger_url), read_only=True) as opened:
         verdict = verify(opened)
     assert (verdict.intact, verdict.entries) == (True, 100)
 

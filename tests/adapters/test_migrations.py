@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
 from pathlib import Path
 
@@ -63,17 +62,6 @@ def test_a_migration_that_fails_leaves_no_trace(
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
     upgrade(url)
     assert is_current(open_ledger(url))
-
-
-def test_two_processes_may_upgrade_at_once(ledger_url: str) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    rivals = [spawn.Process(target=upgrade, args=(ledger_url,)) for _ in range(2)]
-    for rival in rivals:
-        rival.start()
-    for rival in rivals:
-        rival.join(60)
-    assert [rival.exitcode for rival in rivals] == [0, 0]
-    assert is_current(open_ledger(ledger_url))
 
 
 def test_what_upgrading_needs_is_inside_the_package() -> None:
