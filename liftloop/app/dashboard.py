@@ -22,6 +22,7 @@ from liftloop.core.errors import LiftLoopError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from liftloop.adapters.tables import Decision
     from liftloop.app.dashboard_queries import DashboardView, RolloutView
 
 PERIODS = {"4 weeks": 28, "13 weeks": 91, "26 weeks": 182, "all": 0}
@@ -112,10 +113,11 @@ def _headline(view: DashboardView, *, currency: str, timezone: str, last: date |
         border=True,
         help="Incremental: revenue that would not exist without the spend.",
     )
+    moved = head is not None and head.policy_version != head.previous_policy_version
     gain.metric(
         f"Last decision's gain, {currency} profit a day",
-        f"{head.expected_gain:+,.0f}" if head else "–",
-        delta=f"90 %: {head.gain_low:+,.0f} to {head.gain_high:+,.0f}" if head else None,
+        f"{head.expected_gain:+,.0f}" if head and moved else "–",
+        delta=_interval(head) if head and moved else ("it keeps the budgets" if head else None),
         delta_color="off",
         delta_arrow="off",
         border=True,
@@ -129,6 +131,10 @@ def _headline(view: DashboardView, *, currency: str, timezone: str, last: date |
         delta_arrow="off",
         border=True,
     )
+
+
+def _interval(head: Decision) -> str:
+    return f"90 %: {head.gain_low:+,.0f} to {head.gain_high:+,.0f}"
 
 
 def _waiting(view: DashboardView) -> None:
@@ -208,6 +214,8 @@ def _rollout(rollout: RolloutView | None, *, enabled: bool) -> None:
         f"**{rollout.stage.replace('_', ' ').capitalize()}** since {day(rollout.started_on)} · "
         f"new budgets in: {names or '–'} · compared with: {control or '–'}"
     )
+    if len(rollout.transitions):
+        st.markdown(md(rollout.transitions.iloc[0]["reason"]))
     st.dataframe(
         rollout.transitions.replace({"from_stage": {"": "–"}}).rename(
             columns={"as_of": "day", "from_stage": "from", "to_stage": "to", "reason": "why"}
@@ -225,6 +233,8 @@ def _decisions(view: DashboardView, settings: Settings, *, currency: str) -> Non
     if view.decisions.empty:
         st.caption("None yet.")
         return
+    newest = view.decisions.iloc[0]
+    st.markdown(f"**{day(newest['effective_from'])}:** {md(newest['reason'])}")
     st.dataframe(
         decision_table(view.decisions, currency=currency),
         hide_index=True,

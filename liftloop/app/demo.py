@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -30,7 +30,7 @@ from liftloop.app.demo_report import (
     total_moves,
 )
 from liftloop.core.errors import ConfigurationError
-from liftloop.core.policy import BudgetLine
+from liftloop.core.policy import BudgetLine, Cell
 from liftloop.markets.demo_market import DemoMarket
 from liftloop.markets.scoring import compare
 
@@ -76,7 +76,7 @@ def run_demo(
     )
     _put(workspace, market.history(), name="history")
     lines: Sequence[BudgetLine] = ()
-    budgets = market.incumbent
+    budgets, why = market.incumbent, {}
     for week in range(weeks):
         day = market.start + timedelta(days=CYCLE_DAYS * week)
         rollout = week >= weeks - CANARY_WEEKS
@@ -84,9 +84,10 @@ def run_demo(
         cycle(workspace.root, day)
         lines = exported(workspace, day) or lines
         budgets = budgets_of(lines) if lines else budgets
+        why |= reasons_of(lines)
         say(_week(week, weeks, day, lines, rollout=rollout))
         _put(workspace, market.step(budgets, CYCLE_DAYS), name=str(day))
-    summary = _sum_up(workspace, market, lines, weeks=weeks, seed=seed)
+    summary = _sum_up(workspace, market, lines, why, weeks=weeks, seed=seed)
     say("\n" + summary.text)
     return summary
 
@@ -150,6 +151,15 @@ def budgets_of(lines: Sequence[BudgetLine]) -> pd.DataFrame:
     )
 
 
+def reasons_of(lines: Sequence[BudgetLine]) -> dict[Cell, str]:
+    """Why each cell moved that did move."""
+    return {
+        Cell(line.segment, line.channel): line.reason
+        for line in lines
+        if line.daily_budget != line.previous_daily_budget
+    }
+
+
 def _put(workspace: Workspace, feeds: dict[str, pd.DataFrame], *, name: str) -> None:
     """Put feeds into the inbox, each a file that appears whole. One that was taken in already
     counts as a duplicate and changes nothing."""
@@ -182,7 +192,13 @@ def _week(
 
 
 def _sum_up(
-    workspace: Workspace, market: DemoMarket, lines: Sequence[BudgetLine], *, weeks: int, seed: int
+    workspace: Workspace,
+    market: DemoMarket,
+    lines: Sequence[BudgetLine],
+    why: Mapping[Cell, str],
+    *,
+    weeks: int,
+    seed: int,
 ) -> DemoSummary:
     settings = load_settings(workspace)
     comparison = compare(
@@ -195,7 +211,7 @@ def _sum_up(
     truth = market.truth()
     last = truth[truth["date"] >= market.start + timedelta(days=CYCLE_DAYS * (weeks - 1))]
     earned = last.groupby(["segment", "channel"], as_index=False)["incremental_revenue"].mean()
-    moves = total_moves(market.incumbent, lines or _unmoved(market))
+    moves = total_moves(market.incumbent, lines or _unmoved(market), why=why)
     covered = covered_cells(moves, earned)
     text = market_report(
         comparison=comparison,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import pandas as pd
 
 from liftloop.core.messages import money, visible
-from liftloop.core.policy import BudgetLine
+from liftloop.core.policy import BudgetLine, Cell
 from liftloop.markets.scoring import Comparison
 
 CELL = ["segment", "channel"]
@@ -44,19 +44,29 @@ class DemoSummary:
     text: str
 
 
-def total_moves(incumbent: pd.DataFrame, lines: Sequence[BudgetLine]) -> pd.DataFrame:
+def total_moves(
+    incumbent: pd.DataFrame, lines: Sequence[BudgetLine], *, why: Mapping[Cell, str]
+) -> pd.DataFrame:
     """Each cell's budget at the beginning and now, the largest change first.
+
+    Parameters
+    ----------
+    lines
+        The budgets in force now.
+    why
+        Why a cell moved when it last did: a later decision that leaves it alone says only that.
 
     Returns
     -------
-    segment, channel, before, now, change (Decimal), and the last decision's prediction and reason.
+    segment, channel, before, now, change (Decimal), the last prediction, and the reason.
     """
     now = pd.DataFrame(
         [
             {
                 "segment": line.segment, "channel": line.channel, "now": line.daily_budget,
                 "expected": line.expected_incremental_revenue, "low": line.expected_low,
-                "high": line.expected_high, "stage": line.stage, "reason": line.reason,
+                "high": line.expected_high,
+                "reason": why.get(Cell(line.segment, line.channel), line.reason),
             }
             for line in lines
         ]

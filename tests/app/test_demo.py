@@ -191,7 +191,7 @@ def test_moves_are_counted_from_the_beginning_and_truth_against_the_interval() -
         decision_id="d", effective_from=START, policy=policy, previous=policy, stages={},
         expected={c: decide.Estimate(20, 10, 30) for c in policy.cells}, reasons={},
     )  # fmt: skip
-    moves = total_moves(incumbent, lines)
+    moves = total_moves(incumbent, lines, why={Cell("n", "a"): "It earns more."})
     assert sorted(moves["change"]) == [Decimal("-15.00"), Decimal("15.00")]
     earned = incumbent[["segment", "channel"]].assign(incremental_revenue=[12.0, 31.0])
     assert covered_cells(moves, earned) == (1, 2)
@@ -200,6 +200,6 @@ def test_moves_are_counted_from_the_beginning_and_truth_against_the_interval() -
         expectation=None, weeks=3, currency="EUR", workspace="w", next_day="2026-02-02",
     )  # fmt: skip
     assert "It moved 15.00 EUR a day, 38% of the money." in report
-    assert "n x a: 10.00 to 25.00 EUR a day (+150%)" in report
+    assert "n x a: 10.00 to 25.00 EUR a day (+150%). It earns more." in report
     assert "That is 25% of the possible improvement." in report
     assert "1 of 2 cells" in report
