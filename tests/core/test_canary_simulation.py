@@ -1,4 +1,4 @@
-"""The canary's promises on the base market, by simulation; benchmarks/canary_aa.py has the tables."""
+"""The canary's promises on the base market, simulated; the tables: benchmarks/canary_aa.py."""
 
 from __future__ import annotations
 
