@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -92,6 +94,7 @@ def typed_batch(part: str, days: int) -> pd.DataFrame:
 def run(part: str, root: Path, days: int) -> dict[str, Any]:
     """Measure one part; wall and CPU seconds, and the peak of the process's memory."""
     work = _ready(part, root, days)
+    os.sync()  # or the disk would still be busy with our preparations
     before = _peak()
     wall, cpu = time.perf_counter(), time.process_time()
     work()
@@ -174,6 +177,13 @@ def _peak() -> float:
     return float("nan")
 
 
+def medians(part: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The median of each figure over a part's runs."""
+    runs = [one for one in found if one["part"] == part]
+    figures = ("seconds", "cpu", "peak_gb")
+    return {"part": part, **{f: statistics.median(one[f] for one in runs) for f in figures}}
+
+
 def table(found: list[dict[str, Any]]) -> str:
     """Rows a second, beside the slower of Pandera and the merge (on our own layout)."""
     many = 10_000 * BATCH_DAYS
@@ -195,6 +205,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--days", type=int, default=500, help="days stored, 10,000 rows each")
     asked.add_argument("--part", choices=PARTS)
+    asked.add_argument("--repeat", type=int, default=3, help="runs of each part: medians are shown")
     asked.add_argument("--root", type=Path)
     asked.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
     asked.add_argument("--write", type=Path, help=argparse.SUPPRESS)
@@ -216,7 +227,7 @@ def main() -> None:
         root, found = Path(folder), []
         made = [sys.executable, __file__, "--prepare", "--root", folder, "--days", str(said.days)]
         subprocess.run(made, check=True)
-        for part in [said.part] if said.part else PARTS:
+        for part in [said.part] * said.repeat if said.part else PARTS * said.repeat:
             again = [sys.executable, __file__, "--part", part, "--root", folder]
             told = subprocess.run(
                 [*again, "--days", str(said.days)], check=True, capture_output=True, text=True
@@ -226,7 +237,7 @@ def main() -> None:
             for left in ("merged", "delivered"):
                 shutil.rmtree(root / left, ignore_errors=True)
     if not said.part:
-        print(table(found))
+        print(table([medians(part, found) for part in PARTS]))
 
 
 if __name__ == "__main__":

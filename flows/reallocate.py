@@ -12,9 +12,7 @@ from tasks.reallocate import propose, show_proposal
 
 
 @flow(name="reallocate")
-def reallocate(
-    workspace: str, as_of: date | None = None, door: str = "holdout"
-) -> dict[str, Any]:
+def reallocate(workspace: str, as_of: date | None = None, door: str = "holdout") -> dict[str, Any]:
     """Propose a policy for ``as_of``. Returns the proposal: id (None when nothing can be proposed),
     new, reason."""
     place, day = resolve(workspace, as_of)

@@ -17,7 +17,7 @@ def train(
 ) -> dict[str, Any]:
     """Train on what was known on ``as_of``, examine it, and move the champion if it passes.
 
-    ``door`` is ``holdout`` (lifts of randomized arms, week by week) or ``units`` (user-level tests).
+    ``door`` is ``holdout`` (lifts of randomized arms) or ``units`` (user-level tests).
     Returns the training: key (None without evidence), new, champion, sentence.
     """
     place, day = resolve(workspace, as_of)

@@ -52,16 +52,12 @@ def curves_figure(curves: pd.DataFrame, *, value: str) -> go.Figure:
     for number, (segment, channel) in enumerate(shown):
         own = curves[(curves["segment"] == segment) & (curves["channel"] == channel)]
         place = {"row": number // columns + 1, "col": number % columns + 1}
-        figure.add_scatter(
-            x=own["spend"], y=own["high"], line_width=0, showlegend=False, **place
-        )
+        figure.add_scatter(x=own["spend"], y=own["high"], line_width=0, showlegend=False, **place)
         figure.add_scatter(
             x=own["spend"], y=own["low"], line_width=0, fill="tonexty",
             fillcolor="rgba(0,114,178,0.2)", showlegend=False, **place,
         )  # fmt: skip
-        figure.add_scatter(
-            x=own["spend"], y=own[value], line_color=BLUE, showlegend=False, **place
-        )
+        figure.add_scatter(x=own["spend"], y=own[value], line_color=BLUE, showlegend=False, **place)
     figure.update_layout(
         title="Incremental revenue a day by daily spend (band: 90 %)",
         height=260 * -(-len(shown) // columns) + 80,

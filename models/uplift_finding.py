@@ -110,7 +110,8 @@ def find_uplift(
     verdict = _verdict(held, measured["qini"], level=config.level)
     # without a detectable difference everyone counts as responding alike
     cate = learn(trial, config=settings)[0] if verdict.detectable else _alike(held)
-    predicted = held.predicted if verdict.detectable else np.full(len(trial), held.scores.mean())
+    # what a user is worth comes from fits that never saw the user
+    predicted = held.raw if verdict.detectable else np.full(len(trial), held.scores.mean())
     paid = contrast.cost[contrast.treated]
     cost = float(np.nanmean(paid)) if np.isfinite(paid).any() else 0.0
     worth = (
@@ -129,7 +130,7 @@ def find_uplift(
         qini=measured["qini"],
         auuc=measured["auuc"],
         out_of_fold=held,
-        calibration=calibration(predicted=held.predicted, scores=held.scores),
+        calibration=calibration(predicted=held.raw, scores=held.scores, order=held.predicted),
         importance=uplift_importance(
             cate, trial.matrix, encoding=encoding, rows=config.shap_rows, seed=config.seed
         ),

@@ -177,13 +177,17 @@ def rank_groups(predicted: Vector, groups: int) -> NDArray[np.intp]:
     return np.minimum((middle / n * groups).astype(np.intp), groups - 1)
 
 
-def calibration(*, predicted: Vector, scores: Vector, bins: int = _DECILES) -> pd.DataFrame:
-    """Predicted against observed uplift by decile of the prediction, the greatest first.
+def calibration(
+    *, predicted: Vector, scores: Vector, order: Vector | None = None, bins: int = _DECILES
+) -> pd.DataFrame:
+    """Predicted against observed uplift by decile of ``order`` (default: of the prediction).
+
+    The greatest come first.
 
     ``observed`` is the mean doubly robust score, ``standard_error`` its own. With fewer distinct
     predictions than bins there are fewer rows.
     """
-    number = rank_groups(predicted, bins)
+    number = rank_groups(predicted if order is None else order, bins)
     rows = []
     for decile in np.unique(number):
         inside = number == decile

@@ -24,8 +24,8 @@ from liftloop.adapters.ledger import (
     save_policy,
     session,
 )
-from liftloop.adapters.rollouts import active_rollout, append_transition
 from liftloop.adapters.policies import read_policy
+from liftloop.adapters.rollouts import active_rollout, append_transition
 from liftloop.adapters.tables import Decision, Pause, RolloutRecord, RolloutTransition
 from liftloop.core.decide import budget_lines
 from liftloop.core.errors import Declined
@@ -104,7 +104,7 @@ def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -
             previous=current,
             stages={},
             expected={},
-            reasons={cell: reason for cell in target.cells},
+            reasons=dict.fromkeys(target.cells, reason),
         )
         record_decision(db, decision=act, lines=lines)
         _note(db, loop, actor=actor, act="set", subject=act.id, payload={"policy": target.version})
@@ -161,7 +161,7 @@ def roll_back(workspace: str, *, to: str | None, reason: str, actor: str) -> str
             previous=current,
             stages={cell.segment: "rolled_back" for cell in target.cells},
             expected={},
-            reasons={cell: act.reason for cell in target.cells},
+            reasons=dict.fromkeys(target.cells, act.reason),
         )
         record_decision(db, decision=act, lines=lines)
         _note(

@@ -1,4 +1,4 @@
-"""What every task needs: the workspace, its settings, its ledger, and the facts as known on a day."""
+"""What every task needs: the workspace, its settings, its ledger, and the facts as of a day."""
 
 from __future__ import annotations
 

@@ -39,16 +39,12 @@ def curves_of(loop: Loop, training_key: str | None) -> ResponseCurves | None:
     return load_model_curves(loop, trained) if trained and trained.run_id else None
 
 
-def gain_of(
-    loop: Loop, training_key: str | None, *, policy: Policy, incumbent: Policy
-) -> Estimate:
+def gain_of(loop: Loop, training_key: str | None, *, policy: Policy, incumbent: Policy) -> Estimate:
     """Profit per day of ``policy`` over ``incumbent``; exactly nothing where nothing changes."""
     curves = curves_of(loop, training_key)
     if curves is None or policy.version == incumbent.version:
         return Estimate(0.0, 0.0, 0.0)
-    return gain(
-        curves, policy=policy, incumbent=incumbent, margin=loop.settings.budget.margin
-    )
+    return gain(curves, policy=policy, incumbent=incumbent, margin=loop.settings.budget.margin)
 
 
 def expectations(
@@ -60,9 +56,7 @@ def expectations(
         return {}
     draws = draws_until_next_cycle(loop, curves, as_of, policy)
     known = set(policy.cells)
-    return {
-        cell: Estimate.of(draws[:, i]) for i, cell in enumerate(curves.cells) if cell in known
-    }
+    return {cell: Estimate.of(draws[:, i]) for i, cell in enumerate(curves.cells) if cell in known}
 
 
 def draws_until_next_cycle(

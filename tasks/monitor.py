@@ -57,7 +57,7 @@ def compare_once(loop: Loop, as_of: date) -> dict[str, Any]:
         report=report,
         created_at=loop.now(),
     )
-    if found.drifted:  # told before it is recorded: a crash in between tells twice, never not at all
+    if found.drifted:  # told before it is recorded: a crash in between tells twice, not never
         _emit(loop, said)
     with session(loop.engine) as db:
         record_verdict(db, verdict=said)

@@ -175,7 +175,8 @@ def _reason(
     mean, low, high = figures
     return (
         f"Moving {share_moved(policy, incumbent):.1%} of the money is expected to earn "
-        f"{mean:+,.0f} {currency} profit a day (9 times in 10 between {low:+,.0f} and {high:+,.0f})."
+        f"{mean:+,.0f} {currency} profit a day (9 times in 10 between {low:+,.0f} and "
+        f"{high:+,.0f})."
     )
 
 

@@ -14,7 +14,6 @@ from sqlmodel import Session
 from liftloop.adapters.decisions import decisions, proposal, proposals, record_decision
 from liftloop.adapters.ledger import append_audit, policy, save_policy, session
 from liftloop.adapters.rollouts import (
-    active_rollout,
     append_transition,
     rollouts,
     start_rollout,
@@ -110,7 +109,8 @@ def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> S
         return at_once(proposed, incumbent, plan.reason), None, None
     barred = _barred_until(loop, proposed.version, plan.as_of)
     if barred:
-        return stay(incumbent, f"This plan was rolled back; it is barred until {barred}."), None, None
+        reason = f"This plan was rolled back; it is barred until {barred}."
+        return stay(incumbent, reason), None, None
     seed = int(key("seed", plan.id).removeprefix("seed-")[:8], 16)
     choice = choose_canary(sizes_of(incumbent), share=rules.canary_share, seed=seed)
     if choice.problem:
@@ -245,9 +245,7 @@ def _evidence(step: Transition | None, record: RolloutRecord | None) -> dict[str
     return found
 
 
-def record_step(
-    db: Session, loop: Loop, step: Transition, record: RolloutRecord | None
-) -> None:
+def record_step(db: Session, loop: Loop, step: Transition, record: RolloutRecord | None) -> None:
     """Keep a rollout's step, and the rollout itself when this is its first."""
     if record is not None:
         start_rollout(db, rollout=record)
@@ -287,6 +285,8 @@ def _reasons(plan: Proposal, settled: Settlement, incumbent: Policy) -> dict[Any
             words[cell] = settled.reason if before.get(cell) != amount else "Unchanged."
         elif settled.kind == "hold":
             words[cell] = "Unchanged: " + settled.reason
+        elif stage == "canary" and ": " in own:  # rescaled inside the canary: the move is another
+            words[cell] = own.split(": ", 1)[1].capitalize()
         else:
             words[cell] = own or "Unchanged."
     return words
@@ -300,5 +300,3 @@ def show_rollout(workspace: str, shown: dict[str, Any]) -> str:
     text = decision_markdown(open_loop(workspace), shown)
     create_markdown_artifact(text, key="budgets", description="What was decided, and why")
     return text
-
-

@@ -200,7 +200,7 @@ def crown(workspace: str, trained: dict[str, Any]) -> dict[str, Any]:
 
 
 def crown_once(loop: Loop, trained: dict[str, Any]) -> dict[str, Any]:
-    """The training with whether it is champion, and why (not). The one place that moves the alias."""
+    """The training with whether it is champion, and why (not). Only here the alias moves."""
     if trained["key"] is None:
         return {**trained, "champion": False}
     with session(loop.engine) as db:

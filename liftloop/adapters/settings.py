@@ -147,7 +147,7 @@ def parse_settings(values: dict[str, Any], *, source: str) -> Settings:
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, stamp: tuple[int, int]) -> Settings:  # noqa: ARG001
+def _read(path: Path, stamp: tuple[int, int]) -> Settings:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -51,6 +51,9 @@ class Plan:
         The batch's rows that become current; the others are superseded.
     touched
         Months that hold stored rows which are replaced.
+    kept
+        Months read already: their rows, and for each the place of the batch's row that replaces it
+        (-1 when none does).
     """
 
     feed: Feed
@@ -59,7 +62,7 @@ class Plan:
     book: KeyBook
     wins: NDArray[np.bool_]
     touched: tuple[str, ...]
-    kept: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, tuple[Any, NDArray[np.int64]]] = field(default_factory=dict)
 
     @property
     def stored(self) -> int:
@@ -96,7 +99,9 @@ def plan(workspace: Workspace, feed: str, batch: Any) -> Plan:
         if not stronger.all():
             touched.append(month)
         if keep:
-            planned.kept[month] = rows
+            replacing = np.full(len(rows), -1)
+            replacing[found[~stronger]] = mine[~stronger]
+            planned.kept[month] = rows, replacing
     planned.touched = tuple(touched)
     return planned
 
@@ -150,9 +155,7 @@ def _commit_history(workspace: Workspace, planned: Plan, delivery: str) -> None:
         return
     schema = _schema(planned.feed, planned.batch, table, planned.current)
     months = sorted({month for rows in lost for month in rows[MONTH].unique().to_pylist()})
-    crowded = table is not None and any(
-        table.months.get(m, (0, 0))[0] >= MANY_FILES for m in months
-    )
+    crowded = _crowded(table, months)
     if crowded and table is not None:
         lost = [*(table.month(month) for month in months), *lost]
     commit(
@@ -167,29 +170,30 @@ def _crowded(table: Table | None, months: list[str]) -> bool:
 
 def _replaced(planned: Plan) -> Iterator[Any]:
     """The stored rows the batch replaces, but for those that say just what their winner says."""
-    names = [*(c.name for c in planned.feed.columns if c.name != "reported_at"), "known_from"]
-    names += [c.name for c in planned.feed.covariates(planned.batch.column_names)]
+    feed = planned.feed
+    spare = {"reported_at", *feed.key}  # keys are equal, or the row would not be replaced
+    names = [c.name for c in feed.columns if c.name not in spare]
     for month in planned.touched:
-        rows = _month(planned, month)
-        at = _winners_of(planned, rows)
-        found = np.flatnonzero(at >= 0)
-        before = rows.take(arrow.array(found))
-        after = planned.batch.take(arrow.array(at[found]))
-        stale = [c.name for c in planned.feed.covariates(before.column_names)]
-        repeats = same_values(before, after, sorted({*names, *stale}))
-        yield before.filter(arrow.array(~repeats))
+        rows, replacing = _month(planned, month)
+        found = np.flatnonzero(replacing >= 0)
+        before = rows if len(found) == len(rows) else rows.take(arrow.array(found))
+        free = feed.covariates([*planned.batch.column_names, *before.column_names])
+        said = sorted({*names, "known_from", *(column.name for column in free)})
+        mine = [name for name in said if name in planned.batch.column_names]
+        after = planned.batch.select(mine).take(arrow.array(replacing[found]))
+        repeats = same_values(before, after, said)
+        yield before.filter(arrow.array(~repeats)) if repeats.any() else before
 
 
-def _month(planned: Plan, month: str) -> Any:
-    kept = planned.kept.get(month)
-    return kept if kept is not None else planned.current.month(month)  # type: ignore[union-attr]
-
-
-def _winners_of(planned: Plan, rows: Any) -> NDArray[np.int64]:
-    """For each stored row the place of the batch's row that replaces it; -1 when none does."""
+def _month(planned: Plan, month: str) -> tuple[Any, NDArray[np.int64]]:
+    """A stored month's rows, and the places of the batch's rows that replace them (-1: none)."""
+    if month in planned.kept:
+        return planned.kept[month]
+    assert planned.current is not None
+    rows = planned.current.month(month)
     places = np.flatnonzero(planned.wins)
     at = pd.Index(planned.book.codes[places]).get_indexer(planned.book.find(rows))
-    return np.where(at >= 0, places[at] if len(places) else -1, -1)
+    return rows, np.where(at >= 0, places[at] if len(places) else -1, -1)
 
 
 def _commit_current(workspace: Workspace, planned: Plan, delivery: str) -> None:
@@ -214,9 +218,9 @@ def _rewritten(planned: Plan, winners: Any, months: list[str]) -> Iterator[Any]:
     for month in months:
         if month not in stored:
             continue
-        rows = _month(planned, month)
+        rows, replacing = _month(planned, month)
         if month in planned.touched:
-            rows = rows.filter(arrow.array(_winners_of(planned, rows) < 0))
+            rows = rows.filter(arrow.array(replacing < 0))
         yield rows
     yield winners
 

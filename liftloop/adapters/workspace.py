@@ -61,5 +61,14 @@ class Workspace:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        return (self.facts, self.registry, self.inbox, self.archive, self.refused, self.outbox,
-                self.reports, self.prefect, self.locks)
+        return (
+            self.facts,
+            self.registry,
+            self.inbox,
+            self.archive,
+            self.refused,
+            self.outbox,
+            self.reports,
+            self.prefect,
+            self.locks,
+        )

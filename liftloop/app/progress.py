@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Yields a function that is told (steps done, steps in all). Goes to the standard error, so that
-    what a command prints stays clean; shows nothing where that is no terminal."""
+    """Yields a function that is told (steps done, steps in all). It shows on the standard error, so
+    that what a command prints stays clean, and not at all where that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

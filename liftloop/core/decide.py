@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Literal
 
 import numpy as np
@@ -49,8 +50,9 @@ def gain(curves: ResponseCurves, *, policy: Policy, incumbent: Policy, margin: f
 def share_moved(policy: Policy, incumbent: Policy) -> float:
     """Half the sum of the absolute changes over the total: the share of the money that moves."""
     before, after = incumbent.as_dict(), policy.as_dict()
+    nothing = Decimal(0)
     cells = before.keys() | after.keys()
-    moved = sum(abs(after.get(c, 0) - before.get(c, 0)) for c in cells)
+    moved = sum((abs(after.get(c, nothing) - before.get(c, nothing)) for c in cells), nothing)
     total = max(policy.total, incumbent.total)
     return float(moved) / 2 / float(total) if total else 0.0
 

@@ -28,6 +28,8 @@ def examine(metrics: str, *, door: str) -> Examination:
     said = json.loads(metrics)
     if door == "units":
         return Examination(True, "Its effects are doubly robust estimates of a randomized test.")
+    if not said.get("lifts") and said.get("tests"):
+        return Examination(True, "It is in force: it rests on lift tests run elsewhere alone.")
     misfit = said.get("misfit", math.nan)
     if not misfit <= WORST_MISFIT:
         return Examination(
@@ -42,5 +44,7 @@ def examine(metrics: str, *, door: str) -> Examination:
             f"It stays out of force: only {coverage:.0%} of the last weeks' lifts lie in its 90 % "
             f"intervals, fewer than {LEAST_COVERAGE:.0%}.",
         )
-    seen = f", and {coverage:.0%} of the last weeks' lifts in its 90 % intervals" if coverage else ""
+    seen = ""
+    if coverage is not None:
+        seen = f", and {coverage:.0%} of the last weeks' lifts in its 90 % intervals"
     return Examination(True, f"It is in force: misfit {misfit:.2f}{seen}.")

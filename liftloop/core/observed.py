@@ -63,7 +63,7 @@ def observed_policy_of_units(units: pd.DataFrame, *, total: Decimal | None = Non
 
 
 def _scaled(spend: pd.Series[float], total: Decimal | None) -> Policy | None:
-    """Whole cents in proportion to ``spend``, index (segment, channel), by the largest remainder."""
+    """Whole cents in proportion to ``spend``, by (segment, channel), by the largest remainder."""
     if not spend.sum() > 0:
         return None
     target = to_cents(total) if total is not None else to_cents(float(spend.sum()))
@@ -72,6 +72,12 @@ def _scaled(spend: pd.Series[float], total: Decimal | None) -> Policy | None:
     short = target - int(cents.sum())
     order = (exact - cents).sort_values(ascending=False, kind="stable").index[:short]
     cents.loc[order] += 1
+    names = cents.index.to_frame()
     return Policy.of(
-        {Cell(str(s), str(c)): from_cents(int(value)) for (s, c), value in cents.items()}
+        {
+            Cell(str(segment), str(channel)): from_cents(int(value))
+            for segment, channel, value in zip(
+                names["segment"], names["channel"], cents, strict=True
+            )
+        }
     )

@@ -45,6 +45,4 @@ def test_a_given_total_is_met_to_the_cent() -> None:
 
 def test_without_spend_there_is_no_policy() -> None:
     assert observed_policy(frame([]), as_of=date(2026, 1, 2)) is None
-    assert (
-        observed_policy(frame([("2026-01-01", "eu", "a", 0.0)]), as_of=date(2026, 1, 2)) is None
-    )
+    assert observed_policy(frame([("2026-01-01", "eu", "a", 0.0)]), as_of=date(2026, 1, 2)) is None

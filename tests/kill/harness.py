@@ -1,8 +1,8 @@
 """Run a command of ours in this process and die by SIGKILL at its n-th write.
 
-Used as a program: ``python harness.py LOG KILL_AT -- liftloop arguments``. Every write the process
-makes to the outside is seen where all of them pass: SQL commits, renames, Delta commits. Each counts
-twice, just before and just after it takes effect. ``LOG`` gets one line a point; with ``KILL_AT`` 0
+Used as a program: ``python harness.py LOG KILL_AT -- liftloop arguments``. Every write the
+process makes is seen where all of them pass: SQL commits, renames, Delta commits. Each counts twice,
+just before and just after it takes effect. ``LOG`` gets one line a point; with ``KILL_AT`` 0
 nothing is killed, so that the log lists the points there are. The product has no hook for this.
 """
 
@@ -83,9 +83,7 @@ def watch() -> None:
     around(os, "rename", rename)
     around(os, "link", rename)
     around(shutil, "move", rename)
-    around(
-        deltalake.table.TableMerger, "execute", lambda *_a, **_k: "merge into a Delta table"
-    )
+    around(deltalake.table.TableMerger, "execute", lambda *_a, **_k: "merge into a Delta table")
     for module in (deltalake, deltalake.writer, facts):
         if hasattr(module, "write_deltalake"):
             around(module, "write_deltalake", lambda *a, **_k: f"write Delta table {a[0]}")

@@ -16,9 +16,9 @@ quarantine = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(
-        epilog="Example: liftloop ingest exports/google.csv --spread --workspace shop"
-    )(ingest)
+    app.command(epilog="Example: liftloop ingest exports/google.csv --spread --workspace shop")(
+        ingest
+    )
     app.command(epilog="Example: liftloop experiments --workspace shop")(experiments)
     # quarantine.command("list", epilog="Example: liftloop quarantine list --feed sales")(listed)
     # quarantine.command("export", epilog="Example: liftloop quarantine export mend.csv")(export)

@@ -32,7 +32,7 @@ def budgets(
     decisions: Annotated[bool, typer.Option(help="List all decisions instead.")] = False,
     put: Annotated[
         Path | None,
-        typer.Option("--set", help="Put a file's budgets (segment, channel, daily_budget) in force."),
+        typer.Option("--set", help="Put the budgets of a CSV file in force."),
     ] = None,
     start: Annotated[
         str | None, typer.Option("--from", help="The first day of --set; default: tomorrow.")
@@ -167,7 +167,8 @@ def audit(
 
 def _says(payload: str) -> str:
     said = json.loads(payload)
-    return str(said.get("reason") or said.get("summary") or ", ".join(map(str, said.values())))[:160]
+    words = said.get("reason") or said.get("summary") or ", ".join(map(str, said.values()))
+    return str(words)[:160]
 
 
 def dashboard(
@@ -180,5 +181,3 @@ def dashboard(
     from liftloop.app.dashboard import launch
 
     launch(place.root, port=port, headless=headless)
-
-
