@@ -219,11 +219,18 @@ class Hierarchy:
     # -- fit --------------------------------------------------------------------------------------
 
     def curvature(self, state: State, predicted: Predicted, damping: float = 0.0) -> Arrow:
-        """The Gauss-Newton Hessian at a state, factored."""
+        """The Gauss-Newton Hessian at a state, factored; for climbing where ``damping`` > 0."""
         evidence = self.evidence
         scale = np.sqrt(evidence.weight) / evidence.noise
         slope = predicted.slope * scale[:, None]
         n = len(evidence.cells)
+        shared = self.shared_precision(state.shared)
+        if not damping:
+            # A channel without effect has sunk to where neither lifts nor the t's tail hold it. Its
+            # true posterior is long downwards only, where all is nothing: draws must not reach
+            # farther up than the prior's own scale.
+            tight = np.maximum(shared[self._channels], self.prior.channel_return**-2)
+            shared[self._channels] = tight
         blocks = np.empty((n, 2, 2))
         for i, j in ((0, 0), (0, 1), (1, 1)):
             summed = np.bincount(evidence.cell, weights=slope[:, i] * slope[:, j], minlength=n)
@@ -232,7 +239,7 @@ class Hierarchy:
             blocks=blocks,
             precision=state.own**-2,
             design=self.design,
-            shared_precision=self.shared_precision(state.shared),
+            shared_precision=shared,
             tests=predicted.test_slope * self._test_scale()[:, None],
             damping=damping,
         )
@@ -247,8 +254,8 @@ class Hierarchy:
             [
                 np.bincount(evidence.cell, weights=pull * predicted.slope[:, i], minlength=n)
                 for i in (0, 1)
-            ]
-        )
+            ],
+        ).astype(float)
         down += ((tests * self._test_scale()) @ predicted.test_slope).reshape(n, 2)
         own = (state.cells - self.expected(state.shared)) / state.own**2
         gap = self.shared_precision(state.shared) * (state.shared - self.center)

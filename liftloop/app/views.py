@@ -8,6 +8,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine
+
 from liftloop.adapters import audit as trail
 from liftloop.adapters.decisions import budget_lines
 from liftloop.adapters.decisions import budgets_in_force as in_force
@@ -23,8 +25,13 @@ from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import Declined
 
 
+def engine_of(place: Workspace) -> Engine:
+    """The ledger of a workspace."""
+    return open_ledger(str(load_settings(place).ledger_url))
+
+
 def _reading(place: Workspace) -> Any:
-    return session(open_ledger(str(load_settings(place).ledger_url)), read_only=True)
+    return session(engine_of(place), read_only=True)
 
 
 def _head(found: Decision) -> dict[str, Any]:

@@ -20,10 +20,10 @@ def register(app: typer.Typer) -> None:
         ingest
     )
     app.command(epilog="Example: liftloop experiments --workspace shop")(experiments)
-    # quarantine.command("list", epilog="Example: liftloop quarantine list --feed sales")(listed)
-    # quarantine.command("export", epilog="Example: liftloop quarantine export mend.csv")(export)
-    # quarantine.command("readmit", epilog="Example: liftloop quarantine readmit mend.csv")(readmit)
-    # app.add_typer(quarantine, name="quarantine")
+    quarantine.command("list", epilog="Example: liftloop quarantine list --feed sales")(listed)
+    quarantine.command("export", epilog="Example: liftloop quarantine export mend.csv")(export)
+    quarantine.command("readmit", epilog="Example: liftloop quarantine readmit mend.csv")(readmit)
+    app.add_typer(quarantine, name="quarantine")
 
 
 def ingest(
@@ -100,3 +100,85 @@ def experiments(
         typer.echo("No lift test is known: deliver an `experiments` feed (liftloop ingest).")
     else:
         show_table("Lift tests run elsewhere", columns, [tuple(row.values()) for row in rows])
+
+
+FeedOption = Annotated[str | None, typer.Option(help="Only rows of this feed.")]
+
+
+def listed(
+    workspace: WorkspaceOption = Path("workspace"),
+    feed: FeedOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the open rows and the rules they broke."""
+    place = opened(workspace)
+    from liftloop.adapters.quarantine import open_counts, open_rows
+    from liftloop.app.views import engine_of
+
+    engine = engine_of(place)
+    found = open_rows(engine, feed=feed, limit=limit).to_dict("records")
+    counts = open_counts(engine)
+    if as_json:
+        show_json({"counts": counts, "rows": found})
+        return
+    if not found:
+        typer.echo("The quarantine is empty.")
+        return
+    show_table(
+        "Rows in quarantine",
+        ("delivery", "row", "feed", "file", "rules", "row as received"),
+        [tuple(row.values()) for row in found],
+    )
+    for name, rules in counts.items():
+        said = ", ".join(f"{rule} {rows:,}" for rule, rows in rules.items())
+        typer.echo(f"{name}: {said}")
+    typer.echo("Mend them: liftloop quarantine export mend.csv, then liftloop quarantine readmit")
+
+
+def export(
+    path: Annotated[Path, typer.Argument(help="The CSV file to write.")],
+    workspace: WorkspaceOption = Path("workspace"),
+    feed: FeedOption = None,
+) -> None:
+    """Write the open rows to a CSV file, to be mended there."""
+    place = opened(workspace)
+    from liftloop.adapters.quarantine import export_rows
+    from liftloop.app.views import engine_of
+
+    rows = export_rows(engine_of(place), path, feed=feed)
+    typer.echo(f"{rows:,} rows written to {path}. Mend them, then liftloop quarantine readmit.")
+
+
+def readmit(
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="The mended export; without it, all open rows are judged again."),
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    feed: FeedOption = None,
+    by: Annotated[str, typer.Option("--by", envvar="LIFTLOOP_ACTOR")] = "operator",
+    as_json: JsonOption = False,
+) -> None:
+    """Judge rows again, mended or under a changed configuration; those that pass are stored."""
+    place = opened(workspace)
+    from liftloop.adapters.deliveries import account_of
+    from liftloop.adapters.readmission import readmit as act
+    from liftloop.adapters.settings import load_settings
+    from liftloop.app.views import engine_of
+
+    found = act(
+        place,
+        engine=engine_of(place),
+        account=account_of(load_settings(place).account),
+        mended=path,
+        feed=feed,
+        actor=by,
+    )
+    if as_json:
+        show_json([summary.as_dict() for summary in found])
+        return
+    for summary in found:
+        typer.echo(summary.sentence)
+    if not found:
+        typer.echo("Nothing was re-admitted: no open row keeps the rules.")
