@@ -97,15 +97,24 @@ class World:
         lifts = more.pop("lifts", self.lifts)
         return fit_response(lifts=lifts, daily_spend=self.daily, config=config, **more)  # type: ignore[arg-type]
 
+    def of(self, cell: Cell) -> pd.DataFrame:
+        own = (self.lifts.segment == cell.segment) & (self.lifts.channel == cell.channel)
+        return self.lifts[own]
+
     def revenue(self, spend: Array) -> Array:
         return self.m * spend / (1 + spend / self.k)
 
 
-# -- the posterior, against an independent sampler --------------------------------------------------
+# -- the posterior, against an independent sampler
 
 
 def log_posterior(
-    world: World, prior: Prior, parameters: Array, sizes: Array, level: Array
+    world: World,
+    prior: Prior,
+    parameters: Array,
+    sizes: Array,
+    level: Array,
+    rows: dict[Cell, tuple[Array, Array]],
 ) -> float:
     """Written from the model's definition alone: every parameter one by one."""
     channels = sorted({c.channel for c in world.cells})
@@ -128,14 +137,15 @@ def log_posterior(
         total -= 0.5 * ((k - kappa - scale[cell.channel]) / prior.own_scale) ** 2
         half = np.exp(k) * sizes[i]
         earned = (np.exp(m) * level[:, i] / (1 + level[:, i] / half)).reshape(-1, 7).mean(axis=1)
-        rows = world.of(cell)
-        gap = (rows.lift.to_numpy() - earned) / rows.standard_error.to_numpy()
+        observed, error = rows[cell]
+        gap = (observed - earned) / error
         total -= 0.5 * float(gap @ gap)
     return total
 
 
-def metropolis(world: World, prior: Prior, *, steps: int, seed: int) -> Array:
-    """Log m and log k of every cell along an adaptive random walk, (n_kept, n_cells, 2)."""
+def metropolis(world: World, prior: Prior, *, steps: int, seed: int) -> tuple[Array, Array]:
+    """Log m and log k of every cell along an adaptive random walk, (n_kept, n_cells, 2), and the
+    cells' sizes."""
     rng = np.random.default_rng(seed)
     n = len(world.cells)
     channels = len({c.channel for c in world.cells})
@@ -150,13 +160,13 @@ def metropolis(world: World, prior: Prior, *, steps: int, seed: int) -> Array:
     for day, spent in enumerate(world.spend):
         held = 0.7 * spent + 0.3 * held
         level[day] = held
-    cached = [world.lifts[(world.lifts.segment == c.segment) & (world.lifts.channel == c.channel)]
-              for c in world.cells]  # fmt: skip
-    assert all(len(rows) for rows in cached)
+    rows = {
+        c: (world.of(c).lift.to_numpy(), world.of(c).standard_error.to_numpy()) for c in world.cells
+    }
     now = np.zeros(size)
     now[0] = 0.7
     now[2 + 2 * channels + segments :: 2] = 0.7
-    here = log_posterior(world, prior, now, sizes, level)
+    here = log_posterior(world, prior, now, sizes, level, rows)
     spread = np.eye(size) * 0.05**2
     kept, seen = [], []
     for step in range(steps):
@@ -166,13 +176,13 @@ def metropolis(world: World, prior: Prior, *, steps: int, seed: int) -> Array:
         if step % 500 == 0 or step % 500 == 499:
             root = np.linalg.cholesky(spread)
         tried = now + root @ rng.standard_normal(size)
-        there = log_posterior(world, prior, tried, sizes, level)
+        there = log_posterior(world, prior, tried, sizes, level, rows)
         if np.log(rng.uniform()) < there - here:
             now, here = tried, there
         seen.append(now)
         if step >= steps // 2 and step % 5 == 0:
             kept.append(now[2 + 2 * channels + segments :].reshape(n, 2))
-    return np.array(kept), sizes  # type: ignore[return-value]
+    return np.array(kept), sizes
 
 
 @pytest.mark.slow
@@ -293,7 +303,7 @@ def test_draws_have_the_covariance_of_the_whole_hessian(with_tests: bool) -> Non
     np.testing.assert_allclose(stacked.mean(axis=1), 0, atol=1e-12)
 
 
-# -- what a person expects of it ---------------------------------------------------------------------
+# -- what a person expects of it
 
 
 def experiments(
