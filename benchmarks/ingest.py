@@ -193,10 +193,11 @@ def table(found: list[dict[str, Any]]) -> str:
         "|---|--:|--:|--:|--:|--:|",
     ]
     for one in found:
-        share = slower["seconds"] / one["seconds"]
+        same_batch = "all" not in one["part"]  # the merges had the half restated batch
+        share = f"{slower['seconds'] / one['seconds']:.2f}" if same_batch else "-"
         lines.append(
             f"| {one['part']} | {one['seconds']:.2f} | {one['cpu']:.2f} "
-            f"| {many / one['seconds']:,.0f} | {share:.2f} | {one['peak_gb']:.2f} |"
+            f"| {many / one['seconds']:,.0f} | {share} | {one['peak_gb']:.2f} |"
         )
     return "\n".join(lines)
 
