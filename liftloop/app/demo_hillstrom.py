@@ -102,6 +102,9 @@ def _open(workspace: Workspace) -> Workspace:
             "first (a canary), and all of them only when they did no harm.\nenabled = true",
             "first (a canary), and all of them only when they did no harm.\nenabled = false",
         )
+        # and what it shows is the whole split, not the first careful step of a weekly loop
+        settings = settings.replace("\nmax_step = 0.25", "\nmax_step = 1.0")
+        settings = settings.replace("\ntuning_trials = 20", "\ntuning_trials = 5")
         write_whole(workspace.config, settings.encode())
     return init_workspace(workspace.root)
 
@@ -169,7 +172,8 @@ def units_report(found: UnitsReport, *, currency: str, workspace: str) -> str:
 
 
 def _effects(effects: pd.DataFrame, currency: str) -> list[str]:
-    rows = effects[effects["segment"] == "all"].sort_values(["outcome", "channel"])
+    shown = effects["outcome"] != "conversions"  # in such a test the same as `converted`
+    rows = effects[shown & (effects["segment"] == "all")].sort_values(["outcome", "channel"])
     width = max((len(str(name)) for name in rows["channel"]), default=0)
     said = []
     for row in rows.itertuples():
@@ -188,6 +192,17 @@ def _whom(row: object, found: UnitsReport, currency: str) -> list[str]:
     if not row.detectable:  # type: ignore[attr-defined]
         words = [title + f"{row.heterogeneity} Treat all alike."]  # type: ignore[attr-defined]
         return words + _worth(row, currency)
+    if not _differs(row):
+        words = [title + "some difference shows, but no ranking of customers beats chance out of "
+                 "fold. Treat all alike."]  # fmt: skip
+        return words + _worth(row, currency)
+    if row.learner == "constant":  # type: ignore[attr-defined]
+        order = f"Qini {row.qini:.3f} [{row.qini_low:.3f}, {row.qini_high:.3f}]"  # type: ignore[attr-defined]
+        words = [
+            title + f"an out-of-fold order beats a random one ({order}), yet the learner chosen on "
+            "all customers sees no difference between them. Treat all alike."
+        ]
+        return words + _worth(row, currency)
     ranks = found.ranking
     mine = ranks[(ranks["channel"] == channel) & (ranks["outcome"] == outcome)]
     whole = float(mine.loc[mine["share"].idxmax(), "gain"]) if len(mine) else 0.0
@@ -204,12 +219,17 @@ def _whom(row: object, found: UnitsReport, currency: str) -> list[str]:
     return words + _worth(row, currency)
 
 
+def _differs(row: object) -> bool:
+    """Whether a learner that tells customers apart was chosen out of fold."""
+    return bool(row.detectable) and row.learner != "constant"  # type: ignore[attr-defined]
+
+
 def _worth(row: object, currency: str) -> list[str]:
     everyone = getattr(row, "profit_everyone", float("nan"))
     if pd.isna(everyone):
         return []
     words = f"    Mailing everyone earns {everyone:+.2f} {currency} profit per customer"
-    if row.detectable:  # type: ignore[attr-defined]
+    if _differs(row):
         words += (
             f"; mailing the {row.reached_share:.0%} for whom it pays earns "  # type: ignore[attr-defined]
             f"{row.profit_chosen:+.2f}"  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -80,3 +81,22 @@ def test_a_missing_file_and_a_strange_workspace_are_refused(tmp_path: Path) -> N
     with pytest.raises(ConfigurationError, match="another workspace"):
         run(file, tmp_path / "own", print)
     assert not (tmp_path / "own" / MARKER).exists()
+
+
+def test_a_learner_that_sees_no_difference_is_not_called_a_ranking() -> None:
+    told = found()
+    told.verdicts.loc[0, "learner"] = "constant"
+    report = units_report(told, currency="USD", workspace="w")
+    assert "sees no difference between them. Treat all alike." in report
+    assert "Mail the best first" not in report
+
+
+def test_conversions_that_say_what_converted_says_are_said_once() -> None:
+    told = found()
+    once = told.effects.iloc[[0]]
+    effects = pd.concat(
+        [once.assign(outcome="converted"), once.assign(outcome="conversions")], ignore_index=True
+    )
+    report = units_report(replace(told, effects=effects), currency="USD", workspace="w")
+    assert "converted" in report
+    assert "conversions" not in report
