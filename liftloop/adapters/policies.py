@@ -1,58 +1,83 @@
-"""Budgets in a file a person wrote."""
+"""Budgets in a file a person wrote, or that the loop exported."""
 
 from __future__ import annotations
 
-import csv
-from decimal import Decimal, InvalidOperation
+import re
+from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
+
+from liftloop.adapters.importers.cells import as_text
+from liftloop.adapters.importers.columns import normal, pick_columns, positions
+from liftloop.adapters.reading import ReadOptions, printable, read_table, shown
 from liftloop.core.errors import RefusedFile
+from liftloop.core.feeds.coercion import coerce
+from liftloop.core.feeds.columns import LARGEST, LONGEST_NAME, Column
 from liftloop.core.policy import CENT, Cell, Policy
 
 COLUMNS = ("segment", "channel", "daily_budget")
+_AMOUNT = re.compile(r"[0-9]+(\.[0-9]+)?")
+_MOST = Decimal(int(LARGEST)) / 100  # in cents, every whole number up to here is exact anywhere
 
 
 def read_policy(path: Path) -> Policy:
-    """The policy in a CSV file with the columns segment, channel and daily_budget.
+    """The policy in a file (CSV, JSON or Parquet) with the columns segment, channel, daily_budget.
 
     Raises
     ------
     RefusedFile
-        If it cannot be read, lacks a column, names a cell twice, or has an amount that is no amount
-        of whole cents.
+        If it cannot be read, lacks a column, has a row that does not fit, a cell without a name or
+        named twice, or an amount that is no amount of whole cents.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RefusedFile(path.name, f"{error}.", fix="give a CSV file in UTF-8.") from None
+    raw = read_table(path, ReadOptions(is_header=_is_header))
+    found = positions(raw, COLUMNS)
     for column in COLUMNS:
-        if not rows or column not in rows[0]:
-            raise RefusedFile(
-                path.name, "the column is missing.", fix="add it to the header.", column=column
-            )
+        if column not in found:
+            problem = f"the column is missing (columns there: {shown(raw.header)})."
+            raise RefusedFile(raw.file, problem, fix="add it to the header.", column=column)
+    broken = dict(raw.broken)
+    texts = {name: as_text(cells).to_pylist() for name, cells in pick_columns(raw, found, broken)
+             .items()}  # fmt: skip
+    for at, problem in sorted(broken.items()):
+        fix = "mend the row: one cell a row, amounts like 1234.50."
+        raise RefusedFile(raw.file, f"row {at + 1} cannot be read ({problem[:200]}).", fix=fix)
+    segments, channels = (_names(raw.file, name, texts[name]) for name in COLUMNS[:2])
     budgets: dict[Cell, Decimal] = {}
-    for number, row in enumerate(rows, start=2):
-        cell = Cell(str(row["segment"]).strip(), str(row["channel"]).strip())
-        amount = _amount(path, number, row["daily_budget"])
+    rows = zip(segments, channels, texts["daily_budget"], strict=True)
+    for number, (segment, channel, amount) in enumerate(rows, start=1):
+        cell = Cell(segment, channel)
         if cell in budgets:
             raise RefusedFile(
-                path.name, f"line {number} names {cell} again.", fix="keep one line a cell."
+                raw.file, f"row {number} names {cell} again.", fix="keep one row a cell."
             )
-        budgets[cell] = amount
+        budgets[cell] = _amount(raw.file, number, amount)
     return Policy.of(budgets)
 
 
-def _amount(path: Path, number: int, text: str | None) -> Decimal:
-    try:
-        amount = Decimal(str(text).strip())
-        whole = amount.is_finite() and amount >= 0 and amount == amount.quantize(CENT)
-    except InvalidOperation:
-        whole = False
-    if not whole:
+def _is_header(cells: Sequence[str]) -> bool:
+    return set(COLUMNS) <= {normal(cell) for cell in cells}
+
+
+def _names(file: str, column: str, texts: Sequence[str | None]) -> list[str]:
+    """The names as the facts spell them, so that a cell is the same cell in both."""
+    wanted = Column(column, "text", True, None, False, LONGEST_NAME)
+    coerced = coerce(wanted, pd.Series(texts, dtype="str"))
+    for rule, mask in coerced.broken.items():
+        number = int(mask.argmax())
+        said = f"row {number + 1}: {rule} ({printable(str(texts[number] or ''))[:60]!r})."
+        raise RefusedFile(file, said, fix="name a segment and a channel of the facts.",
+                          column=column)  # fmt: skip
+    return [str(name) for name in coerced.values]
+
+
+def _amount(file: str, number: int, text: str | None) -> Decimal:
+    amount = Decimal(text) if text and _AMOUNT.fullmatch(text) else None
+    if amount is None or amount > _MOST or amount != amount.quantize(CENT):
         raise RefusedFile(
-            path.name,
-            f"line {number} has {text!r}.",
+            file,
+            f"row {number} has {printable(text or '')[:60]!r}.",
             fix="write amounts of at least 0 with two places, like 1234.50.",
             column="daily_budget",
         )

@@ -22,7 +22,7 @@ from liftloop.core.errors import ConfigurationError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Rate(_Section):
@@ -42,7 +42,12 @@ class Account(_Section):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        ZoneInfo(value)
+        try:
+            ZoneInfo(value)
+        except (KeyError, OSError, ValueError):  # unknown; a folder of zones; a path
+            raise ValueError(
+                f"there is no time zone {value!r}; name one as Europe/Berlin"
+            ) from None
         return value
 
 
@@ -150,7 +155,7 @@ def parse_settings(values: dict[str, Any], *, source: str) -> Settings:
 def _read(path: Path, stamp: tuple[int, int]) -> Settings:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path.name}: {error}.", fix="mend the file.") from None
     return parse_settings(values, source=path.name)
 

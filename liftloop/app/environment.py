@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from liftloop.adapters.workspace import Workspace
+from liftloop.core.errors import LiftLoopError
 
 _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # DO_NOT_TRACK alone stops neither
@@ -41,10 +43,34 @@ def _has_prefect_of_its_own() -> bool:
     return named or (Path.home() / ".prefect" / "profiles.toml").exists()
 
 
+_RUN_LOGS = ("prefect.flow_runs", "prefect.task_runs")
+
+
 @contextmanager
 def flow_settings() -> Iterator[None]:
-    """Around flows run in this process: no heartbeat thread, whose join costs a second a flow."""
+    """Around flows run in this process: no heartbeat thread, whose join costs a second a flow, and
+    no traceback of what the command itself says in a sentence."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
+    loggers = [logging.getLogger(name) for name in _RUN_LOGS]
+    for logger in loggers:
+        logger.addFilter(is_news)
+    try:
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_news)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a run's log record says what nothing else does.
+
+    An error of ours reaches the command line as one sentence and stays in the run's state; Prefect
+    would log it as well, with a traceback, once for the task and once for the flow. That a task
+    failed reaches whoever called it as the exception.
+    """
+    if record.exc_info and isinstance(record.exc_info[1], LiftLoopError):
+        return False
+    ended = str(record.msg).startswith("Finished in state Failed(")
+    return not (ended and record.name == "prefect.task_runs")

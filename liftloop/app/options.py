@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from liftloop.adapters.settings import load_settings
 from liftloop.adapters.workspace import Workspace
-from liftloop.core.errors import ConfigurationError
 
 WorkspaceOption = Annotated[
     Path,
@@ -22,15 +22,17 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 
 def opened(folder: Path) -> Workspace:
-    """The workspace in ``folder``, with the environment prepared for it."""
+    """The workspace in ``folder``, with the environment prepared for it.
+
+    Raises
+    ------
+    ConfigurationError
+        When ``folder`` is no workspace, or its configuration is broken.
+    """
     from liftloop.app.environment import prepare
 
     workspace = Workspace(folder)
-    if not workspace.config.is_file():
-        raise ConfigurationError(
-            f"{folder} is not a workspace (it has no liftloop.toml).",
-            fix=f"make one: liftloop init --workspace {folder}",
-        )
+    load_settings(workspace)  # a broken configuration is told before anything starts
     prepare(workspace)
     return workspace
 

@@ -178,8 +178,8 @@ def _floats(values: Any) -> tuple[NDArray[np.float64], Mask | None]:
 
 
 def _read_count(values: Any, column: Column) -> tuple[pd.Series[Any], dict[str, Mask]]:
-    whole = arrow.types.is_integer(values.type) or arrow.types.is_large_string(values.type)
-    if whole:
+    whole = arrow.types.is_integer(values.type)
+    if whole or (arrow.types.is_large_string(values.type) and not _holds_hexadecimal(values)):
         try:
             ints = compute.fill_null(values.cast(arrow.int64()), 0).to_numpy(zero_copy_only=False)
             huge = np.abs(ints) > LARGEST
@@ -194,6 +194,11 @@ def _read_count(values: Any, column: Column) -> tuple[pd.Series[Any], dict[str, 
     if fractional.any():
         broken["not_a_whole_number"] = fractional
     return pd.Series(safe.astype("int64")), broken
+
+
+def _holds_hexadecimal(words: Any) -> bool:
+    """Arrow reads 0x64 as 100; whoever delivers it cannot have meant that."""
+    return bool(compute.any(compute.match_substring(words, "0x", ignore_case=True)).as_py())
 
 
 def _read_day(values: Any, column: Column) -> tuple[pd.Series[Any], dict[str, Mask]]:

@@ -24,6 +24,7 @@ BAD = {
     "infinity": ROW.replace("9", "inf"),
     "a negative spend": ROW.replace("1.50", "-1.50"),
     "clicks above impressions": ROW.replace("100", "1"),
+    "hexadecimal": ROW.replace("100", "0x64"),
     "half an impression": ROW.replace("100", "99.5"),
     "30 February": ROW.replace("2026-09-01", "2026-02-30"),
     "a day in the future": ROW.replace("2026-09-01", "2099-09-01"),
