@@ -13,7 +13,7 @@ from liftloop.adapters.ledger import policy, session
 from liftloop.adapters.rollouts import active_rollout, transitions
 from liftloop.adapters.settings import Rollout
 from liftloop.adapters.tables import RolloutRecord
-from liftloop.core.decide import gain
+from liftloop.core.decide import gain, spends
 from liftloop.core.evidence import CanaryEvidence, canary_evidence, combine
 from liftloop.core.guardrails import Prediction, ProfitRule
 from liftloop.core.policy import Policy, Stage
@@ -89,6 +89,7 @@ def evidence_of(loop: Loop, as_of: date, running: Running) -> CanaryEvidence:
         "wait_days": rules.wait_days,
         "revenue_margin": loop.settings.budget.margin,
     }
+    baseline = baseline_of(loop, running)
     lifts = weekly_lifts(
         holdout=facts["holdout"],
         performance=facts["performance"],
@@ -96,13 +97,26 @@ def evidence_of(loop: Loop, as_of: date, running: Running) -> CanaryEvidence:
         as_of=as_of,
         config=LiftConfig(adjust=False),
     )
-    found = canary_evidence(lifts, **window)
+    found = canary_evidence(lifts, **window, baseline=baseline)
     if facts["sales"].empty:
         return found
     sold = sales_evidence(
         facts["sales"], **window, baseline=found.baseline, canary_spend=found.canary_spend
     )
     return combine(found, sold)
+
+
+def baseline_of(loop: Loop, running: Running) -> float | None:
+    """The canary's incremental revenue per day under the incumbent, times the margin, as the model
+    saw it when the rollout began: what losses are measured against. None without a model."""
+    with session(loop.engine, read_only=True) as db:
+        began = decisions(db, rollout_id=running.state.rollout_id)[-1]
+    curves = curves_of(loop, began.training_key)
+    if curves is None:
+        return None
+    revenue = curves.mean_revenue(spends(running.incumbent, curves))
+    inside = [cell.segment in running.canary for cell in curves.cells]
+    return loop.settings.budget.margin * float(revenue[inside].sum())
 
 
 def prediction_of(loop: Loop, running: Running, evidence: CanaryEvidence) -> Prediction | None:

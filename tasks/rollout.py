@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from prefect import task
@@ -19,12 +20,14 @@ from liftloop.adapters.rollouts import (
     start_rollout,
     transitions,
 )
+from liftloop.adapters.settings import CellPattern
 from liftloop.adapters.tables import Decision, Proposal, RolloutRecord, RolloutTransition
 from liftloop.core.canary import blend, choose_canary
 from liftloop.core.decide import budget_lines
+from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.guardrails import judge_health, judge_profit
 from liftloop.core.keys import canonical, key
-from liftloop.core.policy import Policy
+from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout import RolloutConfig, Transition, advance, start
 from liftloop.core.settlement import (
     Running,
@@ -115,7 +118,16 @@ def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> S
     choice = choose_canary(sizes_of(incumbent), share=rules.canary_share, seed=seed)
     if choice.problem:
         return stay(incumbent, choice.problem), None, None
-    mixed = blend(incumbent, proposed, set(choice.canary), max_step=loop.settings.budget.max_step)
+    try:
+        mixed = blend(
+            incumbent,
+            proposed,
+            set(choice.canary),
+            max_step=loop.settings.budget.max_step,
+            bounds=_bounds(loop, incumbent),
+        )
+    except InfeasibleBudget as conflict:
+        return stay(incumbent, str(conflict)), None, None
     if mixed.policy.version == incumbent.version:
         reason = "Inside the canary segments the plan moves nothing: the budgets stay."
         return stay(incumbent, reason), None, None
@@ -139,6 +151,25 @@ def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> S
     return begin(mixed.policy, choice, reason), step, record
 
 
+def _bounds(loop: Loop, incumbent: Policy) -> dict[Cell, tuple[Decimal, Decimal]]:
+    """Floor and cap of every cell that has any; a frozen cell's are its budget in force."""
+    budget, found = loop.settings.budget, {}
+    for cell, amount in incumbent.budgets:
+        mine = [x for x in budget.limits if covers(x, cell)]
+        floor = max((x.floor for x in mine), default=Decimal(0))
+        cap = min((x.cap for x in mine if x.cap is not None), default=incumbent.total)
+        if any(covers(x, cell) for x in budget.frozen):
+            floor = cap = amount
+        if floor > 0 or cap < incumbent.total:
+            found[cell] = (floor, cap)
+    return found
+
+
+def covers(pattern: CellPattern, cell: Cell) -> bool:
+    """Whether a configured pattern names the cell."""
+    return pattern.segment in ("*", cell.segment) and pattern.channel in ("*", cell.channel)
+
+
 def _barred_until(loop: Loop, version: str, as_of: date) -> date | None:
     """Until when a policy that was rolled back may not come again, or None."""
     with session(loop.engine, read_only=True) as db:
@@ -154,12 +185,11 @@ def _advance(loop: Loop, as_of: date, running: Running) -> Step:
     evidence = evidence_of(loop, as_of, running)
     rule = profit_rule(loop.settings.rollout)
     health = health_of(loop, as_of, running.current, door="holdout")
-    late = {cell.segment: why for cell, why in health.paused.items()}
     verdicts = [
         judge_profit(
             evidence, now=as_of, rule=rule, prediction=prediction_of(loop, running, evidence)
         ),
-        judge_health(late, canary=running.canary, control=running.control),
+        judge_health(health.paused_segments, canary=running.canary, control=running.control),
     ]
     config = RolloutConfig(
         min_days=loop.settings.rollout.min_days,

@@ -3,8 +3,9 @@ follows only after its entry in the ledger."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict
 from datetime import date
 from typing import Any
 
@@ -33,6 +34,7 @@ from liftloop.core.keys import key
 from models.figures import holdout_figures, units_figures
 from models.holdout_model import HoldoutConfig, parameters_of, train_holdout
 from models.response import ResponseConfig
+from models.unit_curves import CurveConfig
 from models.units_evidence import tests_from_units
 from models.units_model import UnitsConfig, train_units
 from tasks.context import Loop, View, open_loop, view
@@ -150,11 +152,10 @@ def _from_holdout(loop: Loop, facts: View, id: str) -> TrainingRecord:
 
 def _from_units(loop: Loop, facts: View, id: str) -> TrainingRecord:
     rules = loop.settings.model
-    config = replace(
-        UnitsConfig(),
+    config = UnitsConfig(
         threads=rules.threads,
         seed=rules.seed,
-        draws=rules.draws,
+        curves=CurveConfig(draws=rules.draws, seed=rules.seed),
         margin=loop.settings.budget.margin,
         tuning_trials=rules.tuning_trials,
         tuning_seconds=rules.tuning_seconds,
@@ -174,7 +175,7 @@ def _from_units(loop: Loop, facts: View, id: str) -> TrainingRecord:
         key=id,
         name=MODEL_OF["units"],
         parameters={f"{name}/{field}": value for name, parameters in model.parameters.items()
-                    for field, value in parameters_dict(parameters).items()},
+                    for field, value in asdict(parameters).items()},
         metrics=model.metrics,
         tags=facts.facts,
         tables=model.figures(),
@@ -184,13 +185,6 @@ def _from_units(loop: Loop, facts: View, id: str) -> TrainingRecord:
         curves=model.curves.to_arrays() if model.curves is not None else {},
         about_curves={"kind": "units", "problem": model.curves_problem},
     )  # fmt: skip
-
-
-def parameters_dict(parameters: Any) -> dict[str, Any]:
-    """A booster's parameters as plain values."""
-    from dataclasses import asdict
-
-    return asdict(parameters)
 
 
 @task(name="crown")
@@ -245,14 +239,12 @@ def show_training(workspace: str, trained: dict[str, Any]) -> str:
     loop = open_loop(workspace)
     lines = ["# Training", "", trained["sentence"], ""]
     if trained["key"] is not None:
-        import json
-
         with session(loop.engine, read_only=True) as db:
             found = training(db, key=trained["key"])
         assert found is not None
         metrics = json.loads(found.metrics)
         lines += ["| metric | value |", "|---|---:|"]
-        lines += [f"| {name} | {value:,.4g} |" for name, value in sorted(metrics.items())]
+        lines += [f"| {name} | {float(value):,.4g} |" for name, value in sorted(metrics.items())]
     text = "\n".join([*lines, ""])
     create_markdown_artifact(text, key="training", description="What the model learned")
     return text

@@ -52,6 +52,8 @@ def flow_settings() -> Iterator[None]:
     no traceback of what the command itself says in a sentence."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+    # At the end of the program Prefect's worker warns that it still sends a few events; it waits.
+    logging.getLogger("EventsWorker").addFilter(_is_no_wait)
     loggers = [logging.getLogger(name) for name in _RUN_LOGS]
     for logger in loggers:
         logger.addFilter(is_news)
@@ -61,6 +63,10 @@ def flow_settings() -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeFilter(is_news)
+
+
+def _is_no_wait(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Still processing items")
 
 
 def is_news(record: logging.LogRecord) -> bool:
