@@ -193,10 +193,6 @@ def _whom(row: object, found: UnitsReport, currency: str) -> list[str]:
         words = [title + f"{row.heterogeneity} Treat all alike."]  # type: ignore[attr-defined]
         return words + _worth(row, currency)
     if not _differs(row):
-        words = [title + "some difference shows, but no ranking of customers beats chance out of "
-                 "fold. Treat all alike."]  # fmt: skip
-        return words + _worth(row, currency)
-    if row.learner == "constant":  # type: ignore[attr-defined]
         order = f"Qini {row.qini:.3f} [{row.qini_low:.3f}, {row.qini_high:.3f}]"  # type: ignore[attr-defined]
         words = [
             title + f"an out-of-fold order beats a random one ({order}), yet the learner chosen on "
