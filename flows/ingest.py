@@ -9,7 +9,7 @@ from prefect import flow
 
 from liftloop.adapters.importers import ImportOptions
 from liftloop.adapters.summaries import DeliverySummary
-from tasks.ingest import find_files, finish_cut_short, show_quality, take_in
+from tasks.ingest import find_files, finish_cut_short, show_quality, take_in, tell_of_facts
 
 
 @flow(name="ingest")
@@ -22,7 +22,8 @@ def ingest(
     """Take in files or folders (default: the whole inbox), one after the other.
 
     A refused file stops no other. Taking a file in again changes nothing, and whatever an earlier
-    run left half done is finished first. ``progress`` is told (files done, files in all).
+    run left half done is finished first. New facts emit ``liftloop.facts.updated``. ``progress`` is
+    told (files done, files in all).
 
     Returns one summary a file, in the order of the files.
     """
@@ -36,4 +37,7 @@ def ingest(
             progress(len(summaries), len(files))
     if summaries or finished:
         show_quality(place, summaries)
+    fresh = [one for one in summaries if one.stored and not one.duplicate]
+    if fresh or finished:
+        tell_of_facts(place, [one.feed for one in fresh], sum(one.stored for one in fresh))
     return summaries

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from liftloop.adapters import clock
-from liftloop.adapters.facts import content_hash, facts_version, read_facts
+from liftloop.adapters.facts import FactsVersion, content_hash, facts_version, read_facts
 from liftloop.adapters.ledger import open_ledger
 from liftloop.adapters.settings import Settings, load_settings
 from liftloop.adapters.workspace import Workspace
@@ -85,16 +86,45 @@ def view(loop: Loop, as_of: date, feeds: Sequence[str]) -> View:
     facts: dict[str, Any] = {}
     for feed in feeds:
         version = facts_version(loop.workspace, feed)
-        frames[feed] = read_facts(
-            loop.workspace,
+        frame, content = _known(
+            loop.workspace.root.resolve(),
             feed,
-            as_of=as_of,
-            timezone=loop.settings.account.timezone,
-            version=version,
-            start=None if feed in ("units", "experiments") else start,
+            version,
+            as_of,
+            loop.settings.account.timezone,
+            None if feed in ("units", "experiments") else start,
         )
-        facts[feed] = {
-            "version": version.as_dict() if version else None,
-            "content": content_hash(frames[feed]),
-        }
+        frames[feed] = frame.copy(deep=False)  # pandas copies on write: the kept one never changes
+        facts[feed] = {"version": version.as_dict() if version else None, "content": content}
     return View(as_of, frames, facts)
+
+
+def _known(
+    root: Path,
+    feed: str,
+    version: FactsVersion | None,
+    as_of: date,
+    timezone: str,
+    start: date | None,
+) -> tuple[pd.DataFrame, str]:
+    """A feed and the hash of its content. The steps of a cycle read the same facts over and over:
+    a small feed is read once; one row a user (``units``) is too large to be kept."""
+    read = _read if version is None or feed == "units" else _read_once
+    return read(root, feed, version, as_of, timezone, start)
+
+
+def _read(
+    root: Path,
+    feed: str,
+    version: FactsVersion | None,
+    as_of: date,
+    timezone: str,
+    start: date | None,
+) -> tuple[pd.DataFrame, str]:
+    frame = read_facts(
+        Workspace(root), feed, as_of=as_of, timezone=timezone, version=version, start=start
+    )
+    return frame, content_hash(frame)
+
+
+_read_once = lru_cache(maxsize=8)(_read)

@@ -22,6 +22,7 @@ from liftloop.adapters.quality import quality_summary
 from liftloop.adapters.summaries import DeliverySummary
 from liftloop.core.errors import ConfigurationError, OutsideServiceFailed
 from tasks.context import open_loop
+from tasks.events import FACTS_EVENT, tell
 
 
 def _outside_trouble(task: object, run: object, state: object) -> bool:
@@ -79,3 +80,10 @@ def show_quality(workspace: str, summaries: Sequence[DeliverySummary]) -> str:
     page = quality_summary(summaries, last_dates(open_loop(workspace).workspace))
     create_markdown_artifact(page, key="ingest-quality", description="What came in, and how good")
     return page
+
+
+@task(name="tell of new facts")
+def tell_of_facts(workspace: str, feeds: Sequence[str], rows: int) -> None:
+    """Tell the event bus that ``rows`` rows were stored; the trigger of prefect.yaml runs
+    ``monitor``."""
+    tell(open_loop(workspace), FACTS_EVENT, feeds=sorted(set(feeds)), rows=rows)

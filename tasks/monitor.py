@@ -8,7 +8,6 @@ from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
-from prefect.events import emit_event
 
 from liftloop.adapters.ledger import append_audit, canonical_json, record_verdict, session
 from liftloop.adapters.tables import MonitorVerdict
@@ -17,10 +16,9 @@ from liftloop.core.keys import key
 from monitoring.drift import DriftConfig, as_html, drift
 from monitoring.windows import windows
 from tasks.context import Loop, open_loop, view
+from tasks.events import DRIFT_EVENT, tell
 from tasks.health import health_of
 from tasks.reallocate import budgets_before
-
-DRIFT_EVENT = "liftloop.drift.detected"
 
 
 @task(name="compare windows")
@@ -58,7 +56,7 @@ def compare_once(loop: Loop, as_of: date) -> dict[str, Any]:
         created_at=loop.now(),
     )
     if found.drifted:  # told before it is recorded: a crash in between tells twice, not never
-        _emit(loop, said)
+        tell(loop, DRIFT_EVENT, reason=said.summary, verdict=said.key, as_of=str(said.as_of))
     with session(loop.engine) as db:
         record_verdict(db, verdict=said)
         append_audit(
@@ -101,12 +99,3 @@ def _told(said: MonitorVerdict, *, new: bool) -> dict[str, Any]:
         "report": said.report,
         "new": new,
     }
-
-
-def _emit(loop: Loop, said: MonitorVerdict) -> None:
-    """Tell the event bus of drift; the automation of prefect.yaml runs ``train``."""
-    emit_event(
-        event=DRIFT_EVENT,
-        resource={"prefect.resource.id": f"liftloop.workspace.{loop.workspace.root.name}"},
-        payload={"reason": said.summary, "verdict": said.key, "as_of": str(said.as_of)},
-    )

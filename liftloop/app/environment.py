@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from liftloop.adapters.workspace import Workspace
+from liftloop.app.temporary_server import TemporaryServer
 from liftloop.core.errors import LiftLoopError
 
 _QUIET = {
@@ -21,12 +24,15 @@ _QUIET = {
     "OMP_WAIT_POLICY": "PASSIVE",  # two spinning threads on a busy machine cost tenfold
     "PREFECT_LOGGING_LEVEL": "WARNING",
 }
+_servers: list[TemporaryServer] = []  # at most one; it ends with the process
 
 
-def prepare(workspace: Workspace | None) -> None:
+def prepare(workspace: Workspace | None, *, flows: bool = False) -> None:
     """Set the environment for this process and its children. What the user has set stays.
 
-    Without a Prefect server of the user's own, Prefect keeps its database in the workspace.
+    Without a Prefect server of the user's own, Prefect keeps its database in the workspace; with
+    ``flows`` a server is started for this process, unless Prefect is imported already.
+    :func:`flow_settings` waits for it.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -36,6 +42,8 @@ def prepare(workspace: Workspace | None) -> None:
     workspace.prefect.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(workspace.prefect.resolve())
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    if flows and "prefect" not in sys.modules and not _servers:
+        _servers.append(TemporaryServer())
 
 
 def _has_prefect_of_its_own() -> bool:
@@ -50,7 +58,15 @@ _RUN_LOGS = ("prefect.flow_runs", "prefect.task_runs")
 def flow_settings() -> Iterator[None]:
     """Around flows run in this process: no heartbeat thread, whose join costs a second a flow, and
     no traceback of what the command itself says in a sentence."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
+
+    changed: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    if _servers:  # enter after the flow's modules are imported: they load while the server starts
+        changed[PREFECT_API_URL] = _servers[0].wait()
 
     # At the end of the program Prefect's worker warns that it still sends a few events; it waits.
     logging.getLogger("EventsWorker").addFilter(_is_no_wait)
@@ -58,7 +74,7 @@ def flow_settings() -> Iterator[None]:
     for logger in loggers:
         logger.addFilter(is_news)
     try:
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with temporary_settings(changed):
             yield
     finally:
         for logger in loggers:

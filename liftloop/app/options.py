@@ -21,8 +21,8 @@ WorkspaceOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-def opened(folder: Path) -> Workspace:
-    """The workspace in ``folder``, with the environment prepared for it.
+def opened(folder: Path, *, flows: bool = False) -> Workspace:
+    """The workspace in ``folder``, with the environment prepared for it, and for ``flows``.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def opened(folder: Path) -> Workspace:
 
     workspace = Workspace(folder)
     load_settings(workspace)  # a broken configuration is told before anything starts
-    prepare(workspace)
+    prepare(workspace, flows=flows)
     return workspace
 
 

@@ -51,7 +51,7 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Take files in through the quality gates. Delivering the same file twice changes nothing."""
-    place = opened(workspace)
+    place = opened(workspace, flows=True)
     from flows.ingest import ingest as run
     from liftloop.adapters.importers import ImportOptions
     from liftloop.app.environment import flow_settings

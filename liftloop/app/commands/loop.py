@@ -27,7 +27,7 @@ def cycle(
     as_json: JsonOption = False,
 ) -> None:
     """Ingest, monitor, train, reallocate, roll out, report: all of it, in order, once."""
-    place = opened(workspace)
+    place = opened(workspace, flows=True)
     from flows.cycle import cycle as run
     from liftloop.app.environment import flow_settings
 
@@ -49,7 +49,7 @@ def monitor(
     as_json: JsonOption = False,
 ) -> None:
     """Compare the last weeks with the weeks before, and write the Evidently report."""
-    place = opened(workspace)
+    place = opened(workspace, flows=True)
     from flows.monitor import monitor as run
     from liftloop.app.environment import flow_settings
 

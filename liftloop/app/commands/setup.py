@@ -68,11 +68,13 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Which simulated market.")] = 1,
 ) -> None:
     """Show the whole loop: a market with a known truth, weekly cycles, and what was captured."""
-    from liftloop.app import demo as show
     from liftloop.app.environment import flow_settings, prepare
 
     place = Workspace(workspace)
-    prepare(place)
+    prepare(place, flows=True)
+    from flows import cycle  # noqa: F401  loads while the server starts
+    from liftloop.app import demo as show
+
     with flow_settings():
         if hillstrom is not None:
             show.run_hillstrom_demo(hillstrom, workspace_root=place.root, say=typer.echo)
