@@ -181,7 +181,7 @@ def refuse(workspace: Workspace, path: Path, *, sha256: str | None, why: str) ->
     name = f"{(sha256 or 'unread')[:8]}-{short_name(path.name)}"
     reason = workspace.refused / f"{name}.txt"
     write_whole(reason, why + "\n")
-    if in_inbox(workspace, path):
+    if in_inbox(workspace, path) and (path.exists() or path.is_symlink()):
         shutil.move(path, workspace.refused / name)
     return reason
 

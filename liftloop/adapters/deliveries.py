@@ -38,6 +38,7 @@ from liftloop.adapters.facts import FactsVersion, facts_version
 from liftloop.adapters.importers import Imported, ImportOptions, read_delivery
 from liftloop.adapters.importers.feeds import named_feed
 from liftloop.adapters.locks import exclusive
+from liftloop.adapters.reading import printable
 from liftloop.adapters.sealing import append_audit
 from liftloop.adapters.settings import Account as AccountSettings
 from liftloop.adapters.storing import plan, store
@@ -163,7 +164,7 @@ class _Taking:
     def refuse(self, error: RefusedFile, at: datetime) -> DeliverySummary:
         """Nothing of the file is kept but the reason, an audit entry, and the file itself aside."""
         name = self.path.name
-        named = RefusedFile(name, error.problem, fix=error.fix, column=error.column)
+        named = RefusedFile(printable(name), error.problem, fix=error.fix, column=error.column)
         sha256 = self.archived.sha256 if self.archived else None
         with session(self.engine) as opened:
             append_audit(

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, func
 from sqlmodel import select
 
 from liftloop.adapters.engine import session
+from liftloop.adapters.reading import printable
 from liftloop.adapters.tables import Delivery, QuarantinedRow
 
 
@@ -44,9 +45,10 @@ class DeliverySummary:
     def sentence(self) -> str:
         if self.refused is not None:
             return self.refused
+        name = printable(self.filename)
         if self.duplicate:
-            return f"{self.filename}: taken in before, nothing changed ({self.delivery_id})."
-        words = f"{self.filename}: {self.received:,} {self.feed} rows, {self.stored:,} stored"
+            return f"{name}: taken in before, nothing changed ({self.delivery_id})."
+        words = f"{name}: {self.received:,} {self.feed} rows, {self.stored:,} stored"
         if self.superseded:
             words += f", {self.superseded:,} superseded"
         if self.quarantined:

@@ -18,6 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+# Days that no zone can carry over the edge of the calendar. Rows beyond are rejected anyhow.
+FIRST_DAY, LAST_DAY = np.datetime64("1900-01-01", "us"), np.datetime64("9000-01-01", "us")
 CLOCK_SKEW = timedelta(days=1)  # how far ahead of ours a sender's clock may be
 
 
@@ -59,7 +61,7 @@ def day_after(days: pd.Series[Any], timezone: str) -> pd.Series[Any]:
     """
     places, distinct = pd.factorize(days)
     starts = []
-    for day in distinct:
+    for day in np.clip(np.asarray(distinct, dtype="M8[us]"), FIRST_DAY, LAST_DAY):
         following = pd.Timestamp(day).date() + timedelta(days=1)
         starts.append(midnight(following, timezone).replace(tzinfo=None))
     begun = np.array(starts, dtype="M8[us]")
