@@ -1,7 +1,8 @@
 """Optuna chooses a booster's parameters out of fold.
 
 The caller makes the study (its storage is I/O); a study that already holds finished trials goes on
-where it stopped. With a fixed seed, and a time budget that does not bite, two runs agree.
+where it stopped. With a fixed seed, and a time budget that does not bite, two runs agree, also when
+one of them was killed on the way and continued.
 """
 
 from __future__ import annotations
@@ -96,20 +97,42 @@ def tune(
     ValueError
         When the study has no finished trial at the end (no time, no trials).
     """
-    done = [t for t in study.get_trials(deepcopy=False) if t.state in _FINISHED]
-    # a resumed search goes on with other draws than the ones it began with
-    study.sampler = optuna.samplers.TPESampler(
-        seed=seed + len(done), n_startup_trials=min(10, max(3, trials // 2)), multivariate=False
-    )
-    if first is not None and not study.get_trials(deepcopy=False):
+    done = _finished(study)
+    waiting = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
+    # A kill may leave `first` begun, and never to be ended: then it is tried again.
+    if first is not None and not done and not waiting:
         study.enqueue_trial(first)
-    remaining = trials - len(done)
-    if remaining > 0 and (seconds is None or seconds > 0):
-        study.optimize(objective, n_trials=remaining, timeout=seconds, n_jobs=1)
+
+    def draw_anew(study: optuna.Study, _: object = None) -> None:
+        study.sampler = _sampler(seed=seed + _finished(study), trials=trials)
+
+    draw_anew(study)
+    if done < trials and (seconds is None or seconds > 0):
+        study.optimize(
+            objective, n_trials=trials - done, timeout=seconds, n_jobs=1, callbacks=[draw_anew]
+        )
     try:
         return study.best_trial
     except ValueError:
         raise ValueError("No trial finished: give the search more trials or more time.") from None
+
+
+def _finished(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=_FINISHED))
+
+
+def _sampler(*, seed: int, trials: int) -> optuna.samplers.BaseSampler:
+    """A trial's own sampler: what it draws depends on the finished trials alone.
+
+    So a search that was killed goes on with just the draws it would have made. Trials that others
+    have begun are not looked at (``constant_liar``): a killed one stays begun for ever.
+    """
+    return optuna.samplers.TPESampler(
+        seed=seed,
+        n_startup_trials=min(10, max(3, trials // 2)),
+        multivariate=False,
+        constant_liar=False,
+    )
 
 
 def tune_regressor(
