@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from liftloop.core.errors import InsufficientEvidence
-from liftloop.core.saturating import SaturatingCurves, effective_spend
+from liftloop.core.saturating import FAMILIES, SaturatingCurves, effective_spend
 from models.evidence import Evidence, gather
 from models.hierarchy import LOG_RETURN, LOG_SCALE, Hierarchy, Prior, State
 
@@ -166,13 +166,30 @@ def _profile(model: Hierarchy, state: State, config: ResponseConfig) -> Array:
 
 
 def _curves(evidence: Evidence, state: State, wander: Array, family: str) -> SaturatingCurves:
-    logs = state.cells[:, :, None] + wander
-    returns = np.exp(np.clip(logs[:, 0], *LOG_RETURN)).T
-    scales = np.exp(np.clip(logs[:, 1], *LOG_SCALE)).T * evidence.size
+    """Draws around the mode, (D, C), normal in log K and in the log revenue at the mean spend.
+
+    Lifts settle what the usual spend earns much better than how m and K share it out: in (log m,
+    log K) the posterior is a bent ridge, in (log revenue, log K) a straight one. The change of
+    coordinates is a shear, so mode and Hessian are the same and only the way back is not linear.
+    """
+    spend = np.maximum(evidence.spend.mean(axis=0), 1e-9)[:, None]
+
+    def log_yield(log_scale: Array) -> Array:
+        """Log revenue at the mean spend per unit of m and of spend."""
+        level = spend / np.exp(log_scale)
+        return np.asarray(np.log(FAMILIES[family].shape(level) / level))
+
+    log_scale = state.cells[:, 1:]
+    level = spend / np.exp(log_scale)
+    slope = 1.0 - level * FAMILIES[family].slope(level) / FAMILIES[family].shape(level)
+    moved = np.clip(log_scale + wander[:, 1], *LOG_SCALE)
+    logs = state.cells[:, :1] + wander[:, 0] + slope * wander[:, 1]
+    logs = logs + log_yield(log_scale) - log_yield(moved)
+    returns = np.exp(np.clip(logs, *LOG_RETURN)).T
     return SaturatingCurves(
         cells=evidence.cells,
         marginal_at_zero=np.ascontiguousarray(returns),
-        half_saturation=np.ascontiguousarray(scales),
+        half_saturation=np.ascontiguousarray(np.exp(moved).T * evidence.size),
         carryover=state.carryover[evidence.channel_of],
         family=family,
     )

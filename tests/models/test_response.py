@@ -189,7 +189,7 @@ def metropolis(world: World, prior: Prior, *, steps: int, seed: int) -> tuple[Ar
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_posterior_agrees_with_an_independent_metropolis_sampler(channels: int) -> None:
     world = World(3, channels, 10, noise=0.1, seed=4)
-    kept, sizes = metropolis(world, Prior(), steps=60_000, seed=0)
+    kept, sizes = metropolis(world, Prior(), steps=80_000, seed=1)
     fit = world.fit()
     ours = np.log(fit.curves.marginal_at_zero), np.log(fit.curves.half_saturation / sizes)
     for number in range(len(world.cells)):
