@@ -306,6 +306,7 @@ def _reasons(plan: Proposal, settled: Settlement, incumbent: Policy) -> dict[Any
     proposed one; elsewhere the rollout is the reason."""
     said = {(s, c): text for s, c, text in json.loads(plan.cells).values()}
     before, words = incumbent.as_dict(), {}
+    judged = any(stage in ("canary", "ramp", "paused") for stage in settled.stages.values())
     for cell, amount in settled.policy.budgets:
         stage = settled.stages.get(cell.segment, "incumbent")
         own = said.get((cell.segment, cell.channel), "")
@@ -313,8 +314,8 @@ def _reasons(plan: Proposal, settled: Settlement, incumbent: Policy) -> dict[Any
             words[cell] = "Waits: the new policy is tried in the canary segments first."
         elif settled.kind in ("promote", "roll_back", "pause"):
             words[cell] = settled.reason if before.get(cell) != amount else "Unchanged."
-        elif settled.kind == "hold":
-            words[cell] = "Unchanged: " + settled.reason
+        elif settled.kind == "hold" and judged:
+            words[cell] = "Unchanged while the canary is judged."
         elif stage == "canary" and ": " in own:  # rescaled inside the canary: the move is another
             words[cell] = own.split(": ", 1)[1].capitalize()
         else:

@@ -158,7 +158,7 @@ def resume(
 
 
 def _because(verdicts: Sequence[GuardrailVerdict], *kinds: str) -> str:
-    return " ".join(f"{v.name}: {v.sentence}" for v in verdicts if v.verdict in kinds)
+    return " ".join(f"{v.name.capitalize()}: {v.sentence}" for v in verdicts if v.verdict in kinds)
 
 
 def advance(

@@ -1,33 +1,46 @@
-"""Run a command of ours in this process and die by SIGKILL at its n-th write.
+"""Run commands of ours, each in a process of its own that dies by SIGKILL at its n-th write.
 
-Used as a program: ``python harness.py LOG KILL_AT -- liftloop arguments``. Every write the
-process makes is seen where all of them pass: SQL commits, renames, Delta commits. Each counts twice,
-just before and just after it takes effect. ``LOG`` gets one line a point; with ``KILL_AT`` 0
-nothing is killed, so that the log lists the points there are. The product has no hook for this.
+Used as a program that reads orders from its standard input, one JSON object a line: ``arguments``
+of liftloop, ``root`` (the workspace), ``log``, ``out``, ``kill_at``, ``environment``. It has
+everything imported and tried once already (``warming.py``) and forks for each order, so that a run
+costs what it does, not what it imports; it answers with the run's status, -9 for a killed one.
+
+Every write the run makes to the workspace is seen where all of them pass: SQL commits, renames and
+removals of files, Delta tables and their commits, appends to Optuna's journal, MLflow's artifacts.
+Each counts twice, just before and just after it takes effect. ``log`` gets one line a point; with
+``kill_at`` 0 nothing is killed, so that the log lists the points there are. The product has no hook
+for this.
 """
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-LOG = Path(sys.argv[1])
-KILL_AT = int(sys.argv[2])
+HERE = Path(__file__).resolve().parents[2]
+ROOMS = [str(HERE / room) + os.sep for room in ("flows", "tasks", "liftloop")]
+DOORS = ("engine.py", "ledger.py", "locks.py", "whole_files.py", "harness.py")
+_order: dict[str, Any] = {}
 _reached = 0
 
 
 def point(name: str) -> None:
     """A point where the world outside is about to change, or has just changed."""
     global _reached  # noqa: PLW0603
+    if not _order:
+        return
     _reached += 1
-    with LOG.open("a", encoding="utf-8") as log:
+    with Path(_order["log"]).open("a", encoding="utf-8") as log:
         log.write(f"{_reached}\t{name}\n")
-    if _reached == KILL_AT:
+    if _reached == _order["kill_at"]:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -47,54 +60,141 @@ def around(owner: Any, attribute: str, describe: Callable[..., str | None]) -> N
     setattr(owner, attribute, seen)
 
 
-def _in_workspace(path: object) -> str | None:
+def step() -> str:
+    """The function of ours that is at work: names a commit by what it is for."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if path.startswith(tuple(ROOMS)) and not path.endswith(DOORS):
+            return frame.f_code.co_name
+        frame = frame.f_back  # type: ignore[assignment]
+    return "?"
+
+
+def in_workspace(path: object) -> str | None:
+    """The path inside the workspace, without what differs from run to run; None outside it."""
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
-    root = os.environ["LIFTLOOP_KILL_ROOT"]
-    here = str(Path(text).absolute())
-    if not here.startswith(root) or f"{root}/prefect" in here or "__pycache__" in here:
+    if not _order:  # not yet somebody's run
         return None
-    return here.removeprefix(root).lstrip("/")
+    root = Path(_order["root"])
+    here = Path(text).absolute()
+    if not here.is_relative_to(root) or here.is_relative_to(root / "prefect"):
+        return None
+    inside = here.relative_to(root)
+    if inside.parts[:1] == ("archive",):  # its folders are named by content
+        return f"archive of {inside.suffix}"
+    return inside.parts[0] if len(inside.parts) < 2 else f"{inside.parts[0]}/{inside.suffix}"
 
 
-def watch() -> None:
-    """Set the points: commits of the ledger and the registry, renames, Delta commits."""
-    import deltalake
-    import deltalake.table
-    import deltalake.writer
+def watch_sql() -> None:
+    """Commits that changed a row; those of reading transactions are none."""
     from sqlalchemy.engine.default import DefaultDialect
 
-    from liftloop.adapters import facts
+    seen: dict[int, int] = {}
 
     def commit(_dialect: Any, connection: Any) -> str | None:
         inner = getattr(connection, "dbapi_connection", connection)
         if not getattr(inner, "in_transaction", False):
             return None
+        changes = inner.total_changes
         row = inner.execute("PRAGMA database_list").fetchone()
-        place = _in_workspace(row[2]) if row and row[2] else None
-        return f"commit {place}" if place else None
+        if seen.get(id(inner), 0) == changes or not row[2] or in_workspace(row[2]) is None:
+            return None
+        seen[id(inner)] = changes
+        return f"commit to {Path(row[2]).name} in {step()}"
 
     around(DefaultDialect, "do_commit", commit)
 
-    def rename(source: object, target: object, **_: Any) -> str | None:
-        place = _in_workspace(target)
-        return f"rename {place}" if place else None
 
-    around(os, "replace", rename)
-    around(os, "rename", rename)
-    around(os, "link", rename)
-    around(shutil, "move", rename)
-    around(deltalake.table.TableMerger, "execute", lambda *_a, **_k: "merge into a Delta table")
-    for module in (deltalake, deltalake.writer, facts):
-        if hasattr(module, "write_deltalake"):
-            around(module, "write_deltalake", lambda *a, **_k: f"write Delta table {a[0]}")
+def watch_files() -> None:
+    """Renames and removals."""
+
+    def onto(source: object, target: object, **_: Any) -> str | None:
+        place = in_workspace(target)
+        return f"rename to {place} in {step()}" if place else None
+
+    def gone(path: object, **_: Any) -> str | None:
+        place = in_workspace(path)
+        return f"removal from {place} in {step()}" if place else None
+
+    for name in ("replace", "rename", "link"):
+        around(os, name, onto)
+    around(shutil, "move", onto)
+    for name in ("unlink", "remove"):
+        around(os, name, gone)
 
 
-def main() -> None:
-    watch()
-    sys.argv = ["liftloop", *sys.argv[sys.argv.index("--") + 1 :]]
+def watch_tables() -> None:
+    """Delta Lake: the making of a table, its commits, and the middle of a write."""
+    import deltalake
+
+    from liftloop.adapters import delta
+
+    def what(table: Any, *_a: Any, **_k: Any) -> str:
+        place = Path(str(getattr(table, "table_uri", table)).removeprefix("file://"))
+        return f"{place.parent.name}/{place.name}"
+
+    around(deltalake, "write_deltalake", lambda *a, **k: f"commit to facts {what(*a)}")
+    around(deltalake.DeltaTable, "create", lambda *a, **k: f"making of facts {what(*a)}")
+    real = delta._batches
+
+    def batches(rows: Iterator[Any], schema: Any) -> Iterator[Any]:
+        for batch in real(rows, schema):
+            point("amid a write of facts")
+            yield batch
+
+    delta._batches = batches
+
+
+def watch_models() -> None:
+    """Optuna's journal and MLflow's artifacts, when they are first imported."""
+    from mlflow import MlflowClient
+    from optuna.storages.journal import JournalFileBackend
+
+    around(JournalFileBackend, "append_logs", lambda *_a, **_k: "append to the study's journal")
+    around(MlflowClient, "log_artifacts", lambda *_a, **_k: "copy of the model's files")
+
+
+def be_liftloop(order: dict[str, Any]) -> None:
+    """In a new process: the command, watched, and then the end."""
+    os.setsid()
+    _order.update(order)
+    os.environ.update(order["environment"])
+    out = os.open(order["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    sys.argv = ["liftloop", *order["arguments"]]
     from liftloop.app.cli import main as run
 
     run()
+
+
+def obey(order: dict[str, Any]) -> int:
+    """Carry one order out; the status it ended with, negative for a signal."""
+    child = os.fork()
+    if child == 0:
+        be_liftloop(order)  # ends by SystemExit, which the interpreter's own end turns to a status
+        sys.exit(0)
+    _, ended = os.waitpid(child, 0)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # whatever it started is its group
+    return os.waitstatus_to_exitcode(ended)
+
+
+def main() -> None:
+    """Import, watch, then carry out one order after the other."""
+    from liftloop.app.environment import prepare
+
+    prepare(None)
+    for watch in (watch_sql, watch_files, watch_tables, watch_models):
+        watch()
+    from warming import warm
+
+    warm()
+    gc.freeze()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(obey(json.loads(line)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,127 @@
+"""The cycle, killed (SIGKILL) wherever it writes and run again, ends as if nothing had happened.
+
+Each test copies one workspace in mid-life, runs ``liftloop cycle`` until it dies at its point, runs
+it again, and compares ledger, facts, outbox and registry with those of a run left in peace.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from dump import differences, dump
+from workshop import (
+    FIRST,
+    Ended,
+    Runner,
+    make_workspace,
+    prefect_server,
+    put_history,
+    put_week,
+    small_market,
+)
+
+KILLS = 32
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(1500)]
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """The workspace before the cycle, what the cycle makes of it, and at which points to kill."""
+
+    before: Path
+    after: Path
+    runner: Runner
+    points: tuple[str, ...]
+    expected: dict[str, Any]
+    chosen: tuple[int, ...]
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("kill").resolve()
+    before, after, market = folder / "before", folder / "after", small_market()
+    make_workspace(before)
+    put_history(before, market)
+    with prefect_server(folder / "prefect") as api:
+        runner = Runner(api)
+        try:
+            _in_peace(runner.cycle(before, day=FIRST))
+            put_week(before, market)
+            shutil.copytree(before, after)
+            points = _in_peace(runner.cycle(after)).points
+            yield Shop(before, after, runner, points, dump(after), choose(points, KILLS))
+        finally:
+            runner.close()
+
+
+def _in_peace(ended: Ended) -> Ended:
+    assert ended.status == 0, ended.said
+    return ended
+
+
+def choose(points: tuple[str, ...], number: int) -> tuple[int, ...]:
+    """``number`` places of ``points``, counted from 1: of every kind the one in its middle, then
+    others, evenly spread. Too many kinds: evenly spread among these."""
+    kinds: dict[str, list[int]] = {}
+    for place, name in enumerate(points, start=1):
+        kinds.setdefault(name, []).append(place)
+    middles = sorted(places[len(places) // 2] for places in kinds.values())
+    if len(middles) >= number:
+        return tuple(middles[n * len(middles) // number] for n in range(number))
+    others = [place for place in range(1, len(points) + 1) if place not in middles]
+    more = number - len(middles)
+    return tuple(sorted([*middles, *(others[n * len(others) // more] for n in range(more))]))
+
+
+def test_points_are_chosen_of_every_kind_and_each_once() -> None:
+    points = ("a", "b", "b", "b", "c", "d", "d", "d", "d", "d")
+    assert choose(points, 4) == (1, 3, 5, 8)
+    assert choose(points, 2) == (1, 5)
+    assert choose(points, 10) == tuple(range(1, 11))
+
+
+def test_the_cycle_passes_every_kind_of_write(shop: Shop) -> None:
+    said = "\n".join(shop.points)
+    for place in (
+        "archive_file", "store_delivery", "facts performance/current", "facts performance/history",
+        "_mark_stored", "removal from inbox", "compare_once", "journal", "mlflow.db in _register",
+        "train_once", "crown_once", "mlflow.db in set_champion", "propose_once",
+        "ledger.db in _record", "outbox/.csv", "outbox/.json", "outbox/.parquet",
+        "ledger.db in publish", "write_page_once", "announce_once", "ledger.db in _mark",
+    ):  # fmt: skip
+        assert place in said, place
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_killed_anywhere_and_run_again_it_ends_the_same(
+    shop: Shop, number: int, tmp_path: Path
+) -> None:
+    place, killed = shop.chosen[number], tmp_path / "shop"
+    name = f"point {place} of {len(shop.points)}: {shop.points[place - 1]}"
+    shutil.copytree(shop.before, killed)
+    ended = shop.runner.cycle(killed, kill_at=place)
+    assert ended.status == -9, f"{name}: {ended.said}"
+    assert ended.points[-1] == shop.points[place - 1]
+    again = shop.runner.cycle(killed)
+    assert again.status == 0, f"{name}: {again.said}"
+    assert not differences(shop.expected, dump(killed)), name
+    shutil.rmtree(killed)
+
+
+def test_run_twice_it_changes_nothing_and_says_so(shop: Shop, tmp_path: Path) -> None:
+    twice = tmp_path / "shop"
+    shutil.copytree(shop.after, twice)
+    again = shop.runner.cycle(twice)
+    assert again.status == 0
+    assert "Nothing was changed" in again.said
+    assert not again.points, "it wrote, though there was nothing to write"
+    assert not differences(shop.expected, dump(twice))
