@@ -6,7 +6,13 @@ import pandas as pd
 import pytest
 
 from models.boosting import BoosterParameters
-from models.tuning import fold_labels, stratified_folds, time_ordered_folds, tune_regressor
+from models.tuning import (
+    fold_labels,
+    stratified_folds,
+    time_ordered_folds,
+    tune,
+    tune_regressor,
+)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -54,6 +60,34 @@ def test_the_untuned_parameters_are_tried_first_so_tuning_is_never_worse(problem
     search(problem, study, 4)
     assert study.trials[0].params["leaves"] == BoosterParameters().leaves
     assert study.best_value <= study.trials[0].value
+
+
+class Killed(BaseException):
+    """Unlike an exception it leaves the trial begun, as SIGKILL does."""
+
+
+def draws(study, killed_at=None):
+    """The finished trials' values of x, of 8; the trial numbered ``killed_at`` kills the search."""
+
+    def objective(trial):
+        x = trial.suggest_float("x", -1.0, 1.0)
+        if trial.number == killed_at:
+            raise Killed
+        return x * x
+
+    tune(study=study, objective=objective, trials=8, seconds=None, seed=3, first={"x": 0.5})
+    finished = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    return [trial.params["x"] for trial in finished]
+
+
+@pytest.mark.parametrize("killed_at", [0, 1, 5, 7])
+def test_a_killed_search_goes_on_with_the_draws_it_would_have_made(killed_at):
+    in_peace = draws(optuna.create_study())
+    study = optuna.create_study()
+    with pytest.raises(Killed):
+        draws(study, killed_at)
+    assert draws(study) == in_peace
+    assert len(in_peace) == 8 and in_peace[0] == 0.5
 
 
 def test_without_trials_the_defaults_come_back(problem):
