@@ -28,6 +28,12 @@ def main() -> None:
     except LiftLoopError as error:
         typer.echo(f"liftloop: {error}", err=True)
         sys.exit(error.exit_status)
+    except OSError as error:
+        if error.filename is None:  # no file of the user's: ours to repair
+            raise
+        typer.echo(f"liftloop: {error.filename}: {error.strerror}. Fix: check the path, the "
+                   "right to write there and the room on the disk.", err=True)  # fmt: skip
+        sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("liftloop: stopped; run the same command again to go on.", err=True)
         sys.exit(130)

@@ -240,6 +240,9 @@ def test_what_no_command_can_use_is_one_sentence(
     status, said = say("budgets", "--set", "nosuch.csv", "--workspace", place)
     assert (status, said.count("\n")) == (2, 1)
     assert "nosuch.csv" in said
+    status, said = say("quarantine", "export", "/no/such/mend.csv", "--workspace", place)
+    assert (status, said.count("\n")) == (2, 1)
+    assert "/no/such/" in said
     monkeypatch.setenv("LIFTLOOP_LEDGER_URL", "postgresql://u:secret@127.0.0.1:1/none")
     status, said = say("budgets", "--workspace", place)
     assert (status, said.count("\n")) == (3, 1)
