@@ -66,6 +66,8 @@ def until(found: Callable[[], Any], seconds: float, what: str) -> Any:
     raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
 
 
+@pytest.mark.slow  # a server, a worker and three flow runs: half a dozen processes that load Prefect
+@pytest.mark.timeout(900)
 def test_a_drift_makes_the_deployed_train_flow_run(
     shop: Workspace,
     small_market: DemoMarket,
@@ -95,7 +97,7 @@ def test_a_drift_makes_the_deployed_train_flow_run(
     def prefect(*arguments: str) -> None:
         done = subprocess.run(
             [*PREFECT, "--no-prompt", *arguments], env=environment, cwd=ROOT, text=True,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -109,7 +111,7 @@ def test_a_drift_makes_the_deployed_train_flow_run(
         return [run for run in runs if run["state_type"] == "COMPLETED"]
 
     with running(server, environment, tmp_path / "server.log"):
-        until(lambda: ask(api, "/health"), 120, "the server")
+        until(lambda: ask(api, "/health"), 240, "the server")
         prefect("work-pool", "create", "liftloop", "--type", "process")
         prefect("deploy", "--all")
         prefect("deploy", "--all")
@@ -118,7 +120,7 @@ def test_a_drift_makes_the_deployed_train_flow_run(
         with running(worker, environment, tmp_path / "worker.log"):
             # New facts are told by ingest; monitor hears it, and train hears of the drift.
             prefect("deployment", "run", "ingest/ingest")
-            until(lambda: completed("monitor"), 180, "monitor, after ingest")
-            (trained, *_) = until(lambda: completed("train"), 180, "train, after the drift")
+            until(lambda: completed("monitor"), 300, "monitor, after ingest")
+            (trained, *_) = until(lambda: completed("train"), 300, "train, after the drift")
     assert trained["parameters"]["reason"].startswith("Drift")
     assert trained["created_by"]["type"] == "AUTOMATION"
