@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from liftloop.adapters.workspace import Workspace
 from liftloop.markets.demo_market import DemoMarket
@@ -66,7 +67,7 @@ def until(found: Callable[[], Any], seconds: float, what: str) -> Any:
     raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
 
 
-@pytest.mark.slow  # a server, a worker and three flow runs: half a dozen processes that load Prefect
+@pytest.mark.slow  # a server, a worker, three flow runs: each loads Prefect
 @pytest.mark.timeout(900)
 def test_a_drift_makes_the_deployed_train_flow_run(
     shop: Workspace,

@@ -40,9 +40,12 @@ def test_a_feed_is_read_once_until_new_facts_come(
 ) -> None:
     read: list[str] = []
     real = context.read_facts
-    monkeypatch.setattr(
-        context, "read_facts", lambda *a, **k: (read.append(a[1]), real(*a, **k))[1]
-    )
+
+    def reading(workspace: Workspace, feed: str, **asked: Any) -> pd.DataFrame:
+        read.append(feed)
+        return real(workspace, feed, **asked)
+
+    monkeypatch.setattr(context, "read_facts", reading)
     put(loop, "sales-1.csv", "2026-03-01,a,1,10\n")
     first = view(loop, DAY, ["sales"])
     again = view(loop, DAY, ["sales"])
