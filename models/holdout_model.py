@@ -27,6 +27,7 @@ from models.response import ResponseConfig, ResponseFit, fit_response
 from models.tuning import time_ordered_folds, tune_regressor
 
 CURVE_POINTS = 25
+MOST_WIDENINGS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +150,46 @@ def train_holdout(
     lifts = weekly_lifts(
         holdout=holdout, performance=performance, sales=sales, as_of=as_of, config=lift
     )
-    fit = fit_response(
-        lifts=lifts,
-        daily_spend=daily_spend(performance, as_of=as_of),
+    fit = fit_with_discrepancy(
+        lifts,
+        spend=daily_spend(performance, as_of=as_of),
         experiments=frames.get("experiments"),
         config=config.response,
     )
     booster, sample, predictions = _outcome_model(table, parameters)
     return HoldoutModel(fit, lifts, booster, sample, predictions, parameters)
+
+
+def fit_with_discrepancy(
+    lifts: pd.DataFrame,
+    *,
+    spend: pd.DataFrame,
+    experiments: pd.DataFrame | None,
+    config: ResponseConfig,
+) -> ResponseFit:
+    """Fit the curves; where they miss the lifts by more than noise explains, widen the noise.
+
+    No family of curves is the truth, and response wanders from week to week. When the weighted mean
+    square of the residuals (``misfit``) is above one, standard errors are multiplied by its root
+    (the Birge ratio: Birge 1932, Phys. Rev. 40, 207) and the curves fitted again, so that very
+    precise holdouts do not make the intervals narrower than the model deserves. The ratio, at least
+    1, is in the diagnostics as ``discrepancy``.
+    """
+    fit = fit_response(lifts=lifts, daily_spend=spend, experiments=experiments, config=config)
+    ratio = 1.0
+    for _ in range(MOST_WIDENINGS):
+        misfit = fit.diagnostics["misfit"]
+        if not misfit > 1.05:
+            break
+        ratio *= float(np.sqrt(misfit))
+        fit = fit_response(
+            lifts=lifts.assign(standard_error=lifts["standard_error"] * ratio),
+            daily_spend=spend,
+            experiments=experiments,
+            config=config,
+        )
+    fit.diagnostics["discrepancy"] = ratio
+    return fit
 
 
 def _chance(

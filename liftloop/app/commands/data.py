@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from liftloop.app.options import JsonOption, WorkspaceOption, opened, show_json, show_table
+from liftloop.core.errors import ConfigurationError
 
 quarantine = typer.Typer(
     no_args_is_help=True, help="Rows that broke a rule: show, export, mend and re-admit them."
@@ -51,6 +52,9 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Take files in through the quality gates. Delivering the same file twice changes nothing."""
+    for path in paths or ():
+        if not path.exists():
+            raise ConfigurationError(f"{path} does not exist.", fix="correct the path.")
     place = opened(workspace, flows=True)
     from flows.ingest import ingest as run
     from liftloop.adapters.importers import ImportOptions
