@@ -14,6 +14,7 @@ from flows.rollout import rollout
 from flows.train import train
 from tasks.context import resolve
 from tasks.notify import CycleSummary, sum_up
+from tasks.rollout import NOTHING_PROPOSED
 
 
 @flow(name="cycle")
@@ -28,6 +29,6 @@ def cycle(workspace: str, as_of: date | None = None, door: str = "holdout") -> C
     verdict = monitor(place, day)
     training = train(place, day, door=door, reason="weekly cycle")
     proposal = reallocate(place, day, door=door)
-    decision = rollout(place, day, proposal["id"])
+    decision = rollout(place, day, proposal["id"] or NOTHING_PROPOSED)
     words = report(place, day, decision["id"])
     return sum_up(day, deliveries, verdict, training, proposal, decision, words)

@@ -130,7 +130,9 @@ def sum_up(
         training["sentence"],
         proposal["reason"],
     )
-    if decision["id"] is None:
+    if proposal["id"] is None:
+        closing = proposal["reason"]
+    elif decision["id"] is None:
         closing = decision["reason"]
     elif not changed:
         closing = (
@@ -147,7 +149,8 @@ def sum_up(
         state=decision["state"],
         changed=changed,
         refused=tuple(s.filename for s in deliveries if s.refused),
-        declined=decision["state"] == "declined",
+        declined=decision["state"] == "declined"
+        or (decision["new"] and decision["kind"] == "hold"),
         steps=steps,
         text="\n".join([f"Cycle as of {as_of}", *(f"  {step}" for step in shown), "", closing]),
     )

@@ -43,6 +43,8 @@ from tasks.context import Loop, open_loop
 from tasks.curves import expectations, gain_of
 from tasks.health import health_of
 
+NOTHING_PROPOSED = "none"
+
 Step = tuple[Settlement, Transition | None, RolloutRecord | None]
 
 
@@ -80,7 +82,7 @@ def settle_once(loop: Loop, as_of: date, proposal_id: str | None) -> dict[str, A
 
 
 def _plan(db: Session, as_of: date, id: str | None) -> Proposal | None:
-    if id is not None:
+    if id is not None:  # NOTHING_PROPOSED is no proposal's id: an older one must not stand in
         return proposal(db, id=id)
     return next((p for p in proposals(db) if p.as_of == as_of), None)
 

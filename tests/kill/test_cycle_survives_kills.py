@@ -36,6 +36,8 @@ KILLS = 30
 AT_ONCE = 2  # runs at a time, a processor each
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(1500)]
 
+HELD = 1  # the killed cycle holds: its canary is still being judged
+
 
 @dataclass(frozen=True, slots=True)
 class Killed:
@@ -103,7 +105,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def _in_peace(ended: Ended) -> Ended:
-    assert ended.status == 0, ended.said
+    assert ended.status == HELD, ended.said
     return ended
 
 
@@ -147,7 +149,8 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(shop: Shop, number: int)
     killed = shop.killed(number)
     assert killed.first.status == -9, f"{name}: {killed.first.said}"
     assert killed.first.points[-1] == shop.points[place - 1]
-    assert killed.again.status == 0, f"{name}: {killed.again.said}"
+    # what was decided before the kill is nothing left to do, what was not is held
+    assert killed.again.status in (0, HELD), f"{name}: {killed.again.said}"
     assert not killed.differences, name
 
 

@@ -78,7 +78,7 @@ def put_history(root: Path, market: DemoMarket) -> None:
 
 
 def put_week(root: Path, market: DemoMarket) -> None:
-    """The week after the first cycle, with a restated day, a broken row and a refused file."""
+    """The week after the first cycle, with a restated day and a broken row."""
     files = sorted((root / "outbox").glob(f"budgets-{FIRST}-*.csv"))
     before = market.history()["performance"]
     week = market.step(budgets_of(read_budgets(files[-1])), 7)
@@ -92,7 +92,6 @@ def put_week(root: Path, market: DemoMarket) -> None:
     broken = restated.copy()
     broken.loc[broken.index[0], "spend"] = -1.0
     broken.to_csv(root / "inbox" / "performance-again.csv", index=False)
-    # a cycle with a refused file ends with status 2; it is tried where that is asked for
 
 
 class Runner:
