@@ -56,7 +56,7 @@ def solve_overlapping(
         inner = np.clip(center + width * steps, low, high)
         nodes = np.concatenate([low[None], inner, high[None]])
         revenue = np.array([revenue_of(level) for level in nodes])
-        spend, prices, price = _program(
+        spend, prices, price = piecewise_plan(
             nodes=nodes,
             revenue=revenue,
             total=total,
@@ -74,7 +74,7 @@ def solve_overlapping(
     return spend, prices, price
 
 
-def _program(
+def piecewise_plan(
     *,
     nodes: Array,
     revenue: Array,
