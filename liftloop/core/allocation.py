@@ -151,6 +151,8 @@ def _feasible(written: Book) -> bool:
 def _parts(written: Book) -> tuple[NDArray[np.intp], int] | None:
     """Each cell's part when no two groups overlap (a group's minimum and maximum share a part);
     None when some do."""
+    if len(written.membership) == 0:
+        return np.zeros(len(written.cells), dtype=np.intp), 1
     distinct = np.unique(written.membership, axis=0)
     if (distinct.sum(axis=0) > 1).any():
         return None

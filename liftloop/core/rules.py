@@ -26,8 +26,19 @@ def money(cents: int) -> str:
     return f"{from_cents(cents):,.2f}"
 
 
-def _matches(pattern: str, name: str) -> bool:
-    return pattern in ("*", name)
+def _covered(
+    cells: Sequence[Cell], segments: Iterable[str], channels: Iterable[str]
+) -> NDArray[np.bool_]:
+    """Which cells are of these segments and channels; ``"*"`` is any."""
+    segments, channels = frozenset(segments), frozenset(channels)
+    any_segment, any_channel = "*" in segments, "*" in channels
+    return np.array(
+        [
+            (any_segment or cell.segment in segments) and (any_channel or cell.channel in channels)
+            for cell in cells
+        ],
+        dtype=bool,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +49,6 @@ class Limit:
     channel: str = "*"
     floor: Decimal = Decimal(0)
     cap: Decimal | None = None
-
-    def covers(self, cell: Cell) -> bool:
-        return _matches(self.segment, cell.segment) and _matches(self.channel, cell.channel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +61,6 @@ class Group:
     minimum: Decimal = Decimal(0)
     maximum: Decimal | None = None
 
-    def covers(self, cell: Cell) -> bool:
-        return any(_matches(s, cell.segment) for s in self.segments) and any(
-            _matches(c, cell.channel) for c in self.channels
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
@@ -66,9 +69,6 @@ class Freeze:
     segment: str = "*"
     channel: str = "*"
     reason: str = "frozen"
-
-    def covers(self, cell: Cell) -> bool:
-        return _matches(self.segment, cell.segment) and _matches(self.channel, cell.channel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ def _cellwise(rules: Rules, before: Cents, unknown: Mask) -> list[BoundRule]:
     nothing, endless = np.zeros(n, dtype=np.int64), np.full(n, ENDLESS, dtype=np.int64)
     found: list[BoundRule] = []
     for limit in rules.limits:
-        covered = np.array([limit.covers(cell) for cell in cells])
+        covered = _covered(cells, [limit.segment], [limit.channel])
         if not covered.any():
             continue
         where = _where(limit.segment, limit.channel, int(covered.sum()))
@@ -202,7 +202,7 @@ def _cellwise(rules: Rules, before: Cents, unknown: Mask) -> list[BoundRule]:
             words = f"cap of {where[0]} ({money(cap)}{where[1]})"
             found.append(BoundRule("cap", words, nothing, np.where(covered, cap, ENDLESS)))
     for freeze in rules.frozen:
-        covered = np.array([freeze.covers(cell) for cell in cells])
+        covered = _covered(cells, [freeze.segment], [freeze.channel])
         if covered.any():
             where = _where(freeze.segment, freeze.channel, int(covered.sum()))
             kept = int(before[covered].sum())
@@ -255,7 +255,7 @@ def book(rules: Rules, *, incumbent: Policy, unknown: Iterable[Cell] = ()) -> Bo
         named.append(BoundRule("step", words, low, high))
     groups: list[BoundRule] = []
     for group in rules.groups:
-        members = np.array([group.covers(cell) for cell in cells])
+        members = _covered(cells, group.segments, group.channels)
         least = to_cents(group.minimum)
         if least > 0:
             words = f"minimum of group {group.name} ({money(least)})"

@@ -32,11 +32,16 @@ class Family:
     slope: Callable[[Array], Array]
 
 
+def _inverse_square(u: Array) -> Array:
+    grown = 1.0 + u
+    return np.asarray(1.0 / (grown * grown))  # far faster than a power of -2
+
+
 FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
         # K is the spend at which half of the most that can be earned is earned
-        Family("michaelis-menten", lambda u: u / (1.0 + u), lambda u: (1.0 + u) ** -2),
+        Family("michaelis-menten", lambda u: u / (1.0 + u), _inverse_square),
         Family("exponential", lambda u: -np.expm1(-u), lambda u: np.exp(-u)),
         Family("logarithmic", np.log1p, lambda u: 1.0 / (1.0 + u)),
     )
