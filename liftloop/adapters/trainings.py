@@ -161,22 +161,23 @@ def _place(folder: Path, name: str, suffix: str) -> Path:
 
 
 def _write_figure(path: Path, figure: go.Figure, shared: Path) -> None:
-    """A page of some kilobytes: all figures share one plotly.js of 4.5 MB. Opened from the folder
-    it needs no network; MLflow's own pages show it in a frame without neighbours, where it falls
-    back to Plotly's public copy."""
+    """A page of some kilobytes: all figures share one plotly.js of 4.5 MB beside the runs, and no
+    page asks the network. MLflow's own pages show it in a frame without neighbours: there it says
+    where to open it."""
     from plotly.io import to_html
-    from plotly.offline import get_plotlyjs, get_plotlyjs_version
+    from plotly.offline import get_plotlyjs
 
     script = shared / "plotly.min.js"
     if not script.exists():
         half = script.with_suffix(".unfinished")
         half.write_text(get_plotlyjs(), encoding="utf-8")
         half.replace(script)
-    public = f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"
     path.write_text(
         "<!doctype html><meta charset='utf-8'>"
         "<script src='../../../plotly.min.js'></script>"
-        f"<script>window.Plotly || document.write('<script src=\"{public}\"><\\/script>')</script>"
+        "<script>window.Plotly || document.write("
+        "'Open this figure from the registry folder of the workspace: '"
+        f" + '{path.parent.name}/{path.name}')</script>"
         + to_html(figure, include_plotlyjs=False, full_html=False),
         encoding="utf-8",
     )
