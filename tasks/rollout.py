@@ -303,6 +303,13 @@ def record_step(db: Session, loop: Loop, step: Transition, record: RolloutRecord
     )
 
 
+_AFTER_A_CANARY = {
+    "promote": "The new budgets passed their test in the canary segments.",
+    "roll_back": "Back to the budgets before: the new ones failed their test.",
+    "pause": "Unchanged while the rollout is paused.",
+}
+
+
 def _reasons(plan: Proposal, settled: Settlement, incumbent: Policy) -> dict[Any, str]:
     """Why each cell moved or not. The proposal's sentences hold where the settled budget is the
     proposed one; elsewhere the rollout is the reason."""
@@ -314,8 +321,10 @@ def _reasons(plan: Proposal, settled: Settlement, incumbent: Policy) -> dict[Any
         own = said.get((cell.segment, cell.channel), "")
         if settled.kind == "move" and stage == "incumbent":
             words[cell] = "Waits: the new policy is tried in the canary segments first."
-        elif settled.kind in ("promote", "roll_back", "pause"):
-            words[cell] = settled.reason if before.get(cell) != amount else "Unchanged."
+        elif settled.kind in _AFTER_A_CANARY:
+            words[cell] = (
+                _AFTER_A_CANARY[settled.kind] if before.get(cell) != amount else "Unchanged."
+            )
         elif settled.kind == "hold" and judged:
             words[cell] = "Unchanged while the canary is judged."
         elif stage == "canary" and ": " in own:  # rescaled inside the canary: the move is another
