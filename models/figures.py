@@ -61,7 +61,7 @@ def curves_figure(curves: pd.DataFrame, *, value: str) -> go.Figure:
     figure.update_layout(
         title="Incremental revenue a day by daily spend (band: 90 %)",
         height=260 * -(-len(shown) // columns) + 80,
-        template="plotly_white",
+        template="none",
     )
     return figure
 
@@ -81,7 +81,7 @@ def fitted_figure(evidence: pd.DataFrame) -> go.Figure:
         title="Lifts, observed against fitted (revenue a day)",
         xaxis_title="fitted",
         yaxis_title="observed",
-        template="plotly_white",
+        template="none",
     )
     return figure
 
@@ -102,7 +102,7 @@ def effects_figure(effects: pd.DataFrame) -> go.Figure:
         figure.add_vline(x=0, line_color=GREY, row=1, col=number)
     figure.update_layout(
         title="Effect per user (95 % interval)",
-        template="plotly_white",
+        template="none",
         height=200 + 30 * effects.groupby("outcome").size().max(),
     )
     return figure
@@ -123,7 +123,7 @@ def calibration_figure(calibration: pd.DataFrame) -> go.Figure:
         title="Uplift by decile, predicted against observed (95 %)",
         xaxis_title="predicted",
         yaxis_title="observed",
-        template="plotly_white",
+        template="none",
     )
     return figure
 
@@ -140,6 +140,6 @@ def importance_figure(importance: pd.DataFrame) -> go.Figure:
             name=f"{channel}, {outcome}",
         )  # fmt: skip
     figure.update_layout(
-        title="What drives uplift (mean |SHAP|)", template="plotly_white", barmode="group"
+        title="What drives uplift (mean |SHAP|)", template="none", barmode="group"
     )
     return figure
