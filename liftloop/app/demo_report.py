@@ -137,7 +137,7 @@ def _move(row: object, currency: str) -> str:
     share = f" ({row.change / row.before:+.0%})" if row.before else ""  # type: ignore[attr-defined]
     return (
         f"  {row.segment} x {row.channel}: {money(row.before)} to {money(row.now)} "  # type: ignore[attr-defined]
-        f"{currency} a day{share}. {row.reason}"  # type: ignore[attr-defined]
+        f"{currency} a day{share}. Its last move: {_begun_small(row.reason)}"  # type: ignore[attr-defined]
     )
 
 
@@ -174,3 +174,8 @@ def _captured(comparison: Comparison, weeks: int, currency: str) -> list[str]:
             f"{comparison.captured_by_limit:.0%}."
         )
     return words
+
+
+def _begun_small(sentence: str) -> str:
+    """The sentence as the second part of another one."""
+    return sentence[:1].lower() + sentence[1:]
