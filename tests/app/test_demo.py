@@ -200,6 +200,6 @@ def test_moves_are_counted_from_the_beginning_and_truth_against_the_interval() -
         expectation=None, weeks=3, currency="EUR", workspace="w", next_day="2026-02-02",
     )  # fmt: skip
     assert "It moved 15.00 EUR a day, 38% of the money." in report
-    assert "n x a: 10.00 to 25.00 EUR a day (+150%). It earns more." in report
+    assert "n x a: 10.00 to 25.00 EUR a day (+150%). Its last move: it earns more." in report
     assert "That is 25% of the possible improvement." in report
     assert "1 of 2 cells" in report
