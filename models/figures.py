@@ -139,7 +139,5 @@ def importance_figure(importance: pd.DataFrame) -> go.Figure:
             x=best["mean_abs_shap"], y=best["feature"], orientation="h",
             name=f"{channel}, {outcome}",
         )  # fmt: skip
-    figure.update_layout(
-        title="What drives uplift (mean |SHAP|)", template="none", barmode="group"
-    )
+    figure.update_layout(title="What drives uplift (mean |SHAP|)", template="none", barmode="group")
     return figure
