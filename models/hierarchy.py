@@ -45,8 +45,8 @@ class Prior:
     own_return: float = 0.35
     mean_scale: float = 0.0
     sd_mean_scale: float = 0.5
-    channel_scale: float = 0.35
-    own_scale: float = 0.2
+    channel_scale: float = 0.45
+    own_scale: float = 0.25
     own_weight: float = 30.0
     tail: float = 4.0
 
