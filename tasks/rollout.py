@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from prefect import task
@@ -20,15 +19,15 @@ from liftloop.adapters.rollouts import (
     start_rollout,
     transitions,
 )
-from liftloop.adapters.settings import CellPattern
 from liftloop.adapters.tables import Decision, Proposal, RolloutRecord, RolloutTransition
 from liftloop.core.canary import blend, choose_canary
 from liftloop.core.decide import budget_lines
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.guardrails import judge_health, judge_profit
 from liftloop.core.keys import canonical, key
-from liftloop.core.policy import Cell, Policy
+from liftloop.core.policy import Policy
 from liftloop.core.rollout import RolloutConfig, Transition, advance, start
+from liftloop.core.rules import limits_inside
 from liftloop.core.settlement import (
     Running,
     Settlement,
@@ -42,6 +41,7 @@ from tasks.canary import evidence_of, prediction_of, profit_rule, running_rollou
 from tasks.context import Loop, open_loop
 from tasks.curves import expectations, gain_of
 from tasks.health import health_of
+from tasks.reallocate import rules_of
 
 NOTHING_PROPOSED = "none"
 
@@ -126,7 +126,9 @@ def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> S
             proposed,
             set(choice.canary),
             max_step=loop.settings.budget.max_step,
-            bounds=_bounds(loop, incumbent),
+            bounds=limits_inside(
+                rules_of(loop.settings, incumbent, ()), proposed=proposed, incumbent=incumbent
+            ),
         )
     except InfeasibleBudget as conflict:
         return stay(incumbent, str(conflict)), None, None
@@ -151,25 +153,6 @@ def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> S
     )
     step = start(record.id, on=plan.as_of, reason=reason)
     return begin(mixed.policy, choice, reason), step, record
-
-
-def _bounds(loop: Loop, incumbent: Policy) -> dict[Cell, tuple[Decimal, Decimal]]:
-    """Floor and cap of every cell that has any; a frozen cell's are its budget in force."""
-    budget, found = loop.settings.budget, {}
-    for cell, amount in incumbent.budgets:
-        mine = [x for x in budget.limits if covers(x, cell)]
-        floor = max((x.floor for x in mine), default=Decimal(0))
-        cap = min((x.cap for x in mine if x.cap is not None), default=incumbent.total)
-        if any(covers(x, cell) for x in budget.frozen):
-            floor = cap = amount
-        if floor > 0 or cap < incumbent.total:
-            found[cell] = (floor, cap)
-    return found
-
-
-def covers(pattern: CellPattern, cell: Cell) -> bool:
-    """Whether a configured pattern names the cell."""
-    return pattern.segment in ("*", cell.segment) and pattern.channel in ("*", cell.channel)
 
 
 def _barred_until(loop: Loop, version: str, as_of: date) -> date | None:

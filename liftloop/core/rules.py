@@ -325,3 +325,30 @@ def broken_rules(budgets: Cents, written: Book) -> list[str]:
     if (budgets < 0).any():
         found.append("no budget below 0.00")
     return found
+
+
+def limits_inside(
+    rules: Rules, *, proposed: Policy, incumbent: Policy
+) -> dict[Cell, tuple[Decimal, Decimal]]:
+    """Floor and cap, a day, of the cells that have any, for budgets near a proposal's.
+
+    A cell the proposal does not move (frozen, paused, late, or without evidence) may not be moved
+    by what is made of the proposal either: its floor and cap are its budget in force.
+    """
+    planned, cells = proposed.as_dict(), incumbent.cells
+    floors = dict.fromkeys(cells, Decimal(0))
+    caps = dict.fromkeys(cells, incumbent.total)
+    for limit in rules.limits:
+        covered = _covered(cells, [limit.segment], [limit.channel])
+        for cell in (cell for cell, inside in zip(cells, covered, strict=True) if inside):
+            floors[cell] = max(floors[cell], limit.floor)
+            if limit.cap is not None:
+                caps[cell] = min(caps[cell], limit.cap)
+    for cell, held in incumbent.budgets:
+        if planned.get(cell) == held:
+            floors[cell] = caps[cell] = held
+    return {
+        cell: (floors[cell], caps[cell])
+        for cell in cells
+        if floors[cell] > 0 or caps[cell] < incumbent.total
+    }

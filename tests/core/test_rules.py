@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from liftloop.core.conflicts import conflicting, describe, possible
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rules import Rules, book, broken_rules, resolve_rules
+from liftloop.core.rules import Rules, book, broken_rules, limits_inside, resolve_rules
 
 EU, US = Cell("eu", "search"), Cell("eu", "social")
 D = Decimal
@@ -179,3 +179,17 @@ def test_broken_rules_are_named_exactly() -> None:
     assert broken_rules(np.array([500, 500]), bounds) == []
     assert broken_rules(np.array([499, 501]), bounds) == ["floor of eu x search (5.00)"]
     assert broken_rules(np.array([500, 501]), bounds) == ["the total of 10.00"]
+
+
+def test_what_a_plan_leaves_alone_may_not_move_in_its_canary() -> None:
+    cells = [Cell("eu", channel) for channel in ("a", "b", "c")]
+    held = Policy.of({cell: Decimal("10.00") for cell in cells})
+    wanted = dict(zip(cells, map(Decimal, ("10.00", "14.00", "6.00")), strict=True))
+    rules = resolve_rules(
+        cells=cells, total=Decimal(30), limits=[("*", "b", Decimal(2), Decimal(20))]
+    )
+    found = limits_inside(rules, proposed=Policy.of(wanted), incumbent=held)
+    assert found == {
+        cells[0]: (Decimal("10.00"), Decimal("10.00")),
+        cells[1]: (Decimal(2), Decimal(20)),
+    }

@@ -253,6 +253,17 @@ def test_a_paused_channel_does_not_move(world: World) -> None:
     assert "Resumed" in acts.resume(place, segment="*", channel="search", actor="ana")
 
 
+def test_a_paused_channel_does_not_move_in_a_canary_either(world: World) -> None:
+    place = str(world.workspace.root)
+    cell = sorted(world.market.incumbent.segment)[0]
+    acts.pause(place, segment=cell, channel="search", reason="", actor="ana")
+    world.set("\ncanary_share = 0.3", "\ncanary_share = 0.5")
+    world.cycle()
+    lines = read_budgets(next(world.workspace.outbox.glob("*.csv")))
+    (held,) = [x for x in lines if (x.segment, x.channel) == (cell, "search")]
+    assert held.daily_budget == held.previous_daily_budget
+
+
 def test_budgets_set_by_hand_are_what_the_next_cycle_starts_from(
     world: World, tmp_path: Path
 ) -> None:
