@@ -17,20 +17,17 @@ from liftloop.adapters.ledger import (
     save_policy,
     session,
 )
-from liftloop.adapters.settings import Settings
 from liftloop.adapters.tables import Proposal, Training
-from liftloop.core.allocation import allocate
 from liftloop.core.decide import share_moved
 from liftloop.core.errors import InfeasibleBudget
-from liftloop.core.explain import explain_moves
 from liftloop.core.keys import canonical, key
 from liftloop.core.observed import observed_policy, observed_policy_of_units
 from liftloop.core.policy import Policy
-from liftloop.core.rules import Rules, resolve_rules
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
 from tasks.health import health_of
 from tasks.pages import plain
+from tasks.planning import Frozen, plan_budgets
 
 
 @task(name="propose")
@@ -106,78 +103,39 @@ def budgets_before(loop: Loop, as_of: date, *, door: str) -> tuple[Policy | None
     ), "observed"
 
 
-def rules_of(
-    settings: Settings, incumbent: Policy, frozen: tuple[tuple[str, str, str], ...]
-) -> Rules:
-    """The configured rules for the cells of the policy in force, and what is frozen today."""
-    budget = settings.budget
-    return resolve_rules(
-        cells=incumbent.cells,
-        total=budget.total or incumbent.total,
-        limits=[(x.segment, x.channel, x.floor, x.cap) for x in budget.limits],
-        groups=[(g.name, g.segments, g.channels, g.minimum, g.maximum) for g in budget.groups],
-        frozen=[*((f.segment, f.channel, "frozen") for f in budget.frozen), *frozen],
-        max_step=budget.max_step,
-    )
-
-
 def _decide(
     loop: Loop,
     as_of: date,
     id: str,
     incumbent: Policy,
     champion: Training | None,
-    frozen: tuple[tuple[str, str, str], ...],
+    frozen: Frozen,
 ) -> tuple[Proposal, Policy]:
-    rules = rules_of(loop.settings, incumbent, frozen)
-    if champion is None:
-        policy, cells = incumbent, {}
-        figures = (0.0, 0.0, 0.0)
-        reason = "No response is known yet: the budgets stay until there is randomized evidence."
-    else:
-        curves = load_model_curves(loop, champion)
-        plan = allocate(
-            curves=curves, rules=rules, incumbent=incumbent, margin=loop.settings.budget.margin
-        )
-        policy = plan.policy
-        words = explain_moves(
-            allocation=plan,
-            curves=curves,
-            incumbent=incumbent,
-            margin=loop.settings.budget.margin,
-        )
-        cells = {str(cell): [cell.segment, cell.channel, text] for cell, text in words.items()}
-        figures = (plan.expected_gain.mean, plan.expected_gain.low, plan.expected_gain.high)
-        reason = _reason(policy, incumbent, figures, loop.settings.account.currency)
+    plan = plan_budgets(
+        loop.settings,
+        curves=load_model_curves(loop, champion) if champion else None,
+        incumbent=incumbent,
+        frozen=frozen,
+        as_of=as_of,
+        facts=view(loop, as_of, ["performance"]).frames if champion else {},
+    )
+    cells = {str(cell): [cell.segment, cell.channel, text] for cell, text in plan.words.items()}
     return Proposal(
         id=id,
         as_of=as_of,
-        policy_version=policy.version,
+        policy_version=plan.policy.version,
         previous_policy_version=incumbent.version,
         training_key=champion.key if champion else None,
         facts=champion.facts if champion else "{}",
         settings_hash=loop.settings_hash,
-        expected_gain=figures[0],
-        gain_low=figures[1],
-        gain_high=figures[2],
-        share_moved=share_moved(policy, incumbent),
+        expected_gain=plan.gain.mean,
+        gain_low=plan.gain.low,
+        gain_high=plan.gain.high,
+        share_moved=share_moved(plan.policy, incumbent),
         cells=canonical(cells),
-        reason=reason,
+        reason=plan.reason,
         created_at=loop.now(),
-    ), policy
-
-
-def _reason(
-    policy: Policy, incumbent: Policy, figures: tuple[float, float, float], currency: str
-) -> str:
-    if policy.version == incumbent.version:
-        return "No move pays under the rules: the budgets stay."
-    mean, low, high = figures
-    return (
-        f"Moving {share_moved(policy, incumbent):.1%} of the money is expected to earn "
-        f"{mean:+,.0f} {currency} profit a day (9 times in 10 between {low:+,.0f} and "
-        f"{high:+,.0f})."
-    )
+    ), plan.policy
 
 
 @task(name="show proposal")

@@ -41,7 +41,7 @@ from tasks.canary import evidence_of, prediction_of, profit_rule, running_rollou
 from tasks.context import Loop, open_loop
 from tasks.curves import expectations, gain_of
 from tasks.health import health_of
-from tasks.reallocate import rules_of
+from tasks.planning import rules_of
 
 NOTHING_PROPOSED = "none"
 
