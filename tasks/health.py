@@ -7,9 +7,9 @@ from datetime import date
 from liftloop.adapters.decisions import budgets_in_force
 from liftloop.adapters.ledger import session
 from liftloop.core.policy import Policy
-from monitoring.data_health import HealthConfig, health
 from monitoring.verdicts import HealthVerdict
 from tasks.context import Loop, view
+from tasks.settling import feed_health
 
 
 def health_of(loop: Loop, as_of: date, policy: Policy, *, door: str) -> HealthVerdict:
@@ -22,11 +22,10 @@ def health_of(loop: Loop, as_of: date, policy: Policy, *, door: str) -> HealthVe
     facts = view(loop, as_of, ["performance", "holdout"])
     with session(loop.engine, read_only=True) as db:
         known = budgets_in_force(db, before=as_of)
-    return health(
-        facts["performance"],
+    return feed_health(
+        loop.settings,
+        facts.frames,
         policy=policy,
         as_of=as_of,
-        holdout=facts["holdout"],
         in_force_since=known[1].effective_from if known else None,
-        config=HealthConfig(max_lag_days=loop.settings.data.max_lag_days),
     )

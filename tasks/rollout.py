@@ -20,28 +20,21 @@ from liftloop.adapters.rollouts import (
     transitions,
 )
 from liftloop.adapters.tables import Decision, Proposal, RolloutRecord, RolloutTransition
-from liftloop.core.canary import blend, choose_canary
 from liftloop.core.decide import budget_lines
-from liftloop.core.errors import InfeasibleBudget
-from liftloop.core.guardrails import judge_health, judge_profit
 from liftloop.core.keys import canonical, key
 from liftloop.core.policy import Policy
-from liftloop.core.rollout import RolloutConfig, Transition, advance, start
-from liftloop.core.rules import limits_inside
+from liftloop.core.rollout import Transition
 from liftloop.core.settlement import (
     Running,
     Settlement,
-    at_once,
-    begin,
     follow,
     needs_approval,
-    stay,
 )
-from tasks.canary import evidence_of, prediction_of, profit_rule, running_rollout, sizes_of
+from tasks.canary import evidence_of, prediction_of, running_rollout
 from tasks.context import Loop, open_loop
 from tasks.curves import expectations, gain_of
 from tasks.health import health_of
-from tasks.planning import rules_of
+from tasks.settling import enter, judge
 
 NOTHING_PROPOSED = "none"
 
@@ -109,50 +102,31 @@ def _told(decision: Decision, *, new: bool) -> dict[str, Any]:
 
 def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> Step:
     """A new proposal: at once, or its canary, or a hold."""
-    rules = loop.settings.rollout
-    if proposed.version == incumbent.version or not rules.enabled:
-        return at_once(proposed, incumbent, plan.reason), None, None
-    barred = _barred_until(loop, proposed.version, plan.as_of)
-    if barred:
-        reason = f"This plan was rolled back; it is barred until {barred}."
-        return stay(incumbent, reason), None, None
     seed = int(key("seed", plan.id).removeprefix("seed-")[:8], 16)
-    choice = choose_canary(sizes_of(incumbent), share=rules.canary_share, seed=seed)
-    if choice.problem:
-        return stay(incumbent, choice.problem), None, None
-    try:
-        mixed = blend(
-            incumbent,
-            proposed,
-            set(choice.canary),
-            max_step=loop.settings.budget.max_step,
-            bounds=limits_inside(
-                rules_of(loop.settings, incumbent, ()), proposed=proposed, incumbent=incumbent
-            ),
-        )
-    except InfeasibleBudget as conflict:
-        return stay(incumbent, str(conflict)), None, None
-    if mixed.policy.version == incumbent.version:
-        reason = "Inside the canary segments the plan moves nothing: the budgets stay."
-        return stay(incumbent, reason), None, None
+    entry = enter(
+        loop.settings,
+        proposed=proposed,
+        incumbent=incumbent,
+        reason=plan.reason,
+        as_of=plan.as_of,
+        rollout_id=key("r", plan.id),
+        seed=seed,
+        barred_until=_barred_until(loop, proposed.version, plan.as_of),
+    )
+    if entry.step is None or entry.choice is None:
+        return entry.settlement, None, None
     record = RolloutRecord(
-        id=key("r", plan.id),
+        id=entry.step.after.rollout_id,
         challenger_version=proposed.version,
         incumbent_version=incumbent.version,
-        canary_segments=canonical(choice.canary),
-        control_segments=canonical(choice.control),
+        canary_segments=canonical(entry.choice.canary),
+        control_segments=canonical(entry.choice.control),
         seed=seed,
         started_on=plan.as_of,
         stage="canary",
         created_at=loop.now(),
     )
-    reason = (
-        f"{plan.reason} It is tried in {', '.join(choice.canary)} first "
-        f"({choice.spend_share:.0%} of the spend); {mixed.waiting:+,.2f} a day waits to cross into "
-        f"these segments until it has proved itself."
-    )
-    step = start(record.id, on=plan.as_of, reason=reason)
-    return begin(mixed.policy, choice, reason), step, record
+    return entry.settlement, entry.step, record
 
 
 def _barred_until(loop: Loop, version: str, as_of: date) -> date | None:
@@ -168,21 +142,14 @@ def _barred_until(loop: Loop, version: str, as_of: date) -> date | None:
 def _advance(loop: Loop, as_of: date, running: Running) -> Step:
     """A running rollout: judged on its evidence, and on the health of its data."""
     evidence = evidence_of(loop, as_of, running)
-    rule = profit_rule(loop.settings.rollout)
-    health = health_of(loop, as_of, running.current, door="holdout")
-    verdicts = [
-        judge_profit(
-            evidence, now=as_of, rule=rule, prediction=prediction_of(loop, running, evidence)
-        ),
-        judge_health(health.paused_segments, canary=running.canary, control=running.control),
-    ]
-    config = RolloutConfig(
-        min_days=loop.settings.rollout.min_days,
-        max_days=loop.settings.rollout.max_days,
-        inconclusive=loop.settings.rollout.inconclusive,
-        cooldown_days=loop.settings.rollout.cooldown_days,
+    step = judge(
+        loop.settings,
+        running=running,
+        as_of=as_of,
+        evidence=evidence,
+        prediction=prediction_of(loop, running, evidence),
+        facts_health=health_of(loop, as_of, running.current, door="holdout"),
     )
-    step = advance(running.state, evidence, verdicts, as_of, config)
     return follow(step, running), step, None
 
 

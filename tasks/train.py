@@ -9,7 +9,6 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-import pandas as pd
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
@@ -32,15 +31,14 @@ from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.examination import examine
 from liftloop.core.keys import key
 from models.figures import holdout_figures, units_figures
-from models.holdout_model import HoldoutConfig, parameters_of, train_holdout
-from models.response import ResponseConfig
+from models.holdout_model import parameters_of
 from models.unit_curves import CurveConfig
-from models.units_evidence import tests_from_units
 from models.units_model import UnitsConfig, train_units
 from tasks.context import Loop, View, open_loop, view
 from tasks.curves import MODEL_OF
+from tasks.learning import HOLDOUT_FEEDS, holdout_config, learn_from_holdout
 
-FEEDS = {"holdout": ["performance", "holdout", "sales", "experiments", "units"], "units": ["units"]}
+FEEDS = {"holdout": list(HOLDOUT_FEEDS), "units": ["units"]}
 
 
 @task(name="train model")
@@ -116,28 +114,16 @@ def quarter(day: date) -> str:
 
 def _from_holdout(loop: Loop, facts: View, id: str) -> TrainingRecord:
     rules = loop.settings.model
-    config = HoldoutConfig(
-        response=ResponseConfig(
-            draws=rules.draws, seed=rules.seed, fade_per_day=rules.fade_per_day
-        ),
-        tuning_trials=rules.tuning_trials,
-        tuning_seconds=rules.tuning_seconds,
-        threads=rules.threads,
-        seed=rules.seed,
-    )
-    frames = dict(facts.frames)
-    tests = tests_from_units(frames.pop("units"), seed=rules.seed, threads=rules.threads)
-    frames["experiments"] = pd.concat([frames["experiments"], tests], ignore_index=True)
-    model = train_holdout(
-        frames,
+    model = learn_from_holdout(
+        rules,
+        facts.frames,
         as_of=facts.as_of,
-        config=config,
         study=_study(loop, f"outcome-{quarter(facts.as_of)}"),
     )
     return TrainingRecord(
         key=id,
         name=MODEL_OF["holdout"],
-        parameters=parameters_of(model, config),
+        parameters=parameters_of(model, holdout_config(rules)),
         metrics=model.metrics,
         tags=facts.facts,
         tables=model.tables(),

@@ -1,0 +1,66 @@
+"""From the facts to a model and its examination, without registry or ledger. Used by the flows'
+tasks and by ``liftloop backtest``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any
+
+import pandas as pd
+
+from liftloop.adapters.settings import Model
+from liftloop.core.examination import Examination, examine
+from liftloop.core.keys import canonical
+from models.holdout_model import HoldoutConfig, HoldoutModel, train_holdout
+from models.response import ResponseConfig
+from models.units_evidence import tests_from_units
+
+HOLDOUT_FEEDS = ("performance", "holdout", "sales", "experiments", "units")
+
+
+def holdout_config(rules: Model) -> HoldoutConfig:
+    """How the holdout door is trained under these settings."""
+    return HoldoutConfig(
+        response=ResponseConfig(
+            draws=rules.draws, seed=rules.seed, fade_per_day=rules.fade_per_day
+        ),
+        tuning_trials=rules.tuning_trials,
+        tuning_seconds=rules.tuning_seconds,
+        threads=rules.threads,
+        seed=rules.seed,
+    )
+
+
+def learn_from_holdout(
+    rules: Model,
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    as_of: date,
+    study: Callable[[], Any] | None = None,
+) -> HoldoutModel:
+    """Learn response curves from the feeds as known on ``as_of``; user-level tests join the lift
+    tests run elsewhere.
+
+    Parameters
+    ----------
+    frames
+        The feeds :data:`HOLDOUT_FEEDS` by name. Not changed.
+    study
+        Opens the Optuna study to go on with; None tunes nothing.
+
+    Raises
+    ------
+    InsufficientEvidence
+        When neither a lift nor a lift test can be measured.
+    """
+    feeds = dict(frames)
+    tests = tests_from_units(feeds.pop("units"), seed=rules.seed, threads=rules.threads)
+    feeds["experiments"] = pd.concat([feeds["experiments"], tests], ignore_index=True)
+    return train_holdout(feeds, as_of=as_of, config=holdout_config(rules), study=study)
+
+
+def examine_metrics(metrics: Mapping[str, float], *, door: str) -> Examination:
+    """The examination of a model that has not gone through the ledger."""
+    return examine(canonical(dict(metrics)), door=door)
