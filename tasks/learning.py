@@ -33,6 +33,11 @@ def holdout_config(rules: Model) -> HoldoutConfig:
     )
 
 
+def quarter(day: date) -> str:
+    """The quarter of ``day``: hyperparameters are searched anew in each, and kept in between."""
+    return f"{day.year}q{(day.month + 2) // 3}"
+
+
 def learn_from_holdout(
     rules: Model,
     frames: Mapping[str, pd.DataFrame],

@@ -36,7 +36,7 @@ from models.unit_curves import CurveConfig
 from models.units_model import UnitsConfig, train_units
 from tasks.context import Loop, View, open_loop, view
 from tasks.curves import MODEL_OF
-from tasks.learning import HOLDOUT_FEEDS, holdout_config, learn_from_holdout
+from tasks.learning import HOLDOUT_FEEDS, holdout_config, learn_from_holdout, quarter
 
 FEEDS = {"holdout": list(HOLDOUT_FEEDS), "units": ["units"]}
 
@@ -105,11 +105,6 @@ def _study(loop: Loop, name: str) -> Callable[[], Any]:
         )
 
     return opened
-
-
-def quarter(day: date) -> str:
-    """The quarter of ``day``: hyperparameters are searched anew in each, and kept in between."""
-    return f"{day.year}q{(day.month + 2) // 3}"
 
 
 def _from_holdout(loop: Loop, facts: View, id: str) -> TrainingRecord:

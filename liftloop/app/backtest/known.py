@@ -1,0 +1,189 @@
+"""The facts of a backtest, in memory: the feeds' contracts and the rule of which row wins are
+production's; the clock is the simulated day.
+
+As of D, rows dated before D and reported before D 00:00 (account time) are known, each key in its
+newest version: the later ``reported_at`` wins; equal instants: the row received last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from liftloop.core.contracts import FEEDS, Account, Feed, midnight, sales_with_events, sift
+from liftloop.core.errors import RefusedFile
+from liftloop.core.feeds.context import CLOCK_SKEW
+
+ORDER = ["reported_at", "received_at", "row_number"]
+BOOKKEEPING = ["known_from", "received_at", "row_number"]
+UNDATED = ("units", "experiments")  # kept however old: production reads them whole
+
+
+@dataclass(slots=True)
+class Received:
+    """What became of the rows a market handed over. ``waiting`` rows are not reported yet."""
+
+    rows: int = 0
+    quarantined: int = 0
+    refused: int = 0  # rows of deliveries that were refused whole
+    waiting: int = 0
+    rules: dict[str, int] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+
+    @property
+    def stored(self) -> int:
+        """Rows that passed their contract, superseded ones included."""
+        return self.rows - self.quarantined - self.refused - self.waiting
+
+
+class KnownFacts:
+    """Deliveries in, the feeds as known on a day out. Days may only be asked in order.
+
+    Parameters
+    ----------
+    account
+        Currency, zone and rates.
+    history_days
+        How far back a cycle looks.
+    feeds
+        The feeds that are kept; others are dropped unread.
+    """
+
+    def __init__(
+        self, account: Account, *, history_days: int, feeds: tuple[str, ...] = tuple(FEEDS)
+    ) -> None:
+        self.received = Received()
+        self._account = account
+        self._history = timedelta(days=history_days)
+        self._books = {name: _Book(FEEDS[name]) for name in feeds}
+
+    def deliver(self, feeds: Mapping[str, pd.DataFrame], *, on: date) -> None:
+        """Take in what was handed over when ``on`` began.
+
+        Rows that say they are reported more than a sender's clock may err after that moment are
+        delivered when they are reported.
+        """
+        now = midnight(on, self._account.timezone)
+        for name, frame in feeds.items():
+            book = self._books.get(name)
+            if book is None or frame.empty:
+                continue
+            self.received.rows += len(frame)
+            later = _reported_after(frame, now + CLOCK_SKEW)
+            if later is not None:
+                book.unreported.append(frame[later])
+                self.received.waiting += int(later.sum())
+                frame = frame[~later]
+            self._sift(book, frame, now, refuse=True)
+
+    def known(self, as_of: date) -> dict[str, pd.DataFrame]:
+        """Every kept feed as known when ``as_of`` begins, sorted by key. Not to be changed."""
+        now = midnight(as_of, self._account.timezone)
+        found = {}
+        for name, book in self._books.items():
+            self._take_reported(book, now)
+            book.admit(before=as_of, cutoff=now)
+            frame = book.frame
+            if name not in UNDATED and len(frame):
+                frame = frame[(frame["date"] >= pd.Timestamp(as_of - self._history)).to_numpy()]
+            found[name] = frame
+        if len(found.get("events", ())):
+            found["sales"] = sales_with_events(found["sales"], found["events"])
+        return found
+
+    def _take_reported(self, book: _Book, now: datetime) -> None:
+        held, book.unreported = book.unreported, []
+        for frame in held:
+            later = _reported_after(frame, now + CLOCK_SKEW)
+            due = frame if later is None else frame[~later]
+            self.received.waiting -= len(due)
+            self._sift(book, due, now, refuse=False)
+            if later is not None:
+                book.unreported.append(frame[later])
+
+    def _sift(self, book: _Book, frame: pd.DataFrame, now: datetime, *, refuse: bool) -> None:
+        if frame.empty:
+            return
+        try:
+            sifted = sift(
+                book.feed.name, frame, account=self._account, received_at=now, refuse=refuse
+            )
+        except RefusedFile as refusal:
+            self.received.refused += len(frame)
+            self.received.refusals.append(str(refusal))
+            return
+        self.received.quarantined += len(sifted.rejected)
+        for rules, count in sifted.rejected["rules"].value_counts().items():
+            for rule in str(rules).split(";"):
+                self.received.rules[rule] = self.received.rules.get(rule, 0) + int(count)
+        book.waiting.append(sifted.accepted.assign(received_at=pd.Timestamp(now)))
+
+
+@dataclass(slots=True)
+class _Book:
+    """One feed. ``current`` holds the winning known row of each key, sorted; ``waiting`` what
+    passed its contract but is not known yet; ``unreported`` raw rows to be delivered later."""
+
+    feed: Feed
+    current: pd.DataFrame | None = None
+    waiting: list[pd.DataFrame] = field(default_factory=list)
+    unreported: list[pd.DataFrame] = field(default_factory=list)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        if self.current is None:
+            return empty_feed(self.feed.name)
+        return self.current.drop(columns=BOOKKEEPING)
+
+    def admit(self, *, before: date, cutoff: datetime) -> None:
+        """Move what is known by now from ``waiting`` to ``current``."""
+        fresh, still = [], []
+        for frame in self.waiting:
+            reported = (frame["known_from"] < pd.Timestamp(cutoff)).to_numpy()
+            seen = reported & (frame["date"] < pd.Timestamp(before)).to_numpy()
+            fresh.append(frame[seen])
+            if not seen.all():
+                still.append(frame[~seen])
+        self.waiting = still
+        fresh = [frame for frame in fresh if len(frame)]
+        if fresh:
+            self._merge(pd.concat(fresh, ignore_index=True))
+
+    def _merge(self, fresh: pd.DataFrame) -> None:
+        """Only days that ``fresh`` touches are sorted again where the key begins with the day."""
+        key, parts = list(self.feed.key), [fresh]
+        if self.current is not None:
+            untouched = pd.Series(False, index=self.current.index)
+            if key[0] == "date":
+                untouched = self.current["date"] < fresh["date"].min()
+            parts = [self.current[~untouched], fresh]
+        mixed = pd.concat(parts, ignore_index=True) if len(parts) > 1 else fresh
+        newest = mixed.sort_values([*key, *ORDER], kind="stable").drop_duplicates(key, keep="last")
+        if self.current is not None and untouched.any():
+            newest = pd.concat([self.current[untouched], newest])
+        free = sorted(c for c in newest if str(c).startswith(("x_", "y_", "c_")))
+        named = [c for c in newest if c not in free]
+        self.current = newest[[*named, *free]].reset_index(drop=True)
+
+
+def _reported_after(frame: pd.DataFrame, moment: datetime) -> Any:
+    """Which rows say that they are reported after ``moment``, shape (n_rows,); None if none."""
+    if "reported_at" not in frame.columns:
+        return None
+    told = pd.to_datetime(frame["reported_at"], utc=True, errors="coerce", format="mixed")
+    later = (told > pd.Timestamp(moment)).to_numpy()
+    return later if later.any() else None
+
+
+@lru_cache(maxsize=8)
+def empty_feed(name: str) -> pd.DataFrame:
+    """A feed nobody delivered: no rows, of the feed's types."""
+    bare = pd.DataFrame({column: [] for column in FEEDS[name].required})
+    moment = datetime(2000, 1, 1, tzinfo=UTC)
+    typed = sift(name, bare, account=Account(), received_at=moment, refuse=False).accepted
+    return typed.drop(columns=[c for c in BOOKKEEPING if c in typed])
