@@ -78,8 +78,7 @@ class KnownFacts:
             if later is not None:
                 book.unreported.append(frame[later])
                 self.received.waiting += int(later.sum())
-                frame = frame[~later]
-            self._sift(book, frame, now, refuse=True)
+            self._sift(book, frame if later is None else frame[~later], now, refuse=True)
 
     def known(self, as_of: date) -> dict[str, pd.DataFrame]:
         """Every kept feed as known when ``as_of`` begins, sorted by key. Not to be changed."""
@@ -175,7 +174,9 @@ def _reported_after(frame: pd.DataFrame, moment: datetime) -> Any:
     """Which rows say that they are reported after ``moment``, shape (n_rows,); None if none."""
     if "reported_at" not in frame.columns:
         return None
-    told = pd.to_datetime(frame["reported_at"], utc=True, errors="coerce", format="mixed")
+    told = frame["reported_at"]
+    if not isinstance(told.dtype, pd.DatetimeTZDtype):
+        told = pd.to_datetime(told, utc=True, errors="coerce", format="mixed")
     later = (told > pd.Timestamp(moment)).to_numpy()
     return later if later.any() else None
 

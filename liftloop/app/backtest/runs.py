@@ -216,7 +216,8 @@ def _account(said: AccountSettings) -> Account:
 def _live(
     market: CheckedMarket, facts: KnownFacts, decide: Decide, steps: Sequence[int]
 ) -> tuple[list[Policy], float]:
-    """Drive the market; the budgets of each cycle, and the CPU seconds that were not the market's."""
+    """Drive the market. Returns the budgets of each cycle, and the CPU seconds it took beside the
+    market's own."""
     day, chosen, seconds = market.start, [], 0.0
     feeds = market.history()
     for days in steps:
