@@ -38,12 +38,29 @@ class Test:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Claims:
+    """What platforms claimed, M cell-periods: place as in :class:`Evidence`; ``claimed``, and
+    ``sold`` by the whole segment, per day in units of the cell's size; ``weight`` fades."""
+
+    cell: Index
+    first: Index
+    last: Index
+    claimed: Array
+    sold: Array
+    weight: Array
+
+    def only(self, keep: NDArray[np.bool_]) -> Claims:
+        return Claims(*(getattr(self, name)[keep] for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """All evidence of a fit. N observed cell-periods, C cells, T days.
 
     ``spend`` (T, C) is in units of ``size`` (C,). ``cell``, ``first``, ``last`` (N,) place an
     observed lift: its cell, first and last row of ``spend``. ``lift``, ``noise`` (N,) are per day,
     in units of size; ``weight`` (N,) fades with age. ``row`` is its row in the lifts' frame.
+    ``claims`` are those of channels that have lifts; None without any.
     """
 
     cells: tuple[Cell, ...]
@@ -62,10 +79,12 @@ class Evidence:
     row: Index
     tests: tuple[Test, ...]
     ignored_tests: int
+    claims: Claims | None = None
 
     def before(self, row: int) -> Evidence:
         """The evidence whose periods end before row ``row`` of ``spend``; tests stay."""
-        return self._only(self.last < row)
+        claims = self.claims.only(self.claims.last < row) if self.claims else None
+        return replace(self._only(self.last < row), claims=claims)
 
     def since(self, row: int) -> Evidence:
         """The evidence whose periods end at row ``row`` or later."""
@@ -121,8 +140,9 @@ def gather(
     daily: pd.DataFrame,
     experiments: pd.DataFrame | None,
     fade_per_day: float,
+    claims: pd.DataFrame | None = None,
 ) -> Evidence:
-    """Arrange the evidence. Rows without a usable number, or outside the days of ``daily``, are
+    """Arrange the evidence; ``claims`` as of ``weekly_claims``. Rows without a usable number, or outside the days of ``daily``, are
     left out; cells are those of ``daily`` and of ``lifts``."""
     days = pd.DatetimeIndex(daily.index)
     pairs = {(str(s), str(c)) for s, c in daily.columns}
@@ -174,6 +194,47 @@ def gather(
         row=kept,
         tests=tests,
         ignored_tests=ignored,
+        claims=_claims(
+            claims,
+            wanted=wanted,
+            days=days,
+            size=size,
+            measured=np.isin(channel_of, np.unique(channel_of[cell[kept]])),
+            fade_per_day=fade_per_day,
+        ),
+    )
+
+
+def _claims(
+    frame: pd.DataFrame | None,
+    *,
+    wanted: pd.MultiIndex,
+    days: pd.DatetimeIndex,
+    size: Array,
+    measured: NDArray[np.bool_],
+    fade_per_day: float,
+) -> Claims | None:
+    """Claims of the cells whose channel is ``measured`` by randomized lifts: of another channel
+    nothing says what its claims are worth."""
+    if frame is None or frame.empty or len(days) == 0:
+        return None
+    place = pd.MultiIndex.from_arrays([frame["segment"], frame["channel"]])
+    cell = np.asarray(wanted.get_indexer(place), dtype=np.intp)
+    first, last = _rows(frame["period_start"], days), _rows(frame["period_end"], days)
+    fine = (cell >= 0) & (first < len(days)) & (last >= 0) & (first <= last)
+    fine &= measured[np.maximum(cell, 0)]
+    kept = np.flatnonzero(fine)
+    if len(kept) == 0:
+        return None
+    first, last = np.maximum(first[kept], 0), np.minimum(last[kept], len(days) - 1)
+    scale = size[cell[kept]]
+    return Claims(
+        cell=cell[kept],
+        first=first,
+        last=last,
+        claimed=frame["claimed"].to_numpy(dtype=np.float64)[kept] / scale,
+        sold=frame["sold"].to_numpy(dtype=np.float64)[kept] / scale,
+        weight=np.exp(-fade_per_day * ((len(days) - 1) - last)),
     )
 
 

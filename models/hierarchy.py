@@ -1,15 +1,14 @@
-"""The pooled response model: what is likely a priori, and the fit of what is likely given lifts.
+"""The pooled response model: what is likely a priori, and the fit of what is likely given evidence.
 
-A cell's log marginal return at zero spend and log half-saturation (in units of its size) are
-
-    log m = mu + channel + segment + own,        log k = kappa + channel + own,
-
-normal around their shared means, with Student-t channel effects on m: a channel that does nothing
-can sink to nothing without dragging the others along. The spread of the cells' own effects is
-estimated with them (an EM step of empirical Bayes; Dempster, Laird and Rubin 1977, section 4.5).
+A cell earns ``m K h(a / K)`` a day from its effective spend ``a``; ``h`` has a parameter of its own
+that says how it saturates, so no family of curves is assumed. Log m, log K and log bend are normal
+around their channel's and segment's means. Platforms claim ``e^b`` times what a cell earns plus a
+share of what its segment sells; both are unknown per channel, nearly the same in its cells, and
+learned with the curves. The spread of the cells' own effects is estimated with them (an EM step of
+empirical Bayes; Dempster, Laird and Rubin 1977, section 4.5).
 
 The mode is found by Levenberg-Marquardt on the penalized sum of squares with exact derivatives, the
-posterior is normal around it in the logs (Laplace; Tierney and Kadane 1986).
+posterior is normal around it (Laplace; Tierney and Kadane 1986).
 """
 
 from __future__ import annotations
@@ -20,55 +19,43 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from liftloop.core.saturating import FAMILIES, Family
+from liftloop.core.saturating import bent_shape, bent_slope
 from models.arrow import Arrow
-from models.evidence import Evidence, effective
+from models.evidence import Evidence, Index, effective
+from models.prior import BEND, CLAIM, CURVE, ORGANIC, RETURN, SCALE, Prior
 
 Array = NDArray[np.float64]
-LOG_RETURN = (-9.0, 7.0)  # beyond these nothing can be told apart, and nothing overflows
-LOG_SCALE = (-5.0, 5.0)
 EM_DRAWS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Prior:
-    """Standard deviations of the logs, and what the means are drawn to.
-
-    ``own_return`` and ``own_scale`` are the centres of what is estimated; ``own_weight`` is how
-    many cells these centres count for. ``tail`` is the degrees of freedom of the channels' t.
-    """
-
-    mean_return: float = 0.0
-    sd_mean_return: float = 2.0
-    channel_return: float = 0.6
-    segment_return: float = 0.2
-    own_return: float = 0.35
-    mean_scale: float = 0.0
-    sd_mean_scale: float = 0.5
-    channel_scale: float = 0.45
-    own_scale: float = 0.25
-    own_weight: float = 30.0
-    tail: float = 4.0
+NUDGE = 1e-4  # of log bend, for its derivative
+CLAIM_NOISE = 0.1  # what claims scatter around their model before anything is known, a share
+LEAST_CLAIM_NOISE = 0.03
+CLAIM_TAIL = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """Cell parameters (C, 2): log m, log k; shared ones (G,); sd of the cells' own effects (2,);
-    carry-over of each channel."""
+    """Cell parameters (C, d); shared ones (G,); sd of the cells' own effects (d,); carry-over of
+    each channel; scatter of its claims as a share of their mean; trust (M,) in each claim, 1 for
+    one that fits and less for an outlier."""
 
     cells: Array
     shared: Array
     own: Array
     carryover: Array
+    scatter: Array
+    trust: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predicted:
-    """Lifts at a state (N,), their derivatives by the cell's parameters (N, 2), and the same for
-    lift tests: (E,), (E, 2C). Lifts in units of size; tests in money."""
+    """Lifts at a state (N,) with their derivatives by the cell's parameters (N, d); the same for
+    claims, (M,) and (M, d), and for lift tests, (E,) and (E, d C). In units of size; tests in
+    money."""
 
     lift: Array
     slope: Array
+    claim: Array
+    claim_slope: Array
     test: Array
     test_slope: Array
 
@@ -76,135 +63,166 @@ class Predicted:
 class Hierarchy:
     """The model of one body of evidence."""
 
-    def __init__(self, evidence: Evidence, prior: Prior, family: str) -> None:
+    def __init__(self, evidence: Evidence, prior: Prior) -> None:
         self.evidence = evidence
         self.prior = prior
-        self.family: Family = FAMILIES[family]
+        self.d = CURVE + (2 if evidence.claims is not None else 0)
+        self.levels = prior.levels(self.d)
         n, channels, segments = (
             len(evidence.cells),
             len(evidence.channels),
             len(evidence.segments),
         )
-        self.scale_mean = 1 + channels + segments  # where log k's shared parameters begin
-        self.shared = self.scale_mean + 1 + channels
-        number = np.arange(n)
-        rows = np.concatenate([np.repeat(2 * number, 3), np.repeat(2 * number + 1, 2)])
-        columns = np.concatenate(
-            [
-                np.column_stack(
-                    [
-                        np.zeros(n, dtype=int),
-                        1 + evidence.channel_of,
-                        1 + channels + evidence.segment_of,
-                    ]
-                ).ravel(),
-                np.column_stack(
-                    [
-                        np.full(n, self.scale_mean),
-                        self.scale_mean + 1 + evidence.channel_of,
-                    ]
-                ).ravel(),
-            ]
+        rows, columns, precision, center = [], [], [], []
+        begin = 0
+        for p, level in enumerate(self.levels):
+            number = self.d * np.arange(n) + p
+            blocks = [(np.zeros(n, dtype=int), 1, level.sd_mean)]
+            blocks.append((evidence.channel_of, channels, level.channel))
+            if level.segment > 0:
+                blocks.append((evidence.segment_of, segments, level.segment))
+            for part, (where, count, sd) in enumerate(blocks):
+                rows.append(number)
+                columns.append(begin + where)
+                precision.append(np.full(count, sd**-2.0))
+                center.append(np.full(count, level.mean if part == 0 else 0.0))
+                if p == RETURN and part == 1:
+                    self._heavy = slice(begin, begin + count)
+                begin += count
+        self.shared = begin
+        ones = np.ones(sum(len(r) for r in rows))
+        self.design = csr_array(
+            (ones, (np.concatenate(rows), np.concatenate(columns))), shape=(self.d * n, begin)
         )
-        self.design = csr_array((np.ones(5 * n), (rows, columns)), shape=(2 * n, self.shared))
-        self.center = np.zeros(self.shared)
-        self.center[0], self.center[self.scale_mean] = prior.mean_return, prior.mean_scale
-        self._channels = slice(1, 1 + channels)
-        self._segments = slice(1 + channels, 1 + channels + segments)
-        self._levels: dict[bytes, Array] = {}
+        self.center = np.concatenate(center)
+        self._precision = np.concatenate(precision)
+        self._low = np.array([level.low for level in self.levels])
+        self._high = np.array([level.high for level in self.levels])
+        self._spends: dict[bytes, tuple[Array, Array]] = {}
+        claims = evidence.claims
+        self._usual = np.ones(n)
+        if claims is not None:
+            total = np.bincount(claims.cell, weights=np.abs(claims.claimed), minlength=n)
+            count = np.bincount(claims.cell, minlength=n)
+            self._usual = np.maximum(total / np.maximum(count, 1), 1e-9)
 
     # -- prior ------------------------------------------------------------------------------------
 
     def start(self, carryover: Array) -> State:
         """Everything at its prior mean."""
-        own = np.array([self.prior.own_return, self.prior.own_scale])
+        evidence = self.evidence
+        own = np.array([level.own for level in self.levels])
         shared = self.center.copy()
-        return State(self.expected(shared), shared, own, carryover)
+        claims = evidence.claims
+        return State(
+            cells=self.expected(shared),
+            shared=shared,
+            own=own,
+            carryover=carryover,
+            scatter=np.full(len(evidence.channels), CLAIM_NOISE),
+            trust=np.ones(0 if claims is None else len(claims.cell)),
+        )
 
     def expected(self, shared: Array) -> Array:
-        """What cells are drawn to, (C, 2)."""
-        return np.asarray((self.design @ shared).reshape(-1, 2))
+        """What cells are drawn to, (C, d)."""
+        return np.asarray((self.design @ shared).reshape(-1, self.d))
 
     def shared_precision(self, shared: Array) -> Array:
         """Diagonal (G,). A t effect counts as a normal one whose precision depends on it
         (iteratively reweighted; Lange, Little and Taylor 1989, section 4)."""
-        prior = self.prior
-        held = np.empty(self.shared)
-        held[0] = prior.sd_mean_return**-2
-        effects = shared[self._channels]
-        held[self._channels] = (prior.tail + 1) / (
-            prior.tail * prior.channel_return**2 + effects**2
-        )
-        held[self._segments] = prior.segment_return**-2
-        held[self.scale_mean] = prior.sd_mean_scale**-2
-        held[self.scale_mean + 1 :] = prior.channel_scale**-2
+        held = self._precision.copy()
+        effects, sd = shared[self._heavy], self.prior.returns.channel
+        held[self._heavy] = (self.prior.tail + 1) / (self.prior.tail * sd**2 + effects**2)
         return held
 
     def penalty(self, state: State) -> float:
         """Minus the log prior, up to a constant."""
-        prior = self.prior
         own = (state.cells - self.expected(state.shared)) / state.own
-        gap = state.shared - self.center
-        normal = self.shared_precision(state.shared) * gap**2
-        effects = state.shared[self._channels]
-        heavy = (prior.tail + 1) * np.log1p(effects**2 / (prior.tail * prior.channel_return**2))
-        total = normal.sum() - normal[self._channels].sum() + heavy.sum() + (own**2).sum()
+        normal = self.shared_precision(state.shared) * (state.shared - self.center) ** 2
+        effects, tail = state.shared[self._heavy], self.prior.tail
+        heavy = (tail + 1) * np.log1p(effects**2 / (tail * self.prior.returns.channel**2))
+        total = normal.sum() - normal[self._heavy].sum() + heavy.sum() + (own**2).sum()
         return 0.5 * float(total)
 
     # -- likelihood -------------------------------------------------------------------------------
 
-    def levels(self, carryover: Array) -> Array:
-        """Effective spend (T, C) in units of size, remembered."""
+    def spends(self, carryover: Array) -> tuple[Array, Array]:
+        """Mean effective spend of every lift (N,) and claim (M,), in units of size, remembered."""
         name = carryover.tobytes()
-        if name not in self._levels:
-            if len(self._levels) > 1:
-                self._levels.clear()
-            shares = carryover[self.evidence.channel_of]
-            self._levels[name] = effective(self.evidence.spend, shares)
-        return self._levels[name]
+        if name not in self._spends:
+            if len(self._spends) > 1:
+                self._spends.clear()
+            evidence = self.evidence
+            levels = effective(evidence.spend, carryover[evidence.channel_of])
+            running = np.zeros((len(levels) + 1, levels.shape[1]))
+            np.cumsum(levels, axis=0, out=running[1:])
+            claims = evidence.claims
+            self._spends[name] = (
+                _mean(running, evidence.cell, evidence.first, evidence.last),
+                np.zeros(0)
+                if claims is None
+                else _mean(running, claims.cell, claims.first, claims.last),
+            )
+        return self._spends[name]
+
+    def _earned(self, cells: Array, spend: Array) -> tuple[Array, Array]:
+        """Revenue (R,) at ``spend`` (R,) and its derivatives (R, 3) by the curve's logarithms.
+
+        df/dlog m = f and df/dlog K = f - x f'(x), for every curve m K h(x / K)."""
+        m, k, bend = np.exp(cells[:, RETURN]), np.exp(cells[:, SCALE]), np.exp(cells[:, BEND])
+        level = spend / k
+        earned = m * k * bent_shape(level, bend)
+        more = m * k * bent_shape(level, bend * np.exp(NUDGE))
+        slopes = np.column_stack(
+            [earned, earned - m * spend * bent_slope(level, bend), (more - earned) / NUDGE]
+        )
+        return earned, slopes
 
     def predict(self, cells: Array, carryover: Array) -> Predicted:
-        """Lifts and their derivatives at cell parameters (C, 2)."""
-        evidence = self.evidence
-        m, k = np.exp(cells[:, 0]), np.exp(cells[:, 1])
-        level = self.levels(carryover) / k
-        earned = m * k * self.family.shape(level)
-        # df/dlog k = f - x f'(x), and df/dlog m = f, for every family m k h(x / k)
-        bend = earned - m * k * level * self.family.slope(level)
-        days = (evidence.last - evidence.first + 1).astype(float)
-        means = []
-        for values in (earned, bend):
-            running = np.zeros((len(values) + 1, values.shape[1]))
-            np.cumsum(values, axis=0, out=running[1:])
-            total = (
-                running[evidence.last + 1, evidence.cell] - running[evidence.first, evidence.cell]
-            )
-            means.append(total / days)
-        test, slope = self._predict_tests(m, k)
-        return Predicted(means[0], np.column_stack(means), test, slope)
+        """Everything observed, and its derivatives, at cell parameters (C, d)."""
+        evidence, claims = self.evidence, self.evidence.claims
+        spend, claim_spend = self.spends(carryover)
+        lift, curve = self._earned(cells[evidence.cell], spend)
+        slope = np.zeros((len(lift), self.d))
+        slope[:, :CURVE] = curve
+        claim, claim_slope = np.zeros(0), np.zeros((0, self.d))
+        if claims is not None:
+            at = cells[claims.cell]
+            earned, curve = self._earned(at, claim_spend)
+            factor = np.exp(at[:, CLAIM])
+            claim = factor * earned + at[:, ORGANIC] * claims.sold
+            claim_slope = np.column_stack([factor[:, None] * curve, factor * earned, claims.sold])
+        test, test_slope = self._predict_tests(cells)
+        return Predicted(lift, slope, claim, claim_slope, test, test_slope)
 
-    def _predict_tests(self, m: Array, k: Array) -> tuple[Array, Array]:
+    def _predict_tests(self, cells: Array) -> tuple[Array, Array]:
         tests = self.evidence.tests
         gains = np.zeros(len(tests))
-        slopes = np.zeros((len(tests), len(m), 2))
+        slopes = np.zeros((len(tests), len(cells), self.d))
         for number, test in enumerate(tests):
-            at = test.where
-            money = test.days * self.evidence.size[at]
+            money = test.days * self.evidence.size[test.where]
             for spend, sign in ((test.actual, 1.0), (test.otherwise, -1.0)):
-                level = spend / k[at]
-                earned = money * m[at] * k[at] * self.family.shape(level)
-                bend = earned - money * m[at] * k[at] * level * self.family.slope(level)
-                gains[number] += sign * earned.sum()
-                slopes[number, at, 0] += sign * earned
-                slopes[number, at, 1] += sign * bend
-        return gains, slopes.reshape(len(tests), 2 * len(m))
+                earned, curve = self._earned(cells[test.where], spend)
+                gains[number] += sign * float((money * earned).sum())
+                slopes[number, test.where, :CURVE] += sign * money[:, None] * curve
+        return gains, slopes.reshape(len(tests), self.d * len(cells))
 
-    def residuals(self, predicted: Predicted) -> tuple[Array, Array]:
-        """Weighted, standardized: of lifts (N,), of tests (E,)."""
-        evidence = self.evidence
+    def claim_noise(self, state: State) -> Array:
+        """Standard deviation of each claim around its model (M,), infinite for one not trusted."""
+        claims = self.evidence.claims
+        assert claims is not None
+        scatter = state.scatter[self.evidence.channel_of[claims.cell]] * self._usual[claims.cell]
+        return np.asarray(scatter / np.sqrt(np.maximum(state.trust * claims.weight, 1e-12)))
+
+    def residuals(self, state: State, predicted: Predicted) -> tuple[Array, Array, Array]:
+        """Weighted, standardized: of lifts (N,), of claims (M,), of tests (E,)."""
+        evidence, claims = self.evidence, self.evidence.claims
         lifts = (evidence.lift - predicted.lift) / evidence.noise * np.sqrt(evidence.weight)
+        said = np.zeros(0)
+        if claims is not None:
+            said = (claims.claimed - predicted.claim) / self.claim_noise(state)
         gains = np.array([t.gain for t in evidence.tests])
-        return lifts, (gains - predicted.test) * self._test_scale()
+        return lifts, said, (gains - predicted.test) * self._test_scale()
 
     def _test_scale(self) -> Array:
         return np.array(
@@ -213,28 +231,40 @@ class Hierarchy:
 
     def misfit(self, state: State, predicted: Predicted) -> float:
         """Half the weighted sum of squares plus the penalty: what the mode minimizes."""
-        lifts, tests = self.residuals(predicted)
-        return 0.5 * float((lifts**2).sum() + (tests**2).sum()) + self.penalty(state)
+        squares = sum(float((r**2).sum()) for r in self.residuals(state, predicted))
+        return 0.5 * squares + self.penalty(state)
 
     # -- fit --------------------------------------------------------------------------------------
 
+    def _rows(self, state: State, predicted: Predicted) -> list[tuple[Index, Array, Array]]:
+        """Of lifts and of claims: cell, standardized derivatives (R, d) and residuals (R,)."""
+        evidence, claims = self.evidence, self.evidence.claims
+        lifts, said, _ = self.residuals(state, predicted)
+        scale = (np.sqrt(evidence.weight) / evidence.noise)[:, None]
+        rows = [(evidence.cell, predicted.slope * scale, lifts)]
+        if claims is not None:
+            scaled = predicted.claim_slope / self.claim_noise(state)[:, None]
+            rows.append((claims.cell, scaled, said))
+        return rows
+
     def curvature(self, state: State, predicted: Predicted, damping: float = 0.0) -> Arrow:
         """The Gauss-Newton Hessian at a state, factored; for climbing where ``damping`` > 0."""
-        evidence = self.evidence
-        scale = np.sqrt(evidence.weight) / evidence.noise
-        slope = predicted.slope * scale[:, None]
-        n = len(evidence.cells)
+        n, d = len(self.evidence.cells), self.d
         shared = self.shared_precision(state.shared)
         if not damping:
             # A channel without effect has sunk to where neither lifts nor the t's tail hold it. Its
             # true posterior is long downwards only, where all is nothing: draws must not reach
             # farther up than the prior's own scale.
-            tight = np.maximum(shared[self._channels], self.prior.channel_return**-2)
-            shared[self._channels] = tight
-        blocks = np.empty((n, 2, 2))
-        for i, j in ((0, 0), (0, 1), (1, 1)):
-            summed = np.bincount(evidence.cell, weights=slope[:, i] * slope[:, j], minlength=n)
-            blocks[:, i, j] = blocks[:, j, i] = summed
+            tight = np.maximum(shared[self._heavy], self.prior.returns.channel**-2)
+            shared[self._heavy] = tight
+        blocks = np.zeros((n, d, d))
+        for cell, slope, _ in self._rows(state, predicted):
+            for i in range(d):
+                for j in range(i, d):
+                    summed = np.bincount(cell, weights=slope[:, i] * slope[:, j], minlength=n)
+                    blocks[:, i, j] += summed
+                    if i != j:
+                        blocks[:, j, i] += summed
         return Arrow.of(
             blocks=blocks,
             precision=state.own**-2,
@@ -245,18 +275,14 @@ class Hierarchy:
         )
 
     def _descent(self, state: State, predicted: Predicted) -> tuple[Array, Array]:
-        """Minus the gradient, as (C, 2, 1) and (G, 1)."""
-        evidence = self.evidence
-        lifts, tests = self.residuals(predicted)
-        pull = lifts * np.sqrt(evidence.weight) / evidence.noise
-        n = len(evidence.cells)
-        down = np.column_stack(
-            [
-                np.bincount(evidence.cell, weights=pull * predicted.slope[:, i], minlength=n)
-                for i in (0, 1)
-            ],
-        ).astype(float)
-        down += ((tests * self._test_scale()) @ predicted.test_slope).reshape(n, 2)
+        """Minus the gradient, as (C, d, 1) and (G, 1)."""
+        n, d = len(self.evidence.cells), self.d
+        down = np.zeros((n, d))
+        for cell, slope, left in self._rows(state, predicted):
+            for i in range(d):
+                down[:, i] += np.bincount(cell, weights=left * slope[:, i], minlength=n)
+        tests = self.residuals(state, predicted)[2]
+        down += ((tests * self._test_scale()) @ predicted.test_slope).reshape(n, d)
         own = (state.cells - self.expected(state.shared)) / state.own**2
         gap = self.shared_precision(state.shared) * (state.shared - self.center)
         return (down - own)[:, :, None], (self.design.T @ own.ravel() - gap)[:, None]
@@ -269,13 +295,10 @@ class Hierarchy:
         for _ in range(steps):
             arrow = self.curvature(state, predicted, damping)
             cells, shared = arrow.solve(*self._descent(state, predicted))
+            moved = state.cells + np.clip(cells[:, :, 0], -2, 2)
             trial = replace(
                 state,
-                cells=np.clip(
-                    state.cells + np.clip(cells[:, :, 0], -2, 2),
-                    [LOG_RETURN[0], LOG_SCALE[0]],
-                    [LOG_RETURN[1], LOG_SCALE[1]],
-                ),
+                cells=np.clip(moved, self._low, self._high),
                 shared=state.shared + np.clip(shared[:, 0], -2, 2),
             )
             there = self.predict(trial.cells, state.carryover)
@@ -297,19 +320,48 @@ class Hierarchy:
         cells, shared = arrow.draws(np.random.default_rng(seed), EM_DRAWS)
         wander = cells - (self.design @ shared).reshape(cells.shape)
         own = state.cells - self.expected(state.shared)
-        squares = (own[:, :, None] + wander) ** 2
-        prior, n = self.prior, len(own)
-        center = np.array([prior.own_return, prior.own_scale])
-        variance = prior.own_weight * center**2 + squares.mean(axis=2).sum(axis=0)
-        return replace(state, own=np.sqrt(variance / (prior.own_weight + n)))
+        squares = ((own[:, :, None] + wander) ** 2).mean(axis=2).sum(axis=0)
+        center = np.array([level.own for level in self.levels])
+        weight = np.array([level.own_weight for level in self.levels])
+        return replace(
+            state, own=np.sqrt((weight * center**2 + squares) / (weight + len(state.cells)))
+        )
+
+    def estimate_scatter(self, state: State) -> State:
+        """How far each channel's claims scatter around their model, and which are outliers (the
+        weights of a t distribution; Lange, Little and Taylor 1989, section 3)."""
+        claims = self.evidence.claims
+        if claims is None:
+            return state
+        said = self.predict(state.cells, state.carryover).claim
+        gap = (claims.claimed - said) / self._usual[claims.cell]
+        channel = self.evidence.channel_of[claims.cell]
+        n = len(self.evidence.channels)
+        z = gap / state.scatter[channel]
+        trust = (CLAIM_TAIL + 1) / (CLAIM_TAIL + z**2)
+        weight = claims.weight
+        squares = np.bincount(channel, weights=weight * trust * gap**2, minlength=n)
+        # about two parameters of each cell are fitted to its claims
+        spent = 2.0 * np.bincount(self.evidence.channel_of, minlength=n)
+        freedom = np.maximum(np.bincount(channel, weights=weight, minlength=n) - spent, 0.0)
+        prior = 10.0
+        scatter = np.sqrt((squares + prior * CLAIM_NOISE**2) / (freedom + prior))
+        return replace(state, scatter=np.maximum(scatter, LEAST_CLAIM_NOISE), trust=trust)
 
     def channel_misfit(self, state: State) -> Array:
-        """The misfit of each channel's cells (n_channels,): lifts and the cells' own effects."""
-        evidence = self.evidence
-        lifts, _ = self.residuals(self.predict(state.cells, state.carryover))
+        """The misfit of each channel's cells (n_channels,): lifts, claims, cells' own effects."""
+        evidence, claims = self.evidence, self.evidence.claims
+        lifts, said, _ = self.residuals(state, self.predict(state.cells, state.carryover))
         own = ((state.cells - self.expected(state.shared)) / state.own) ** 2
-        of_cell = np.bincount(evidence.cell, weights=lifts**2, minlength=len(own))
-        of_cell = of_cell + own.sum(axis=1)
+        of_cell = own.sum(axis=1)
+        of_cell += np.bincount(evidence.cell, weights=lifts**2, minlength=len(own))
+        if claims is not None:
+            of_cell += np.bincount(claims.cell, weights=said**2, minlength=len(own))
         return 0.5 * np.bincount(
             evidence.channel_of, weights=of_cell, minlength=len(evidence.channels)
         )
+
+
+def _mean(running: Array, cell: Index, first: Index, last: Index) -> Array:
+    """Means over rows ``first`` to ``last`` from running sums (T + 1, C)."""
+    return np.asarray((running[last + 1, cell] - running[first, cell]) / (last - first + 1.0))

@@ -9,12 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from liftloop.core.errors import InsufficientEvidence
-from liftloop.core.saturating import FAMILIES, SaturatingCurves, effective_spend
+from liftloop.core.saturating import SaturatingCurves, bent_shape, bent_slope, effective_spend
 from models.evidence import Evidence, gather
-from models.hierarchy import LOG_RETURN, LOG_SCALE, Hierarchy, Prior, State
+from models.hierarchy import Hierarchy, State
+from models.prior import BEND, CLAIM, CURVE, ORGANIC, RETURN, SCALE, Prior
 
 Array = NDArray[np.float64]
 Z90 = 1.6448536269514722
+RECENT_DAYS = 28
 PRIOR = Prior()
 
 
@@ -30,7 +32,6 @@ class ResponseConfig:
     draws: int = 200
     seed: int = 0
     fade_per_day: float = 0.007
-    family: str = "michaelis-menten"
     prior: Prior = PRIOR
     carryover_grid: tuple[float, ...] = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
     carryover_mean: float = 0.3
@@ -72,6 +73,7 @@ def fit_response(
     lifts: pd.DataFrame,
     daily_spend: pd.DataFrame,
     experiments: pd.DataFrame | None = None,
+    claims: pd.DataFrame | None = None,
     config: ResponseConfig | None = None,
 ) -> ResponseFit:
     """Fit saturating curves to everything that says what spend caused.
@@ -85,6 +87,8 @@ def fit_response(
         As made by ``models.evidence.daily_spend``: index days, columns (segment, channel).
     experiments
         The feed of lift tests run elsewhere; signed ``spend_delta``, any sign of a result.
+    claims
+        As made by ``weekly_claims``: what platforms claim, a proxy that the lifts calibrate.
     config
         Default: :class:`ResponseConfig`.
 
@@ -95,20 +99,24 @@ def fit_response(
     """
     config = config or ResponseConfig()
     evidence = gather(
-        lifts=lifts, daily=daily_spend, experiments=experiments, fade_per_day=config.fade_per_day
+        lifts=lifts,
+        daily=daily_spend,
+        experiments=experiments,
+        claims=claims,
+        fade_per_day=config.fade_per_day,
     )
     if len(evidence.spend) == 0 or (len(evidence.lift) == 0 and not evidence.tests):
         raise InsufficientEvidence(
             "No lift can be measured yet: no cell has both spend and a holdout or lift test.",
             fix="Deliver holdout rows of both arms (or lift tests) for the days of performance.",
         )
-    model = Hierarchy(evidence, config.prior, config.family)
+    model = Hierarchy(evidence, config.prior)
     state = find_mode(model, config)
     predicted = model.predict(state.cells, state.carryover)
     rng = np.random.default_rng(config.seed)
     wander, _ = model.curvature(state, predicted).draws(rng, config.draws)
-    curves = _curves(evidence, state, wander, config.family)
-    lift_residuals, test_residuals = model.residuals(predicted)
+    curves = _curves(evidence, state, wander)
+    lift_residuals, _, test_residuals = model.residuals(state, predicted)
     rows = lifts.iloc[evidence.row][
         ["segment", "channel", "period_start", "period_end", "spend", "lift", "standard_error"]
     ].reset_index(drop=True)
@@ -125,12 +133,13 @@ def fit_response(
         "tests_ignored": float(evidence.ignored_tests),
         "effective_lifts": weight,
         "misfit": float((lift_residuals**2).sum() / weight) if weight > 0 else float("nan"),
-        "own_return_sd": float(state.own[0]),
-        "own_scale_sd": float(state.own[1]),
+        "own_return_sd": float(state.own[RETURN]),
+        "own_scale_sd": float(state.own[SCALE]),
         "coverage_90": held_out_coverage(model, state, config),
     }
     for channel, share in zip(evidence.channels, state.carryover, strict=True):
         diagnostics[f"carryover_{channel}"] = float(share)
+    diagnostics |= _about_claims(model, state)
     return ResponseFit(
         curves=curves,
         effective_spend=effective_spend(last_spend, curves.carryover),
@@ -144,12 +153,28 @@ def find_mode(model: Hierarchy, config: ResponseConfig) -> State:
     """Carry-over, spreads and parameters at the posterior mode."""
     channels = len(model.evidence.channels)
     state = model.climb(model.start(np.full(channels, config.carryover_mean)), steps=12)
+    state = model.estimate_scatter(state)
     if len(config.carryover_grid) > 1 and len(model.evidence.lift):
         state = replace(state, carryover=_profile(model, state, config))
     for turn in range(config.spread_rounds):
         state = model.climb(state, steps=6, tolerance=1e-5)
-        state = model.estimate_own(state, seed=config.seed + turn)
+        state = model.estimate_own(model.estimate_scatter(state), seed=config.seed + turn)
     return model.climb(state)
+
+
+def _about_claims(model: Hierarchy, state: State) -> dict[str, float]:
+    """By what factor each channel's claims exceed what it earned, with the organic share they hold
+    besides, the scatter of the claims, and how far the factor differs from cell to cell."""
+    evidence = model.evidence
+    if evidence.claims is None:
+        return {}
+    found = {"claims": float(len(evidence.claims.cell)), "own_claim_sd": float(state.own[CLAIM])}
+    for number, channel in enumerate(evidence.channels):
+        mine = evidence.channel_of == number
+        found[f"claim_factor_{channel}"] = float(np.exp(state.cells[mine, CLAIM].mean()))
+        found[f"claim_organic_{channel}"] = float(state.cells[mine, ORGANIC].mean())
+        found[f"claim_scatter_{channel}"] = float(state.scatter[number])
+    return found
 
 
 def _profile(model: Hierarchy, state: State, config: ResponseConfig) -> Array:
@@ -165,33 +190,43 @@ def _profile(model: Hierarchy, state: State, config: ResponseConfig) -> Array:
     return np.round((weight * grid[:, None]).sum(axis=0) / weight.sum(axis=0), 3)
 
 
-def _curves(evidence: Evidence, state: State, wander: Array, family: str) -> SaturatingCurves:
-    """Draws around the mode, (D, C), normal in log K and in the log revenue at the mean spend.
+def _curves(evidence: Evidence, state: State, wander: Array) -> SaturatingCurves:
+    """Draws around the mode, (D, C), normal in log K, log bend and the log revenue at the spend of
+    late.
 
-    Lifts settle what the usual spend earns much better than how m and K share it out: in (log m,
-    log K) the posterior is a bent ridge, in (log revenue, log K) a straight one. The change of
-    coordinates is a shear, so mode and Hessian are the same and only the way back is not linear.
+    Evidence settles what the usual spend earns much better than how m, K and the bend share it out:
+    in their logs the posterior is a bent ridge, in (log revenue, log K, log bend) a straight one.
+    The change of coordinates is a shear, so mode and Hessian are the same and only the way back is
+    not linear.
     """
-    spend = np.maximum(evidence.spend.mean(axis=0), 1e-9)[:, None]
+    recent = evidence.spend[-RECENT_DAYS:].mean(axis=0)
+    usual = np.where(recent > 0, recent, evidence.spend.mean(axis=0))
+    spend = np.maximum(usual, 1e-6)[:, None]
+    levels = Prior().levels(BEND + 1)
 
-    def log_yield(log_scale: Array) -> Array:
-        """Log revenue at the mean spend per unit of m and of spend."""
-        level = spend / np.exp(log_scale)
-        return np.asarray(np.log(FAMILIES[family].shape(level) / level))
+    def log_yield(log_scale: Array, log_bend: Array) -> Array:
+        """Log revenue at the usual spend per unit of m."""
+        scale = np.exp(log_scale)
+        return np.asarray(log_scale + np.log(bent_shape(spend / scale, np.exp(log_bend))))
 
-    log_scale = state.cells[:, 1:]
-    level = spend / np.exp(log_scale)
-    slope = 1.0 - level * FAMILIES[family].slope(level) / FAMILIES[family].shape(level)
-    moved = np.clip(log_scale + wander[:, 1], *LOG_SCALE)
-    logs = state.cells[:, :1] + wander[:, 0] + slope * wander[:, 1]
-    logs = logs + log_yield(log_scale) - log_yield(moved)
-    returns = np.exp(np.clip(logs, *LOG_RETURN)).T
+    scale, bend = state.cells[:, SCALE, None], state.cells[:, BEND, None]
+    base = log_yield(scale, bend)
+    level = spend / np.exp(scale)
+    by_scale = 1.0 - level * bent_slope(level, np.exp(bend)) / bent_shape(level, np.exp(bend))
+    by_bend = (log_yield(scale, bend + 1e-4) - base) / 1e-4
+    new_scale = np.clip(scale + wander[:, SCALE], levels[SCALE].low, levels[SCALE].high)
+    new_bend = np.clip(bend + wander[:, BEND], levels[BEND].low, levels[BEND].high)
+    logs = state.cells[:, RETURN, None] + wander[:, RETURN]
+    logs = logs + by_scale * wander[:, SCALE] + by_bend * wander[:, BEND]
+    logs = logs + base - log_yield(new_scale, new_bend)
+    returns = np.exp(np.clip(logs, levels[RETURN].low, levels[RETURN].high)).T
     return SaturatingCurves(
         cells=evidence.cells,
         marginal_at_zero=np.ascontiguousarray(returns),
-        half_saturation=np.ascontiguousarray(np.exp(moved).T * evidence.size),
+        half_saturation=np.ascontiguousarray(np.exp(new_scale).T * evidence.size),
         carryover=state.carryover[evidence.channel_of],
-        family=family,
+        family="bent",
+        bend=np.ascontiguousarray(np.exp(new_bend).T),
     )
 
 
@@ -220,11 +255,15 @@ def held_out_coverage(model: Hierarchy, state: State, config: ResponseConfig) ->
     past, coming = model.evidence.before(cut), model.evidence.since(cut)
     if len(past.lift) < 2 * len(past.cells) or len(coming.lift) == 0:
         return float("nan")
-    earlier = Hierarchy(past, model.prior, config.family)
-    found = earlier.climb(state, steps=12, tolerance=1e-6)
+    earlier = Hierarchy(past, model.prior)
+    trust = state.trust
+    if model.evidence.claims is not None:
+        trust = trust[model.evidence.claims.last < cut]
+    found = earlier.climb(replace(state, trust=trust), steps=12, tolerance=1e-6)
     arrow = earlier.curvature(found, earlier.predict(found.cells, found.carryover))
     wander, _ = arrow.draws(np.random.default_rng(config.seed), config.draws)
-    later = Hierarchy(coming, model.prior, config.family).predict(found.cells, found.carryover)
-    moved = np.einsum("ni,nid->nd", later.slope, wander[coming.cell])
+    later = Hierarchy(replace(coming, claims=None), model.prior)
+    there = later.predict(found.cells[:, :CURVE], found.carryover)
+    moved = np.einsum("ni,nid->nd", there.slope, wander[coming.cell, :CURVE])
     sd = np.sqrt(coming.noise**2 + (moved**2).mean(axis=1))
-    return float((np.abs(coming.lift - later.lift) <= Z90 * sd).mean())
+    return float((np.abs(coming.lift - there.lift) <= Z90 * sd).mean())

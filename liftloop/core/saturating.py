@@ -48,6 +48,28 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
+def bent_shape(u: Array, bend: Array) -> Array:
+    """``h(u)`` of the family whose own parameter says how it saturates: ``h'(u)`` below, summed.
+
+    Shapes broadcast; u >= 0, bend > 0.
+    """
+    grown = np.log1p(2.0 * u / bend)
+    power = (1.0 - bend) * grown
+    small = np.abs(power) < 1e-8
+    safe = np.where(small, 1.0, power)
+    return np.asarray(0.5 * bend * grown * np.where(small, 1.0, np.expm1(safe) / safe))
+
+
+def bent_slope(u: Array, bend: Array) -> Array:
+    """``h'(u) = (1 + 2 u / bend)^-bend``, the survival function of a Lomax distribution.
+
+    bend 2 is Michaelis-Menten with ``K`` at half of the most that can be earned, 1 a logarithm,
+    below 1 a power of 1 - bend far out, and a large one an exponential. All begin alike:
+    ``h'(u) = 1 - 2 u + ...``.
+    """
+    return np.asarray(np.exp(-bend * np.log1p(2.0 * u / bend)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SaturatingCurves:
     """Joint posterior draws of every cell's curve; implements ``ResponseCurves``.
@@ -63,7 +85,10 @@ class SaturatingCurves:
     carryover
         Share of a day's effect that is carried to the next day, shape (n_cells,), in [0, 1).
     family
-        A name in :data:`FAMILIES`.
+        A name in :data:`FAMILIES`, or "bent" with ``bend``.
+    bend
+        How each curve saturates (:func:`bent_slope`), shape (n_draws, n_cells), > 0; None for a
+        named family.
     """
 
     cells: tuple[Cell, ...]
@@ -71,6 +96,7 @@ class SaturatingCurves:
     half_saturation: Array
     carryover: Array
     family: str = "michaelis-menten"
+    bend: Array | None = None
 
     def __post_init__(self) -> None:
         shape = self.marginal_at_zero.shape
@@ -79,7 +105,11 @@ class SaturatingCurves:
                 f"{len(self.cells)} cells need draws of shape (n_draws, {len(self.cells)}), not "
                 f"{shape} and {self.half_saturation.shape}."
             )
-        if self.family not in FAMILIES:
+        if (self.family == "bent") != (self.bend is not None):
+            raise ValueError("The family 'bent', and no other, needs a bend for every curve.")
+        if self.bend is not None and (self.bend.shape != shape or not (self.bend > 0).all()):
+            raise ValueError(f"The bend has the shape of the draws, {shape}, and is above 0.")
+        if self.bend is None and self.family not in FAMILIES:
             raise ValueError(f"There is no family of curves {self.family!r}: {list(FAMILIES)}.")
         if not (self.marginal_at_zero >= 0).all() or not (self.half_saturation > 0).all():
             raise ValueError("A curve needs a return at zero >= 0 and a half-saturation > 0.")
@@ -88,25 +118,33 @@ class SaturatingCurves:
         if not ((self.carryover >= 0) & (self.carryover < 1)).all():
             raise ValueError("A carry-over lies in [0, 1).")
 
-    def _mean(self, spend: Array, inner: Callable[[Array, Array, Array], Array]) -> Array:
-        found = np.empty(len(self.cells))
-        for start in range(0, len(self.cells), CHUNK):
-            part = slice(start, start + CHUNK)
-            values = inner(
-                self.marginal_at_zero[:, part], self.half_saturation[:, part], spend[part]
-            )
-            found[part] = values.mean(axis=0)
-        return found
+    def _part(self, part: slice) -> tuple[Array, Array, Array | None]:
+        bend = None if self.bend is None else self.bend[:, part]
+        return self.marginal_at_zero[:, part], self.half_saturation[:, part], bend
+
+    def _shape(self, u: Array, bend: Array | None) -> Array:
+        return FAMILIES[self.family].shape(u) if bend is None else bent_shape(u, bend)
+
+    def _slope(self, u: Array, bend: Array | None) -> Array:
+        return FAMILIES[self.family].slope(u) if bend is None else bent_slope(u, bend)
 
     def mean_revenue(self, spend: Array) -> Array:
         """Posterior mean incremental revenue per day at steady ``spend``, both (n_cells,)."""
-        shape = FAMILIES[self.family].shape
-        return self._mean(spend, lambda m, k, x: m * k * shape(x / k))
+        found = np.empty(len(self.cells))
+        for start in range(0, len(self.cells), CHUNK):
+            part = slice(start, start + CHUNK)
+            m, k, bend = self._part(part)
+            found[part] = (m * k * self._shape(spend[part] / k, bend)).mean(axis=0)
+        return found
 
     def mean_marginal(self, spend: Array) -> Array:
         """Posterior mean revenue of the next unit of steady ``spend``, shape (n_cells,)."""
-        slope = FAMILIES[self.family].slope
-        return self._mean(spend, lambda m, k, x: m * slope(x / k))
+        found = np.empty(len(self.cells))
+        for start in range(0, len(self.cells), CHUNK):
+            part = slice(start, start + CHUNK)
+            m, k, bend = self._part(part)
+            found[part] = (m * self._slope(spend[part] / k, bend)).mean(axis=0)
+        return found
 
     def draw_revenue(self, spend: Array) -> Array:
         """Incremental revenue per day in each draw at ``spend``, broadcast to (n_draws, n_cells).
@@ -114,7 +152,7 @@ class SaturatingCurves:
         ``spend`` has the shape (n_cells,) or (n_draws, n_cells).
         """
         scale = self.half_saturation
-        level = FAMILIES[self.family].shape(spend / scale)
+        level = self._shape(spend / scale, self.bend)
         return np.asarray(self.marginal_at_zero * scale * level, dtype=np.float64)
 
     def to_arrays(self) -> dict[str, Any]:
@@ -126,7 +164,7 @@ class SaturatingCurves:
             "half_saturation": self.half_saturation,
             "carryover": self.carryover,
             "family": np.array(self.family),
-        }
+        } | ({} if self.bend is None else {"bend": self.bend})
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> SaturatingCurves:
@@ -138,6 +176,7 @@ class SaturatingCurves:
             half_saturation=np.asarray(arrays["half_saturation"], dtype=np.float64),
             carryover=np.asarray(arrays["carryover"], dtype=np.float64),
             family=str(arrays["family"]),
+            bend=np.asarray(arrays["bend"], dtype=np.float64) if "bend" in arrays else None,
         )
 
 

@@ -1,0 +1,65 @@
+"""What is likely before any evidence: each cell's parameters around its channel's and segment's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+RETURN, SCALE, BEND, CLAIM, ORGANIC = range(5)
+CURVE = 3  # parameters of a curve; the other two say how the platforms' claims follow it
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One parameter of a cell: ``mean + channel + segment + own`` effects, normal around zero.
+
+    ``sd_mean``, ``channel``, ``segment`` (0: none) and ``own`` are standard deviations. The spread
+    of the cells' own effects is estimated; ``own`` is its centre and counts for ``own_weight``
+    cells. ``low`` and ``high`` bound a cell's value.
+    """
+
+    mean: float
+    sd_mean: float
+    channel: float
+    own: float
+    low: float
+    high: float
+    segment: float = 0.0
+    own_weight: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """The five parameters of a cell, all but the last in logarithms.
+
+    ``returns``: marginal return at zero spend, m. ``scale``: K in units of the cell's size.
+    ``bend``: how the curve saturates (``liftloop.core.saturating.bent_slope``); its prior covers
+    power curves (-0.9) to exponential ones (2). ``claim``: by what factor platforms exaggerate;
+    nearly flat, so that lifts alone settle it. ``organic``: which share of the segment's revenue
+    they claim besides. ``tail`` is the degrees of freedom of the channels' effects on ``returns``:
+    heavy, so that a channel that does nothing can sink to nothing without dragging others along.
+    """
+
+    returns: Level = field(
+        default_factory=lambda: Level(0.0, 2.0, 0.6, 0.35, -9.0, 7.0, segment=0.2)
+    )
+    scale: Level = field(default_factory=lambda: Level(0.0, 0.5, 0.45, 0.25, -5.0, 5.0))
+    bend: Level = field(default_factory=lambda: Level(0.7, 0.6, 0.2, 0.15, -1.2, 2.5))
+    claim: Level = field(default_factory=lambda: Level(0.0, 1.5, 1.0, 0.15, -6.0, 6.0))
+    organic: Level = field(
+        default_factory=lambda: Level(0.02, 0.05, 0.04, 0.004, -0.5, 1.0, own_weight=10.0)
+    )
+    tail: float = 4.0
+
+    def levels(self, count: int) -> tuple[Level, ...]:
+        """The first ``count`` parameters."""
+        return tuple(self._each())[:count]
+
+    def _each(self) -> Iterator[Level]:
+        for entry in fields(self):
+            if entry.name != "tail":
+                yield getattr(self, entry.name)
