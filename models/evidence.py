@@ -54,13 +54,27 @@ class Claims:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Breaks:
+    """Per channel, the row of ``spend`` at which its response jumped, or its claims did (-1:
+    never)."""
+
+    response: Index
+    claims: Index
+
+    @property
+    def any(self) -> bool:
+        return bool((self.response >= 0).any() or (self.claims >= 0).any())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """All evidence of a fit. N observed cell-periods, C cells, T days.
 
     ``spend`` (T, C) is in units of ``size`` (C,). ``cell``, ``first``, ``last`` (N,) place an
     observed lift: its cell, first and last row of ``spend``. ``lift``, ``noise`` (N,) are per day,
     in units of size; ``weight`` (N,) fades with age. ``row`` is its row in the lifts' frame.
-    ``claims`` are those of channels that have lifts; None without any.
+    ``claims`` are those of channels that have lifts; None without any. ``breaks`` where a channel's
+    response jumped; None while nobody looked.
     """
 
     cells: tuple[Cell, ...]
@@ -80,6 +94,7 @@ class Evidence:
     tests: tuple[Test, ...]
     ignored_tests: int
     claims: Claims | None = None
+    breaks: Breaks | None = None
 
     def before(self, row: int) -> Evidence:
         """The evidence whose periods end before row ``row`` of ``spend``; tests stay."""

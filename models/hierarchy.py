@@ -22,7 +22,7 @@ from scipy.sparse import csr_array
 from liftloop.core.saturating import bent_shape, bent_slope
 from models.arrow import Arrow
 from models.evidence import Evidence, Index, effective
-from models.prior import BEND, CLAIM, CURVE, ORGANIC, RETURN, SCALE, Prior
+from models.prior import BEND, CLAIM, CURVE, JUMP, ORGANIC, RETURN, SCALE, Prior
 
 Array = NDArray[np.float64]
 EM_DRAWS = 64
@@ -99,7 +99,17 @@ class Hierarchy:
         self._low = np.array([level.low for level in self.levels])
         self._high = np.array([level.high for level in self.levels])
         self._spends: dict[bytes, tuple[Array, Array]] = {}
-        claims = evidence.claims
+        claims, breaks = evidence.claims, evidence.breaks
+        self._before = np.zeros(len(evidence.cell))  # 1 for a lift before its channel's jump
+        self._claim_before = np.zeros((0 if claims is None else len(claims.cell), 2))
+        if breaks is not None:
+            channel = evidence.channel_of[evidence.cell]
+            self._before = (evidence.last < breaks.response[channel]).astype(float)
+        if breaks is not None and claims is not None:
+            channel = evidence.channel_of[claims.cell]
+            self._claim_before = np.column_stack(
+                [claims.last < at[channel] for at in (breaks.response, breaks.claims)]
+            ).astype(float)
         self._usual = np.ones(n)
         if claims is not None:
             total = np.bincount(claims.cell, weights=np.abs(claims.claimed), minlength=n)
@@ -165,31 +175,35 @@ class Hierarchy:
             )
         return self._spends[name]
 
-    def _earned(self, cells: Array, spend: Array) -> tuple[Array, Array]:
-        """Revenue (R,) at ``spend`` (R,) and its derivatives (R, 3) by the curve's logarithms.
+    def _earned(
+        self, cells: Array, spend: Array, before: Array | float = 0.0
+    ) -> tuple[Array, Array]:
+        """Revenue (R,) at ``spend`` (R,) and its derivatives (R, 4) by the curve's logarithms;
+        ``before`` (R,) is 1 where the response had not jumped yet.
 
         df/dlog m = f and df/dlog K = f - x f'(x), for every curve m K h(x / K)."""
-        m, k, bend = np.exp(cells[:, RETURN]), np.exp(cells[:, SCALE]), np.exp(cells[:, BEND])
+        m = np.exp(cells[:, RETURN] + before * cells[:, JUMP])
+        k, bend = np.exp(cells[:, SCALE]), np.exp(cells[:, BEND])
         level = spend / k
         earned = m * k * bent_shape(level, bend)
         more = m * k * bent_shape(level, bend * np.exp(NUDGE))
-        slopes = np.column_stack(
-            [earned, earned - m * spend * bent_slope(level, bend), (more - earned) / NUDGE]
-        )
-        return earned, slopes
+        by_scale = earned - m * spend * bent_slope(level, bend)
+        return earned, np.column_stack([earned, by_scale, (more - earned) / NUDGE, before * earned])
 
     def predict(self, cells: Array, carryover: Array) -> Predicted:
         """Everything observed, and its derivatives, at cell parameters (C, d)."""
         evidence, claims = self.evidence, self.evidence.claims
         spend, claim_spend = self.spends(carryover)
-        lift, curve = self._earned(cells[evidence.cell], spend)
+        lift, curve = self._earned(cells[evidence.cell], spend, self._before)
         slope = np.zeros((len(lift), self.d))
         slope[:, :CURVE] = curve
         claim, claim_slope = np.zeros(0), np.zeros((0, self.d))
         if claims is not None:
             at = cells[claims.cell]
-            earned, curve = self._earned(at, claim_spend)
-            factor = np.exp(at[:, CLAIM])
+            response, said = self._claim_before.T
+            earned, curve = self._earned(at, claim_spend, response)
+            factor = np.exp(at[:, CLAIM] + said * at[:, JUMP])
+            curve[:, JUMP] += said * earned
             claim = factor * earned + at[:, ORGANIC] * claims.sold
             claim_slope = np.column_stack([factor[:, None] * curve, factor * earned, claims.sold])
         test, test_slope = self._predict_tests(cells)

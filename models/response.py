@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.saturating import SaturatingCurves, bent_shape, bent_slope, effective_spend
+from models.breaks import BreakConfig, find_breaks
 from models.evidence import Evidence, gather
 from models.hierarchy import Hierarchy, State
 from models.prior import BEND, CLAIM, CURVE, ORGANIC, RETURN, SCALE, Prior
@@ -18,6 +19,7 @@ Array = NDArray[np.float64]
 Z90 = 1.6448536269514722
 RECENT_DAYS = 28
 PRIOR = Prior()
+BREAKS = BreakConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class ResponseConfig:
     carryover_sd: float = 0.15
     spread_rounds: int = 3
     holdout_days: int = 14
+    breaks: BreakConfig | None = BREAKS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,8 +113,7 @@ def fit_response(
             "No lift can be measured yet: no cell has both spend and a holdout or lift test.",
             fix="Deliver holdout rows of both arms (or lift tests) for the days of performance.",
         )
-    model = Hierarchy(evidence, config.prior)
-    state = find_mode(model, config)
+    model, state = fit_mode(evidence, config)
     predicted = model.predict(state.cells, state.carryover)
     rng = np.random.default_rng(config.seed)
     wander, _ = model.curvature(state, predicted).draws(rng, config.draws)
@@ -147,6 +149,19 @@ def fit_response(
         tests=_test_table(evidence, predicted.test, test_residuals),
         diagnostics=diagnostics,
     )
+
+
+def fit_mode(evidence: Evidence, config: ResponseConfig) -> tuple[Hierarchy, State]:
+    """The model and its posterior mode; where a channel's response jumped, with the jump."""
+    model = Hierarchy(evidence, config.prior)
+    state = find_mode(model, config)
+    if config.breaks is None:
+        return model, state
+    breaks = find_breaks(model, state, config.breaks)
+    if not breaks.any:
+        return model, state
+    model = Hierarchy(replace(evidence, breaks=breaks), config.prior)
+    return model, find_mode(model, config)
 
 
 def find_mode(model: Hierarchy, config: ResponseConfig) -> State:
