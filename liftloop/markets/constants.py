@@ -40,6 +40,9 @@ class HillConstants:
     channel_effect_spread: float = 0.6
     cell_effect_spread: float = 0.35
     effect_walk: float = 0.004  # a day, per cell
+    channel_walk: float = 0.0  # a day, all cells of a channel together
+    jump_day: int | None = None  # days after start; from then on every channel's effects are others
+    jump_spread: float = 0.5
     channel_saturation_spread: float = 0.4
     cell_saturation_spread: float = 0.2
     exponent: tuple[float, float] = (0.8, 1.3)
@@ -56,6 +59,8 @@ class HillConstants:
     overclaim: tuple[float, float] = (0.1, 0.5)  # mean and spread of the bias's logarithm
     organic_claimed: tuple[float, float] = (0.0, 0.08)
     claim_noise: float = 0.05
+    useless_channels: int = 0  # so many, drawn at random, have no effect at all
+    useless_claimed: tuple[float, float] = (0.12, 0.20)  # share of organic revenue they claim
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -25,11 +25,13 @@ REPEAT_ORDERS = 0.04  # orders beyond the first of a customer's day
 @dataclass(frozen=True, slots=True)
 class Days:
     """What happened on D days: spend and expected incremental revenue (D, S, C), organic revenue
-    (D, S)."""
+    (D, S). ``lost`` is what a segment would not have sold without one channel: it differs from
+    ``incremental`` where channels lift or eat each other."""
 
     dates: list[date]
     spend: Array
     incremental: Array
+    lost: Array
     organic: Array
 
     @property
@@ -129,7 +131,7 @@ def holdout_feed(
     users = nature.users[None, :, None]
     withheld = np.clip(np.round(users * constants.holdout_share), 1, users - 1)
     exposed = users - withheld
-    base = (days.sold[:, :, None] - days.incremental) / users  # per user, without the channel
+    base = (days.sold[:, :, None] - days.lost) / users  # per user, without the channel
     share = constants.pre_correlation
     draw = share * luck[:, 0] + np.sqrt(1 - share**2) * luck[:, 1]
     miss = constants.revenue_sd * np.sqrt(withheld * exposed / users) * draw
@@ -140,7 +142,7 @@ def holdout_feed(
     imbalance = 0.3 * constants.revenue_sd * np.sqrt(exposed / (withheld * users)) * luck[:, 0]
     orders = Orders.of(constants)
     arms = [
-        _arm("treated", users=exposed, revenue=treated, usual=exposed * base + days.incremental,
+        _arm("treated", users=exposed, revenue=treated, usual=exposed * base + days.lost,
              before=typical - imbalance * withheld / exposed, luck=luck[:, 2:4], orders=orders),
         _arm("control", users=withheld, revenue=control, usual=withheld * base,
              before=typical + imbalance, luck=luck[:, 4:6], orders=orders),

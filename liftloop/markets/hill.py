@@ -70,9 +70,14 @@ class HillMarket:
         self.incumbent = self._as_budgets(self._incumbent)
         self._today = self.start - timedelta(days=self.constants.history_days)
         self._walk = np.zeros(self.constants.shape)
+        self._jump = np.exp(
+            self.constants.jump_spread
+            * self._streams.normal("jump", (len(self.constants.channels),))
+        )
         self._organic_noise = self._first_organic_noise()
-        self._earned = self.response(self._incumbent)  # as if the incumbent had run for long
+        self._earned = self.contributions(self._incumbent)  # as if it had run for long
         self._names = self._cells()
+        self._order = [self._names[name].tolist() for name in self._names]
         self._truth: list[tuple[date, Array]] = []
         self._history = self._run([self._jittered(day) for day in self._history_days()])
 
@@ -106,9 +111,10 @@ class HillMarket:
     def expected(self, budgets: pd.DataFrame) -> pd.DataFrame:
         """segment, channel, incremental_revenue per day if ``budgets`` stood for ever and nothing
         else changed."""
-        earned = self.response(self._as_array(budgets))
-        columns = {name: self._names[name] for name in self._names}  # quicker than assign
-        return pd.DataFrame(columns | {"incremental_revenue": earned.ravel()})
+        earned = self.contributions(self._as_array(budgets))[0]
+        told = self._names.copy(deep=False)
+        told["incremental_revenue"] = earned.ravel()  # asked often: quicker than assign
+        return told
 
     # -- what a family of markets may change ----------------------------------------------------
 
@@ -119,9 +125,19 @@ class HillMarket:
         level = (spend / nature.saturation) ** nature.exponent
         return self.effects() * nature.saturation * level / (1 + level)
 
+    def contributions(self, spend: Array) -> tuple[Array, Array]:
+        """Steady revenue a day at daily ``spend``, (S, C) each: what is each cell's, summing to the
+        whole, and what would be lost without it. The same unless channels meddle with each
+        other."""
+        earned = self.response(spend)
+        return earned, earned
+
     def effects(self) -> Array:
         """Today's m, (S, C)."""
-        return self._nature.effect * np.exp(self._walk)
+        today = self._nature.effect * np.exp(self._walk)
+        day = self.constants.jump_day
+        jumped = day is not None and self._today >= self.start + timedelta(days=day)
+        return today * self._jump if jumped else today
 
     # -- how a day passes -----------------------------------------------------------------------
 
@@ -132,7 +148,8 @@ class HillMarket:
             dates=[one[0] for one in passed],
             spend=np.stack([one[1] for one in passed]),
             incremental=np.stack([one[2] for one in passed]),
-            organic=np.stack([one[3] for one in passed]),
+            lost=np.stack([one[3] for one in passed]),
+            organic=np.stack([one[4] for one in passed]),
         )
         made = (days, self.constants, self._nature, self._streams)
         return {
@@ -141,19 +158,27 @@ class HillMarket:
             "sales": sales_feed(*made),
         }
 
-    def _pass_day(self, budget: Array) -> tuple[date, Array, Array, Array]:
+    def _pass_day(self, budget: Array) -> tuple[date, Array, Array, Array, Array]:
         constants, day = self.constants, self._today.toordinal()
         self._walk = self._walk + constants.effect_walk * self._streams.normal(
             "effect walk", constants.shape, day
         )
+        if constants.channel_walk:
+            self._walk = self._walk + constants.channel_walk * self._streams.normal(
+                "channel walk", constants.shape[1:], day
+            )
         luck = 2 * self._streams.uniform("realized spend", constants.shape, day) - 1
         spend = np.round(budget * (1 + constants.spend_tolerance * luck), 2)
         kept = self._nature.carryover
-        self._earned = (1 - kept) * self.response(spend) + kept * self._earned
+        earned, lost = (
+            (1 - kept) * fresh + kept * before
+            for fresh, before in zip(self.contributions(spend), self._earned, strict=True)
+        )
+        self._earned = earned, lost
         organic = self._pass_organic_day(day)
         today, self._today = self._today, self._today + timedelta(days=1)
-        self._truth.append((today, self._earned))
-        return today, spend, self._earned, organic
+        self._truth.append((today, earned))
+        return today, spend, earned, lost, organic
 
     def _pass_organic_day(self, day: int) -> Array:
         """Organic revenue of each segment, (S,); its noise is an AR(1) with a common shock."""
@@ -205,6 +230,10 @@ class HillMarket:
         return self._cells().assign(daily_budget=pd.Series(exact, dtype=object))
 
     def _as_array(self, budgets: pd.DataFrame) -> Array:
+        if [budgets[name].tolist() for name in self._names] == self._order:
+            whole = budgets["daily_budget"].to_numpy(dtype=np.float64)
+            if ((whole >= 0) & (whole < np.inf)).all():  # what is wrong is told below
+                return whole.reshape(self.constants.shape)
         amounts = np.zeros(self.constants.shape)
         seen: set[tuple[str, str]] = set()
         where: Mapping[str, int] = {name: n for n, name in enumerate(self.constants.segments)}
@@ -246,6 +275,12 @@ def make_nature(constants: HillConstants, streams: Streams) -> Nature:
         * spread("channel effect", constants.channel_effect_spread, (channels,))
         * spread("cell effect", constants.cell_effect_spread, cells)
     )
+    claimed = between("organic claimed", constants.organic_claimed, (channels,))
+    if constants.useless_channels:
+        chosen = streams.at("useless channels").permutation(channels)[: constants.useless_channels]
+        effect[:, chosen] = 0.0
+        heavy = between("useless claimed", constants.useless_claimed, (channels,))
+        claimed[chosen] = heavy[chosen]
     bias_mean, bias_spread = constants.overclaim
     return Nature(
         size=size,
@@ -255,7 +290,7 @@ def make_nature(constants: HillConstants, streams: Streams) -> Nature:
         effect=effect,
         carryover=between("carry-over", constants.carryover, (channels,)),
         overclaim=np.exp(bias_mean) * spread("overclaim", bias_spread, (channels,)),
-        organic_claimed=between("organic claimed", constants.organic_claimed, (channels,)),
+        organic_claimed=claimed,
         cost_per_thousand=8.0 * spread("cost per thousand", 0.4, (channels,)),
         click_rate=0.012 * spread("click rate", 0.4, (channels,)),
     )

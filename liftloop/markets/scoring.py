@@ -18,6 +18,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
 
 from liftloop.markets.hill import exact_cents
 from liftloop.markets.protocol import Market, MarketWithOracle
@@ -122,8 +123,9 @@ def oracle_plan(
     """The budgets that earn most under today's truth, in whole cents: segment, channel,
     daily_budget.
 
-    The curves are sampled through ``expected`` (a cell's revenue must depend on its own budget
-    alone) on a grid, and twice more between the neighbours of the answer before.
+    The curves are sampled through ``expected`` on a grid, and twice more between the neighbours of
+    the answer before. Where cells turn out not to earn by themselves (channels that lift or eat
+    each other), the plan is improved from there on the joint revenue: a local optimum.
     """
     ordered = budgets.sort_values(CELL, ignore_index=True)
     now = ordered["daily_budget"].astype(float).to_numpy()
@@ -133,14 +135,18 @@ def oracle_plan(
     else:
         step = max_step * np.maximum(now, now.mean() / 10)
         low, high = np.maximum(now - step, 0.0), now + step
+    bounds = low, high
     steps = np.linspace(0.0, 1.0, 48) ** (3 if max_step is None else 1)
     for _ in range(3):
         spend = low + (high - low) * steps[:, None]
-        plan = _best(spend, _curves(market, ordered, spend), float(total))
+        curves = _curves(market, ordered, spend)
+        plan = _best(spend, curves, float(total))
         near = np.clip((spend <= plan).sum(axis=0) - 1, 1, len(steps) - 2)
         cells = np.arange(len(now))
         low, high = spend[near - 1, cells], spend[near + 1, cells]
         steps = np.linspace(0.0, 1.0, 17)
+    if not _separable(market, ordered, spend, curves):
+        plan = _jointly_better(market, ordered, [plan, now], bounds=bounds, total=float(total))
     exact = exact_cents(plan, total)
     return ordered[CELL].assign(
         daily_budget=pd.Series([Decimal(f"{amount:.2f}") for amount in exact], dtype=object)
@@ -164,6 +170,64 @@ def _curves(market: MarketWithOracle, cells: pd.DataFrame, spend: Array) -> Arra
         )
         rows.append([revenue.get(name, 0.0) for name in names])
     return np.array(rows, dtype=float)
+
+
+def _earns(market: MarketWithOracle, cells: pd.DataFrame, spend: Array) -> float:
+    told = market.expected(cells[CELL].assign(daily_budget=spend))
+    return float(told["incremental_revenue"].sum())
+
+
+def _separable(market: MarketWithOracle, cells: pd.DataFrame, spend: Array, curves: Array) -> bool:
+    """Whether each cell earns at its own level what it earned when all cells were at that level:
+    asked where half of the cells, drawn at random, are at the highest level, others at the lowest.
+    """
+    half = np.random.default_rng(0).random(len(cells)) < 0.5
+    which = np.where(half, len(spend) - 1, 0)
+    cell = np.arange(len(cells))
+    alone = float(curves[which, cell].sum())
+    return bool(np.isclose(_earns(market, cells, spend[which, cell]), alone, rtol=1e-6))
+
+
+def _jointly_better(
+    market: MarketWithOracle,
+    cells: pd.DataFrame,
+    starts: Sequence[Array],
+    *,
+    bounds: tuple[Array, Array],
+    total: float,
+) -> Array:
+    """The plan that sequential quadratic programming reaches from the best of ``starts``; money is
+    in units of the average cell's, revenue in units of what the start earns."""
+    earns = [_earns(market, cells, plan) for plan in starts]
+    start, base = starts[int(np.argmax(earns))], max(*earns, 1.0)
+    unit = total / len(start)
+    nudge = 1e-4 * unit
+
+    def lost(z: Array) -> float:
+        return -_earns(market, cells, np.maximum(z, 0.0) * unit) / base
+
+    def slope(z: Array) -> Array:
+        spend = np.maximum(z, 0.0) * unit
+        here = _earns(market, cells, spend)
+        there = [_earns(market, cells, spend + nudge * one) for one in np.eye(len(z))]
+        return -(np.array(there) - here) / nudge * unit / base
+
+    found = optimize.minimize(
+        lost,
+        start / unit,
+        jac=slope,
+        method="SLSQP",
+        bounds=list(zip(bounds[0] / unit, bounds[1] / unit, strict=True)),
+        constraints={
+            "type": "eq",
+            "fun": lambda z: z.sum() - len(z),
+            "jac": lambda z: np.ones(len(z)),
+        },
+        options={"maxiter": 60, "ftol": 1e-8},
+    )
+    plan = np.clip(found.x * unit, *bounds)
+    plan = plan / plan.sum() * total
+    return plan if _earns(market, cells, plan) > max(earns) else start
 
 
 def _best(spend: Array, revenue: Array, total: float) -> Array:
