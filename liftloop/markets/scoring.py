@@ -18,9 +18,9 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 
 from liftloop.markets.hill import exact_cents
+from liftloop.markets.joint import Revenue, jointly_better, separable
 from liftloop.markets.protocol import Market, MarketWithOracle
 
 Array = NDArray[np.float64]
@@ -137,97 +137,21 @@ def oracle_plan(
         low, high = np.maximum(now - step, 0.0), now + step
     bounds = low, high
     steps = np.linspace(0.0, 1.0, 48) ** (3 if max_step is None else 1)
+    earns = Revenue(market, ordered)
     for _ in range(3):
         spend = low + (high - low) * steps[:, None]
-        curves = _curves(market, ordered, spend)
+        curves = np.array([earns(level) for level in spend])
         plan = _best(spend, curves, float(total))
         near = np.clip((spend <= plan).sum(axis=0) - 1, 1, len(steps) - 2)
         cells = np.arange(len(now))
         low, high = spend[near - 1, cells], spend[near + 1, cells]
         steps = np.linspace(0.0, 1.0, 17)
-    if not _separable(market, ordered, spend, curves):
-        plan = _jointly_better(market, ordered, [plan, now], bounds=bounds, total=float(total))
+    if not separable(earns, spend, curves):
+        plan = jointly_better(earns, [plan, now], bounds=bounds, total=float(total))
     exact = exact_cents(plan, total)
     return ordered[CELL].assign(
         daily_budget=pd.Series([Decimal(f"{amount:.2f}") for amount in exact], dtype=object)
     )
-
-
-def _curves(market: MarketWithOracle, cells: pd.DataFrame, spend: Array) -> Array:
-    """Revenue at each row of ``spend``, both (levels, cells)."""
-    asked = cells[CELL].copy()
-    names = list(zip(asked["segment"], asked["channel"], strict=True))
-    rows = []
-    for level in spend:
-        asked["daily_budget"] = level
-        told = market.expected(asked)
-        revenue = dict(
-            zip(
-                zip(told["segment"], told["channel"], strict=True),
-                told["incremental_revenue"].tolist(),
-                strict=True,
-            )
-        )
-        rows.append([revenue.get(name, 0.0) for name in names])
-    return np.array(rows, dtype=float)
-
-
-def _earns(market: MarketWithOracle, cells: pd.DataFrame, spend: Array) -> float:
-    told = market.expected(cells[CELL].assign(daily_budget=spend))
-    return float(told["incremental_revenue"].sum())
-
-
-def _separable(market: MarketWithOracle, cells: pd.DataFrame, spend: Array, curves: Array) -> bool:
-    """Whether each cell earns at its own level what it earned when all cells were at that level:
-    asked where half of the cells, drawn at random, are at the highest level, others at the lowest.
-    """
-    half = np.random.default_rng(0).random(len(cells)) < 0.5
-    which = np.where(half, len(spend) - 1, 0)
-    cell = np.arange(len(cells))
-    alone = float(curves[which, cell].sum())
-    return bool(np.isclose(_earns(market, cells, spend[which, cell]), alone, rtol=1e-6))
-
-
-def _jointly_better(
-    market: MarketWithOracle,
-    cells: pd.DataFrame,
-    starts: Sequence[Array],
-    *,
-    bounds: tuple[Array, Array],
-    total: float,
-) -> Array:
-    """The plan that sequential quadratic programming reaches from the best of ``starts``; money is
-    in units of the average cell's, revenue in units of what the start earns."""
-    earns = [_earns(market, cells, plan) for plan in starts]
-    start, base = starts[int(np.argmax(earns))], max(*earns, 1.0)
-    unit = total / len(start)
-    nudge = 1e-4 * unit
-
-    def lost(z: Array) -> float:
-        return -_earns(market, cells, np.maximum(z, 0.0) * unit) / base
-
-    def slope(z: Array) -> Array:
-        spend = np.maximum(z, 0.0) * unit
-        here = _earns(market, cells, spend)
-        there = [_earns(market, cells, spend + nudge * one) for one in np.eye(len(z))]
-        return -(np.array(there) - here) / nudge * unit / base
-
-    found = optimize.minimize(
-        lost,
-        start / unit,
-        jac=slope,
-        method="SLSQP",
-        bounds=list(zip(bounds[0] / unit, bounds[1] / unit, strict=True)),
-        constraints={
-            "type": "eq",
-            "fun": lambda z: z.sum() - len(z),
-            "jac": lambda z: np.ones(len(z)),
-        },
-        options={"maxiter": 60, "ftol": 1e-8},
-    )
-    plan = np.clip(found.x * unit, *bounds)
-    plan = plan / plan.sum() * total
-    return plan if _earns(market, cells, plan) > max(earns) else start
 
 
 def _best(spend: Array, revenue: Array, total: float) -> Array:
