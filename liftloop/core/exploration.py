@@ -1,0 +1,326 @@
+"""Exploration that pays for itself: small moves away from the best plan, made only where what they
+teach is worth more than what they cost.
+
+A budget teaches something wherever a holdout measures what it earns. At another level it may teach
+more: a louder signal, or another point of the curve. What that adds to later decisions, beyond what
+the plan teaches anyway, is :func:`liftloop.core.information.worth_of_moving`; what it costs is the
+mean revenue forgone in one cycle. Most plans need no excursion, and then the answer is the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liftloop.core.curves import Array, ResponseCurves
+from liftloop.core.excursions import GIVERS, Ground, shifted, whole
+from liftloop.core.information import (
+    Block,
+    Index,
+    Outlook,
+    Reoptimization,
+    blocks,
+    centred,
+    outlook,
+    worth_of_moving,
+)
+from liftloop.core.policy import Cell, Policy, from_cents
+from liftloop.core.rules import Cents, Rules, broken_rules
+
+TRIED = (-1.0, -0.4, 0.4, 1.0)  # shares of a cell's room, down and up
+CONSIDERED, A_CHANNEL = 500, 60  # the cells whose answers may be worth most
+MOST = 12  # cells learned at once
+LEAST_MOVE = 0.02  # of a cell's budget: less is no experiment
+HURDLE = 1.25  # value over cost for a new excursion; 1 for one that goes on
+APART = 0.02  # of a cell's budget in force from its plan: an excursion that goes on
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """One cell that is moved to learn about it.
+
+    ``planned`` and ``budget`` are its daily budgets in the plan and in the exploring policy.
+    ``cost`` is the profit forgone in this cycle, ``value`` what the answer is expected to add to
+    profit until the end of the horizon, both in account currency.
+    """
+
+    cell: Cell
+    planned: Decimal
+    budget: Decimal
+    value: float
+    cost: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """The plan with its excursions: ``policy`` is exact to the cent and inside all rules.
+
+    ``givers`` are cells whose budgets change a little so that the total and every group's sum stay
+    as planned.
+    """
+
+    policy: Policy
+    learned: tuple[Learned, ...]
+    givers: tuple[Cell, ...]
+    reason: str
+
+    @property
+    def value(self) -> float:
+        """Profit the answers are expected to add until the end of the horizon."""
+        return sum(one.value for one in self.learned)
+
+    @property
+    def cost(self) -> float:
+        """Profit forgone in this cycle."""
+        return sum(one.cost for one in self.learned)
+
+    @property
+    def words(self) -> dict[Cell, str]:
+        """One sentence for each cell that differs from the plan."""
+        said = dict.fromkeys(self.givers, "Bears a small part of an excursion elsewhere.")
+        return said | {one.cell: one.words for one in self.learned}
+
+
+def explore(
+    *,
+    curves: ResponseCurves,
+    plan: Policy,
+    incumbent: Policy,
+    rules: Rules,
+    noise: Mapping[Cell, float],
+    share: float,
+    horizon_days: int,
+    cycle_days: int = 7,
+    margin: float = 1.0,
+) -> Exploration:
+    """Move at most ``share`` of the total away from ``plan``, to where it most improves later
+    decisions.
+
+    Parameters
+    ----------
+    curves
+        What is believed of the cells, in joint draws.
+    plan
+        The best budgets under ``rules``, for the rules' cells.
+    incumbent
+        The budgets in force. A cell that is held apart from its plan by them goes on being learned
+        at that level, and needs less to be worth it.
+    rules
+        Those of the plan; every one of them holds for the answer too.
+    noise
+        Standard error of one cycle's measured incremental revenue a day of a cell, from its
+        holdout; a cell without one cannot be learned from.
+    share
+        Of the total, in [0, 1]: the most that learned cells together may differ from the plan.
+    horizon_days, cycle_days
+        Answers are used from the next cycle until the horizon ends.
+    margin
+        Profit per unit of revenue, before the spend.
+
+    Returns
+    -------
+    The same for the same inputs. Without an excursion that pays, the plan itself and why.
+    """
+    cycles = horizon_days // cycle_days - 1
+    if not share > 0:
+        return _unchanged(plan, "Exploration is off.")
+    if cycles < 1:
+        return _unchanged(plan, "The horizon ends before an answer could be used.")
+    heard = np.array([noise.get(cell, np.inf) for cell in curves.cells], dtype=np.float64)
+    heard = np.where(np.isfinite(heard) & (heard > 0), heard, np.inf)
+    if not np.isfinite(heard).any():
+        return _unchanged(plan, "No cell has a holdout that could answer.")
+    ground = Ground.of(curves, plan=plan, incumbent=incumbent, rules=rules)
+    if ground is None:
+        return _unchanged(plan, "The plan is outside the rules: nothing is explored.")
+    search = _Search(
+        curves, ground, heard, margin, cycles, cycle_days, int(share * ground.written.total)
+    )
+    return search.run(plan, horizon_days)
+
+
+def _unchanged(plan: Policy, reason: str) -> Exploration:
+    return Exploration(plan, (), (), reason)
+
+
+@dataclass(slots=True, eq=False)
+class _Search:
+    """The excursions, one after the other, each judged beside those already made."""
+
+    curves: ResponseCurves
+    ground: Ground
+    noise: Array
+    margin: float
+    cycles: int
+    cycle_days: int
+    left: int  # cents that may still be moved
+
+    def run(self, plan: Policy, horizon_days: int) -> Exploration:
+        ground, spend = self.ground, self.ground.plan / 100
+        view = outlook(self.curves, spend)
+        moves = Reoptimization.of(curvature=view.curvature, free=ground.free, sums=ground.sums)
+        considered = self._considered(view, moves)
+        parts = blocks(
+            self.curves.cells, considered=considered, view=view, noise=self.noise, moves=moves
+        )
+        changes = self._changes()
+        tried = self._observed(spend, changes)
+        first = view.level.copy()
+        found = [self._worth(part, first, tried) for part in parts]
+        now, learned = ground.plan.copy(), dict[int, tuple[float, float]]()
+        givers: set[int] = set()
+        closed = np.zeros(changes.shape, dtype=bool)
+        base = float(self.curves.mean_revenue(spend).sum())
+        own_loss = self._own_loss(view, changes)
+        expected = np.maximum(own_loss, self._loss(view, changes))
+        for _ in range(3 * MOST):
+            if len(learned) == MOST:
+                break
+            best = self._best(parts, found, expected, closed | (np.abs(changes) > self.left))
+            if best is None:
+                break
+            part, level, cell, value = best
+            closed[level, cell] = True
+            change = int(changes[level, cell])
+            after = shifted(now, cell, change, ground, 1.0 / view.curvature, {*learned, cell})
+            if after is None:
+                continue
+            earned = float(self.curves.mean_revenue(after / 100).sum())
+            lost = self.margin * self.cycle_days * (base - earned)
+            cost = max(lost, float(own_loss[level, cell]))
+            if value <= cost * (1.0 if self._goes_on(cell, change) else HURDLE):
+                continue
+            givers |= set(np.flatnonzero(after != now).tolist()) - {cell}
+            now, base = after, earned
+            learned[cell] = (value, cost)
+            self.left -= abs(change)
+            closed[:, cell] = True
+            first[:, cell] = tried[level][:, cell]
+            found[part] = self._worth(parts[part], first, tried)
+        return self._told(plan, now, learned, givers - learned.keys(), horizon_days)
+
+    def _considered(self, view: Outlook, moves: Reoptimization) -> Index:
+        """The cells whose own answers may be worth most, by what one cycle teaches about them."""
+        level, marginal = ((draws**2).sum(axis=0) for draws in (view.level, view.marginal))
+        heard = level / (level + np.minimum(self.noise, 1e150) ** 2 + 1e-300)
+        most = moves.inverse * marginal * np.where(np.isfinite(self.noise), heard, 0.0)
+        order = np.argsort(-most, kind="stable")
+        order = order[most[order] > 0]
+        channel = np.array([self.curves.cells[int(i)].channel for i in order])
+        rank = np.zeros(len(order), dtype=np.intp)
+        for name in set(channel.tolist()):
+            rank[channel == name] = np.arange((channel == name).sum())
+        return np.sort(order[rank < A_CHANNEL][:CONSIDERED])
+
+    def _changes(self) -> Cents:
+        """Moves to try, cents, shape (n_tries, n_cells); those too small or outside the rules are
+        0. Where the budget in force is apart from the plan, it is the end of the room on its side:
+        an excursion goes on at its level and does not grow."""
+        t = self.ground
+        apart = (np.abs(t.before - t.plan) > APART * t.plan) & (t.before > 0)
+        up = np.where(apart & (t.before > t.plan), t.before, t.high) - t.plan
+        down = t.plan - np.where(apart & (t.before < t.plan), t.before, t.low)
+        room = np.array([np.where(s > 0, np.minimum(up, t.high - t.plan),
+                                  np.minimum(down, t.plan - t.low)) for s in TRIED])  # fmt: skip
+        room = np.minimum(np.maximum(room, 0), self.left)
+        changes = np.trunc(room * np.array(TRIED)[:, None]).astype(np.int64)
+        least = np.maximum(LEAST_MOVE * t.plan, 1)
+        return np.where(np.abs(changes) >= least, changes, 0)
+
+    def _goes_on(self, cell: int, change: int) -> bool:
+        before, plan = int(self.ground.before[cell]), int(self.ground.plan[cell])
+        return (before - plan) * change > 0 and abs(before - plan) > APART * plan
+
+    def _observed(self, spend: Array, changes: Cents) -> Array:
+        """Centred draws of what the next cycle's holdouts measure at each try, (n_tries, n_draws,
+        n_cells): carry-over lets only a part of a change be felt within the cycle."""
+        carried = self.curves.carryover
+        days = np.arange(1, self.cycle_days + 1)[:, None]
+        felt = 1.0 - (carried**days).mean(axis=0)
+        return np.array(
+            [centred(self.curves.draw_revenue(spend + felt * c / 100)) for c in changes]
+        )
+
+    def _own_loss(self, view: Outlook, changes: Cents) -> Array:
+        """The least an excursion costs, (n_tries, n_cells): what its own curve's bend takes, even
+        where the plan, held back by a rule of caution, leaves a gain on the ground."""
+        return np.asarray(
+            0.5 * self.margin * self.cycle_days * view.curvature * (changes / 100.0) ** 2
+        )
+
+    def _loss(self, view: Outlook, changes: Cents) -> Array:
+        """About what an excursion costs, (n_tries, n_cells): its own bend, and what its money earns
+        less here than with the flattest cells of the same groups."""
+        ground, price = self.ground, np.zeros((2, len(view.curvature)))
+        for side, room in enumerate((ground.plan - ground.low, ground.high - ground.plan)):
+            for pattern in np.unique(ground.pattern[ground.free]):
+                members = ground.pattern == pattern
+                able = np.flatnonzero(members & ground.free & (room > 0))
+                bear = able[np.argsort(view.curvature[able], kind="stable")[:GIVERS]]
+                if len(bear):
+                    flat = 1.0 / view.curvature[bear]
+                    price[side, members] = float(np.average(view.mean_marginal[bear], weights=flat))
+        change = changes / 100.0
+        dearer = np.where(change > 0, price[0], price[1]) - view.mean_marginal
+        loss = dearer * change + 0.5 * view.curvature * change**2
+        return np.asarray(self.margin * self.cycle_days * loss)
+
+    def _worth(self, part: Block, first: Array, tried: Array) -> Array:
+        gains = worth_of_moving(
+            part, first=first[:, part.cells], tried=tried[:, :, part.cells], cycles=self.cycles
+        )
+        return self.margin * self.cycle_days * gains
+
+    @staticmethod
+    def _best(
+        parts: list[Block], found: list[Array], cost: Array, closed: NDArray[np.bool_]
+    ) -> tuple[int, int, int, float] | None:
+        """The try with the largest net value, if it has any: part, level, cell, value."""
+        best: tuple[int, int, int, float] | None = None
+        most = 0.0
+        for number, (part, value) in enumerate(zip(parts, found, strict=True)):
+            net = np.where(closed[:, part.cells], -np.inf, value - cost[:, part.cells])
+            level, column = np.unravel_index(int(np.argmax(net)), net.shape)
+            if net[level, column] > most and net.size:
+                most = float(net[level, column])
+                best = (number, int(level), int(part.cells[column]), float(value[level, column]))
+        return best
+
+    def _told(
+        self,
+        plan: Policy,
+        cents: Cents,
+        learned: Mapping[int, tuple[float, float]],
+        givers: set[int],
+        horizon_days: int,
+    ) -> Exploration:
+        if not learned:
+            return _unchanged(plan, "No answer is worth what asking for it would cost.")
+        ground, cells = self.ground, self.curves.cells
+        assert not broken_rules(whole(ground, plan, cents), ground.written)
+        budgets = plan.as_dict()
+        budgets |= {
+            cells[i]: from_cents(int(cents[i])) for i in np.flatnonzero(cents != ground.plan)
+        }
+        span = "a week" if self.cycle_days == 7 else f"in {self.cycle_days} days"
+        told = []
+        for i, (value, cost) in learned.items():
+            was, budget = from_cents(int(ground.plan[i])), from_cents(int(cents[i]))
+            told.append(
+                Learned(cells[i], was, budget, value, cost,
+                        f"Learning {cells[i]} at {float(budget / was) - 1:+.0%} for about "
+                        f"{cost:,.0f} {span}: an answer is worth about {value:,.0f} over the next "
+                        f"{round(horizon_days / 7)} weeks.")
+            )  # fmt: skip
+        told.sort(key=lambda one: one.cost - one.value)
+        worth, paid = (sum(getattr(one, part) for one in told) for part in ("value", "cost"))
+        count = "1 cell is" if len(told) == 1 else f"{len(told)} cells are"
+        reason = f"{count} being learned: about {worth:,.0f} for about {paid:,.0f} {span}."
+        return Exploration(
+            Policy.of(budgets), tuple(told), tuple(cells[i] for i in sorted(givers)), reason
+        )
