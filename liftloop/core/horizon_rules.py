@@ -1,0 +1,234 @@
+"""The money rules over a horizon: the same in every period, steps against the period before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import numpy as np
+
+from liftloop.core.conflicts import conflicting, describe, extreme_total
+from liftloop.core.curves import Array
+from liftloop.core.errors import InfeasibleBudget
+from liftloop.core.interior import Programme
+from liftloop.core.policy import Cell, Policy, from_cents
+from liftloop.core.rounding import largest_remainder, round_together
+from liftloop.core.rules import Book, BoundRule, Cents, Mask, Rules, book
+
+RETRIES = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Totals:
+    """Whole cents a day of each period: what is planned, and the least and most it may become.
+
+    The sum over the periods stays as planned.
+    """
+
+    planned: Cents
+    least: Cents
+    most: Cents
+
+    @property
+    def fixed(self) -> bool:
+        return bool((self.least == self.most).all())
+
+    @classmethod
+    def of(cls, planned: Sequence[int], *, shift: float) -> Totals:
+        """``shift`` is the share of its own total by which a period may differ."""
+        cents, share = np.array(planned, dtype=np.int64), Decimal(str(shift))
+        room = np.array([int(share * int(total)) for total in cents], dtype=np.int64)
+        return cls(cents, np.maximum(cents - room, 0), cents + room)
+
+
+def period_book(rules: Rules, *, total: int, incumbent: Policy, unknown: Sequence[Cell]) -> Book:
+    """The rules of one period with its own total (cents) against the budgets before it."""
+    return book(replace(rules, total=from_cents(total)), incumbent=incumbent, unknown=unknown)
+
+
+def refuse(written: Book, *, name: str) -> None:
+    """Raise what conflicts in one period's rules, if anything does."""
+    conflict = conflicting(written)
+    if conflict:
+        words = describe(conflict, written.cells)
+        raise InfeasibleBudget([f"{name}: {words[0]}", *words[1:]])
+
+
+def _without_total(written: Book) -> Book:
+    return replace(written, rules=tuple(r for r in written.rules if r.kind != "total"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HorizonRules:
+    """Bounds in account currency a day, (n_cells, n_periods), and what makes the steps.
+
+    ``first_total`` is what the budgets in force sum to.
+    """
+
+    totals: Totals
+    written: Book
+    low: Array
+    high: Array
+    first_total: float
+    max_step: float | None
+
+    @classmethod
+    def of(
+        cls, rules: Rules, *, totals: Totals, incumbent: Policy, unknown: Sequence[Cell]
+    ) -> HorizonRules:
+        """
+        Raises
+        ------
+        InfeasibleBudget
+            When a period's own rules, or the first step, cannot hold together.
+        """
+        periods, n = len(totals.planned), len(rules.cells)
+        loose = replace(rules, max_step=None)
+        for number in range(periods):
+            # within the shift, at least the planned total can be tried for a conflict
+            if totals.fixed and (number == 0 or totals.planned[number] != totals.planned[0]):
+                total = int(totals.planned[number])
+                plain = period_book(loose, total=total, incumbent=incumbent, unknown=unknown)
+                refuse(plain, name=f"period {number + 1}")
+        widest = int(totals.most.max())
+        written = period_book(loose, total=widest, incumbent=incumbent, unknown=unknown)
+        first = period_book(rules, total=int(totals.most[0]), incumbent=incumbent, unknown=unknown)
+        refuse(first if totals.fixed else _without_total(first), name="period 1")
+        low, high = np.empty((2, n, periods))
+        low[:, 0], high[:, 0] = first.low / 100, first.high / 100
+        for p in range(1, periods):
+            low[:, p], high[:, p] = written.low / 100, written.high / 100
+            if rules.max_step is not None:
+                most = totals.most[p - 1] / 100 / n / 10
+                up = rules.max_step * np.maximum(high[:, p - 1], most)
+                down = rules.max_step * np.maximum(low[:, p - 1], most)
+                high[:, p] = np.minimum(high[:, p], high[:, p - 1] + up)
+                low[:, p] = np.maximum(low[:, p], np.maximum(low[:, p - 1] - down, 0.0))
+        if (low > high).any():
+            raise InfeasibleBudget(["floors", "caps", "steps against the period before"])
+        return cls(totals, written, low, high, int(first.before.sum()) / 100, rules.max_step)
+
+    def small(self, spend: Array) -> Array:
+        """A tenth of the average budget of the period before each (n_periods,): a budget below it
+        may step by a share of this instead of its own."""
+        sums = spend.sum(axis=0)[:-1]
+        return np.concatenate([[self.first_total], sums]) / len(spend) / 10
+
+    def programme(self, large: Mask, small: Array) -> Programme:
+        """The linear rules where ``large`` (n_cells, n_periods) budgets of the period before may
+        step by a share of themselves, the others by a share of ``small`` (n_periods,).
+
+        The rule allows the greater of the two, so either choice keeps it.
+        """
+        n, periods = self.low.shape
+        step = self.max_step if self.max_step is not None else 0.0
+        room = np.where(large, 0.0, step * small)
+        groups = len(self.written.membership)
+        members = np.vstack([np.ones((1, n)), self.written.membership.astype(float)])
+        eye = np.eye(periods)
+        at_least: list[Array] = []
+        least: list[Array] = []
+
+        def bounded(number: int, sign: float, bound: Array) -> None:
+            rows = np.zeros((periods, groups + 1, periods))
+            rows[:, number] = sign * eye
+            at_least.append(rows.reshape(periods, -1))
+            least.append(sign * bound)
+
+        most = self.totals.most / 100
+        for number in range(groups):
+            low, high = self.written.group_low[number], self.written.group_high[number]
+            if low > 0:
+                bounded(number + 1, 1.0, np.full(periods, low / 100))
+            if high < self.totals.most.max():
+                bounded(number + 1, -1.0, np.full(periods, high / 100))
+        whole = np.zeros((periods, groups + 1, periods))
+        whole[:, 0] = eye
+        if self.totals.fixed:
+            equal, exactly = whole.reshape(periods, -1), self.totals.planned / 100
+        else:
+            bounded(0, 1.0, self.totals.least / 100)
+            bounded(0, -1.0, most)
+            equal = whole.sum(axis=0).reshape(1, -1)
+            exactly = np.array([self.totals.planned.sum() / 100])
+        width = (groups + 1) * periods
+        stepped = np.full((n, periods), self.max_step is not None)
+        stepped[:, 0] = False
+        return Programme(
+            low=self.low,
+            high=self.high,
+            stepped=stepped,
+            up_share=np.where(large, 1.0 + step, 1.0),
+            up_room=room,
+            down_share=np.where(large, max(1.0 - step, 0.0), 1.0),
+            down_room=room,
+            members=members,
+            at_least=np.concatenate(at_least) if at_least else np.zeros((0, width)),
+            least=np.concatenate(least) if least else np.zeros(0),
+            equal=equal,
+            exactly=exactly,
+        )
+
+
+def whole_cents(
+    rules: Rules, spend: Array, *, totals: Totals, incumbent: Policy, unknown: Sequence[Cell]
+) -> tuple[Policy, ...]:
+    """Policies near ``spend`` (n_cells, n_periods) that keep every rule to the cent, each period
+    against the rounded one before.
+
+    Raises
+    ------
+    InfeasibleBudget
+        Names the first period whose rules cannot hold together.
+    """
+    sums = largest_remainder(
+        spend.sum(axis=0) * 100, totals.least, totals.most, int(totals.planned.sum())
+    )
+    found: list[Policy] = []
+    turns = 0
+    while len(found) < len(sums):
+        number, before = len(found), found[-1] if found else incumbent
+        written = period_book(rules, total=int(sums[number]), incumbent=before, unknown=unknown)
+        excess = 0 if totals.fixed else _excess(written)
+        if excess and turns < RETRIES:
+            moved = _elsewhere(sums, number, excess, totals)
+            if moved is not None:
+                sums, found, turns = moved, [], turns + 1
+                continue
+        refuse(written, name=f"period {number + 1}")
+        exact = spend[:, number] * 100
+        if len(written.membership):
+            cents = round_together(exact, written)
+        else:
+            cents = largest_remainder(exact, written.low, written.high, written.total)
+        amounts = (from_cents(int(amount)) for amount in cents)
+        found.append(Policy.of(dict(zip(rules.cells, amounts, strict=True))))
+    return tuple(found)
+
+
+def _excess(written: Book) -> int:
+    """By how many cents a period's total is above (> 0) or below (< 0) what its rules allow."""
+    n = len(written.cells)
+    whole = np.full(n, max(written.total, 0), dtype=np.int64)  # no cell needs more than the total
+    rules = (*_without_total(written).rules, BoundRule("cap", "", np.zeros_like(whole), whole))
+    most, least = extreme_total(rules, n, sign=-1), extreme_total(rules, n, sign=1)
+    if most is None or least is None:
+        return 0
+    return max(written.total - most, 0) + min(written.total - least, 0)
+
+
+def _elsewhere(sums: Cents, number: int, excess: int, totals: Totals) -> Cents | None:
+    """The periods' totals with some cents taken out of one and put into those before it, or after
+    it where there is none: steps are rounded down, so a tight total may miss a few cents."""
+    room = totals.most - sums if excess > 0 else sums - totals.least
+    others = np.arange(len(sums)) < number if number else np.arange(len(sums)) > 0
+    room = np.where(others, room, 0)
+    if int(room.sum()) < abs(excess):
+        return None
+    moved = sums.copy()
+    moved[number] -= excess
+    share = largest_remainder(
+        room * (abs(excess) / room.sum()), np.zeros_like(room), room, abs(excess)
+    )
+    return np.asarray(moved + np.sign(excess) * share, dtype=np.int64)
