@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import pandas as pd
+from pandas.api.types import is_datetime64_dtype
 
 from liftloop.core.policy import Cell, Policy
 from monitoring.verdicts import CellHealth, HealthVerdict
@@ -38,9 +39,23 @@ class HealthConfig:
     pacing_pause: float = 4.0
 
 
-def _recent(performance: pd.DataFrame, as_of: date, config: HealthConfig) -> pd.DataFrame:
-    """One row a cell and day of the lookback, with the rows that contradict themselves counted."""
-    when = pd.to_datetime(performance.date)
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    """A cell's days of the lookback: the first, how many, how many contradict themselves, and the
+    mean spend of those ``paid`` under the budgets in force."""
+
+    first: pd.Timestamp
+    days: int
+    odd: int
+    paid: int
+    spend: float
+
+
+def _recent(
+    performance: pd.DataFrame, as_of: date, since: date | None, config: HealthConfig
+) -> dict[Cell, _Recent]:
+    """The lookback of every cell that has facts in it."""
+    when = _days(performance.date)
     begin = pd.Timestamp(as_of) - timedelta(days=config.lookback_days)
     near = performance[(when >= begin) & (when < pd.Timestamp(as_of))]
     plain = near[CELL].assign(
@@ -48,13 +63,34 @@ def _recent(performance: pd.DataFrame, as_of: date, config: HealthConfig) -> pd.
         spend=near.spend.astype(float),
         odd=(near.clicks.astype(float) > 0) & (near.impressions.astype(float) == 0),
     )
-    return plain.groupby([*CELL, "date"], as_index=False).agg(
+    days = plain.groupby([*CELL, "date"], as_index=False).agg(
         spend=("spend", "sum"), odd=("odd", "max")
     )
+    in_force = days.date >= pd.Timestamp(since) if since else pd.Series(False, index=days.index)
+    table = days.assign(paid=in_force, spend=days.spend.where(in_force)).groupby(CELL)
+    found = table.agg(
+        first=("date", "min"),
+        days=("date", "size"),
+        odd=("odd", "sum"),
+        paid=("paid", "sum"),
+        spend=("spend", "mean"),
+    )
+    columns = zip(*(found[name] for name in found.columns), strict=True)
+    return {
+        Cell(str(segment), str(channel)): _Recent(first, int(n), int(odd), int(paid), float(spend))
+        for (segment, channel), (first, n, odd, paid, spend) in zip(
+            found.index, columns, strict=True
+        )
+    }
+
+
+def _days(dates: pd.Series) -> pd.Series:
+    """Days as datetimes; what is so already is not parsed again."""
+    return dates if is_datetime64_dtype(dates) else pd.to_datetime(dates)
 
 
 def _last_days(feed: pd.DataFrame, as_of: date) -> dict[Cell, date]:
-    when = pd.to_datetime(feed.date)
+    when = _days(feed.date)
     known = feed[CELL].assign(date=when)[when < pd.Timestamp(as_of)]
     return {
         Cell(str(segment), str(channel)): last.date()
@@ -71,12 +107,11 @@ def _late(last: date | None, as_of: date, config: HealthConfig, feed: str) -> st
 
 def _inspect(
     cell: Cell,
-    days: pd.DataFrame | None,
+    recent: _Recent | None,
     *,
     last: date | None,
     holdout_last: date | None,
     budget: float,
-    in_force_since: date | None,
     as_of: date,
     config: HealthConfig,
 ) -> CellHealth:
@@ -86,22 +121,20 @@ def _inspect(
     if holdout_last is not None:
         reasons.append(_late(holdout_last, as_of, config, "holdout"))
     missing, pacing = 0, None
-    if days is not None and last is not None:
-        span = (pd.Timestamp(last) - days.date.min()).days + 1
-        missing = span - days.date.nunique()
+    if recent is not None and last is not None:
+        span = (pd.Timestamp(last) - recent.first).days + 1
+        missing = span - recent.days
         if span >= 7 and 1 - missing / span < config.least_complete:
             reasons.append(f"{missing} of {span} days are missing")
         elif missing:
             warnings.append(f"{missing} of {span} days are missing")
-        odd = int(days.odd.sum())
-        if odd * 2 > len(days):
-            reasons.append(f"{odd} of {len(days)} days have clicks without impressions")
+        odd = recent.odd
+        if odd * 2 > recent.days:
+            reasons.append(f"{odd} of {recent.days} days have clicks without impressions")
         elif odd:
-            warnings.append(f"{odd} of {len(days)} days have clicks without impressions")
-        since = pd.Timestamp(in_force_since) if in_force_since else None
-        paid = days.spend[days.date >= since] if since is not None else days.spend.iloc[:0]
-        if budget > 0 and len(paid) >= 3:
-            pacing = float(paid.mean()) / budget
+            warnings.append(f"{odd} of {recent.days} days have clicks without impressions")
+        if budget > 0 and recent.paid >= 3:
+            pacing = recent.spend / budget
             apart = max(pacing, 1 / pacing) if pacing > 0 else float("inf")
             words = f"spend runs at {pacing:.0%} of the budget"
             if apart > config.pacing_pause:
@@ -133,10 +166,7 @@ def health(
     in_force_since : first day of these budgets, for pacing; None when it is not known
     """
     rule = config or HealthConfig()
-    recent = {
-        Cell(str(segment), str(channel)): days
-        for (segment, channel), days in _recent(performance, as_of, rule).groupby(CELL)
-    }
+    recent = _recent(performance, as_of, in_force_since, rule)
     last = _last_days(performance, as_of)
     held = _last_days(holdout, as_of) if holdout is not None and len(holdout) else {}
     cells = tuple(
@@ -146,7 +176,6 @@ def health(
             last=last.get(cell),
             holdout_last=held.get(cell),
             budget=float(budget),
-            in_force_since=in_force_since,
             as_of=as_of,
             config=rule,
         )
