@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -80,16 +81,19 @@ def whole(ground: Ground, plan: Policy, cents: Cents) -> Cents:
 
 
 def shifted(
-    now: Cents, cell: int, change: int, ground: Ground, flatness: Array, learned: set[int]
+    now: Cents, cell: int, level: int, ground: Ground, flatness: Array, fixed: Collection[int]
 ) -> Cents | None:
-    """Budgets with ``change`` cents more in ``cell``, borne by the flattest cells of the very same
-    groups, so that no sum changes; None where they have no room for it."""
-    moved = int(now[cell]) + change
-    if change == 0 or not ground.low[cell] <= moved <= ground.high[cell]:
+    """Budgets with ``cell`` at ``level`` cents.
+
+    The change is borne by the flattest cells of the very same groups, so that no sum changes;
+    ``fixed`` cells bear nothing. None where the others have no room for it.
+    """
+    change = level - int(now[cell])
+    if change == 0 or not ground.low[cell] <= level <= ground.high[cell]:
         return None
     room = now - ground.low if change > 0 else ground.high - now
     able = ground.free & (ground.pattern == ground.pattern[cell]) & (room > 0)
-    able[list(learned)] = False
+    able[[cell, *fixed]] = False
     flat = np.where(able, flatness, 0.0)
     givers = np.argsort(-flat, kind="stable")[:GIVERS]
     givers = givers[flat[givers] > 0]
@@ -106,6 +110,6 @@ def shifted(
         share += more
         open_ -= int(more.sum())
     after = now.copy()
-    after[cell] = moved
+    after[cell] = level
     after[givers] -= share if change > 0 else -share
     return after

@@ -173,7 +173,6 @@ class _Search:
         first = view.level.copy()
         found = [self._worth(part, first, tried) for part in parts]
         now, learned = ground.plan.copy(), dict[int, tuple[float, float]]()
-        givers: set[int] = set()
         closed = np.zeros(changes.shape, dtype=bool)
         base = float(self.curves.mean_revenue(spend).sum())
         own_loss = self._own_loss(view, changes)
@@ -187,7 +186,9 @@ class _Search:
             part, level, cell, value = best
             closed[level, cell] = True
             change = int(changes[level, cell])
-            after = shifted(now, cell, change, ground, 1.0 / view.curvature, {*learned, cell})
+            after = shifted(
+                now, cell, int(ground.plan[cell]) + change, ground, 1.0 / view.curvature, learned
+            )
             if after is None:
                 continue
             earned = float(self.curves.mean_revenue(after / 100).sum())
@@ -195,14 +196,13 @@ class _Search:
             cost = max(lost, float(own_loss[level, cell]))
             if value <= cost * (1.0 if self._goes_on(cell, change) else HURDLE):
                 continue
-            givers |= set(np.flatnonzero(after != now).tolist()) - {cell}
             now, base = after, earned
             learned[cell] = (value, cost)
             self.left -= abs(change)
             closed[:, cell] = True
             first[:, cell] = tried[level][:, cell]
             found[part] = self._worth(parts[part], first, tried)
-        return self._told(plan, now, learned, givers - learned.keys(), horizon_days)
+        return self._told(plan, now, learned, horizon_days)
 
     def _considered(self, view: Outlook, moves: Reoptimization) -> Index:
         """The cells whose own answers may be worth most, by what one cycle teaches about them."""
@@ -219,8 +219,8 @@ class _Search:
 
     def _changes(self) -> Cents:
         """Moves to try, cents, shape (n_tries, n_cells); those too small or outside the rules are
-        0. Where the budget in force is apart from the plan, it is the end of the room on its side:
-        an excursion goes on at its level and does not grow."""
+        0. Where the budget in force is apart from the plan, it is the only level tried on its side:
+        an excursion goes on as it is, or ends."""
         t = self.ground
         apart = (np.abs(t.before - t.plan) > APART * t.plan) & (t.before > 0)
         up = np.where(apart & (t.before > t.plan), t.before, t.high) - t.plan
@@ -229,6 +229,9 @@ class _Search:
                                   np.minimum(down, t.plan - t.low)) for s in TRIED])  # fmt: skip
         room = np.minimum(np.maximum(room, 0), self.left)
         changes = np.trunc(room * np.array(TRIED)[:, None]).astype(np.int64)
+        for number, part in enumerate(TRIED):
+            if abs(part) < 1:
+                changes[number, apart & ((t.before - t.plan) * part > 0)] = 0
         least = np.maximum(LEAST_MOVE * t.plan, 1)
         return np.where(np.abs(changes) >= least, changes, 0)
 
@@ -296,17 +299,14 @@ class _Search:
         plan: Policy,
         cents: Cents,
         learned: Mapping[int, tuple[float, float]],
-        givers: set[int],
         horizon_days: int,
     ) -> Exploration:
         if not learned:
             return _unchanged(plan, "No answer is worth what asking for it would cost.")
         ground, cells = self.ground, self.curves.cells
         assert not broken_rules(whole(ground, plan, cents), ground.written)
-        budgets = plan.as_dict()
-        budgets |= {
-            cells[i]: from_cents(int(cents[i])) for i in np.flatnonzero(cents != ground.plan)
-        }
+        changed = np.flatnonzero(cents != ground.plan).tolist()
+        budgets = plan.as_dict() | {cells[i]: from_cents(int(cents[i])) for i in changed}
         span = "a week" if self.cycle_days == 7 else f"in {self.cycle_days} days"
         told = []
         for i, (value, cost) in learned.items():
@@ -322,5 +322,8 @@ class _Search:
         count = "1 cell is" if len(told) == 1 else f"{len(told)} cells are"
         reason = f"{count} being learned: about {worth:,.0f} for about {paid:,.0f} {span}."
         return Exploration(
-            Policy.of(budgets), tuple(told), tuple(cells[i] for i in sorted(givers)), reason
+            Policy.of(budgets),
+            tuple(told),
+            tuple(cells[i] for i in changed if i not in learned),
+            reason,
         )

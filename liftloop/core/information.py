@@ -35,7 +35,7 @@ from liftloop.core.policy import Cell
 Index = NDArray[np.intp]
 NUDGE = 0.05  # of a cell's spend: the width of its differences
 LEAST_BEND = 0.01  # doubling a cell's spend changes its marginal return by at least this share
-NODES = 5  # cycles at which the value is computed; between them it is interpolated
+NODES = 6  # cycles at which the value is computed; between them it is interpolated
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,19 +214,21 @@ def cycles_of(count: int, *, first: int = 1) -> Index:
     """The cycles, ``first`` to ``count``, after which the value is computed."""
     if count < first:
         return np.zeros(0, dtype=np.intp)
-    spread = np.geomspace(first, count, min(NODES, count - first + 1))
+    if count - first < NODES:
+        return np.arange(first, count + 1, dtype=np.intp)
+    spread = np.geomspace(first, count, NODES)
     return np.unique(np.round(spread).astype(np.intp))
 
 
 def summed(values: Array, nodes: Index) -> Array:
-    """Sum over all cycles from the first node to the last of values (n_nodes, ...) at the nodes,
-    straight lines between them."""
+    """Sum over all cycles from the first node to the last of values (n_nodes, ...) at the nodes;
+    between them straight lines in 1 / cycle, because what is brought forward fades like that."""
     every = np.arange(nodes[0], nodes[-1] + 1)
     right = np.clip(np.searchsorted(nodes, every), 1, max(len(nodes) - 1, 1))
     if len(nodes) == 1:
         return np.asarray(values[0])
     left = right - 1
-    share = (every - nodes[left]) / (nodes[right] - nodes[left])
+    share = (1 / nodes[left] - 1 / every) / (1 / nodes[left] - 1 / nodes[right])
     weight = np.zeros(len(nodes))
     np.add.at(weight, left, 1.0 - share)
     np.add.at(weight, right, share)
