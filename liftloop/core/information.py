@@ -170,11 +170,6 @@ class Known:
         """The inverse of the observations' covariance times ``right`` (n_seen, ...)."""
         return right if self.factor is None else np.asarray(cho_solve(self.factor, right))
 
-    def between(self, first: Array, second: Array) -> Array:
-        """Covariance (n, n) of two quantities of the cells, centred draws (n_draws, n) each."""
-        prior = self.block.taper * (first.T @ second)
-        return np.asarray(prior - self.told(first) @ self.solve(self.told(second).T))
-
 
 def blocks(
     cells: Sequence[Cell],
@@ -287,32 +282,41 @@ def worth_of_moving(block: Block, *, first: Array, tried: Array, cycles: int) ->
     return np.where(seen, summed(values, nodes), 0.0)
 
 
-def worth_of_test(
-    block: Block, *, effect: Array, standard_error: float, first: int, cycles: int
-) -> float:
-    """What a lift test adds to what holdouts teach anyway.
+def worth_of_tests(
+    block: Block, *, effects: Array, standard_errors: Array, first: int, cycles: int
+) -> Array:
+    """What each of several lift tests adds to what holdouts teach anyway.
 
     Parameters
     ----------
-    effect
-        Centred draws of the test's effect in each cell, in any unit, shape (n_draws, n); 0 for a
-        cell that is not in it.
-    standard_error
-        Of the measured sum of the effects, in the same unit, > 0.
+    effects
+        Centred draws of each test's effect in each cell, in any unit, shape (n_tests, n_draws, n);
+        0 for a cell that is not in the test.
+    standard_errors
+        Of the measured sum of the effects, in the same unit, > 0, shape (n_tests,).
     first, cycles
-        The answer is there after cycle ``first`` and is used until cycle ``cycles``.
+        The answers are there after cycle ``first`` and are used until cycle ``cycles``.
 
     Returns
     -------
-    Revenue a day, summed over the cycles that use the answer.
+    Revenue a day, summed over the cycles that use the answer, shape (n_tests,).
     """
     nodes = cycles_of(cycles, first=first)
     if len(nodes) == 0:
-        return 0.0
+        return np.zeros(len(effects))
+
+    def heard_by(quantity: Array, taper: Array) -> Array:
+        return np.array([(taper * (quantity.T @ e)).sum(axis=1) for e in effects]).T
+
+    before = heard_by(block.marginal, block.taper)
+    spread = np.array([(block.taper * (e.T @ e)).sum() for e in effects])
     gains = []
     for cycle in nodes:
         known = block.after(int(cycle), first=block.level)
-        taught = known.between(block.marginal, effect).sum(axis=1)
-        spread = max(float(known.between(effect, effect).sum()), 0.0) + standard_error**2
-        gains.append(0.5 * float(taught @ block.moves @ taught) / spread)
-    return float(summed(np.array(gains), nodes))
+        heard = heard_by(known.seen, block.taper[known.where])
+        explained = known.solve(heard)
+        taught = before - known.told(block.marginal) @ explained
+        left = np.maximum(spread - (heard * explained).sum(axis=0), 0.0)
+        earned = (taught * (block.moves @ taught)).sum(axis=0)
+        gains.append(0.5 * earned / (left + standard_errors**2))
+    return summed(np.array(gains), nodes)

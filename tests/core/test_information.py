@@ -16,7 +16,7 @@ from liftloop.core.information import (
     outlook,
     summed,
     worth_of_moving,
-    worth_of_test,
+    worth_of_tests,
 )
 from liftloop.core.policy import Cell
 from liftloop.core.saturating import SaturatingCurves
@@ -31,6 +31,19 @@ def one_channel(view: Outlook, noise: Array, *, cells: int | None = None) -> Blo
     names = [Cell(f"s{i:03d}", "c") for i in range(n)]
     (found,) = blocks(names, considered=np.arange(n), view=view, noise=noise, moves=moves)
     return found
+
+
+def worth_of_test(
+    block: Block, *, effect: Array, standard_error: float, first: int, cycles: int
+) -> float:
+    (worth,) = worth_of_tests(
+        block,
+        effects=effect[None],
+        standard_errors=np.array([standard_error]),
+        first=first,
+        cycles=cycles,
+    )
+    return float(worth)
 
 
 def straight(slopes: Array, *, spend: float, bend: float) -> Outlook:
