@@ -89,7 +89,8 @@ class KnownFacts:
             book.admit(before=as_of, cutoff=now)
             frame = book.frame
             if name not in UNDATED and len(frame):
-                frame = frame[(frame["date"] >= pd.Timestamp(as_of - self._history)).to_numpy()]
+                recent = (frame["date"] >= pd.Timestamp(as_of - self._history)).to_numpy()
+                frame = frame if recent.all() else frame[recent].reset_index(drop=True)
             found[name] = frame
         if len(found.get("events", ())):
             found["sales"] = sales_with_events(found["sales"], found["events"])
