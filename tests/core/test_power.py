@@ -51,7 +51,7 @@ def market(weeks: int, rng: np.random.Generator, *, memory: float = 0.0) -> Arra
     noise = rng.normal(size=(weeks, 4))
     for week in range(1, weeks):
         noise[week] = memory * noise[week - 1] + np.sqrt(1 - memory**2) * noise[week]
-    season = 1.0 + 0.1 * np.sin(np.arange(weeks))
+    season = 1.0 + 0.1 * np.sin(np.pi * np.arange(weeks) / 2)  # whole in four weeks
     return np.asarray(sizes * season[:, None] * (1 + 0.03 * noise))
 
 
