@@ -241,12 +241,15 @@ class _World:
         small = self.bounds.small(start)
         large = np.column_stack([held, start[:, :-1]]) >= small
         for _ in range(BRANCHES):
+            programme = self.bounds.programme(large, small)
             found = maximize(
-                programme=self.bounds.programme(large, small),
+                programme=programme,
                 derivatives=derivatives,
                 start=wished,
                 unit=unit,
             )
+            if not found.settled:
+                self.bounds.refuse_together(programme)
             wished = found.spend
             chosen, used = large, small
             small = self.bounds.small(wished)

@@ -11,10 +11,11 @@ import numpy as np
 from liftloop.core.conflicts import conflicting, describe, extreme_total
 from liftloop.core.curves import Array
 from liftloop.core.errors import InfeasibleBudget
+from liftloop.core.horizon_conflicts import Family, feasible_point, smallest_conflict
 from liftloop.core.interior import Programme
 from liftloop.core.policy import Cell, Policy, from_cents
 from liftloop.core.rounding import largest_remainder, round_together
-from liftloop.core.rules import Book, BoundRule, Cents, Mask, Rules, book
+from liftloop.core.rules import Book, BoundRule, Cents, Mask, Rules, book, money
 
 RETRIES = 10
 
@@ -169,6 +170,30 @@ class HorizonRules:
             equal=equal,
             exactly=exactly,
         )
+
+    def refuse_together(self, programme: Programme) -> None:
+        """Raise what conflicts over the horizon, if anything does."""
+        if feasible_point(programme) is not None:
+            return
+        periods, count = self.low.shape[1], len(programme.least)
+        labels = [rule.label for rule in self.written.rules if rule.kind in ("minimum", "maximum")]
+        families: list[Family] = []
+        if self.max_step is not None:
+            words = f"steps of at most {self.max_step:.0%} against the period before"
+            families.append(Family(words, steps=True))
+        for number in range(count // periods):
+            rows = np.arange(count) // periods == number
+            group = int(np.argmax(np.abs(programme.at_least[number * periods]))) // periods
+            words = labels[group - 1] if group else "the bounds of the periods' totals"
+            families.append(Family(words, rows=rows))
+        words = f"the totals of all periods ({money(int(self.totals.planned.sum()))} a day in all)"
+        families.append(Family(words, equal=True))
+        shape, loose = self.low.shape, (self.written.low, self.written.high)
+        low, high = (np.broadcast_to(edge[:, None] / 100, shape) for edge in loose)
+        found = smallest_conflict(programme, families, loose=(low, high))
+        cellwise = ("floor", "cap", "frozen", "unknown")
+        beside = [rule.label for rule in self.written.rules if rule.kind in cellwise]
+        raise InfeasibleBudget([*found, *beside])
 
 
 def whole_cents(

@@ -297,7 +297,10 @@ def maximize(
             halved = (turn, apart)
         if apart <= TOLERANCE or (gap < SETTLED and turn - halved[0] >= STALLED):
             break
-        inverse = solver.blocks(at, hessian)
+        try:
+            inverse = solver.blocks(at, hessian)
+        except np.linalg.LinAlgError:  # prices grew without end: the rules cannot hold together
+            break
         joint = solver.joint(inverse, at)
         guess = solver.direction(at, residual, inverse, joint, Aim(0.0, 0.0))
         reach = _longest(at, guess)
