@@ -81,6 +81,13 @@ class Arrow:
         inner = cho_solve((self.bridge, True), self.tests @ own.reshape(d * n, k))
         return own - self.spread[0] @ inner, found - self.spread[1] @ inner
 
+    def log_determinant(self) -> float:
+        """Log determinant of the Hessian."""
+        found = 2.0 * np.log(np.diag(self.factor)).sum() - np.linalg.slogdet(self.inverse)[1].sum()
+        if self.bridge is not None:
+            found += 2.0 * np.log(np.diag(self.bridge)).sum()
+        return float(found)
+
     def draws(self, rng: np.random.Generator, count: int) -> tuple[Array, Array]:
         """``count`` deviations with covariance H^-1, shapes (C, d, count) and (G, count).
 

@@ -64,7 +64,7 @@ def find_breaks(model: Hierarchy, state: State, config: BreakConfig | None = Non
     weeks = np.unique(evidence.last if claims is None else claims.last)
     if len(weeks) < 4:
         return Breaks(response, said)
-    candidates = weeks[:-config.fewest_weeks]  # a break is after such a row
+    candidates = weeks[: -config.fewest_weeks]  # a break is after such a row
     for channel in range(channels):
         both = lift.of(channel, candidates)
         alone = claim.of(channel, candidates) if claim is not None else None

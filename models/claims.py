@@ -91,6 +91,9 @@ def _sold(sales: pd.DataFrame | None, holdout: pd.DataFrame | None, as_of: date)
     rows = holdout.assign(date=dates)[(dates < pd.Timestamp(as_of)).to_numpy()]
     keys = ["date", "segment", "channel"]
     both = rows.groupby(keys, observed=True)[["users", "revenue"]].sum().astype(float)
-    return both.groupby(["date", "segment"], observed=True)["revenue"].mean().rename(
-        "sold"
-    ).reset_index()  # every channel's two arms together are the segment
+    return (
+        both.groupby(["date", "segment"], observed=True)["revenue"]
+        .mean()
+        .rename("sold")
+        .reset_index()
+    )  # every channel's two arms together are the segment

@@ -22,7 +22,7 @@ from scipy.sparse import csr_array
 from liftloop.core.saturating import bent_shape, bent_slope
 from models.arrow import Arrow
 from models.evidence import Evidence, Index, effective
-from models.prior import BEND, CLAIM, CURVE, JUMP, ORGANIC, RETURN, SCALE, Prior
+from models.prior import BEND, CLAIM, CURVE, JUMP, ORGANIC, RETURN, SCALE, TILT, Prior
 
 Array = NDArray[np.float64]
 EM_DRAWS = 64
@@ -36,7 +36,7 @@ CLAIM_TAIL = 4.0
 class State:
     """Cell parameters (C, d); shared ones (G,); sd of the cells' own effects (d,); carry-over of
     each channel; scatter of its claims as a share of their mean; trust (M,) in each claim, 1 for
-    one that fits and less for an outlier."""
+    one that fits and less for an outlier; by what the prior spread of channels' tilts is scaled."""
 
     cells: Array
     shared: Array
@@ -44,6 +44,7 @@ class State:
     carryover: Array
     scatter: Array
     trust: Array
+    tilt: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,14 +67,14 @@ class Hierarchy:
     def __init__(self, evidence: Evidence, prior: Prior) -> None:
         self.evidence = evidence
         self.prior = prior
-        self.d = CURVE + (2 if evidence.claims is not None else 0)
+        self.d = CURVE + (3 if evidence.claims is not None else 0)
         self.levels = prior.levels(self.d)
         n, channels, segments = (
             len(evidence.cells),
             len(evidence.channels),
             len(evidence.segments),
         )
-        rows, columns, precision, center = [], [], [], []
+        rows, columns, precision, center, tilted = [], [], [], [], []
         begin = 0
         for p, level in enumerate(self.levels):
             number = self.d * np.arange(n) + p
@@ -88,6 +89,8 @@ class Hierarchy:
                 center.append(np.full(count, level.mean if part == 0 else 0.0))
                 if p == RETURN and part == 1:
                     self._heavy = slice(begin, begin + count)
+                if p == TILT:
+                    tilted.append(np.arange(begin, begin + count))
                 begin += count
         self.shared = begin
         ones = np.ones(sum(len(r) for r in rows))
@@ -95,6 +98,7 @@ class Hierarchy:
             (ones, (np.concatenate(rows), np.concatenate(columns))), shape=(self.d * n, begin)
         )
         self.center = np.concatenate(center)
+        self._tilted = np.concatenate(tilted) if tilted else np.zeros(0, dtype=np.intp)
         self._precision = np.concatenate(precision)
         self._low = np.array([level.low for level in self.levels])
         self._high = np.array([level.high for level in self.levels])
@@ -111,7 +115,13 @@ class Hierarchy:
                 [claims.last < at[channel] for at in (breaks.response, breaks.claims)]
             ).astype(float)
         self._usual = np.ones(n)
+        self._log_spend = np.zeros(0)
         if claims is not None:
+            running = np.concatenate([np.zeros((1, n)), np.cumsum(evidence.spend, axis=0)])
+            spent = np.log(np.maximum(_mean(running, claims.cell, claims.first, claims.last), 1e-6))
+            count = np.maximum(np.bincount(claims.cell, minlength=n), 1)
+            mean = np.bincount(claims.cell, weights=spent, minlength=n) / count
+            self._log_spend = spent - mean[claims.cell]
             total = np.bincount(claims.cell, weights=np.abs(claims.claimed), minlength=n)
             count = np.bincount(claims.cell, minlength=n)
             self._usual = np.maximum(total / np.maximum(count, 1), 1e-9)
@@ -137,18 +147,19 @@ class Hierarchy:
         """What cells are drawn to, (C, d)."""
         return np.asarray((self.design @ shared).reshape(-1, self.d))
 
-    def shared_precision(self, shared: Array) -> Array:
+    def shared_precision(self, state: State) -> Array:
         """Diagonal (G,). A t effect counts as a normal one whose precision depends on it
         (iteratively reweighted; Lange, Little and Taylor 1989, section 4)."""
         held = self._precision.copy()
-        effects, sd = shared[self._heavy], self.prior.returns.channel
+        held[self._tilted] /= state.tilt**2
+        effects, sd = state.shared[self._heavy], self.prior.returns.channel
         held[self._heavy] = (self.prior.tail + 1) / (self.prior.tail * sd**2 + effects**2)
         return held
 
     def penalty(self, state: State) -> float:
         """Minus the log prior, up to a constant."""
         own = (state.cells - self.expected(state.shared)) / state.own
-        normal = self.shared_precision(state.shared) * (state.shared - self.center) ** 2
+        normal = self.shared_precision(state) * (state.shared - self.center) ** 2
         effects, tail = state.shared[self._heavy], self.prior.tail
         heavy = (tail + 1) * np.log1p(effects**2 / (tail * self.prior.returns.channel**2))
         total = normal.sum() - normal[self._heavy].sum() + heavy.sum() + (own**2).sum()
@@ -204,8 +215,13 @@ class Hierarchy:
             earned, curve = self._earned(at, claim_spend, response)
             factor = np.exp(at[:, CLAIM] + said * at[:, JUMP])
             curve[:, JUMP] += said * earned
-            claim = factor * earned + at[:, ORGANIC] * claims.sold
-            claim_slope = np.column_stack([factor[:, None] * curve, factor * earned, claims.sold])
+            grown = self._log_spend
+            tilt = np.exp(np.clip(at[:, TILT] * grown, -5.0, 5.0))
+            claim = tilt * (factor * earned + at[:, ORGANIC] * claims.sold)
+            by_curve = (tilt * factor)[:, None] * curve
+            claim_slope = np.column_stack(
+                [by_curve, tilt * factor * earned, tilt * claims.sold, grown * claim]
+            )
         test, test_slope = self._predict_tests(cells)
         return Predicted(lift, slope, claim, claim_slope, test, test_slope)
 
@@ -264,7 +280,7 @@ class Hierarchy:
     def curvature(self, state: State, predicted: Predicted, damping: float = 0.0) -> Arrow:
         """The Gauss-Newton Hessian at a state, factored; for climbing where ``damping`` > 0."""
         n, d = len(self.evidence.cells), self.d
-        shared = self.shared_precision(state.shared)
+        shared = self.shared_precision(state)
         if not damping:
             # A channel without effect has sunk to where neither lifts nor the t's tail hold it. Its
             # true posterior is long downwards only, where all is nothing: draws must not reach
@@ -298,7 +314,7 @@ class Hierarchy:
         tests = self.residuals(state, predicted)[2]
         down += ((tests * self._test_scale()) @ predicted.test_slope).reshape(n, d)
         own = (state.cells - self.expected(state.shared)) / state.own**2
-        gap = self.shared_precision(state.shared) * (state.shared - self.center)
+        gap = self.shared_precision(state) * (state.shared - self.center)
         return (down - own)[:, :, None], (self.design.T @ own.ravel() - gap)[:, None]
 
     def climb(self, state: State, *, steps: int = 30, tolerance: float = 1e-8) -> State:
@@ -340,6 +356,15 @@ class Hierarchy:
         return replace(
             state, own=np.sqrt((weight * center**2 + squares) / (weight + len(state.cells)))
         )
+
+    def log_evidence(self, state: State) -> float:
+        """Log marginal likelihood of the evidence at a mode by Laplace's approximation, up to what
+        does not depend on ``state.own`` and ``state.tilt`` (Tierney and Kadane 1986)."""
+        predicted = self.predict(state.cells, state.carryover)
+        arrow = self.curvature(state, predicted)
+        prior = -2.0 * len(state.cells) * float(np.log(state.own).sum())
+        prior -= 2.0 * len(self._tilted) * float(np.log(state.tilt))
+        return -self.misfit(state, predicted) + 0.5 * (prior - arrow.log_determinant())
 
     def estimate_scatter(self, state: State) -> State:
         """How far each channel's claims scatter around their model, and which are outliers (the

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-RETURN, SCALE, BEND, JUMP, CLAIM, ORGANIC = range(6)
-CURVE = 4  # parameters of a curve; the other two say how the platforms' claims follow it
+RETURN, SCALE, BEND, JUMP, CLAIM, ORGANIC, TILT = range(7)
+CURVE = 4  # parameters of a curve; the other three say how the platforms' claims follow it
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,16 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """The six parameters of a cell, all but the last in logarithms.
+    """The parameters of a cell, all but ``organic`` and ``tilt`` in logarithms.
 
     ``returns``: marginal return at zero spend, m. ``scale``: K in units of the cell's size.
     ``bend``: how the curve saturates (``liftloop.core.saturating.bent_slope``); its prior covers
     power curves (-0.9) to exponential ones (2). ``jump``: what the response was before its channel
     jumped, against today (where it did not, nothing depends on it). ``claim``: by what factor platforms exaggerate;
     nearly flat, so that lifts alone settle it. ``organic``: which share of the segment's revenue
-    they claim besides. ``tail`` is the degrees of freedom of the channels' effects on ``returns``:
+    they claim besides. ``tilt``: by how much their claims grow faster with spend than what it earns
+    (a difference of elasticities): a platform that claims the same return on every unit says
+    nothing of saturation. ``tail`` is the degrees of freedom of the channels' effects on ``returns``:
     heavy, so that a channel that does nothing can sink to nothing without dragging others along.
     """
 
@@ -49,12 +51,15 @@ class Prior:
         default_factory=lambda: Level(0.0, 2.0, 0.6, 0.35, -9.0, 7.0, segment=0.2)
     )
     scale: Level = field(default_factory=lambda: Level(0.0, 0.5, 0.45, 0.25, -5.0, 5.0))
-    bend: Level = field(default_factory=lambda: Level(0.7, 0.6, 0.2, 0.15, -1.2, 2.5))
+    bend: Level = field(default_factory=lambda: Level(0.7, 0.6, 0.2, 0.25, -1.2, 2.5))
     jump: Level = field(default_factory=lambda: Level(0.0, 1e-3, 0.5, 0.05, -3.0, 3.0))
-    claim: Level = field(default_factory=lambda: Level(0.0, 1.5, 1.0, 0.15, -6.0, 6.0))
-    organic: Level = field(
-        default_factory=lambda: Level(0.02, 0.05, 0.04, 0.004, -0.5, 1.0, own_weight=10.0)
+    claim: Level = field(
+        default_factory=lambda: Level(0.0, 1.5, 1.0, 0.1, -6.0, 6.0, own_weight=10.0)
     )
+    organic: Level = field(
+        default_factory=lambda: Level(0.02, 0.05, 0.04, 0.002, -0.5, 1.0, own_weight=10.0)
+    )
+    tilt: Level = field(default_factory=lambda: Level(0.0, 0.2, 0.25, 0.05, -3.0, 3.0))
     tail: float = 4.0
 
     def levels(self, count: int) -> tuple[Level, ...]:

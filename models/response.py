@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +42,9 @@ class ResponseConfig:
     spread_rounds: int = 3
     holdout_days: int = 14
     breaks: BreakConfig | None = BREAKS
+    claim_spreads: tuple[float, ...] = (0.05, 0.15, 0.4, 1.0)
+    claim_tilts: tuple[float, ...] = (0.05, 0.4, 1.6)
+    tilt_odds: tuple[float, ...] = (0.9, 0.07, 0.03)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,10 +175,44 @@ def find_mode(model: Hierarchy, config: ResponseConfig) -> State:
     state = model.estimate_scatter(state)
     if len(config.carryover_grid) > 1 and len(model.evidence.lift):
         state = replace(state, carryover=_profile(model, state, config))
+    if model.evidence.claims is not None:
+        state = _trust_claims(model, state, config)
     for turn in range(config.spread_rounds):
         state = model.climb(state, steps=6, tolerance=1e-5)
+        spread = state.own[CLAIM] if len(state.own) > CLAIM else 0.0
         state = model.estimate_own(model.estimate_scatter(state), seed=config.seed + turn)
+        if len(state.own) > CLAIM:
+            state.own[CLAIM] = spread
     return model.climb(state)
+
+
+def _trust_claims(model: Hierarchy, state: State, config: ResponseConfig) -> State:
+    """How far to trust claims, by the evidence: first whether they grow with spend as revenue does
+    (``tilt``), then how much their factor differs between the cells of a channel (the mean over a
+    grid). The more it does, the less a claim says of its cell."""
+
+    def weigh(options: list[State], odds: Sequence[float]) -> tuple[Array, list[State]]:
+        found = [model.climb(option, steps=6, tolerance=1e-5) for option in options]
+        logs = np.array([model.log_evidence(one) for one in found]) + np.log(odds)
+        weight = np.exp(logs - logs.max())
+        return weight / weight.sum(), found
+
+    weight, found = weigh(
+        [replace(state, tilt=scale) for scale in config.claim_tilts],
+        config.tilt_odds,
+    )
+    tilt = float(np.exp(weight @ np.log(config.claim_tilts)))
+    state = replace(found[int(np.argmax(weight))], tilt=tilt)
+
+    def spread(sd: float) -> State:
+        own = state.own.copy()
+        own[CLAIM] = sd
+        return replace(state, own=own)
+
+    even = np.ones(len(config.claim_spreads))
+    weight, found = weigh([spread(sd) for sd in config.claim_spreads], even.tolist())
+    state = found[int(np.argmax(weight))]
+    return spread(float(np.exp(weight @ np.log(config.claim_spreads))))
 
 
 def _about_claims(model: Hierarchy, state: State) -> dict[str, float]:

@@ -1,0 +1,421 @@
+"""Season of demand, from first-party sales: what a usual day of this date sells against a usual day.
+
+Log revenue of a segment and day is a slow level, a weekday pattern, a yearly pattern and what known
+covariates do. The yearly pattern is a Fourier series whose harmonics shrink as 1/k, the level a line
+with small changes of slope (Harvey and Shephard 1993; Taylor and Letham 2018, sections 3.1 and 3.2).
+Segments share one season and differ from it by a shrunk part of their own. How strongly patterns
+are shrunk is chosen by the error on later days that the fit has not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from liftloop.core.errors import InsufficientEvidence
+from models.pooled_regression import Moments, PooledFit, Shrinkage, fit_pooled
+
+Array = NDArray[np.float64]
+YEAR = 365.25
+NORMAL_DAYS = 364  # 52 weeks: the year whose mean index is 1
+FEWEST_DAYS = 21
+
+
+@dataclass(frozen=True, slots=True)
+class SeasonConfig:
+    """How a season is fitted.
+
+    ``harmonics`` of the yearly pattern; ``year_days`` of history from which one is fitted at all;
+    ``knot_days`` between changes of the level's slope. The candidates for the standard deviations
+    (in log revenue) of the shared yearly pattern's first harmonic, and of what a segment adds to
+    the shared patterns, are judged on ``unseen_days``; ``fallback`` is used where the history is
+    too short to judge.
+    """
+
+    harmonics: int = 8
+    year_days: int = 366
+    knot_days: int = 91
+    yearly: tuple[float, ...] = (0.0, 0.03, 0.1, 0.3)
+    own: tuple[float, ...] = (0.003, 0.02, 0.07, 0.2)
+    unseen_days: int = 91
+    fallback: tuple[float, float] = (0.1, 0.02)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Season:
+    """The index of demand.
+
+    Attributes
+    ----------
+    index
+        date, segment, index (the mean over 52 weeks is 1), standard_error: each day of history and
+        each day ahead. The level and its growth are not in it.
+    yearly
+        Whether a yearly pattern is in it; without one only weekdays (and covariates) are.
+    note
+        What it rests on, in one sentence.
+    figures
+        Plain numbers: days, segments, yearly_sd, own_sd, unseen_error (root mean squared error of
+        log revenue on days the fit had not seen, the segment's level apart), noise.
+    """
+
+    index: pd.DataFrame
+    yearly: bool
+    note: str
+    figures: dict[str, float]
+
+
+def season_index(
+    *,
+    sales: pd.DataFrame,
+    as_of: date,
+    days_ahead: int,
+    ahead: pd.DataFrame | None = None,
+    config: SeasonConfig | None = None,
+) -> Season:
+    """The season of each segment, past and to come.
+
+    Parameters
+    ----------
+    sales
+        date, segment, revenue and any covariates ``x_...``: one row a day and segment.
+    as_of
+        Only days before it count; the days ahead begin with it.
+    days_ahead
+        How many days ahead, at least 1.
+    ahead
+        Covariates known in advance: date, segment, ``x_...``. Only columns that are here and in
+        ``sales`` enter the season; a day without a value is taken for an average one.
+    config
+        Default: :class:`SeasonConfig`.
+
+    Raises
+    ------
+    InsufficientEvidence
+        With less than three weeks of sales.
+    """
+    config = config or SeasonConfig()
+    known = _Sales.of(sales, as_of)
+    names = [n for n in (ahead.columns if ahead is not None else ()) if n.startswith("x_")]
+    names = [n for n in names if n in sales.columns]
+    covariates = _covariates(sales, ahead, names, known, as_of, days_ahead)
+    yearly = known.days > config.year_days
+    design = _Design.of(config, known.days, days_ahead, known.first, yearly, covariates)
+    chosen, error = _chosen(design, known, config)
+    fit = design.fit(known, chosen)
+    frame = _index(design, fit, known, as_of, days_ahead)
+    weak = int((~known.usable).sum())
+    note = f"Season from {known.days} days of sales in {int(known.usable.sum())} segments: weekdays"
+    note += " and a yearly pattern" if yearly else (
+        " only, as a yearly pattern needs more than a year of sales"
+    )  # fmt: skip
+    note += f"; {', '.join(names)} as known ahead" if names else ""
+    note += f"; {weak} segments with too few sales take the shared season" if weak else ""
+    figures = {
+        "days": float(known.days),
+        "segments": float(len(known.segments)),
+        "yearly_sd": chosen[0] if yearly else 0.0,
+        "own_sd": chosen[1],
+        "unseen_error": error,
+        "noise": float(np.median(known.noise)),
+    }
+    return Season(frame, yearly, note + ".", figures)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sales:
+    """Log revenue (n_days, n_segments), nan where it is not positive; ``usable`` and ``noise``
+    (n_segments,): whether enough days sell, and the standard deviation from day to day."""
+
+    first: date
+    segments: tuple[str, ...]
+    log: Array
+    usable: NDArray[np.bool_]
+    noise: Array
+
+    @property
+    def days(self) -> int:
+        return len(self.log)
+
+    @classmethod
+    def of(cls, sales: pd.DataFrame, as_of: date) -> _Sales:
+        when = (
+            pd.to_datetime(sales["date"]) if len(sales) else pd.Series([], dtype="datetime64[ns]")
+        )
+        rows = sales.assign(date=when)[(when < pd.Timestamp(as_of)).to_numpy()]
+        first = rows["date"].min() if len(rows) else pd.Timestamp(as_of)
+        days = (pd.Timestamp(as_of) - first).days
+        if days < FEWEST_DAYS:
+            raise InsufficientEvidence(
+                f"A season needs {FEWEST_DAYS} days of sales; there are {days}.",
+                fix="Deliver more of the sales feed.",
+            )
+        wide = rows.pivot_table(index="date", columns="segment", values="revenue", aggfunc="sum")
+        wide = wide.reindex(pd.date_range(first, periods=days)).astype(float)
+        values = wide.to_numpy()
+        log = np.log(np.where(values > 0, values, np.nan))
+        usable = np.isfinite(log).sum(axis=0) >= max(FEWEST_DAYS, 0.8 * days)
+        if not usable.any():
+            raise InsufficientEvidence(
+                "No segment sells on most of its days: no season can be seen.",
+                fix="Deliver sales of whole segments and days.",
+            )
+        # from week to week the same weekday differs by noise alone, nearly
+        change = (log[7:] - log[:-7]) / np.sqrt(2)
+        spread = np.nanmedian(np.abs(change[:, usable]), axis=0) / 0.6745
+        noise = np.ones(log.shape[1])
+        noise[usable] = np.maximum(spread, 1e-3)
+        return cls(first.date(), tuple(map(str, wide.columns)), log, usable, noise)
+
+    def until(self, days: int) -> _Sales:
+        """The same without the last days."""
+        return replace(self, log=self.log[:days])
+
+
+def _covariates(
+    sales: pd.DataFrame,
+    ahead: pd.DataFrame | None,
+    names: Sequence[str],
+    known: _Sales,
+    as_of: date,
+    days_ahead: int,
+) -> Array:
+    """Covariates of all days in standard units (n_days, n_segments, n_names); 0, the mean, where
+    unknown."""
+    dates = pd.date_range(known.first, periods=known.days + days_ahead)
+    found = np.zeros((len(dates), len(known.segments), len(names)))
+    if not names or ahead is None:
+        return found
+    keys = ["date", "segment"]
+    past = sales.assign(date=pd.to_datetime(sales["date"]))
+    past = past[past["date"] < pd.Timestamp(as_of)]
+    coming = ahead.assign(date=pd.to_datetime(ahead["date"]))
+    coming = coming[coming["date"] >= pd.Timestamp(as_of)]
+    rows = pd.concat([past[[*keys, *names]], coming[[*keys, *names]]])
+    for number, name in enumerate(names):
+        wide = rows.pivot_table(index="date", columns="segment", values=name, aggfunc="mean")
+        wide = wide.reindex(index=dates, columns=list(known.segments)).astype(float)
+        seen = wide.iloc[: known.days].to_numpy()
+        if not np.isfinite(seen).any():
+            continue
+        mean, spread = np.nanmean(seen), np.nanstd(seen)
+        if spread > 0:
+            found[:, :, number] = ((wide - mean) / spread).fillna(0.0).to_numpy()
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Design:
+    """Features of every day, past and ahead: ``level`` (n_days, n_level) a segment's own,
+    ``pattern`` (n_days, n_pattern) shared ones, ``covariates`` (n_days, n_segments, n_names).
+
+    ``rate`` (n_pattern + n_names,) is 1/k for the k-th harmonic, 0 for what is no yearly pattern.
+    """
+
+    level: Array
+    pattern: Array
+    covariates: Array
+    rate: Array
+    knots: int
+
+    @classmethod
+    def of(
+        cls,
+        config: SeasonConfig,
+        days: int,
+        ahead: int,
+        first: date,
+        yearly: bool,
+        covariates: Array,
+    ) -> _Design:
+        day = np.arange(days + ahead, dtype=float)
+        knots = np.arange(config.knot_days, days - config.knot_days / 2, config.knot_days)
+        # the level goes on flat from its last value: growth is no season, and is not forecast here
+        level = np.column_stack(
+            [np.ones(len(day)), day / YEAR, *(np.maximum(day - k, 0.0) / YEAR for k in knots)]
+        )
+        weekday = (np.arange(len(day)) + first.weekday()) % 7
+        columns = [(weekday == k).astype(float) - 1 / 7 for k in range(7)]
+        rate = [0.0] * 7
+        if yearly:
+            angle = 2 * np.pi * (first.timetuple().tm_yday + day) / YEAR
+            for k in range(1, config.harmonics + 1):
+                columns += [np.sin(k * angle), np.cos(k * angle)]
+                rate += [1 / k] * 2
+        rate += [0.0] * covariates.shape[2]
+        return cls(level, np.column_stack(columns), covariates, np.array(rate), len(knots))
+
+    def rows(self, segment: int, days: slice) -> Array:
+        """All features of some days of a segment."""
+        return np.concatenate(
+            [self.level[days], self.pattern[days], self.covariates[days, segment]], axis=1
+        )
+
+    @property
+    def season(self) -> slice:
+        """Which coefficients are the season's."""
+        return slice(self.level.shape[1], None)
+
+    def shrinkage(self, sds: tuple[float, float]) -> Shrinkage:
+        """Prior standard deviations of the coefficients: free levels, small changes of slope, wide
+        weekdays and covariates, yearly harmonics and own parts as given."""
+        yearly, own = sds
+        level = np.array([1e3, 1.0, *([0.15] * self.knots)])
+        wave = self.rate > 0
+        shared = np.where(wave, np.maximum(yearly * self.rate, 1e-6), 0.5)
+        apart = np.where(wave, np.maximum(min(own, yearly) * self.rate, 1e-6), own)
+        return Shrinkage(level, shared, apart)
+
+    def moments(self, known: _Sales) -> Moments:
+        """Sums over the past days of ``known``, each segment in units of its own noise."""
+        grams, rights = [], []
+        for segment in range(len(known.segments)):
+            log = known.log[:, segment]
+            seen = np.isfinite(log) & known.usable[segment]
+            features = self.rows(segment, slice(0, known.days))[seen] / known.noise[segment]
+            grams.append(features.T @ features)
+            rights.append(features.T @ (log[seen] / known.noise[segment]))
+        return Moments(np.array(grams), np.array(rights))
+
+    def fit(self, known: _Sales, sds: tuple[float, float]) -> PooledFit:
+        """The posterior, its spread widened by how residuals go together in time and across."""
+        found = fit_pooled(self.moments(known), self.shrinkage(sds))
+        return found.widened(*_togetherness(self.residuals(known, found)))
+
+    def residuals(self, known: _Sales, fit: PooledFit) -> Array:
+        """In units of each segment's noise (n_days, n_usable)."""
+        out = []
+        for segment in np.flatnonzero(known.usable):
+            features = self.rows(int(segment), slice(0, known.days))
+            miss = known.log[:, segment] - features @ fit.own[segment]
+            out.append(miss / known.noise[segment])
+        return np.array(out).T
+
+
+def _togetherness(residuals: Array) -> tuple[float, float]:
+    """By how much the spread of a segment's own part, and of the shared part, is wider than
+    independent noise would leave it, in variance.
+
+    Residuals that follow each other say less than their number: (1 + r) / (1 - r) for a lag-one
+    correlation r (Bayley and Hammersley 1946); residuals that all segments share are not averaged
+    away: 1 + (n - 1) rho.
+    """
+    filled = np.where(np.isfinite(residuals), residuals, 0.0)
+    variance = max(float((filled**2).mean()), 1e-12)
+    lag = float((filled[1:] * filled[:-1]).mean()) / variance
+    lag = float(np.clip(lag, 0.0, 0.9))
+    n = filled.shape[1]
+    joint = float((filled.mean(axis=1) ** 2).mean()) / variance * n
+    in_time = max(variance, 1.0) * (1 + lag) / (1 - lag)
+    return in_time, in_time * max(joint, 1.0)
+
+
+def _chosen(
+    design: _Design, known: _Sales, config: SeasonConfig
+) -> tuple[tuple[float, float], float]:
+    """The shrinkage with the least error on the last days, fitted to those before; and that error
+    (nan where nothing could be judged)."""
+    wavy = bool((design.rate > 0).any())
+    cut = known.days - config.unseen_days
+    if not wavy:
+        cut = max(known.days - config.unseen_days, known.days * 3 // 4)
+    if cut < (config.year_days if wavy else FEWEST_DAYS):
+        return config.fallback, float("nan")
+    early = known.until(cut)
+    moments = design.moments(early)
+    best, least = config.fallback, np.inf
+    for yearly in config.yearly if wavy else (0.0,):
+        for own in config.own:
+            fit = fit_pooled(moments, design.shrinkage((yearly, own)))
+            error = _unseen_error(design, known, fit, cut)
+            if error < least * (1 - 1e-3):
+                best, least = (yearly, own), error
+    return best, least
+
+
+def _unseen_error(design: _Design, known: _Sales, fit: PooledFit, cut: int) -> float:
+    """Root mean squared error of the season alone: each segment's level on the unseen days is taken
+    out, as growth is not what the index says."""
+    squares, count = 0.0, 0
+    for segment in np.flatnonzero(known.usable):
+        days = slice(cut, known.days)
+        features = design.rows(int(segment), days)
+        miss = (
+            known.log[days, segment] - features[:, design.season] @ fit.own[segment, design.season]
+        )
+        miss = miss[np.isfinite(miss)]
+        squares += float(((miss - miss.mean()) ** 2).sum()) if len(miss) else 0.0
+        count += len(miss)
+    return float(np.sqrt(squares / count)) if count else float("inf")
+
+
+def _index(
+    design: _Design, fit: PooledFit, known: _Sales, as_of: date, days_ahead: int
+) -> pd.DataFrame:
+    """exp(season), divided by its mean over the 52 weeks before ``as_of``."""
+    dates = pd.date_range(known.first, periods=known.days + days_ahead)
+    pieces = []
+    for segment, name in enumerate(known.segments):
+        season = design.rows(segment, slice(0, len(dates)))[:, design.season]
+        value = np.exp(season @ fit.own[segment, design.season])
+        year = _year(design, segment, known)
+        usual = np.exp(year @ fit.own[segment, design.season])
+        # log index = season - log mean(exp season): its gradient is the season less a weighted mean
+        centred = season - (usual @ year) / usual.sum()
+        variance = np.einsum("ti,ij,tj->t", centred, fit.spread(segment, design.season), centred)
+        index = value / usual.mean()
+        pieces.append(
+            pd.DataFrame(
+                {
+                    "date": dates,
+                    "segment": name,
+                    "index": index,
+                    "standard_error": index * np.sqrt(np.maximum(variance, 0.0)),
+                }
+            )
+        )
+    frame = pd.concat(pieces, ignore_index=True)
+    return frame.sort_values(["date", "segment"], kind="stable", ignore_index=True)
+
+
+def _year(design: _Design, segment: int, known: _Sales) -> Array:
+    """The season's features on the last 52 weeks of history; on what there is, in whole weeks,
+    where that is less."""
+    days = min(NORMAL_DAYS, known.days // 7 * 7)
+    return design.rows(segment, slice(known.days - days, known.days))[:, design.season]
+
+
+def against_evidence(
+    season: pd.DataFrame, *, as_of: date, fade_per_day: float, since: date | None = None
+) -> pd.DataFrame:
+    """The index against the demand of the days that response curves were learned from.
+
+    Curves fitted without a season say what spend earned under the demand of their evidence, newer
+    days counting more. Divided by that demand, an index can multiply them as they are.
+
+    Parameters
+    ----------
+    season
+        date, segment, index, standard_error.
+    as_of, fade_per_day
+        Days before ``as_of`` count with the weight exp(-fade_per_day x age in days).
+    since
+        The first day of evidence; default: the first day of ``season``.
+    """
+    when = pd.to_datetime(season["date"])
+    past = season[(when < pd.Timestamp(as_of)) & (when >= pd.Timestamp(since or date.min))]
+    if past.empty:
+        return season
+    age = (pd.Timestamp(as_of - timedelta(days=1)) - pd.to_datetime(past["date"])).dt.days
+    weight = np.exp(-fade_per_day * age)
+    sums = pd.DataFrame({"segment": past["segment"], "w": weight, "wi": weight * past["index"]})
+    sums = sums.groupby("segment")[["w", "wi"]].sum()
+    usual = season["segment"].map(sums["wi"] / sums["w"]).fillna(1.0)
+    return season.assign(
+        index=season["index"] / usual, standard_error=season["standard_error"] / usual
+    )
