@@ -92,6 +92,13 @@ class Model(_Section):
     seed: int = 0
 
 
+class Exploration(_Section):
+    share: float = Field(
+        0.05, ge=0, le=1, description="of the total that may be moved to learn; 0: none"
+    )
+    horizon_weeks: int = Field(13, ge=0, le=104, description="how long an answer is of use")
+
+
 class Rollout(_Section):
     enabled: bool = True
     canary_share: float = Field(0.3, gt=0, le=1, description="share of the segments exposed first")
@@ -128,6 +135,7 @@ class Settings(_Section):
     account: Account = Account()
     budget: Budget = Budget()
     model: Model = Model()
+    exploration: Exploration = Exploration()
     rollout: Rollout = Rollout()
     data: Data = Data()
     drift: Drift = Drift()

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from liftloop.app.commands import act, backtest, data, loop, setup, show
+from liftloop.app.commands import act, backtest, data, experiments, loop, setup, show
 from liftloop.core.errors import LiftLoopError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Learn what marketing spend really causes, move budgets to where the next unit of money "
     "earns most, and take back what does harm.",
 )
-for room in (setup, data, loop, act, show, backtest):
+for room in (setup, data, experiments, loop, act, show, backtest):
     room.register(app)
 
 

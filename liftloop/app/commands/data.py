@@ -1,4 +1,4 @@
-"""ingest, quarantine, experiments: what came in."""
+"""ingest, quarantine: what came in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: liftloop ingest exports/google.csv --spread --workspace shop")(
         ingest
     )
-    app.command(epilog="Example: liftloop experiments --workspace shop")(experiments)
     quarantine.command("list", epilog="Example: liftloop quarantine list --feed sales")(listed)
     quarantine.command("export", epilog="Example: liftloop quarantine export mend.csv")(export)
     quarantine.command("readmit", epilog="Example: liftloop quarantine readmit mend.csv")(readmit)
@@ -83,27 +82,6 @@ def ingest(
             typer.echo(summary.sentence)
     if any(summary.refused for summary in summaries):
         raise typer.Exit(2)
-
-
-def experiments(
-    workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption = False
-) -> None:
-    """Show the lift tests run elsewhere that the loop knows."""
-    place = opened(workspace)
-    from liftloop.adapters.facts import read_facts
-    from liftloop.adapters.settings import load_settings
-
-    zone = load_settings(place).account.timezone
-    found = read_facts(place, "experiments", as_of=None, timezone=zone)
-    columns = ["experiment", "channel", "segments", "start", "end", "spend_delta"]
-    columns += ["incremental_revenue", "standard_error"]
-    rows = found[columns].astype({"start": str, "end": str}).to_dict("records")
-    if as_json:
-        show_json(rows)
-    elif not rows:
-        typer.echo("No lift test is known: deliver an `experiments` feed (liftloop ingest).")
-    else:
-        show_table("Lift tests run elsewhere", columns, [tuple(row.values()) for row in rows])
 
 
 FeedOption = Annotated[str | None, typer.Option(help="Only rows of this feed.")]

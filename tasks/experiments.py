@@ -1,0 +1,167 @@
+"""Suggesting the next lift test: load what is known, ask the core, write down how to report it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import pandas as pd
+
+from liftloop.adapters.ledger import champion_training, session
+from liftloop.core.errors import Declined
+from liftloop.core.first_test import first_test
+from liftloop.core.lift_tests import WEEKS, LiftTest, suggest
+from liftloop.core.policy import Policy
+from liftloop.core.power import WeeklySales
+from tasks.context import Loop, open_loop, view
+from tasks.curves import MODEL_OF, load_model_curves
+from tasks.exploring import cycle_noise
+from tasks.planning import rules_of
+from tasks.reallocate import budgets_before
+
+FEEDS = ("performance", "holdout", "sales")
+FEED_COLUMNS = (
+    "experiment,segments,channel,start,end,spend_delta,incremental_revenue,standard_error"
+)
+MOST_WEEKS, LEAST_WEEKS = 26, 6
+
+
+@dataclass(frozen=True, slots=True)
+class Suggested:
+    """Tests, those worth most first, that could begin on ``start``, and a sentence for the best."""
+
+    tests: tuple[LiftTest, ...]
+    start: date
+    sentence: str
+
+    def row(self, test: LiftTest) -> str:
+        """The row of the experiments feed, the two measured columns left open."""
+        end = self.start + timedelta(weeks=test.weeks) - timedelta(days=1)
+        name = f"{test.channel}-{self.start}"
+        segments = ";".join(test.segments)
+        return f"{name},{segments},{test.channel},{self.start},{end},{test.spend_delta:.2f},,"
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """Plain values, as ``--json`` shows them."""
+        return [
+            {**asdict(test), "segments": list(test.segments), "start": self.start.isoformat(),
+             "do": test.act, "feed_columns": FEED_COLUMNS, "feed_row": self.row(test)}
+            for test in self.tests
+        ]  # fmt: skip
+
+
+def weekly_sales(sales: pd.DataFrame, *, as_of: date) -> WeeklySales | None:
+    """Sales of whole weeks, counted back from the last known day, of the segments that lack no day
+    of the last six; at most 26 weeks. None where that leaves nothing to compare."""
+    days = pd.to_datetime(sales["date"])
+    known = sales[(days < pd.Timestamp(as_of)).to_numpy()]
+    if known.empty:
+        return None
+    wide = known.assign(day=pd.to_datetime(known["date"])).pivot_table(
+        index="day", columns="segment", values="revenue", aggfunc="sum"
+    )
+    week = (wide.index.max() - wide.index).days // 7
+    whole = wide.groupby(week).count() == 7
+    sums = wide.groupby(week).sum()
+    kept = whole.loc[whole.index < LEAST_WEEKS].all()
+    kept &= len(whole) >= LEAST_WEEKS
+    names = [str(name) for name in kept.index[kept]]
+    weeks = sums.loc[whole[names].all(axis=1) & (sums.index < MOST_WEEKS), names]
+    if len(names) < 2 or len(weeks) < LEAST_WEEKS:
+        return None
+    return WeeklySales(tuple(names), weeks.iloc[::-1].to_numpy(dtype=float))
+
+
+def suggest_tests(
+    workspace: str, *, as_of: date | None = None, weeks: int | None = None
+) -> Suggested:
+    """The lift tests to choose from, as known on ``as_of`` (default: today).
+
+    Raises
+    ------
+    Declined
+        When no model is in force though holdouts are there, or nothing could be measured.
+    """
+    loop = open_loop(workspace)
+    day = as_of or loop.today()
+    start = day + timedelta(days=7 - day.weekday())  # the next Monday: whole weeks compare
+    durations = (weeks,) if weeks is not None else WEEKS
+    with session(loop.engine, read_only=True) as db:
+        champion = champion_training(db, model_name=MODEL_OF["holdout"])
+    facts = view(loop, day, FEEDS)
+    sales = weekly_sales(facts["sales"], as_of=day)
+    policy, _ = budgets_before(loop, day, door="holdout")
+    if policy is None:
+        raise Declined("No spend is known yet: deliver `performance` (liftloop ingest) first.")
+    if champion is None:
+        if len(facts["holdout"]):
+            raise Declined(
+                "No model is in force yet, so no answer has a worth: run `liftloop cycle` first."
+            )
+        return _beginning(loop, policy, sales, durations, start)
+    settings = loop.settings
+    found = suggest(
+        curves=load_model_curves(loop, champion),
+        policy=policy,
+        rules=rules_of(settings, policy, ()),
+        sales=sales,
+        noise=cycle_noise(
+            facts["holdout"], facts["performance"], as_of=day, cycle_days=settings.cycle_days
+        ),
+        weeks=durations,
+        horizon_days=7 * settings.exploration.horizon_weeks,
+        cycle_days=settings.cycle_days,
+        margin=settings.budget.margin,
+    )
+    if not found:
+        raise Declined(
+            "No lift test could be measured: deliver `sales` of at least two segments over six "
+            "weeks, or `holdout`."
+        )
+    return Suggested(found, start, _sentence(loop, found[0], start))
+
+
+def _beginning(
+    loop: Loop, policy: Policy, sales: WeeklySales | None, weeks: Sequence[int], start: date
+) -> Suggested:
+    """Without any randomized evidence: the test with which to begin."""
+    test = None
+    if sales is not None:
+        test = first_test(
+            policy=policy, sales=sales, weeks=weeks, margin=loop.settings.budget.margin
+        )
+    if test is None:
+        raise Declined(
+            "There is no randomized evidence yet, and no test could be measured: deliver `sales` "
+            "of at least two segments over six weeks, or withhold a random tenth of each channel's "
+            "audience and deliver `holdout`."
+        )
+    money = loop.settings.account.currency
+    text = (
+        f"Nothing is known of any response yet. Begin so: {test.act} from {start}. If the spend "
+        f"just pays for itself, sales change by {test.expected_effect:+,.0f} {money}, which the "
+        f"other segments' sales let you see {_chance(test.power)}; the least effect seen 4 times "
+        f"in 5 is {test.detectable:,.0f}."
+    )
+    return Suggested((test,), start, text)
+
+
+def _chance(power: float) -> str:
+    return f"with a power of {power:.0%}"
+
+
+def _sentence(loop: Loop, best: LiftTest, start: date) -> str:
+    money, horizon = loop.settings.account.currency, loop.settings.exploration.horizon_weeks
+    worth = (
+        f"the answer is worth about {best.value:,.0f} {money} until {horizon} weeks from now and "
+        f"costs about {best.cost:,.0f}"
+    )
+    seen = (
+        f"The expected effect of {best.expected_effect:+,.0f} is seen {_chance(best.power)} "
+        f"({best.measured_by}); the least effect seen 4 times in 5 is {best.detectable:,.0f}."
+    )
+    if best.net <= 0:
+        return f"No lift test is worth its cost now. The nearest: {best.act}: {worth}. {seen}"
+    return f"Next: {best.act} from {start}: {worth}. {seen}"
