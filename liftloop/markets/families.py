@@ -60,7 +60,7 @@ class JumpMarket(HillMarket):
 
 
 class WalkMarket(HillMarket):
-    """Effects wander about four times as fast as on the base market: 1.2 % a day in each cell, and
+    """Effects wander three times as fast as on the base market: 1.2 % a day in each cell, and
     as much again in all cells of a channel together."""
 
     constants = HillConstants(effect_walk=0.012, channel_walk=0.012)

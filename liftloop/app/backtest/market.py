@@ -198,7 +198,7 @@ class CheckedMarket:
             ) from error
 
     def _fail(self, problem: str) -> Any:
-        raise MarketFailed(self.name, problem, fix="see the market's contract in the docs.")
+        raise MarketFailed(self.name, problem, fix="see docs/backtest.md for what a market must say.")
 
 
 _ATTRIBUTES = ("start", "total_daily_budget", "incumbent", "config")
