@@ -1,29 +1,28 @@
-"""Season of demand, from first-party sales: what a usual day of this date sells against a usual day.
+"""Season of demand, from first-party sales: what a day of this date sells against a usual one.
 
 Log revenue of a segment and day is a slow level, a weekday pattern, a yearly pattern and what known
-covariates do. The yearly pattern is a Fourier series whose harmonics shrink as 1/k, the level a line
-with small changes of slope (Harvey and Shephard 1993; Taylor and Letham 2018, sections 3.1 and 3.2).
-Segments share one season and differ from it by a shrunk part of their own. How strongly patterns
-are shrunk is chosen by the error on later days that the fit has not seen.
+covariates do. The yearly pattern is a Fourier series whose harmonics shrink as 1/k, the level a
+line with small changes of slope (Harvey and Shephard 1993; Taylor and Letham 2018, sections 3.1 and
+3.2). Segments share one season and differ from it by a shrunk part of their own. How strongly
+patterns are shrunk is chosen by the error on later days that the fit has not seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from liftloop.core.errors import InsufficientEvidence
 from models.pooled_regression import Moments, PooledFit, Shrinkage, fit_pooled
+from models.season_sales import FEWEST_DAYS, SalesHistory, standard_covariates
 
 Array = NDArray[np.float64]
 YEAR = 365.25
+NEAR = 0.005  # of the error: a difference that the unseen days cannot tell
 NORMAL_DAYS = 364  # 52 weeks: the year whose mean index is 1
-FEWEST_DAYS = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,8 @@ class SeasonConfig:
     ``harmonics`` of the yearly pattern; ``year_days`` of history from which one is fitted at all;
     ``knot_days`` between changes of the level's slope. The candidates for the standard deviations
     (in log revenue) of the shared yearly pattern's first harmonic, and of what a segment adds to
-    the shared patterns, are judged on ``unseen_days``; ``fallback`` is used where the history is
-    too short to judge.
+    the shared patterns, are judged on ``windows`` of ``unseen_days``, each predicted from the days
+    before it; ``fallback`` is used where the history is too short to judge.
     """
 
     harmonics: int = 8
@@ -43,6 +42,7 @@ class SeasonConfig:
     yearly: tuple[float, ...] = (0.0, 0.03, 0.1, 0.3)
     own: tuple[float, ...] = (0.003, 0.02, 0.07, 0.2)
     unseen_days: int = 91
+    windows: int = 3
     fallback: tuple[float, float] = (0.1, 0.02)
 
 
@@ -100,10 +100,10 @@ def season_index(
         With less than three weeks of sales.
     """
     config = config or SeasonConfig()
-    known = _Sales.of(sales, as_of)
+    known = SalesHistory.of(sales, as_of)
     names = [n for n in (ahead.columns if ahead is not None else ()) if n.startswith("x_")]
     names = [n for n in names if n in sales.columns]
-    covariates = _covariates(sales, ahead, names, known, as_of, days_ahead)
+    covariates = standard_covariates(sales, ahead, names, known, as_of, days_ahead)
     yearly = known.days > config.year_days
     design = _Design.of(config, known.days, days_ahead, known.first, yearly, covariates)
     chosen, error = _chosen(design, known, config)
@@ -125,88 +125,6 @@ def season_index(
         "noise": float(np.median(known.noise)),
     }
     return Season(frame, yearly, note + ".", figures)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sales:
-    """Log revenue (n_days, n_segments), nan where it is not positive; ``usable`` and ``noise``
-    (n_segments,): whether enough days sell, and the standard deviation from day to day."""
-
-    first: date
-    segments: tuple[str, ...]
-    log: Array
-    usable: NDArray[np.bool_]
-    noise: Array
-
-    @property
-    def days(self) -> int:
-        return len(self.log)
-
-    @classmethod
-    def of(cls, sales: pd.DataFrame, as_of: date) -> _Sales:
-        when = (
-            pd.to_datetime(sales["date"]) if len(sales) else pd.Series([], dtype="datetime64[ns]")
-        )
-        rows = sales.assign(date=when)[(when < pd.Timestamp(as_of)).to_numpy()]
-        first = rows["date"].min() if len(rows) else pd.Timestamp(as_of)
-        days = (pd.Timestamp(as_of) - first).days
-        if days < FEWEST_DAYS:
-            raise InsufficientEvidence(
-                f"A season needs {FEWEST_DAYS} days of sales; there are {days}.",
-                fix="Deliver more of the sales feed.",
-            )
-        wide = rows.pivot_table(index="date", columns="segment", values="revenue", aggfunc="sum")
-        wide = wide.reindex(pd.date_range(first, periods=days)).astype(float)
-        values = wide.to_numpy()
-        log = np.log(np.where(values > 0, values, np.nan))
-        usable = np.isfinite(log).sum(axis=0) >= max(FEWEST_DAYS, 0.8 * days)
-        if not usable.any():
-            raise InsufficientEvidence(
-                "No segment sells on most of its days: no season can be seen.",
-                fix="Deliver sales of whole segments and days.",
-            )
-        # from week to week the same weekday differs by noise alone, nearly
-        change = (log[7:] - log[:-7]) / np.sqrt(2)
-        spread = np.nanmedian(np.abs(change[:, usable]), axis=0) / 0.6745
-        noise = np.ones(log.shape[1])
-        noise[usable] = np.maximum(spread, 1e-3)
-        return cls(first.date(), tuple(map(str, wide.columns)), log, usable, noise)
-
-    def until(self, days: int) -> _Sales:
-        """The same without the last days."""
-        return replace(self, log=self.log[:days])
-
-
-def _covariates(
-    sales: pd.DataFrame,
-    ahead: pd.DataFrame | None,
-    names: Sequence[str],
-    known: _Sales,
-    as_of: date,
-    days_ahead: int,
-) -> Array:
-    """Covariates of all days in standard units (n_days, n_segments, n_names); 0, the mean, where
-    unknown."""
-    dates = pd.date_range(known.first, periods=known.days + days_ahead)
-    found = np.zeros((len(dates), len(known.segments), len(names)))
-    if not names or ahead is None:
-        return found
-    keys = ["date", "segment"]
-    past = sales.assign(date=pd.to_datetime(sales["date"]))
-    past = past[past["date"] < pd.Timestamp(as_of)]
-    coming = ahead.assign(date=pd.to_datetime(ahead["date"]))
-    coming = coming[coming["date"] >= pd.Timestamp(as_of)]
-    rows = pd.concat([past[[*keys, *names]], coming[[*keys, *names]]])
-    for number, name in enumerate(names):
-        wide = rows.pivot_table(index="date", columns="segment", values=name, aggfunc="mean")
-        wide = wide.reindex(index=dates, columns=list(known.segments)).astype(float)
-        seen = wide.iloc[: known.days].to_numpy()
-        if not np.isfinite(seen).any():
-            continue
-        mean, spread = np.nanmean(seen), np.nanstd(seen)
-        if spread > 0:
-            found[:, :, number] = ((wide - mean) / spread).fillna(0.0).to_numpy()
-    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,7 +153,6 @@ class _Design:
     ) -> _Design:
         day = np.arange(days + ahead, dtype=float)
         knots = np.arange(config.knot_days, days - config.knot_days / 2, config.knot_days)
-        # the level goes on flat from its last value: growth is no season, and is not forecast here
         level = np.column_stack(
             [np.ones(len(day)), day / YEAR, *(np.maximum(day - k, 0.0) / YEAR for k in knots)]
         )
@@ -265,13 +182,13 @@ class _Design:
         """Prior standard deviations of the coefficients: free levels, small changes of slope, wide
         weekdays and covariates, yearly harmonics and own parts as given."""
         yearly, own = sds
-        level = np.array([1e3, 1.0, *([0.15] * self.knots)])
+        level = np.array([1e3, 1.0, *([0.05] * self.knots)])
         wave = self.rate > 0
         shared = np.where(wave, np.maximum(yearly * self.rate, 1e-6), 0.5)
         apart = np.where(wave, np.maximum(min(own, yearly) * self.rate, 1e-6), own)
         return Shrinkage(level, shared, apart)
 
-    def moments(self, known: _Sales) -> Moments:
+    def moments(self, known: SalesHistory) -> Moments:
         """Sums over the past days of ``known``, each segment in units of its own noise."""
         grams, rights = [], []
         for segment in range(len(known.segments)):
@@ -282,12 +199,12 @@ class _Design:
             rights.append(features.T @ (log[seen] / known.noise[segment]))
         return Moments(np.array(grams), np.array(rights))
 
-    def fit(self, known: _Sales, sds: tuple[float, float]) -> PooledFit:
+    def fit(self, known: SalesHistory, sds: tuple[float, float]) -> PooledFit:
         """The posterior, its spread widened by how residuals go together in time and across."""
         found = fit_pooled(self.moments(known), self.shrinkage(sds))
         return found.widened(*_togetherness(self.residuals(known, found)))
 
-    def residuals(self, known: _Sales, fit: PooledFit) -> Array:
+    def residuals(self, known: SalesHistory, fit: PooledFit) -> Array:
         """In units of each segment's noise (n_days, n_usable)."""
         out = []
         for segment in np.flatnonzero(known.usable):
@@ -316,46 +233,47 @@ def _togetherness(residuals: Array) -> tuple[float, float]:
 
 
 def _chosen(
-    design: _Design, known: _Sales, config: SeasonConfig
+    design: _Design, known: SalesHistory, config: SeasonConfig
 ) -> tuple[tuple[float, float], float]:
     """The shrinkage with the least error on the last days, fitted to those before; and that error
     (nan where nothing could be judged)."""
     wavy = bool((design.rate > 0).any())
-    cut = known.days - config.unseen_days
-    if not wavy:
-        cut = max(known.days - config.unseen_days, known.days * 3 // 4)
-    if cut < (config.year_days if wavy else FEWEST_DAYS):
+    least_days = config.year_days if wavy else FEWEST_DAYS
+    window = config.unseen_days if wavy else max(min(config.unseen_days, known.days // 4), 7)
+    cuts = [known.days - window * turn for turn in range(1, config.windows + 1)]
+    early = [known.until(cut) for cut in cuts if cut >= least_days]
+    if not early:
         return config.fallback, float("nan")
-    early = known.until(cut)
-    moments = design.moments(early)
-    best, least = config.fallback, np.inf
+    moments = [design.moments(past) for past in early]
+    errors = {}
     for yearly in config.yearly if wavy else (0.0,):
         for own in config.own:
-            fit = fit_pooled(moments, design.shrinkage((yearly, own)))
-            error = _unseen_error(design, known, fit, cut)
-            if error < least * (1 - 1e-3):
-                best, least = (yearly, own), error
-    return best, least
+            fits = [fit_pooled(sums, design.shrinkage((yearly, own))) for sums in moments]
+            squares = [
+                _unseen_error(design, known, fit, slice(past.days, past.days + window))
+                for past, fit in zip(early, fits, strict=True)
+            ]
+            errors[yearly, own] = float(np.sqrt(np.mean(squares)))
+    # of what does about as well the freest: it is the one that admits how little is known
+    least = min(errors.values())
+    best = max(sds for sds, error in errors.items() if error <= least * (1 + NEAR))
+    return best, errors[best]
 
 
-def _unseen_error(design: _Design, known: _Sales, fit: PooledFit, cut: int) -> float:
-    """Root mean squared error of the season alone: each segment's level on the unseen days is taken
-    out, as growth is not what the index says."""
+def _unseen_error(design: _Design, known: SalesHistory, fit: PooledFit, days: slice) -> float:
+    """Mean squared error on unseen days, each segment's mean error apart: where the level has gone
+    since is not what an index says."""
     squares, count = 0.0, 0
     for segment in np.flatnonzero(known.usable):
-        days = slice(cut, known.days)
-        features = design.rows(int(segment), days)
-        miss = (
-            known.log[days, segment] - features[:, design.season] @ fit.own[segment, design.season]
-        )
+        miss = known.log[days, segment] - design.rows(int(segment), days) @ fit.own[segment]
         miss = miss[np.isfinite(miss)]
         squares += float(((miss - miss.mean()) ** 2).sum()) if len(miss) else 0.0
         count += len(miss)
-    return float(np.sqrt(squares / count)) if count else float("inf")
+    return squares / count if count else float("inf")
 
 
 def _index(
-    design: _Design, fit: PooledFit, known: _Sales, as_of: date, days_ahead: int
+    design: _Design, fit: PooledFit, known: SalesHistory, as_of: date, days_ahead: int
 ) -> pd.DataFrame:
     """exp(season), divided by its mean over the 52 weeks before ``as_of``."""
     dates = pd.date_range(known.first, periods=known.days + days_ahead)
@@ -383,7 +301,7 @@ def _index(
     return frame.sort_values(["date", "segment"], kind="stable", ignore_index=True)
 
 
-def _year(design: _Design, segment: int, known: _Sales) -> Array:
+def _year(design: _Design, segment: int, known: SalesHistory) -> Array:
     """The season's features on the last 52 weeks of history; on what there is, in whole weeks,
     where that is less."""
     days = min(NORMAL_DAYS, known.days // 7 * 7)
