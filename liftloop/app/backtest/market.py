@@ -198,7 +198,9 @@ class CheckedMarket:
             ) from error
 
     def _fail(self, problem: str) -> Any:
-        raise MarketFailed(self.name, problem, fix="see docs/backtest.md for what a market must say.")
+        raise MarketFailed(
+            self.name, problem, fix="see docs/backtest.md for what a market must say."
+        )
 
 
 _ATTRIBUTES = ("start", "total_daily_budget", "incumbent", "config")
