@@ -1,0 +1,163 @@
+"""The next lift test, suggested from a workspace; what exploration hears from holdouts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from liftloop.adapters.deliveries import account_of, deliver
+from liftloop.adapters.settings import load_settings
+from liftloop.adapters.workspace import Workspace
+from liftloop.app.cli import app
+from liftloop.core.errors import Declined
+from liftloop.markets.demo_market import DemoMarket
+from tasks.context import open_loop
+from tasks.experiments import FEED_COLUMNS, suggest_tests, weekly_sales
+from tasks.exploring import cycle_noise
+from tasks.train import crown_once, train_once
+
+FEEDS = ("performance", "holdout", "sales")
+run = CliRunner()
+
+
+class SmallMarket(DemoMarket):
+    constants = replace(DemoMarket.constants, channels=("search", "social"), history_days=70)
+
+
+def take_in(workspace: Workspace, market: DemoMarket, feeds: tuple[str, ...]) -> None:
+    loop = open_loop(workspace.root)
+    for name in feeds:
+        path = workspace.inbox / f"{name}-history.parquet"
+        market.history()[name].to_parquet(path)
+        taken = deliver(
+            workspace, path, engine=loop.engine, account=account_of(loop.settings.account)
+        )
+        assert taken.refused is None
+
+
+def trained(workspace: Workspace) -> DemoMarket:
+    market = SmallMarket(1)
+    take_in(workspace, market, FEEDS)
+    loop = open_loop(workspace.root)
+    crown_once(loop, train_once(loop, market.start, door="holdout", reason="test"))
+    return market
+
+
+def test_a_workspace_with_a_champion_gets_a_table_and_a_sentence(
+    fresh_workspace: Workspace,
+) -> None:
+    market = trained(fresh_workspace)
+    asked = ["experiments", "suggest", "--as-of", str(market.start), "--weeks", "4"]
+    place = ["--workspace", str(fresh_workspace.root)]
+    said = run.invoke(app, [*asked, *place], env={"COLUMNS": "250"})
+    assert said.exit_code == 0, said.exception
+    assert "search" in said.output and "social" in said.output
+    assert "for 4 weeks" in said.output
+    assert FEED_COLUMNS in said.output
+    shown = json.loads(run.invoke(app, [*asked, *place, "--json"]).output)
+    assert len(shown["tests"]) == 6  # two channels: up, down, dark
+    nets = [test["value"] - test["cost"] for test in shown["tests"]]
+    assert nets == sorted(nets, reverse=True)
+    for test in shown["tests"]:
+        assert test["weeks"] == 4
+        assert 0.05 <= test["power"] <= 1
+        assert np.sign(test["spend_delta"]) == np.sign(test["expected_effect"])
+        assert date.fromisoformat(test["start"]).weekday() == 0
+
+
+def test_the_row_to_report_is_one_that_the_loop_takes_in(fresh_workspace: Workspace) -> None:
+    market = trained(fresh_workspace)
+    found = suggest_tests(str(fresh_workspace.root), as_of=market.start, weeks=3)
+    (row,) = csv.DictReader(io.StringIO(f"{FEED_COLUMNS}\n{found.row(found.tests[0])}"))
+    assert date.fromisoformat(row["end"]) - date.fromisoformat(row["start"]) == timedelta(days=20)
+    row |= {"incremental_revenue": "-120.5", "standard_error": "80"}
+    path = fresh_workspace.inbox / "experiments-done.csv"
+    pd.DataFrame([row]).to_csv(path, index=False)
+    loop = open_loop(fresh_workspace.root)
+    taken = deliver(
+        fresh_workspace, path, engine=loop.engine, account=account_of(loop.settings.account)
+    )
+    assert taken.refused is None
+    place = ["--workspace", str(fresh_workspace.root)]
+    (known,) = json.loads(run.invoke(app, ["experiments", "--json", *place]).output)
+    assert known["experiment"] == row["experiment"]
+    assert known["incremental_revenue"] == -120.5
+
+
+def test_without_a_champion_the_way_to_one_is_told(fresh_workspace: Workspace) -> None:
+    place = ["--workspace", str(fresh_workspace.root)]
+    said = run.invoke(app, ["experiments", "suggest", *place])
+    assert isinstance(said.exception, Declined)
+    assert said.exception.exit_status == 1
+    assert "No spend is known yet" in str(said.exception)
+    market = SmallMarket(1)
+    take_in(fresh_workspace, market, FEEDS)
+    with pytest.raises(Declined, match="run `liftloop cycle` first"):
+        suggest_tests(str(fresh_workspace.root), as_of=market.start)
+
+
+def test_without_holdouts_a_test_to_begin_with_is_proposed(fresh_workspace: Workspace) -> None:
+    market = SmallMarket(1)
+    take_in(fresh_workspace, market, ("performance",))
+    with pytest.raises(Declined, match="no test could be measured"):
+        suggest_tests(str(fresh_workspace.root), as_of=market.start)
+    take_in(fresh_workspace, market, ("sales",))
+    found = suggest_tests(str(fresh_workspace.root), as_of=market.start)
+    (test,) = found.tests
+    assert test.value is None
+    assert test.measured_by == "sales"
+    assert found.sentence.startswith("Nothing is known of any response yet. Begin so: ")
+
+
+def test_weekly_sales_are_whole_weeks_of_segments_that_lack_no_recent_day() -> None:
+    days = pd.date_range("2026-01-01", periods=45)
+    frames = [
+        pd.DataFrame({"date": days, "segment": name, "revenue": scale})
+        for name, scale in (("a", 1.0), ("b", 2.0), ("gap", 3.0))
+    ]
+    frames[2] = frames[2].drop(index=40)
+    found = weekly_sales(pd.concat(frames), as_of=date(2026, 2, 15))
+    assert found is not None
+    assert found.segments == ("a", "b")
+    assert found.revenue.tolist() == [[7.0, 14.0]] * 6  # the three first days make no week
+    assert weekly_sales(pd.concat(frames[:1]), as_of=date(2026, 2, 15)) is None
+    assert weekly_sales(pd.concat(frames), as_of=date(2026, 2, 1)) is None
+    assert weekly_sales(pd.concat(frames), as_of=date(2025, 1, 1)) is None
+
+
+def test_the_noise_of_a_cycle_is_that_of_the_difference_of_two_arms() -> None:
+    """900 treated and 100 control users a day, standard deviation 5 around 3 and 2."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for day in pd.date_range("2026-01-05", periods=56):
+        for segment in ("a", "b", "c", "d"):
+            for arm, users, mean in (("treated", 900, 3.0), ("control", 100, 2.0)):
+                got = mean + 5.0 / np.sqrt(users) * rng.normal()
+                rows.append((day, segment, "search", arm, users, users * got,
+                             users * (got**2 + 25.0)))  # fmt: skip
+    columns = ["date", "segment", "channel", "arm", "users", "revenue", "revenue_sq"]
+    holdout = pd.DataFrame(rows, columns=columns)
+    spend = holdout[holdout.arm == "treated"][["date", "segment", "channel"]].assign(spend=10.0)
+    expected = 900 * 5.0 * np.sqrt((1 / 900 + 1 / 100) / 7)
+    noise = cycle_noise(holdout, spend, as_of=date(2026, 3, 2), cycle_days=7)
+    assert {cell.segment for cell in noise} == {"a", "b", "c", "d"}
+    assert list(noise.values()) == pytest.approx([expected] * 4, rel=0.02)
+    fortnight = cycle_noise(holdout, spend, as_of=date(2026, 3, 2), cycle_days=14)
+    assert list(fortnight.values()) == pytest.approx([expected / np.sqrt(2)] * 4, rel=0.02)
+    treated = holdout[holdout.arm == "treated"]
+    assert cycle_noise(treated, spend, as_of=date(2026, 3, 2), cycle_days=7) == {}
+
+
+def test_settings_turn_exploration_off(fresh_workspace: Workspace) -> None:
+    assert load_settings(fresh_workspace).exploration.share == 0.05
+    text = fresh_workspace.config.read_text(encoding="utf-8")
+    fresh_workspace.config.write_text(text.replace("share = 0.05\n", "share = 0\n"), "utf-8")
+    assert load_settings(fresh_workspace).exploration.share == 0
