@@ -66,7 +66,7 @@ def draws_until_next_cycle(
     spend = spends(policy, curves)
     if not isinstance(curves, SaturatingCurves):
         return curves.draw_revenue(spend)
-    recent = _recent_spend(loop, as_of, curves)
+    recent = recent_spend(loop, as_of, curves)
     return expected_until_next_cycle(
         curves,
         spend=spend,
@@ -75,7 +75,7 @@ def draws_until_next_cycle(
     )
 
 
-def _recent_spend(loop: Loop, as_of: date, curves: ResponseCurves) -> Array:
+def recent_spend(loop: Loop, as_of: date, curves: ResponseCurves) -> Array:
     """Daily spend of the last eight weeks, shape (n_days, n_cells); a day not known yet is taken to
     be like the last one that is."""
     spent = view(loop, as_of, ["performance"])["performance"]

@@ -17,15 +17,20 @@ def largest_moves(policy: Policy, *, before: Policy, count: int = 2) -> list[tup
     return sorted(moved, key=lambda move: (-abs(move[1]), move[0]))[:count]
 
 
+def named_moves(policy: Policy, *, before: Policy, count: int = 2) -> str:
+    """The largest changes in a few words, as "a x search (+12.00) and b x video (-9.00)"."""
+    moves = largest_moves(policy, before=before, count=count)
+    return " and ".join(f"{cell} ({change:+,.2f})" for cell, change in moves) or "none"
+
+
 def period_sentence(policy: Policy, *, before: Policy, demand: float) -> str:
     """One sentence on a period: its demand, its total, what moves against the period before."""
     words = f"Demand {_against_mean(demand)}; {policy.total:,.2f} a day"
     change = policy.total - before.total
     words += f" ({change:+,.2f})" if change else ""
-    moves = largest_moves(policy, before=before)
-    if not moves:
+    if policy.version == before.version:
         return f"{words}, all budgets as before."
-    named = " and ".join(f"{cell} ({change:+,.2f})" for cell, change in moves)
+    named = named_moves(policy, before=before)
     return f"{words}, {share_moved(policy, before):.1%} of it moves, most at {named}."
 
 

@@ -38,10 +38,27 @@ def budgets(
         str | None, typer.Option("--from", help="The first day of --set; default: tomorrow.")
     ] = None,
     by: Annotated[str, typer.Option("--by", envvar="LIFTLOOP_ACTOR")] = "operator",
+    weeks: Annotated[
+        int | None, typer.Option(min=1, max=104, help="Preview the plan of so many weeks instead.")
+    ] = None,
+    shift: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="--weeks: share of a week's total that other weeks may get."
+        ),
+    ] = 0.0,
+    calendar: Annotated[
+        Path | None,
+        typer.Option(help="--weeks: CSV of known days ahead: date, segment (* for all), x_..."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the budgets in force with what they are expected to earn, or set them by hand."""
+    """Show the budgets in force with what they are expected to earn, set them by hand, or preview
+    the weeks to come."""
     place = opened(workspace)
+    if weeks is not None:
+        _preview(place.root, weeks=weeks, shift=shift, calendar=calendar, as_json=as_json)
+        return
     from liftloop.app import views
 
     if put is not None:
@@ -84,6 +101,37 @@ def budgets(
             for line in lines
         ],
     )
+
+
+def _preview(root: Path, *, weeks: int, shift: float, calendar: Path | None, as_json: bool) -> None:
+    from liftloop.core.horizon_words import named_moves
+    from tasks.horizon import PREVIEW, preview_horizon
+
+    found = preview_horizon(str(root), weeks=weeks, shift=shift, calendar=calendar)
+    if as_json:
+        show_json(found.as_dict())
+        return
+    before, rows = found.incumbent, []
+    for period in found.plan.periods:
+        rows.append(
+            (
+                period.start.isoformat(),
+                period.policy.total,
+                round(period.demand, 2),
+                *(round(value) for value in
+                  (period.revenue.mean, period.revenue.low, period.revenue.high)),
+                named_moves(period.policy, before=before),
+            )
+        )  # fmt: skip
+        before = period.policy
+    show_table(
+        f"Plan of {weeks} weeks, amounts a day",
+        ("from", "total", "demand", "expected", "low", "high", "largest changes"),
+        rows,
+    )
+    typer.echo(found.plan.sentence)
+    typer.echo(found.note)
+    typer.echo(PREVIEW)
 
 
 def rollouts(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption = False) -> None:

@@ -1,0 +1,211 @@
+"""Budgets over time: load what is known, ask the core for a plan of every week. A preview: it
+writes nothing, and the next cycle decides anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from liftloop.adapters.decisions import budgets_in_force
+from liftloop.adapters.ledger import active_pauses, champion_training, session
+from liftloop.core.curves import Array, ResponseCurves
+from liftloop.core.decide import Estimate
+from liftloop.core.errors import Declined, InsufficientEvidence, RefusedFile
+from liftloop.core.horizon import HorizonPlan, plan_horizon
+from liftloop.core.policy import Policy
+from liftloop.core.saturating import effective_spend
+from models.season import against_evidence, season_index
+from tasks.context import Loop, open_loop, view
+from tasks.curves import MODEL_OF, load_model_curves, recent_spend
+from tasks.planning import Frozen, rules_of
+from tasks.reallocate import budgets_before
+
+PREVIEW = "A preview: nothing is changed, and each cycle decides anew."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlook:
+    """What a horizon's plan rests on, as known on ``start``; ``season`` has the demand of each day
+    and segment against that of the days the curves were learned from, ``note`` says how far it is
+    known; ``effective`` is None where no recent spend is known."""
+
+    start: date
+    curves: ResponseCurves
+    incumbent: Policy
+    frozen: Frozen
+    season: pd.DataFrame | None
+    note: str
+    effective: Array | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A plan of every period, and what is to be known about it."""
+
+    plan: HorizonPlan
+    incumbent: Policy
+    note: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as ``--json`` shows them; revenues of periods are means per day."""
+        before = self.incumbent.as_dict()
+        periods = []
+        for period in self.plan.periods:
+            cells = [
+                {
+                    "segment": cell.segment,
+                    "channel": cell.channel,
+                    "daily_budget": amount,
+                    "previous_daily_budget": before.get(cell, amount * 0),
+                }
+                for cell, amount in period.policy.budgets
+            ]
+            periods.append(
+                {
+                    "from": period.start,
+                    "to": period.end,
+                    "total_daily_budget": period.policy.total,
+                    "demand": period.demand,
+                    **_expected(period.revenue),
+                    "share_moved": period.share_moved,
+                    "sentence": period.sentence,
+                    "budgets": cells,
+                }
+            )
+            before = period.policy.as_dict()
+        plan = self.plan
+        return {
+            "preview": PREVIEW,
+            "season": self.note,
+            "sentence": plan.sentence,
+            "spend": plan.spend,
+            "whole_horizon": _expected(plan.revenue),
+            "carried_beyond": _expected(plan.beyond),
+            "profit_against_holding": {
+                "expected": plan.gain.mean,
+                "low": plan.gain.low,
+                "high": plan.gain.high,
+            },
+            "periods": periods,
+        }
+
+
+def _expected(estimate: Estimate) -> dict[str, float]:
+    return {
+        "expected_incremental_revenue": estimate.mean,
+        "expected_low": estimate.low,
+        "expected_high": estimate.high,
+    }
+
+
+def preview_horizon(
+    workspace: str,
+    *,
+    weeks: int,
+    as_of: date | None = None,
+    shift: float = 0.0,
+    elasticity: float = 1.0,
+    calendar: Path | None = None,
+) -> Preview:
+    """The plan of the coming ``weeks``, a period a cycle.
+
+    Raises
+    ------
+    Declined
+        When no model is in force, or no spend is known.
+    RefusedFile
+        When ``calendar`` cannot be read.
+    InfeasibleBudget
+        With the rules that cannot hold together.
+    """
+    loop = open_loop(workspace)
+    days = loop.settings.cycle_days
+    periods = -(-weeks * 7 // days)
+    found = load_outlook(loop, as_of, days=periods * days, calendar=calendar)
+    plan = plan_horizon(
+        curves=found.curves,
+        rules=rules_of(loop.settings, found.incumbent, found.frozen),
+        incumbent=found.incumbent,
+        start=found.start,
+        periods=periods,
+        days=days,
+        season=found.season,
+        elasticity=elasticity,
+        effective=found.effective,
+        shift=shift,
+        margin=loop.settings.budget.margin,
+        seed=loop.settings.model.seed,
+    )
+    return Preview(plan, found.incumbent, found.note)
+
+
+def load_outlook(
+    loop: Loop, as_of: date | None, *, days: int, calendar: Path | None = None
+) -> Outlook:
+    """What the plan of ``days`` days from ``as_of`` on rests on. Default: from the next cycle on,
+    as the budgets in force have it, or from today."""
+    with session(loop.engine, read_only=True) as db:
+        champions = [(door, champion_training(db, model_name=MODEL_OF[door])) for door in MODEL_OF]
+        decided = budgets_in_force(db, before=as_of or date.max)
+        frozen = tuple((p.segment, p.channel, f"paused by {p.actor}") for p in active_pauses(db))
+    start = as_of
+    if start is None and decided is not None:
+        start = decided[1].effective_from + timedelta(days=loop.settings.cycle_days)
+    start = start or loop.today()
+    door, champion = next(((d, c) for d, c in champions if c is not None), (None, None))
+    if champion is None or door is None:
+        raise Declined("No model is in force yet, so no plan ahead: liftloop cycle trains one.")
+    incumbent, _ = budgets_before(loop, start, door=door)
+    if incumbent is None:
+        raise Declined("No spend is known yet, so there is nothing to plan: liftloop ingest.")
+    curves = load_model_curves(loop, champion)
+    effective = None
+    if curves.carryover.any():
+        recent = recent_spend(loop, start, curves)
+        effective = effective_spend(recent, curves.carryover) if recent.any() else None
+    season, note = demand(loop, start, days=days, calendar=calendar)
+    return Outlook(start, curves, incumbent, frozen, season, note, effective)
+
+
+def demand(
+    loop: Loop, start: date, *, days: int, calendar: Path | None = None
+) -> tuple[pd.DataFrame | None, str]:
+    """The demand of the days ahead against that of the curves' evidence, and how it is known."""
+    facts = view(loop, start, ["sales", "holdout"])
+    sales, holdout = facts["sales"], facts["holdout"]
+    ahead = read_calendar(calendar, segments=sales["segment"].unique()) if calendar else None
+    try:
+        found = season_index(sales=sales, as_of=start, days_ahead=days, ahead=ahead)
+    except InsufficientEvidence as lack:
+        return None, f"No season: {lack}"
+    since = pd.to_datetime(holdout["date"]).min().date() if len(holdout) else None
+    index = against_evidence(
+        found.index, as_of=start, fade_per_day=loop.settings.model.fade_per_day, since=since
+    )
+    return index, found.note
+
+
+def read_calendar(path: Path, *, segments: Any) -> pd.DataFrame:
+    """Covariates known ahead from a CSV file: date, segment (``*`` for all), ``x_...``."""
+    try:
+        rows = pd.read_csv(path, parse_dates=["date"], dtype={"segment": str})
+    except (OSError, ValueError) as error:
+        raise RefusedFile(
+            path.name, f"{error}.", fix="give a CSV with the columns date, segment, x_..."
+        ) from None
+    names = [name for name in rows.columns if name.startswith("x_")]
+    if "segment" not in rows.columns or not names:
+        raise RefusedFile(
+            path.name, "it has no segment or no x_ column.", fix="add date, segment, x_..."
+        )
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(rows[name]):
+            raise RefusedFile(path.name, "it is not numeric.", fix="write numbers.", column=name)
+    everywhere = rows[rows["segment"] == "*"]
+    spread = pd.concat([everywhere.assign(segment=str(name)) for name in segments] or [everywhere])
+    # a segment's own row comes first
+    return pd.concat([rows[rows["segment"] != "*"], spread]).drop_duplicates(["date", "segment"])
