@@ -29,7 +29,7 @@ class Arrow:
 
     inverse: Array  # (C, d, d): of D + P
     precision: Array  # (d,): P's diagonal, the same for every cell
-    design: csr_array  # (d C, G): Z
+    design: csr_array | Array  # (d C, G): Z, dense where it is small
     factor: Array  # lower Cholesky factor of the shared parameters' precision, cells eliminated
     tests: Array  # (E, d C): U
     bridge: Array | None  # lower Cholesky factor of I + U H^-1 U'
@@ -41,7 +41,7 @@ class Arrow:
         *,
         blocks: Array,
         precision: Array,
-        design: csr_array,
+        design: csr_array | Array,
         shared_precision: Array,
         tests: Array,
         damping: float = 0.0,
@@ -55,8 +55,7 @@ class Arrow:
         inverse = np.linalg.inv(held)
         inverse = 0.5 * (inverse + inverse.transpose(0, 2, 1))
         rest = np.diag(precision) - precision[:, None] * inverse * precision[None, :]
-        stacked = _apply_sparse(rest, design)
-        core = (design.T @ stacked).toarray() + np.diag(shared_precision * (1.0 + damping))
+        core = _pulled_together(rest, design) + np.diag(shared_precision * (1.0 + damping))
         factor = np.linalg.cholesky(core)
         plain = cls(inverse, precision, design, factor, tests, None, None)
         if len(tests) == 0:
@@ -112,8 +111,12 @@ class Arrow:
         return cells, common
 
 
-def _apply_sparse(blocks: Array, design: csr_array) -> Any:
-    """Block-diagonal (C, d, d) times ``design``."""
+def _pulled_together(blocks: Array, design: csr_array | Array) -> Array:
+    """Z' B Z for a block-diagonal B (C, d, d), dense (G, G)."""
     cells, d = blocks.shape[:2]
+    if isinstance(design, np.ndarray):
+        stacked = (blocks @ design.reshape(cells, d, -1)).reshape(cells * d, -1)
+        return np.asarray(design.T @ stacked)
     diagonal = bsr_array((blocks, np.arange(cells), np.arange(cells + 1)), shape=(d * cells,) * 2)
-    return diagonal.tocsr() @ design
+    found: Any = design.T @ (diagonal.tocsr() @ design)
+    return np.asarray(found.toarray())

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -19,13 +18,20 @@ from numpy.typing import NDArray
 
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.saturating import SaturatingCurves
-from models.evidence import Evidence, effective, gather
-from models.pooled import POOLED, fit_pooled
-from models.response import ResponseConfig, ResponseFit, fit_response
-from models.surface import SurfaceConfig, fit_surface
+from models.evidence import Evidence, effective
+from models.pooled import POOLED
+from models.response import (
+    RECENT_DAYS,
+    ResponseConfig,
+    ResponseFit,
+    fit_curves,
+    fit_evidence,
+    gather_all,
+)
+from models.surface import SurfaceConfig, surface_of
 
 Array = NDArray[np.float64]
-Fit = Callable[[pd.DataFrame, pd.DataFrame | None, pd.DataFrame | None], SaturatingCurves]
+Fit = Callable[[Evidence], SaturatingCurves]
 Z90 = 1.6448536269514722
 ABOUT = {
     "calibrated": "curves from lifts, with the platforms' claims as a proxy that lifts calibrate",
@@ -59,7 +65,7 @@ class EnsembleFit:
     curves
         Draws of the mixture.
     main
-        The fit of the member with most to say: lifts, tests and diagnostics.
+        The first member's fit: lifts, tests and diagnostics.
     table
         One row a member: member, about, weight, prior, log_likelihood (of the later lifts, sum),
         coverage_90 (of them), revenue (its mean at the spend of late, account currency a day).
@@ -82,29 +88,35 @@ def fit_ensemble(
     claims: pd.DataFrame | None = None,
     response: ResponseConfig | None = None,
     config: EnsembleConfig | None = None,
+    main: ResponseFit | None = None,
 ) -> EnsembleFit:
-    """Fit, weigh and mix. Arguments and errors as of ``models.response.fit_response``.
+    """Fit, weigh and mix. Arguments and errors as of ``models.response.fit_response``; ``main`` is
+    its answer to the same arguments, where it is known already.
 
     Raises
     ------
     InsufficientEvidence
-        When no member can be fitted.
+        When there is neither a usable lift nor a usable test, or no spend.
     """
     response, config = response or ResponseConfig(), config or EnsembleConfig()
-    main: dict[str, ResponseFit] = {}
-    members = _members(daily_spend, response, config, main, claimed=_any(claims))
-    told = _foretold(members, lifts, daily_spend, experiments, claims, config)
+    evidence = gather_all(
+        lifts=lifts,
+        daily_spend=daily_spend,
+        experiments=experiments,
+        claims=claims,
+        fade_per_day=response.fade_per_day,
+    )
+    members = _members(response, config, claimed=evidence.claims is not None)
+    told = _foretold(members, evidence, config)
+    main = main or fit_evidence(evidence, lifts, response)
     curves: dict[str, SaturatingCurves] = {}
-    lack: InsufficientEvidence | None = None
-    for name, fit in members.items():
+    for number, (name, fit) in enumerate(members.items()):
         try:
-            curves[name] = fit(lifts, experiments, claims)
-        except InsufficientEvidence as error:
-            lack = lack or error
-    first = next((name for name in members if name in curves and name in main), None)
-    if first is None:
-        raise lack or InsufficientEvidence("No member of the ensemble can be fitted.", fix="")
+            curves[name] = main.curves if number == 0 else fit(evidence)
+        except InsufficientEvidence:
+            continue  # it has no say
     weights = _weights(list(curves), told, config)
+    recent = evidence.spend[-RECENT_DAYS:].mean(axis=0) * evidence.size
     rows = [
         {
             "member": name,
@@ -113,102 +125,56 @@ def fit_ensemble(
             "prior": config.prior[name],
             "log_likelihood": told.get(name, (np.nan, np.nan))[0],
             "coverage_90": told.get(name, (np.nan, np.nan))[1],
-            "revenue": float(curves[name].mean_revenue(_recent(curves[name], daily_spend)).sum()),
+            "revenue": float(curves[name].mean_revenue(recent).sum()),
         }
         for name in curves
     ]
     return EnsembleFit(
-        curves=mix(curves, weights, draws=response.draws),
-        main=main[first],
-        table=pd.DataFrame(rows),
+        curves=mix(curves, weights, draws=response.draws), main=main, table=pd.DataFrame(rows)
     )
 
 
-def _any(claims: pd.DataFrame | None) -> bool:
-    return claims is not None and not claims.empty
+def _members(response: ResponseConfig, config: EnsembleConfig, *, claimed: bool) -> dict[str, Fit]:
+    """What fits each member; the first is the main one."""
 
+    def curves(evidence: Evidence) -> SaturatingCurves:
+        return fit_curves(replace(evidence, claims=None), response)
 
-def _members(
-    daily: pd.DataFrame,
-    response: ResponseConfig,
-    config: EnsembleConfig,
-    main: dict[str, ResponseFit],
-    *,
-    claimed: bool,
-) -> dict[str, Fit]:
-    """What fits each member; the fits of the two curve members are left in ``main``."""
-
-    def curves(
-        lifts: pd.DataFrame,
-        experiments: pd.DataFrame | None,
-        claims: pd.DataFrame | None,
-        *,
-        name: str,
-    ) -> SaturatingCurves:
-        main[name] = fit_response(
-            lifts=lifts,
-            daily_spend=daily,
-            experiments=experiments,
-            claims=claims if name == "calibrated" else None,
-            config=response,
-        )
-        return main[name].curves
-
-    def pooled(
-        lifts: pd.DataFrame, experiments: pd.DataFrame | None, _: pd.DataFrame | None
-    ) -> SaturatingCurves:
+    def pooled(evidence: Evidence) -> SaturatingCurves:
         settings = replace(POOLED, draws=response.draws, seed=response.seed)
-        return fit_pooled(
-            lifts=lifts, daily_spend=daily, experiments=experiments, config=settings
-        ).curves
+        return fit_curves(replace(evidence, claims=None).faded(settings.fade_per_day), settings)
 
-    def surface(
-        lifts: pd.DataFrame, _: pd.DataFrame | None, __: pd.DataFrame | None
-    ) -> SaturatingCurves:
-        return fit_surface(
-            lifts=lifts, daily_spend=daily, config=SurfaceConfig(seed=response.seed)
-        )
+    def surface(evidence: Evidence) -> SaturatingCurves:
+        return surface_of(evidence, SurfaceConfig(seed=response.seed))
 
     every: dict[str, Fit] = {
-        "calibrated": partial(curves, name="calibrated"),
-        "curves": partial(curves, name="curves"),
+        "calibrated": lambda evidence: fit_curves(evidence, response),
+        "curves": curves,
         "pooled": pooled,
         "surface": surface,
     }
-    wanted = {name: fit for name, fit in every.items() if config.prior.get(name, 0.0) > 0}
     if not claimed:
-        wanted.pop("calibrated", None)
-    return wanted
+        every.pop("calibrated")
+    return {name: fit for name, fit in every.items() if config.prior.get(name, 0.0) > 0}
 
 
 def _foretold(
-    members: Mapping[str, Fit],
-    lifts: pd.DataFrame,
-    daily: pd.DataFrame,
-    experiments: pd.DataFrame | None,
-    claims: pd.DataFrame | None,
-    config: EnsembleConfig,
+    members: Mapping[str, Fit], evidence: Evidence, config: EnsembleConfig
 ) -> dict[str, tuple[float, float]]:
     """Log likelihood and coverage of the later lifts under each member's fit to the earlier ones;
     empty where there is too little to part."""
-    periods = lifts["period_start"].nunique()
-    if periods < config.fewest_periods or len(members) < 2:
+    if len(members) < 2 or len(np.unique(evidence.last)) < config.fewest_periods:
         return {}
-    span = (lifts["period_end"].max() - lifts["period_start"].min()).days + 1
-    days = int(np.clip(config.window * span, config.least_days, config.most_days))
-    cut = lifts["period_end"].max() - pd.Timedelta(days=days)
-    earlier = (lifts["period_end"] <= cut).to_numpy()
-    if not earlier.any() or earlier.all():
+    end = int(evidence.last.max()) + 1
+    span = end - int(evidence.first.min())
+    cut = end - int(np.clip(config.window * span, config.least_days, config.most_days))
+    earlier, coming = evidence.before(cut), evidence.since(cut)
+    if len(earlier.lift) == 0 or len(coming.lift) == 0:
         return {}
-    coming = gather(lifts=lifts[~earlier], daily=daily, experiments=None, fade_per_day=0.0)
-    past = None if claims is None else claims[(claims["period_end"] <= cut).to_numpy()]
-    tests = experiments
-    if experiments is not None and not experiments.empty:
-        tests = experiments[(pd.to_datetime(experiments["end"]) <= cut).to_numpy()]
     found = {}
     for name, fit in members.items():
         try:
-            found[name] = _likelihood(fit(lifts[earlier], tests, past), coming)
+            found[name] = _likelihood(fit(earlier), coming)
         except InsufficientEvidence:
             found[name] = (-np.inf, np.nan)
     return found
@@ -243,13 +209,6 @@ def _weights(
         logs = np.zeros(len(names))
     odds = np.array([config.prior[name] for name in names]) * np.exp(logs - logs.max())
     return {name: float(odd / odds.sum()) for name, odd in zip(names, odds, strict=True)}
-
-
-def _recent(curves: SaturatingCurves, daily: pd.DataFrame) -> Array:
-    """Mean spend of each cell over the last four weeks, 0 where none is known."""
-    recent = daily.iloc[-28:].mean()
-    known = {(str(s), str(c)): float(v) for (s, c), v in recent.items()}
-    return np.array([known.get((cell.segment, cell.channel), 0.0) for cell in curves.cells])
 
 
 def mix(

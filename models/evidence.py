@@ -35,6 +35,7 @@ class Test:
     gain: float
     standard_error: float
     weight: float
+    last: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,9 +98,18 @@ class Evidence:
     breaks: Breaks | None = None
 
     def before(self, row: int) -> Evidence:
-        """The evidence whose periods end before row ``row`` of ``spend``; tests stay."""
+        """The evidence whose periods end before row ``row`` of ``spend``."""
         claims = self.claims.only(self.claims.last < row) if self.claims else None
-        return replace(self._only(self.last < row), claims=claims)
+        tests = tuple(test for test in self.tests if test.last < row)
+        return replace(self._only(self.last < row), claims=claims, tests=tests)
+
+    def faded(self, fade_per_day: float) -> Evidence:
+        """The same with weights that fade at another rate; lift tests keep theirs."""
+        rows = len(self.spend) - 1
+        claims = self.claims
+        if claims is not None:
+            claims = replace(claims, weight=np.exp(-fade_per_day * (rows - claims.last)))
+        return replace(self, weight=np.exp(-fade_per_day * (rows - self.last)), claims=claims)
 
     def since(self, row: int) -> Evidence:
         """The evidence whose periods end at row ``row`` or later."""
@@ -157,8 +167,10 @@ def gather(
     fade_per_day: float,
     claims: pd.DataFrame | None = None,
 ) -> Evidence:
-    """Arrange the evidence; ``claims`` as of ``weekly_claims``. Rows without a usable number, or outside the days of ``daily``, are
-    left out; cells are those of ``daily`` and of ``lifts``."""
+    """Arrange the evidence; ``claims`` as of ``weekly_claims``.
+
+    Rows without a usable number, or outside the days of ``daily``, are left out; cells are those of
+    ``daily`` and of ``lifts``."""
     days = pd.DatetimeIndex(daily.index)
     pairs = {(str(s), str(c)) for s, c in daily.columns}
     pairs |= {(str(s), str(c)) for s, c in zip(lifts["segment"], lifts["channel"], strict=True)}
@@ -308,6 +320,7 @@ def _tests(
                 gain=float(entry.incremental_revenue),
                 standard_error=float(entry.standard_error),
                 weight=float(np.exp(-fade_per_day * max((days[-1] - end).days, 0))),
+                last=(end - days[0]).days,
             )
         )
     return tuple(found), ignored

@@ -26,6 +26,8 @@ from models.prior import BEND, CLAIM, CURVE, JUMP, ORGANIC, RETURN, SCALE, TILT,
 
 Array = NDArray[np.float64]
 EM_DRAWS = 64
+SMALL = 1_000_000  # entries up to which a dense matrix is quicker
+ROWS_AT_ONCE = 50_000
 NUDGE = 1e-4  # of log bend, for its derivative
 CLAIM_NOISE = 0.1  # what claims scatter around their model before anything is known, a share
 LEAST_CLAIM_NOISE = 0.03
@@ -69,37 +71,9 @@ class Hierarchy:
         self.prior = prior
         self.d = CURVE + (3 if evidence.claims is not None else 0)
         self.levels = prior.levels(self.d)
-        n, channels, segments = (
-            len(evidence.cells),
-            len(evidence.channels),
-            len(evidence.segments),
-        )
-        rows, columns, precision, center, tilted = [], [], [], [], []
-        begin = 0
-        for p, level in enumerate(self.levels):
-            number = self.d * np.arange(n) + p
-            blocks = [(np.zeros(n, dtype=int), 1, level.sd_mean)]
-            blocks.append((evidence.channel_of, channels, level.channel))
-            if level.segment > 0:
-                blocks.append((evidence.segment_of, segments, level.segment))
-            for part, (where, count, sd) in enumerate(blocks):
-                rows.append(number)
-                columns.append(begin + where)
-                precision.append(np.full(count, sd**-2.0))
-                center.append(np.full(count, level.mean if part == 0 else 0.0))
-                if p == RETURN and part == 1:
-                    self._heavy = slice(begin, begin + count)
-                if p == TILT:
-                    tilted.append(np.arange(begin, begin + count))
-                begin += count
-        self.shared = begin
-        ones = np.ones(sum(len(r) for r in rows))
-        self.design = csr_array(
-            (ones, (np.concatenate(rows), np.concatenate(columns))), shape=(self.d * n, begin)
-        )
-        self.center = np.concatenate(center)
-        self._tilted = np.concatenate(tilted) if tilted else np.zeros(0, dtype=np.intp)
-        self._precision = np.concatenate(precision)
+        n = len(evidence.cells)
+        self._heavy = slice(0, 0)
+        self._lay_out()
         self._low = np.array([level.low for level in self.levels])
         self._high = np.array([level.high for level in self.levels])
         self._spends: dict[bytes, tuple[Array, Array]] = {}
@@ -114,6 +88,9 @@ class Hierarchy:
             self._claim_before = np.column_stack(
                 [claims.last < at[channel] for at in (breaks.response, breaks.claims)]
             ).astype(float)
+        self._of_cells = [_Sums(evidence.cell, n)]
+        if claims is not None:
+            self._of_cells.append(_Sums(claims.cell, n))
         self._usual = np.ones(n)
         self._log_spend = np.zeros(0)
         if claims is not None:
@@ -125,6 +102,37 @@ class Hierarchy:
             total = np.bincount(claims.cell, weights=np.abs(claims.claimed), minlength=n)
             count = np.bincount(claims.cell, minlength=n)
             self._usual = np.maximum(total / np.maximum(count, 1), 1e-9)
+
+    def _lay_out(self) -> None:
+        """The shared parameters: which of them each cell's are drawn to, and how tightly."""
+        evidence, n = self.evidence, len(self.evidence.cells)
+        channels, segments = len(evidence.channels), len(evidence.segments)
+        rows, columns, precision, center, tilted = [], [], [], [], []
+        begin = 0
+        for p, level in enumerate(self.levels):
+            blocks = [(np.zeros(n, dtype=int), 1, level.sd_mean)]
+            blocks.append((evidence.channel_of, channels, level.channel))
+            if level.segment > 0:
+                blocks.append((evidence.segment_of, segments, level.segment))
+            for part, (where, count, sd) in enumerate(blocks):
+                rows.append(self.d * np.arange(n) + p)
+                columns.append(begin + where)
+                precision.append(np.full(count, sd**-2.0))
+                center.append(np.full(count, level.mean if part == 0 else 0.0))
+                if p == RETURN and part == 1:
+                    self._heavy = slice(begin, begin + count)
+                if p == TILT:
+                    tilted.append(np.arange(begin, begin + count))
+                begin += count
+        self.shared = begin
+        ones = np.ones(sum(len(r) for r in rows))
+        design = csr_array(
+            (ones, (np.concatenate(rows), np.concatenate(columns))), shape=(self.d * n, begin)
+        )
+        self.design = design.toarray() if self.d * n * begin <= SMALL else design
+        self.center = np.concatenate(center)
+        self._precision = np.concatenate(precision)
+        self._tilted = np.concatenate(tilted) if tilted else np.zeros(0, dtype=np.intp)
 
     # -- prior ------------------------------------------------------------------------------------
 
@@ -266,15 +274,15 @@ class Hierarchy:
 
     # -- fit --------------------------------------------------------------------------------------
 
-    def _rows(self, state: State, predicted: Predicted) -> list[tuple[Index, Array, Array]]:
-        """Of lifts and of claims: cell, standardized derivatives (R, d) and residuals (R,)."""
+    def _rows(self, state: State, predicted: Predicted) -> list[tuple[_Sums, Array, Array]]:
+        """Of lifts and of claims: sums over cells, standardized derivatives (R, d), residuals."""
         evidence, claims = self.evidence, self.evidence.claims
         lifts, said, _ = self.residuals(state, predicted)
         scale = (np.sqrt(evidence.weight) / evidence.noise)[:, None]
-        rows = [(evidence.cell, predicted.slope * scale, lifts)]
+        rows = [(self._of_cells[0], predicted.slope * scale, lifts)]
         if claims is not None:
             scaled = predicted.claim_slope / self.claim_noise(state)[:, None]
-            rows.append((claims.cell, scaled, said))
+            rows.append((self._of_cells[1], scaled, said))
         return rows
 
     def curvature(self, state: State, predicted: Predicted, damping: float = 0.0) -> Arrow:
@@ -288,13 +296,8 @@ class Hierarchy:
             tight = np.maximum(shared[self._heavy], self.prior.returns.channel**-2)
             shared[self._heavy] = tight
         blocks = np.zeros((n, d, d))
-        for cell, slope, _ in self._rows(state, predicted):
-            for i in range(d):
-                for j in range(i, d):
-                    summed = np.bincount(cell, weights=slope[:, i] * slope[:, j], minlength=n)
-                    blocks[:, i, j] += summed
-                    if i != j:
-                        blocks[:, j, i] += summed
+        for sums, slope, _ in self._rows(state, predicted):
+            sums.add_squares(blocks, slope)
         return Arrow.of(
             blocks=blocks,
             precision=state.own**-2,
@@ -308,9 +311,8 @@ class Hierarchy:
         """Minus the gradient, as (C, d, 1) and (G, 1)."""
         n, d = len(self.evidence.cells), self.d
         down = np.zeros((n, d))
-        for cell, slope, left in self._rows(state, predicted):
-            for i in range(d):
-                down[:, i] += np.bincount(cell, weights=left * slope[:, i], minlength=n)
+        for sums, slope, left in self._rows(state, predicted):
+            sums.add(down, left[:, None] * slope)
         tests = self.residuals(state, predicted)[2]
         down += ((tests * self._test_scale()) @ predicted.test_slope).reshape(n, d)
         own = (state.cells - self.expected(state.shared)) / state.own**2
@@ -399,6 +401,41 @@ class Hierarchy:
         return 0.5 * np.bincount(
             evidence.channel_of, weights=of_cell, minlength=len(evidence.channels)
         )
+
+
+class _Sums:
+    """Sums of rows over their cells, for rows in any order."""
+
+    def __init__(self, cell: Index, cells: int) -> None:
+        self._order = np.argsort(cell, kind="stable")
+        if (self._order == np.arange(len(cell))).all():
+            self._order = np.arange(0)  # sorted already
+        ordered = np.sort(cell, kind="stable")
+        self._present, self._starts = np.unique(ordered, return_index=True)
+        # whole cells at once, about ROWS_AT_ONCE rows
+        edges = np.searchsorted(self._starts, np.arange(0, len(cell), ROWS_AT_ONCE))
+        self._parts = np.unique(np.append(edges, len(self._present)))
+        self._rows = len(cell)
+
+    def _sorted(self, values: Array) -> Array:
+        return values[self._order] if len(self._order) else values
+
+    def add(self, total: Array, values: Array) -> None:
+        """Add the sums of ``values`` (R, ...) to ``total`` (cells, ...)."""
+        if self._rows:
+            total[self._present] += np.add.reduceat(self._sorted(values), self._starts, axis=0)
+
+    def add_squares(self, total: Array, slope: Array) -> None:
+        """Add the sums of the outer squares of ``slope`` (R, d) to ``total`` (cells, d, d)."""
+        if not self._rows:
+            return
+        slope = self._sorted(slope)
+        ends = np.append(self._starts, self._rows)
+        for first, last in zip(self._parts[:-1], self._parts[1:], strict=True):
+            rows = slope[ends[first] : ends[last]]
+            starts = self._starts[first:last] - ends[first]
+            outer = rows[:, :, None] * rows[:, None, :]
+            total[self._present[first:last]] += np.add.reduceat(outer, starts, axis=0)
 
 
 def _mean(running: Array, cell: Index, first: Index, last: Index) -> Array:

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from liftloop.core.curves import Array
 from liftloop.core.saturating import SaturatingCurves
 from models.boosting import BoosterParameters, fit_booster, predict
+from models.claims import weekly_claims
 from models.control import ChanceTable, chance_table
+from models.ensemble import EnsembleConfig, EnsembleFit, fit_ensemble
 from models.evidence import daily_spend
 from models.lift import LiftConfig, contrasts, variance_reduction, weekly_lifts
 from models.response import ResponseConfig, ResponseFit, fit_response
@@ -32,10 +34,13 @@ MOST_WIDENINGS = 3
 
 @dataclass(frozen=True, slots=True)
 class HoldoutConfig:
-    """How the holdout door is trained. ``tuning_trials`` 0 keeps the default parameters."""
+    """How the holdout door is trained. ``tuning_trials`` 0 keeps the default parameters; without
+    ``claims`` what platforms attribute to themselves is not looked at."""
 
     lift: LiftConfig = field(default_factory=LiftConfig)
     response: ResponseConfig = field(default_factory=ResponseConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    claims: bool = True
     tuning_trials: int = 20
     tuning_seconds: float | None = 20.0
     threads: int = 1
@@ -49,7 +54,9 @@ class HoldoutModel:
     Attributes
     ----------
     fit
-        The response curves and how well they explain the evidence.
+        The main member's curves and how well they explain the evidence.
+    ensemble
+        All members, weighed and mixed: what allocation gets.
     lifts
         As of ``weekly_lifts``.
     booster, sample, predictions
@@ -60,6 +67,7 @@ class HoldoutModel:
     """
 
     fit: ResponseFit
+    ensemble: EnsembleFit
     lifts: pd.DataFrame
     booster: lgb.Booster | None
     sample: pd.DataFrame | None
@@ -68,7 +76,7 @@ class HoldoutModel:
 
     @property
     def curves(self) -> SaturatingCurves:
-        return self.fit.curves
+        return self.ensemble.curves
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -77,6 +85,7 @@ class HoldoutModel:
             **self.fit.diagnostics,
             "lifts": float(len(self.lifts)),
             "variance_reduction": variance_reduction(self.lifts),
+            **{f"weight_{name}": value for name, value in self.ensemble.weights.items()},
         }
         return {name: float(value) for name, value in said.items() if np.isfinite(value)}
 
@@ -85,7 +94,8 @@ class HoldoutModel:
         found = {
             "evidence": self.fit.evidence,
             "lift_tests": self.fit.tests,
-            "curves": curve_table(self.fit.curves, self.fit.effective_spend),
+            "ensemble": self.ensemble.table,
+            "curves": curve_table(self.curves, self.fit.effective_spend),
         }
         if self.booster is not None:
             found["importance"] = pd.DataFrame(
@@ -150,14 +160,31 @@ def train_holdout(
     lifts = weekly_lifts(
         holdout=holdout, performance=performance, sales=sales, as_of=as_of, config=lift
     )
-    fit = fit_with_discrepancy(
+    spend = daily_spend(performance, as_of=as_of)
+    claims = (
+        weekly_claims(performance=performance, sales=sales, holdout=holdout, as_of=as_of,
+                      period_days=lift.period_days)
+        if config.claims
+        else None
+    )  # fmt: skip
+    fit, widened = fit_with_discrepancy(
         lifts,
-        spend=daily_spend(performance, as_of=as_of),
+        spend=spend,
         experiments=frames.get("experiments"),
+        claims=claims,
         config=config.response,
     )
+    ensemble = fit_ensemble(
+        lifts=widened,
+        daily_spend=spend,
+        experiments=frames.get("experiments"),
+        claims=claims,
+        response=config.response,
+        config=config.ensemble,
+        main=fit,
+    )
     booster, sample, predictions = _outcome_model(table, parameters)
-    return HoldoutModel(fit, lifts, booster, sample, predictions, parameters)
+    return HoldoutModel(fit, ensemble, lifts, booster, sample, predictions, parameters)
 
 
 def fit_with_discrepancy(
@@ -166,8 +193,11 @@ def fit_with_discrepancy(
     spend: pd.DataFrame,
     experiments: pd.DataFrame | None,
     config: ResponseConfig,
-) -> ResponseFit:
-    """Fit the curves; where they miss the lifts by more than noise explains, widen the noise.
+    claims: pd.DataFrame | None = None,
+) -> tuple[ResponseFit, pd.DataFrame]:
+    """Fit the curves; returns the fit and the lifts with the standard errors it used.
+
+    Where they miss the lifts by more than noise explains, widen the noise.
 
     No family of curves is the truth, and response wanders from week to week. When the weighted mean
     square of the residuals (``misfit``) is above one, standard errors are multiplied by its root
@@ -175,21 +205,18 @@ def fit_with_discrepancy(
     precise holdouts do not make the intervals narrower than the model deserves. The ratio, at least
     1, is in the diagnostics as ``discrepancy``.
     """
-    fit = fit_response(lifts=lifts, daily_spend=spend, experiments=experiments, config=config)
+    asked = {"daily_spend": spend, "experiments": experiments, "claims": claims, "config": config}
+    fit, widened = fit_response(lifts=lifts, **asked), lifts
     ratio = 1.0
     for _ in range(MOST_WIDENINGS):
         misfit = fit.diagnostics["misfit"]
         if not misfit > 1.05:
             break
         ratio *= float(np.sqrt(misfit))
-        fit = fit_response(
-            lifts=lifts.assign(standard_error=lifts["standard_error"] * ratio),
-            daily_spend=spend,
-            experiments=experiments,
-            config=config,
-        )
+        widened = lifts.assign(standard_error=lifts["standard_error"] * ratio)
+        fit = fit_response(lifts=widened, **asked)
     fit.diagnostics["discrepancy"] = ratio
-    return fit
+    return fit, widened
 
 
 def _chance(

@@ -36,15 +36,29 @@ class Level:
 class Prior:
     """The parameters of a cell, all but ``organic`` and ``tilt`` in logarithms.
 
-    ``returns``: marginal return at zero spend, m. ``scale``: K in units of the cell's size.
-    ``bend``: how the curve saturates (``liftloop.core.saturating.bent_slope``); its prior covers
-    power curves (-0.9) to exponential ones (2). ``jump``: what the response was before its channel
-    jumped, against today (where it did not, nothing depends on it). ``claim``: by what factor platforms exaggerate;
-    nearly flat, so that lifts alone settle it. ``organic``: which share of the segment's revenue
-    they claim besides. ``tilt``: by how much their claims grow faster with spend than what it earns
-    (a difference of elasticities): a platform that claims the same return on every unit says
-    nothing of saturation. ``tail`` is the degrees of freedom of the channels' effects on ``returns``:
-    heavy, so that a channel that does nothing can sink to nothing without dragging others along.
+    Attributes
+    ----------
+    returns
+        Marginal return at zero spend, m.
+    scale
+        K in units of the cell's size.
+    bend
+        How the curve saturates (``liftloop.core.saturating.bent_slope``); the prior covers power
+        curves (-0.9) to exponential ones (2).
+    jump
+        What the response was before its channel jumped, against today. Where no channel did,
+        nothing depends on it.
+    claim
+        By what factor platforms exaggerate; nearly flat, so that lifts alone settle it.
+    organic
+        Which share of the segment's revenue they claim besides.
+    tilt
+        By how much their claims grow faster with spend than what it earns (a difference of
+        elasticities): a platform that claims the same return on every unit says nothing of
+        saturation.
+    tail
+        Degrees of freedom of the channels' effects on ``returns``: heavy, so that a channel that
+        does nothing can sink to nothing without dragging others along.
     """
 
     returns: Level = field(

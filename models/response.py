@@ -105,18 +105,60 @@ def fit_response(
         When there is neither a usable lift nor a usable test, or no spend.
     """
     config = config or ResponseConfig()
+    return fit_evidence(
+        gather_all(
+            lifts=lifts,
+            daily_spend=daily_spend,
+            experiments=experiments,
+            claims=claims,
+            fade_per_day=config.fade_per_day,
+        ),
+        lifts,
+        config,
+    )
+
+
+def gather_all(
+    *,
+    lifts: pd.DataFrame,
+    daily_spend: pd.DataFrame,
+    experiments: pd.DataFrame | None,
+    claims: pd.DataFrame | None,
+    fade_per_day: float,
+) -> Evidence:
+    """Everything a fit looks at; raises InsufficientEvidence as :func:`fit_response` does."""
     evidence = gather(
         lifts=lifts,
         daily=daily_spend,
         experiments=experiments,
         claims=claims,
-        fade_per_day=config.fade_per_day,
+        fade_per_day=fade_per_day,
     )
+    require_some(evidence)
+    return evidence
+
+
+def require_some(evidence: Evidence) -> None:
+    """Raise InsufficientEvidence where nothing randomized, or no spend, is known."""
     if len(evidence.spend) == 0 or (len(evidence.lift) == 0 and not evidence.tests):
         raise InsufficientEvidence(
             "No lift can be measured yet: no cell has both spend and a holdout or lift test.",
             fix="Deliver holdout rows of both arms (or lift tests) for the days of performance.",
         )
+
+
+def fit_curves(evidence: Evidence, config: ResponseConfig) -> SaturatingCurves:
+    """The curves alone, without tables and diagnostics."""
+    require_some(evidence)
+    model, state = fit_mode(evidence, config)
+    arrow = model.curvature(state, model.predict(state.cells, state.carryover))
+    wander, _ = arrow.draws(np.random.default_rng(config.seed), config.draws)
+    return _curves(evidence, state, wander)
+
+
+def fit_evidence(evidence: Evidence, lifts: pd.DataFrame, config: ResponseConfig) -> ResponseFit:
+    """The fit to gathered evidence; ``lifts`` is the frame it was gathered from."""
+    require_some(evidence)
     model, state = fit_mode(evidence, config)
     predicted = model.predict(state.cells, state.carryover)
     rng = np.random.default_rng(config.seed)
@@ -183,7 +225,7 @@ def find_mode(model: Hierarchy, config: ResponseConfig) -> State:
         state = model.estimate_own(model.estimate_scatter(state), seed=config.seed + turn)
         if len(state.own) > CLAIM:
             state.own[CLAIM] = spread
-    return model.climb(state)
+    return model.climb(state, tolerance=1e-7)
 
 
 def _trust_claims(model: Hierarchy, state: State, config: ResponseConfig) -> State:
@@ -192,7 +234,7 @@ def _trust_claims(model: Hierarchy, state: State, config: ResponseConfig) -> Sta
     grid). The more it does, the less a claim says of its cell."""
 
     def weigh(options: list[State], odds: Sequence[float]) -> tuple[Array, list[State]]:
-        found = [model.climb(option, steps=6, tolerance=1e-5) for option in options]
+        found = [model.climb(option, steps=4, tolerance=1e-4) for option in options]
         logs = np.array([model.log_evidence(one) for one in found]) + np.log(odds)
         weight = np.exp(logs - logs.max())
         return weight / weight.sum(), found

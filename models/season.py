@@ -311,15 +311,17 @@ def _year(design: _Design, segment: int, known: SalesHistory) -> Array:
 def against_evidence(
     season: pd.DataFrame, *, as_of: date, fade_per_day: float, since: date | None = None
 ) -> pd.DataFrame:
-    """The index against the demand of the days that response curves were learned from.
+    """The season with a column ``reference``: the demand of the days response curves were learned
+    from.
 
     Curves fitted without a season say what spend earned under the demand of their evidence, newer
-    days counting more. Divided by that demand, an index can multiply them as they are.
+    days counting more; they are to be multiplied by index / reference. Curves fitted with the index
+    as a covariate are those of demand 1 and need no reference.
 
     Parameters
     ----------
     season
-        date, segment, index, standard_error.
+        date, segment, index, standard_error. Not changed.
     as_of, fade_per_day
         Days before ``as_of`` count with the weight exp(-fade_per_day x age in days).
     since
@@ -328,12 +330,11 @@ def against_evidence(
     when = pd.to_datetime(season["date"])
     past = season[(when < pd.Timestamp(as_of)) & (when >= pd.Timestamp(since or date.min))]
     if past.empty:
-        return season
+        return season.assign(reference=1.0)
     age = (pd.Timestamp(as_of - timedelta(days=1)) - pd.to_datetime(past["date"])).dt.days
     weight = np.exp(-fade_per_day * age)
     sums = pd.DataFrame({"segment": past["segment"], "w": weight, "wi": weight * past["index"]})
     sums = sums.groupby("segment")[["w", "wi"]].sum()
-    usual = season["segment"].map(sums["wi"] / sums["w"]).fillna(1.0)
     return season.assign(
-        index=season["index"] / usual, standard_error=season["standard_error"] / usual
+        reference=season["segment"].map(sums["wi"] / sums["w"]).fillna(1.0).astype(float)
     )

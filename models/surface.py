@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.saturating import SaturatingCurves
 from models.boosting import BoosterParameters, fit_booster, predict
-from models.evidence import effective, gather
+from models.evidence import Evidence, effective, gather
 
 Array = NDArray[np.float64]
-TREES = BoosterParameters(rounds=60, learning_rate=0.1, leaves=15, min_leaf=40, l2=5.0)
+TREES = BoosterParameters(rounds=40, learning_rate=0.1, leaves=15, min_leaf=40, l2=5.0)
 POINTS = np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0])  # of the spend of late
 RECENT_DAYS = 28
 
@@ -29,7 +29,7 @@ RECENT_DAYS = 28
 class SurfaceConfig:
     """``bags`` resampled fits; a fixed ``carryover``; evidence fades by ``fade_per_day``."""
 
-    bags: int = 6
+    bags: int = 4
     carryover: float = 0.3
     fade_per_day: float = 0.002
     booster: BoosterParameters = field(default_factory=lambda: TREES)
@@ -52,6 +52,11 @@ def fit_surface(
     evidence = gather(
         lifts=lifts, daily=daily_spend, experiments=None, fade_per_day=config.fade_per_day
     )
+    return surface_of(evidence, config)
+
+
+def surface_of(evidence: Evidence, config: SurfaceConfig) -> SaturatingCurves:
+    """The same of gathered evidence."""
     if len(evidence.lift) < 2 * config.booster.min_leaf:
         raise InsufficientEvidence(
             "There are too few lifts for trees.", fix="Wait for more weeks of holdout."
