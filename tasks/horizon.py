@@ -30,7 +30,7 @@ PREVIEW = "A preview: nothing is changed, and each cycle decides anew."
 @dataclass(frozen=True, slots=True, eq=False)
 class Outlook:
     """What a horizon's plan rests on, as known on ``start``; ``season`` has the demand of each day
-    and segment against that of the days the curves were learned from, ``note`` says how far it is
+    and segment, and that of the days the curves were learned from, ``note`` says how far it is
     known; ``effective`` is None where no recent spend is known."""
 
     start: date
@@ -174,7 +174,7 @@ def load_outlook(
 def demand(
     loop: Loop, start: date, *, days: int, calendar: Path | None = None
 ) -> tuple[pd.DataFrame | None, str]:
-    """The demand of the days ahead against that of the curves' evidence, and how it is known."""
+    """The demand of the days ahead and of the curves' evidence, and how it is known."""
     facts = view(loop, start, ["sales", "holdout"])
     sales, holdout = facts["sales"], facts["holdout"]
     ahead = read_calendar(calendar, segments=sales["segment"].unique()) if calendar else None

@@ -115,9 +115,11 @@ def plan_horizon(
     start, periods, days
         The first day, how many periods, and the days of each.
     season
-        date, segment, index, and standard_error if known. A day or segment not in it has demand 1.
+        date, segment, index (1 is the year's mean), and, if known, standard_error, and reference:
+        the demand the curves speak of. A day or segment not in it has demand 1.
     elasticity
-        By how much the response follows demand: revenue is multiplied by index ** elasticity.
+        By how much the response follows demand: revenue is multiplied by
+        (index / reference) ** elasticity.
     effective
         Effective spend on the day before ``start``, in the order of ``curves.cells``, (n_cells,);
         default: the budgets in force, held for long.

@@ -24,7 +24,7 @@ class Demand:
     index
         Demand against the year's mean, (n_cells, n_days).
     weight
-        What the response is multiplied by: index ** elasticity, (n_cells, n_days).
+        What the response is multiplied by, (n_cells, n_days): (index / reference) ** elasticity.
     error
         Standard error of log weight, (n_cells, n_days).
     segment
@@ -52,7 +52,8 @@ class Demand:
         elasticity: float,
         seed: int,
     ) -> Demand:
-        """From a frame of date, segment, index and perhaps standard_error.
+        """From a frame of date, segment, index and perhaps standard_error and reference (the demand
+        the curves speak of; 1 without).
 
         ``days`` of the horizon, ``beyond`` after it; the mean of the ``last`` days goes on there.
 
@@ -65,20 +66,25 @@ class Demand:
         number = {name: place for place, name in enumerate(names)}
         segment = np.array([number[cell.segment] for cell in cells], dtype=np.intp)
         index, error = np.ones((len(names), days)), np.zeros((len(names), days))
+        reference = np.ones((len(names), days))
         if season is not None and len(season):
             dates = [pd.Timestamp(start + timedelta(days=day)) for day in range(days)]
             index = _wide(season, "index", names, dates, missing=1.0)
-            if not (index > 0).all():
+            if "reference" in season:
+                reference = _wide(season, "reference", names, dates, missing=1.0)
+            if not ((index > 0) & (reference > 0)).all():
                 raise ConfigurationError(
                     "A season index is not above 0.", fix="correct the index; 1 is the usual day."
                 )
             if "standard_error" in season:
                 error = _wide(season, "standard_error", names, dates, missing=0.0) / index
-        after = np.repeat(index[:, -last:].mean(axis=1)[:, None], beyond, axis=1)
-        unsure = np.repeat(error[:, -last:].mean(axis=1)[:, None], beyond, axis=1)
-        index = np.concatenate([index, after], axis=1)[segment]
-        error = np.concatenate([error, unsure], axis=1)[segment]
-        return cls(index, index**elasticity, abs(elasticity) * error, segment, seed)
+
+        def whole(values: Array) -> Array:
+            rest = np.repeat(values[:, -last:].mean(axis=1)[:, None], beyond, axis=1)
+            return np.asarray(np.concatenate([values, rest], axis=1)[segment])
+
+        weight = (index / reference) ** elasticity
+        return cls(whole(index), whole(weight), whole(abs(elasticity) * error), segment, seed)
 
     def drawn(self, day: int, draws: int) -> Array:
         """Weights of a day in each draw (n_draws, n_cells). A draw errs alike on all days of a

@@ -198,6 +198,18 @@ def test_elasticity_says_how_much_the_response_follows_demand() -> None:
     assert budgets(plan)[0] == pytest.approx([300.0, 700.0], abs=0.011)
 
 
+def test_curves_of_another_demand_are_multiplied_by_the_index_over_theirs() -> None:
+    # the curve was learned at demand 2: in a week of demand 1 it earns half; demand is told as 1
+    curves = curves_of([2.0], [100.0])
+    season = seasonal([[1.0]]).assign(reference=2.0)
+    plan = plan_horizon(
+        curves=curves, rules=rules_for(curves, D("100.00")), incumbent=policy(curves, [100]),
+        start=MONDAY, periods=1, season=season,
+    )  # fmt: skip
+    assert plan.periods[0].revenue.mean == pytest.approx(100 / 2)
+    assert plan.periods[0].demand == 1.0
+
+
 def test_a_season_of_one_segment_draws_money_there_in_that_week() -> None:
     curves = curves_of([2.0, 2.0], [100.0, 100.0], family="logarithmic")
     plan = plan_horizon(

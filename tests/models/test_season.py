@@ -152,15 +152,15 @@ def test_too_little_is_refused_with_a_way_out() -> None:
         season_index(sales=sales.iloc[:0], as_of=FIRST, days_ahead=7)
 
 
-def test_against_the_demand_of_the_evidence_an_index_is_relative_to_recent_days() -> None:
+def test_the_reference_is_the_demand_of_the_evidence_newer_days_counting_more() -> None:
     season = pd.DataFrame(
         {"date": pd.date_range("2026-01-01", periods=3), "segment": "s", "index": [1.0, 2.0, 3.0],
          "standard_error": 0.3}
     )  # fmt: skip
     # days 1 and 2 are evidence; with a fade of log 2 a day they weigh 1 and 2: (1 + 4) / 3
     found = against_evidence(season, as_of=date(2026, 1, 3), fade_per_day=float(np.log(2)))
-    assert found["index"].to_numpy() == pytest.approx(np.array([1.0, 2.0, 3.0]) * 3 / 5)
-    assert found["standard_error"].to_numpy() == pytest.approx(0.3 * 3 / 5)
+    assert found["reference"].to_numpy() == pytest.approx(np.full(3, 5 / 3))
+    assert found["index"].to_list() == [1.0, 2.0, 3.0]
 
 
 def test_the_pooled_posterior_is_that_of_the_whole_linear_model() -> None:
