@@ -154,9 +154,11 @@ def _chance(power: float) -> str:
 
 def _sentence(loop: Loop, best: LiftTest, start: date) -> str:
     money, horizon = loop.settings.account.currency, loop.settings.exploration.horizon_weeks
+    price = f"costs about {best.cost:,.0f}" if best.cost else "costs nothing, for the money earns "
+    price += "" if best.cost else "there at least what it earns elsewhere"
     worth = (
         f"the answer is worth about {best.value:,.0f} {money} until {horizon} weeks from now and "
-        f"costs about {best.cost:,.0f}"
+        f"{price}"
     )
     seen = (
         f"The expected effect of {best.expected_effect:+,.0f} is seen {_chance(best.power)} "

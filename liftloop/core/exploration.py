@@ -36,6 +36,7 @@ CONSIDERED, A_CHANNEL = 500, 60  # the cells whose answers may be worth most
 MOST = 12  # cells learned at once
 LEAST_MOVE = 0.02  # of a cell's budget: less is no experiment
 HURDLE = 1.25  # value over cost for a new excursion; 1 for one that goes on
+NEARLY = 0.9  # the cost is estimated before it is computed: what is nearly worth it is looked at
 APART = 0.02  # of a cell's budget in force from its plan: an excursion that goes on
 
 
@@ -173,14 +174,17 @@ class _Search:
         first = view.level.copy()
         found = [self._worth(part, first, tried) for part in parts]
         now, learned = ground.plan.copy(), dict[int, tuple[float, float]]()
-        closed = np.zeros(changes.shape, dtype=bool)
+        closed = changes == 0
         base = float(self.curves.mean_revenue(spend).sum())
         own_loss = self._own_loss(view, changes)
         expected = np.maximum(own_loss, self._loss(view, changes))
+        hurdle = np.where(self._goes_on(changes), 1.0, HURDLE)
         for _ in range(3 * MOST):
             if len(learned) == MOST:
                 break
-            best = self._best(parts, found, expected, closed | (np.abs(changes) > self.left))
+            best = self._best(
+                parts, found, expected, hurdle, closed | (np.abs(changes) > self.left)
+            )
             if best is None:
                 break
             part, level, cell, value = best
@@ -194,7 +198,7 @@ class _Search:
             earned = float(self.curves.mean_revenue(after / 100).sum())
             lost = self.margin * self.cycle_days * (base - earned)
             cost = max(lost, float(own_loss[level, cell]))
-            if value <= cost * (1.0 if self._goes_on(cell, change) else HURDLE):
+            if value <= cost * hurdle[level, cell]:
                 continue
             now, base = after, earned
             learned[cell] = (value, cost)
@@ -235,9 +239,11 @@ class _Search:
         least = np.maximum(LEAST_MOVE * t.plan, 1)
         return np.where(np.abs(changes) >= least, changes, 0)
 
-    def _goes_on(self, cell: int, change: int) -> bool:
-        before, plan = int(self.ground.before[cell]), int(self.ground.plan[cell])
-        return (before - plan) * change > 0 and abs(before - plan) > APART * plan
+    def _goes_on(self, changes: Cents) -> NDArray[np.bool_]:
+        """Which tries (n_tries, n_cells) are excursions that the budget in force has begun."""
+        apart = self.ground.before - self.ground.plan
+        begun = np.abs(apart) > APART * self.ground.plan
+        return np.asarray(begun & (apart * np.sign(changes) > 0))
 
     def _observed(self, spend: Array, changes: Cents) -> Array:
         """Centred draws of what the next cycle's holdouts measure at each try, (n_tries, n_draws,
@@ -251,7 +257,7 @@ class _Search:
 
     def _own_loss(self, view: Outlook, changes: Cents) -> Array:
         """The least an excursion costs, (n_tries, n_cells): what its own curve's bend takes, even
-        where the plan, held back by a rule of caution, leaves a gain on the ground."""
+        where the plan, held back by a rule of caution, leaves a gain on the table."""
         return np.asarray(
             0.5 * self.margin * self.cycle_days * view.curvature * (changes / 100.0) ** 2
         )
@@ -281,13 +287,19 @@ class _Search:
 
     @staticmethod
     def _best(
-        parts: list[Block], found: list[Array], cost: Array, closed: NDArray[np.bool_]
+        parts: list[Block],
+        found: list[Array],
+        cost: Array,
+        hurdle: Array,
+        closed: NDArray[np.bool_],
     ) -> tuple[int, int, int, float] | None:
         """The try with the largest net value, if it has any: part, level, cell, value."""
         best: tuple[int, int, int, float] | None = None
         most = 0.0
         for number, (part, value) in enumerate(zip(parts, found, strict=True)):
-            net = np.where(closed[:, part.cells], -np.inf, value - cost[:, part.cells])
+            price = cost[:, part.cells]
+            shut = closed[:, part.cells] | (value <= NEARLY * hurdle[:, part.cells] * price)
+            net = np.where(shut, -np.inf, value - price)
             level, column = np.unravel_index(int(np.argmax(net)), net.shape)
             if net[level, column] > most and net.size:
                 most = float(net[level, column])
