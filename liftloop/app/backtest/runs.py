@@ -193,12 +193,23 @@ def settings_of(market: CheckedMarket, *, rollout: bool | None) -> Settings:
     """The defaults, with the market's ``config`` over them. One thread; no search for
     hyperparameters unless the market asks for trials, and then none that a clock would end."""
     values = {**market.config}
+    for section in ("model", "rollout"):
+        if not isinstance(values.get(section, {}), dict):
+            return parse_settings(values, source=f"config of the market {market.name}")
     model = {"tuning_trials": 0, **values.get("model", {})}
     values["model"] = {**model, "threads": 1, "tuning_seconds": 1e9}
     canary = dict(values.get("rollout", {}))
     enabled = canary.get("enabled", False) if rollout is None else rollout
     values["rollout"] = {**canary, "enabled": enabled}
-    return parse_settings(values, source=f"config of the market {market.name}")
+    settings = parse_settings(values, source=f"config of the market {market.name}")
+    if settings.budget.total not in (None, market.total_daily_budget):
+        raise MarketFailed(
+            market.name,
+            f"its config has the total {settings.budget.total}, not its total_daily_budget "
+            f"{market.total_daily_budget}.",
+            fix="leave budget.total out of config.",
+        )
+    return settings
 
 
 def _facts(settings: Settings, feeds: tuple[str, ...] | None = None) -> KnownFacts:

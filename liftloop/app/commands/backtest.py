@@ -70,19 +70,24 @@ def backtest(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Run the loop week after week on a market with a known truth, by the production decision code.
+    """Run the loop on a market with a known truth, by the production decision code.
 
-    Shows what share of the possible improvement it captured (0: budgets never moved, 1: a planner
-    who knows every curve), beside a planner held to the same steps, pooled curves, and a follower
-    of platform ROAS. The market's `config` overrides the default configuration. LightGBM's
-    parameters are searched only if that config asks for it (model.tuning_trials). A plan that needs
-    a person's approval counts as not approved. What a seed shows does not depend on --jobs.
+    Shows what share of the possible improvement it captured (0: budgets never
+    moved, 1: a planner who knows every curve), beside a planner held to the
+    same steps, pooled curves, and a follower of platform ROAS.
+
+    The market's `config` overrides the default configuration. LightGBM's
+    parameters are searched only if that config asks for it (model.tuning_trials).
+    A plan that needs a person's approval counts as not approved. What a seed
+    shows does not depend on --jobs.
     """
     first, last = seed_range(seeds)
     if out is not None and out.suffix != ".parquet":
         raise ConfigurationError(f"{out} is no Parquet file.", fix="name it FILE.parquet.")
     if out is not None and out.is_dir():
         raise ConfigurationError(f"{out} is a folder.", fix="name a file.")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)  # before hours of work, not after
     from liftloop.app.backtest.market import find_market
     from liftloop.app.backtest.parallel import Job, run_seeds
     from liftloop.app.environment import prepare
