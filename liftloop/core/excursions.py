@@ -14,7 +14,8 @@ from liftloop.core.information import Index
 from liftloop.core.policy import Policy, to_cents
 from liftloop.core.rules import Book, Cents, Rules, book, broken_rules
 
-GIVERS = 8  # cells that bear a move: together they bend less than one of them alone
+GIVERS = 8  # at least so many cells bear a move: together they bend less than one of them alone
+GIVER_SHARE = 20  # one cell in so many
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +74,13 @@ class Ground:
         )  # fmt: skip
 
 
+def flattest(flatness: Array) -> Index:
+    """The cells that bear a move, of those whose ``flatness`` (1 / curvature) is not 0."""
+    count = max(GIVERS, len(flatness) // GIVER_SHARE)
+    order = np.argsort(-flatness, kind="stable")[:count]
+    return np.asarray(order[flatness[order] > 0])
+
+
 def whole(ground: Ground, plan: Policy, cents: Cents) -> Cents:
     """All the rules' cells; those without a curve as planned."""
     planned = plan.as_dict()
@@ -95,8 +103,7 @@ def shifted(
     able = ground.free & (ground.pattern == ground.pattern[cell]) & (room > 0)
     able[[cell, *fixed]] = False
     flat = np.where(able, flatness, 0.0)
-    givers = np.argsort(-flat, kind="stable")[:GIVERS]
-    givers = givers[flat[givers] > 0]
+    givers = flattest(flat)
     open_, share = abs(change), np.zeros(len(givers), dtype=np.int64)
     while open_ > 0:
         free = share < room[givers]

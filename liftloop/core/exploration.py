@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liftloop.core.curves import Array, ResponseCurves
-from liftloop.core.excursions import GIVERS, Ground, shifted, whole
+from liftloop.core.excursions import Ground, flattest, shifted, whole
 from liftloop.core.information import (
     Block,
     Index,
@@ -34,6 +34,7 @@ from liftloop.core.rules import Cents, Rules, broken_rules
 TRIED = (-1.0, -0.4, 0.4, 1.0)  # shares of a cell's room, down and up
 CONSIDERED, A_CHANNEL = 500, 60  # the cells whose answers may be worth most
 MOST = 12  # cells learned at once
+PATIENCE = 6  # tries in a row that prove too dear, before the search ends
 LEAST_MOVE = 0.02  # of a cell's budget: less is no experiment
 HURDLE = 1.25  # value over cost for a new excursion; 1 for one that goes on
 NEARLY = 0.9  # the cost is estimated before it is computed: what is nearly worth it is looked at
@@ -179,9 +180,9 @@ class _Search:
         own_loss = self._own_loss(view, changes)
         expected = np.maximum(own_loss, self._loss(view, changes))
         hurdle = np.where(self._goes_on(changes), 1.0, HURDLE)
-        for _ in range(3 * MOST):
-            if len(learned) == MOST:
-                break
+        patience = PATIENCE
+        while patience and len(learned) < MOST:
+            patience -= 1
             best = self._best(
                 parts, found, expected, hurdle, closed | (np.abs(changes) > self.left)
             )
@@ -200,7 +201,7 @@ class _Search:
             cost = max(lost, float(own_loss[level, cell]))
             if value <= cost * hurdle[level, cell]:
                 continue
-            now, base = after, earned
+            now, base, patience = after, earned, PATIENCE
             learned[cell] = (value, cost)
             self.left -= abs(change)
             closed[:, cell] = True
@@ -269,8 +270,8 @@ class _Search:
         for side, room in enumerate((ground.plan - ground.low, ground.high - ground.plan)):
             for pattern in np.unique(ground.pattern[ground.free]):
                 members = ground.pattern == pattern
-                able = np.flatnonzero(members & ground.free & (room > 0))
-                bear = able[np.argsort(view.curvature[able], kind="stable")[:GIVERS]]
+                able = members & ground.free & (room > 0)
+                bear = flattest(np.where(able, 1.0 / view.curvature, 0.0))
                 if len(bear):
                     flat = 1.0 / view.curvature[bear]
                     price[side, members] = float(np.average(view.mean_marginal[bear], weights=flat))
