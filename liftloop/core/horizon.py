@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -25,10 +26,11 @@ from liftloop.core.horizon_response import Adstock, HorizonResponse, MarginalTab
 from liftloop.core.horizon_rules import HorizonRules, Totals, whole_cents
 from liftloop.core.horizon_season import Demand, Seasoned
 from liftloop.core.horizon_words import period_sentence, whole_sentence
-from liftloop.core.interior import maximize
+from liftloop.core.interior import Answer, Programme, maximize
 from liftloop.core.policy import Cell, Policy, to_cents
 from liftloop.core.rules import Rules
 
+ROUNDINGS = (1, 3, 9, 27)  # samples of a curve averaged where its kinks keep the search going
 BRANCHES = 6  # rounds of choosing which small budgets step by a share of their own
 
 
@@ -229,29 +231,39 @@ class _World:
         if not seen.any():
             return wished, 0.0
         inner = place[seen]
-        response = self._response(inner, self.bounds.low[seen], self.bounds.high[seen])
+        sharp = self._response(inner, self.bounds.low[seen], self.bounds.high[seen])
 
-        def derivatives(spend: Array) -> tuple[Array, Array]:
+        def derivatives(response: HorizonResponse, spend: Array) -> tuple[Array, Array]:
             gradient, hessian = np.zeros((n, periods)), np.zeros((n, periods, periods))
             gradient[seen], hessian[seen] = response.derivatives(spend[seen])
             return gradient, hessian
 
+        def search(programme: Programme, start: Array) -> Answer:
+            """Curves with kinks may never settle: then a little rounder, and rounder still."""
+            for width in (0, *ROUNDINGS):
+                response = sharp.rounded(width) if width else sharp
+                found = maximize(
+                    programme=programme,
+                    derivatives=partial(derivatives, response),
+                    start=start,
+                    unit=unit,
+                )
+                if found.settled:
+                    break
+                if width == 0:
+                    self.bounds.refuse_together(programme)
+            return found
+
         unit = float(self.bounds.totals.planned.mean()) / 100 / n or 1.0
         # which budgets step by a share of their own depends on the answer: start from the budgets
         # in force, and choose again until nothing changes
-        start = wished * (self.bounds.totals.planned / 100 / wished.sum(axis=0))
+        sums = wished.sum(axis=0)
+        start = wished * np.where(sums > 0, self.bounds.totals.planned / 100, 1.0)
+        start /= np.where(sums > 0, sums, 1.0)
         small = self.bounds.small(start)
         large = np.column_stack([held, start[:, :-1]]) >= small
         for _ in range(BRANCHES):
-            programme = self.bounds.programme(large, small)
-            found = maximize(
-                programme=programme,
-                derivatives=derivatives,
-                start=wished,
-                unit=unit,
-            )
-            if not found.settled:
-                self.bounds.refuse_together(programme)
+            found = search(self.bounds.programme(large, small), wished)
             wished = found.spend
             chosen, used = large, small
             small = self.bounds.small(wished)

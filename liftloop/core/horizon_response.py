@@ -9,7 +9,7 @@ then. Revenue is the sum over days of ``weight x f(level)``: concave in the budg
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -102,6 +102,16 @@ class MarginalTable:
         value = np.maximum(np.minimum.accumulate(value, axis=1), 0.0)
         return cls(offset, first, width, value, _monotone_slopes(value))
 
+    def rounded(self, width: int) -> MarginalTable:
+        """The same with each sample averaged over ``width`` neighbours on both sides, the nearer
+        ones counting more."""
+        weight = width + 1.0 - np.abs(np.arange(-width, width + 1))
+        padded = np.pad(self.value, ((0, 0), (width, width)), mode="edge")
+        value = sum(
+            w * padded[:, place : place + NODES] for place, w in enumerate(weight / weight.sum())
+        )
+        return replace(self, value=value, slope=_monotone_slopes(np.asarray(value)))
+
     def look_up(self, level: Array) -> tuple[Array, Array]:
         """Marginal returns at levels (n_cells, n_days), and their derivatives (<= 0)."""
         offset, width = self.offset[:, None], self.width[:, None]
@@ -143,6 +153,10 @@ class HorizonResponse:
     weight: Array
     before: Array
     after: Array
+
+    def rounded(self, width: int) -> HorizonResponse:
+        """The same with :meth:`MarginalTable.rounded` curves."""
+        return replace(self, table=self.table.rounded(width))
 
     def derivatives(self, spend: Array) -> tuple[Array, Array]:
         """Gradient (n_cells, n_periods), Hessian (n_cells, n_periods, n_periods) at ``spend``."""

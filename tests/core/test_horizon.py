@@ -370,6 +370,28 @@ def test_piecewise_linear_curves_of_user_tests_are_planned_too() -> None:
     assert plan.periods[0].revenue.mean == pytest.approx(3 * 100 + 2 * 200 + 50, rel=0.005)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_kinked_curves_come_within_half_a_percent_of_the_best_pieces_first(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cells, pieces = 8, 5
+    lengths = rng.uniform(50, 400, (cells, pieces))
+    slopes = -np.sort(-rng.uniform(0, 4, (cells, pieces)), axis=1)
+    knots = np.concatenate([np.zeros((cells, 1)), np.cumsum(lengths, axis=1)], axis=1)
+    names = tuple(Cell(f"s{number}", "mail") for number in range(cells))
+    curves = UnitCurves(names, knots, slopes, slopes[None])
+    held = policy(curves, rng.uniform(100, 600, cells))
+    plan = plan_horizon(
+        curves=curves, rules=rules_for(curves, held.total), incumbent=held, start=MONDAY,
+        periods=2, days=1,
+    )  # fmt: skip
+    best, left = 0.0, float(held.total)
+    for piece in np.argsort(-slopes.ravel()):
+        part = min(left, lengths.ravel()[piece])
+        best, left = best + part * slopes.ravel()[piece], left - part
+    for period in plan.periods:
+        assert best * 0.995 <= period.revenue.mean <= best * (1 + 1e-9)
+
+
 def test_the_unit_of_money_changes_nothing() -> None:
     small, large = uncertain(10, 3), uncertain(10, 3, unit=1e4)
     amounts = np.random.default_rng(1).uniform(500, 1500, 10)
