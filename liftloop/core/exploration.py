@@ -34,6 +34,7 @@ from liftloop.core.rules import Cents, Rules, broken_rules
 TRIED = (-1.0, -0.4, 0.4, 1.0)  # shares of a cell's room, down and up
 CONSIDERED, A_CHANNEL = 500, 60  # the cells whose answers may be worth most
 MOST = 12  # cells learned at once
+WORTH_A_WORD = 1e-4  # of a cycle's spend: a smaller net value is no reason to move money
 PATIENCE = 6  # tries in a row that prove too dear, before the search ends
 LEAST_MOVE = 0.02  # of a cell's budget: less is no experiment
 HURDLE = 1.25  # value over cost for a new excursion; 1 for one that goes on
@@ -184,7 +185,12 @@ class _Search:
         while patience and len(learned) < MOST:
             patience -= 1
             best = self._best(
-                parts, found, expected, hurdle, closed | (np.abs(changes) > self.left)
+                parts,
+                found,
+                expected,
+                hurdle,
+                closed | (np.abs(changes) > self.left),
+                self._least(),
             )
             if best is None:
                 break
@@ -199,7 +205,7 @@ class _Search:
             earned = float(self.curves.mean_revenue(after / 100).sum())
             lost = self.margin * self.cycle_days * (base - earned)
             cost = max(lost, float(own_loss[level, cell]))
-            if value <= cost * hurdle[level, cell]:
+            if value <= cost * hurdle[level, cell] or value - cost < self._least():
                 continue
             now, base, patience = after, earned, PATIENCE
             learned[cell] = (value, cost)
@@ -208,6 +214,10 @@ class _Search:
             first[:, cell] = tried[level][:, cell]
             found[part] = self._worth(parts[part], first, tried)
         return self._told(plan, now, learned, horizon_days)
+
+    def _least(self) -> float:
+        """The least net value that moves money."""
+        return WORTH_A_WORD * self.cycle_days * self.ground.written.total / 100
 
     def _considered(self, view: Outlook, moves: Reoptimization) -> Index:
         """The cells whose own answers may be worth most, by what one cycle teaches about them."""
@@ -293,6 +303,7 @@ class _Search:
         cost: Array,
         hurdle: Array,
         closed: NDArray[np.bool_],
+        least: float,
     ) -> tuple[int, int, int, float] | None:
         """The try with the largest net value, if it has any: part, level, cell, value."""
         best: tuple[int, int, int, float] | None = None
@@ -300,6 +311,7 @@ class _Search:
         for number, (part, value) in enumerate(zip(parts, found, strict=True)):
             price = cost[:, part.cells]
             shut = closed[:, part.cells] | (value <= NEARLY * hurdle[:, part.cells] * price)
+            shut |= value - price < NEARLY * least
             net = np.where(shut, -np.inf, value - price)
             level, column = np.unravel_index(int(np.argmax(net)), net.shape)
             if net[level, column] > most and net.size:
