@@ -5,7 +5,7 @@ the core decides, and its answer gets words. Used by the flows' tasks and by ``l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import pandas as pd
@@ -13,10 +13,12 @@ import pandas as pd
 from liftloop.adapters.settings import Settings
 from liftloop.core.allocation import allocate
 from liftloop.core.curves import ResponseCurves
-from liftloop.core.decide import Estimate, share_moved
+from liftloop.core.decide import Estimate, gain, share_moved
 from liftloop.core.explain import explain_moves
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rules import Rules, resolve_rules
+from liftloop.core.rules import Rules, book, resolve_rules
+from liftloop.core.stability import Patience, Steadied, steady
+from tasks.exploring import explore_plan
 
 Frozen = tuple[tuple[str, str, str], ...]
 
@@ -52,7 +54,8 @@ def plan_budgets(
     frozen
         (segment, channel, why) of what may not move today, beside what the settings freeze.
     facts
-        The feeds as known on ``as_of``; ``performance`` says how many people a cell reaches.
+        The feeds ``performance`` and ``holdout`` as known on ``as_of``: what cells reach, and how
+        well their holdouts hear.
 
     Raises
     ------
@@ -63,15 +66,42 @@ def plan_budgets(
         reason = "No response is known yet: the budgets stay until there is randomized evidence."
         return Plan(incumbent, Estimate(0.0, 0.0, 0.0), {}, reason)
     margin = settings.budget.margin
-    found = allocate(
+    rules = rules_of(settings, incumbent, frozen)
+    found = allocate(curves=curves, rules=rules, incumbent=incumbent, margin=margin)
+    taken = steady(
         curves=curves,
-        rules=rules_of(settings, incumbent, frozen),
+        plan=found.policy,
+        incumbent=incumbent,
+        written=book(rules, incumbent=incumbent),
+        patience=Patience(
+            sureness=settings.budget.sureness,
+            switching_cost=settings.budget.switching_cost,
+            days=settings.cycle_days,
+        ),
+        margin=margin,
+    )
+    explored = explore_plan(
+        settings,
+        curves=curves,
+        plan=taken.policy,
+        incumbent=incumbent,
+        rules=rules,
+        facts=facts,
+        as_of=as_of,
+    )
+    words = explain_moves(
+        allocation=replace(found, policy=taken.policy),
+        curves=curves,
         incumbent=incumbent,
         margin=margin,
     )
-    words = explain_moves(allocation=found, curves=curves, incumbent=incumbent, margin=margin)
-    reason = _reason(found.policy, incumbent, found.expected_gain, settings.account.currency)
-    return Plan(found.policy, found.expected_gain, words, reason)
+    policy = explored.policy
+    expected = gain(curves, policy=policy, incumbent=incumbent, margin=margin)
+    currency = settings.account.currency
+    reason = _reason(taken, found.policy, incumbent, expected, policy, currency)
+    if explored.learned:
+        reason += f" {explored.reason}"
+    return Plan(policy, expected, words | explored.words, reason)
 
 
 def rules_of(settings: Settings, incumbent: Policy, frozen: Frozen) -> Rules:
@@ -87,11 +117,25 @@ def rules_of(settings: Settings, incumbent: Policy, frozen: Frozen) -> Rules:
     )
 
 
-def _reason(policy: Policy, incumbent: Policy, gain: Estimate, currency: str) -> str:
-    if policy.version == incumbent.version:
+def _reason(
+    taken: Steadied,
+    best: Policy,
+    incumbent: Policy,
+    expected: Estimate,
+    policy: Policy,
+    currency: str,
+) -> str:
+    if best.version == incumbent.version:
         return "No move pays under the rules: the budgets stay."
+    if taken.share == 0:
+        return (
+            f"The budgets stay: the best plan would move {share_moved(best, incumbent):.1%} of the "
+            f"money, and that even its first part gains more than moving costs is likely by "
+            f"{taken.probability:.0%} only."
+        )
+    part = "" if taken.share == 1 else f" ({taken.share:.0%} of the way to the best plan)"
     return (
-        f"Moving {share_moved(policy, incumbent):.1%} of the money is expected to earn "
-        f"{gain.mean:+,.0f} {currency} profit a day (9 times in 10 between {gain.low:+,.0f} and "
-        f"{gain.high:+,.0f})."
+        f"Moving {share_moved(policy, incumbent):.1%} of the money{part} is expected to earn "
+        f"{expected.mean:+,.0f} {currency} profit a day (9 times in 10 between "
+        f"{expected.low:+,.0f} and {expected.high:+,.0f})."
     )

@@ -117,7 +117,7 @@ def _decide(
         incumbent=incumbent,
         frozen=frozen,
         as_of=as_of,
-        facts=view(loop, as_of, ["performance"]).frames if champion else {},
+        facts=view(loop, as_of, ["performance", "holdout"]).frames if champion else {},
     )
     cells = {str(cell): [cell.segment, cell.channel, text] for cell, text in plan.words.items()}
     return Proposal(

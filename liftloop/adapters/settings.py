@@ -57,6 +57,12 @@ class Budget(_Section):
     total: Decimal | None = Field(None, gt=0, description="None: what the policy in force spends")
     margin: float = Field(1.0, gt=0, description="profit per unit of revenue, before the spend")
     max_step: float = Field(0.25, ge=0, le=1)
+    sureness: float = Field(
+        0.8, ge=0, lt=1, description="least probability that a move gains more than it costs"
+    )
+    switching_cost: float = Field(
+        0.05, ge=0, description="what moving one unit of daily budget costs, once"
+    )
     limits: tuple[Limit, ...] = ()
     groups: tuple[Group, ...] = ()
     frozen: tuple[CellPattern, ...] = ()
