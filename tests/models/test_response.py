@@ -16,13 +16,23 @@ from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.policy import Cell, Policy, from_cents
 from liftloop.core.rules import resolve_rules
 from models.evidence import daily_spend, effective, gather
-from models.hierarchy import Hierarchy, Prior
+from models.hierarchy import Hierarchy
+from models.pooled import FIXED as MICHAELIS_MENTEN
+from models.prior import Level, Prior
 from models.response import ResponseConfig, ResponseFit, fit_response
 
 Array = NDArray[np.float64]
 START = date(2026, 1, 5)
+# worlds of Michaelis-Menten curves, fitted as such: what is right can be computed by other means
+KNOWN_FAMILY = Prior(bend=MICHAELIS_MENTEN)
 FIXED = ResponseConfig(
-    draws=4000, fade_per_day=0.0, carryover_grid=(0.3,), spread_rounds=0, holdout_days=0
+    draws=4000,
+    fade_per_day=0.0,
+    prior=KNOWN_FAMILY,
+    carryover_grid=(0.3,),
+    spread_rounds=0,
+    holdout_days=0,
+    breaks=None,
 )
 
 
@@ -48,11 +58,11 @@ class World:
         channel = np.tile(np.arange(channels), segments)
         segment = np.repeat(np.arange(segments), channels)
         size = 1000 * np.exp(rng.normal(0, 0.6, segments))[segment]
-        log_m = 0.7 + rng.normal(0, prior.channel_return, channels)[channel]
-        log_m += rng.normal(0, prior.segment_return, segments)[segment]
-        log_m += rng.normal(0, prior.own_return, n)
-        log_k = rng.normal(0, prior.channel_scale, channels)[channel]
-        log_k += rng.normal(0, prior.own_scale, n)
+        log_m = 0.7 + rng.normal(0, prior.returns.channel, channels)[channel]
+        log_m += rng.normal(0, prior.returns.segment, segments)[segment]
+        log_m += rng.normal(0, prior.returns.own, n)
+        log_k = rng.normal(0, prior.scale.channel, channels)[channel]
+        log_k += rng.normal(0, prior.scale.own, n)
         usual = size * rng.dirichlet(np.full(channels, 2.5), segments).ravel() * channels
         jitter = np.exp(rng.normal(0, 0.3, (weeks, n)))
         self.m = np.exp(log_m) if returns is None else returns
@@ -120,18 +130,18 @@ def log_posterior(
     alpha = {c: next(values) for c in channels}
     scale = {c: next(values) for c in channels}
     beta = {s: next(values) for s in segments}
-    total = -0.5 * (mu / prior.sd_mean_return) ** 2 - 0.5 * (kappa / prior.sd_mean_scale) ** 2
+    total = -0.5 * (mu / prior.returns.sd_mean) ** 2 - 0.5 * (kappa / prior.scale.sd_mean) ** 2
     for c in channels:
-        tail = prior.tail * prior.channel_return**2
+        tail = prior.tail * prior.returns.channel**2
         total = total - 0.5 * (prior.tail + 1) * np.log(1 + alpha[c] ** 2 / tail)
-        total = total - 0.5 * (scale[c] / prior.channel_scale) ** 2
+        total = total - 0.5 * (scale[c] / prior.scale.channel) ** 2
     for s in segments:
-        total = total - 0.5 * (beta[s] / prior.segment_return) ** 2
+        total = total - 0.5 * (beta[s] / prior.returns.segment) ** 2
     for i, cell in enumerate(world.cells):
         m, k = next(values), next(values)
         own = m - mu - alpha[cell.channel] - beta[cell.segment]
-        total = total - 0.5 * (own / prior.own_return) ** 2
-        total = total - 0.5 * ((k - kappa - scale[cell.channel]) / prior.own_scale) ** 2
+        total = total - 0.5 * (own / prior.returns.own) ** 2
+        total = total - 0.5 * ((k - kappa - scale[cell.channel]) / prior.scale.own) ** 2
         half = np.exp(k) * sizes[i]
         x, lift, error = seen[i]
         earned = (np.exp(m) * x / (1 + x / half)).reshape(-1, 7, len(m)).mean(axis=1)
@@ -189,7 +199,7 @@ def stretch_moves(world: World, prior: Prior, *, steps: int, seed: int) -> tuple
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_posterior_agrees_with_an_independent_sampler(channels: int) -> None:
     world = World(3, channels, 10, noise=0.1, seed=4)
-    kept, sizes = stretch_moves(world, Prior(), steps=3000 * channels, seed=1)
+    kept, sizes = stretch_moves(world, KNOWN_FAMILY, steps=3000 * channels, seed=1)
     fit = world.fit()
     ours = np.log(fit.curves.marginal_at_zero), np.log(fit.curves.half_saturation / sizes)
     for number in range(len(world.cells)):
@@ -214,13 +224,10 @@ def test_the_posterior_agrees_with_importance_sampling_in_one_cell() -> None:
     """With one cell whose shared effects are known, the exact posterior is a plain integral."""
     world = World(1, 1, 12, noise=0.15, seed=1)
     tight = 1e-4
-    prior = Prior(
-        mean_return=0.7,
-        sd_mean_return=tight,
-        channel_return=tight,
-        segment_return=tight,
-        sd_mean_scale=tight,
-        channel_scale=tight,
+    prior = replace(
+        KNOWN_FAMILY,
+        returns=Level(0.7, tight, tight, 0.35, -9.0, 7.0, segment=tight),
+        scale=Level(0.0, tight, tight, 0.2, -5.0, 5.0),
     )
     fit = world.fit(replace(FIXED, prior=prior))
     sizes = world.spend.mean(axis=0)
@@ -253,7 +260,7 @@ def test_the_gradient_and_the_mode_are_right() -> None:
     world = World(3, 2, 8, noise=0.2, seed=2)
     tests = experiments(world, "c0", ["s0", "s2"], delta=3000.0)
     evidence = gather(lifts=world.lifts, daily=world.daily, experiments=tests, fade_per_day=0.01)
-    model = Hierarchy(evidence, Prior(), "michaelis-menten")
+    model = Hierarchy(evidence, Prior())
     state = model.start(np.full(2, 0.3))
     rng = np.random.default_rng(0)
     state = replace(state, cells=state.cells + 0.2 * rng.normal(size=state.cells.shape))
@@ -264,7 +271,7 @@ def test_the_gradient_and_the_mode_are_right() -> None:
         return model.misfit(moved, model.predict(cells, state.carryover))
 
     step = 1e-5
-    for i, j in product(range(6), range(2)):
+    for i, j in product(range(6), range(model.d)):
         bump = np.zeros_like(state.cells)
         bump[i, j] = step
         slope = misfit(state.cells + bump, state.shared) - misfit(state.cells - bump, state.shared)
@@ -285,13 +292,13 @@ def test_draws_have_the_covariance_of_the_whole_hessian(with_tests: bool) -> Non
     world = World(3, 2, 8, noise=0.2, seed=2)
     tests = experiments(world, "c0", ["s0", "s2"], delta=3000.0) if with_tests else None
     evidence = gather(lifts=world.lifts, daily=world.daily, experiments=tests, fade_per_day=0.01)
-    model = Hierarchy(evidence, Prior(), "michaelis-menten")
+    model = Hierarchy(evidence, Prior())
     state = model.climb(model.start(np.full(2, 0.3)))
     predicted = model.predict(state.cells, state.carryover)
     arrow = model.curvature(state, predicted)
-    n, shared = 2 * len(world.cells), len(state.shared)
+    n, shared = model.d * len(world.cells), len(state.shared)
     unit = np.eye(n + shared)
-    cells, globals_ = arrow.solve(unit[:n].reshape(-1, 2, n + shared), unit[n:])
+    cells, globals_ = arrow.solve(unit[:n].reshape(-1, model.d, n + shared), unit[n:])
     inverse = np.vstack([cells.reshape(n, -1), globals_])
     np.testing.assert_allclose(inverse, inverse.T, atol=1e-10)
     drawn = arrow.draws(np.random.default_rng(0), 40_000)
