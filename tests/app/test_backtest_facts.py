@@ -175,12 +175,12 @@ class Workshop:
 def test_broken_feeds_lead_production_and_backtest_to_the_same_facts_and_budgets(
     fresh_workspace: Workspace,
 ) -> None:
-    """Late, missing, repeated, restated, broken: for four cycles, to Delta and to memory."""
+    """Late, missing, repeated, restated, broken: for three cycles, to Delta and to memory."""
     market = BrokenFeedsMarket(3, constants=SMALL)
     shop, facts, day = Workshop(fresh_workspace), book(), market.start
     feeds = market.history()
     loop: MemoryLoop | None = None
-    for _ in range(4):
+    for _ in range(3):
         shop.deliver(feeds, day)
         facts.deliver(feeds, on=day)
         stored = view(shop.loop, day, FEEDS)
