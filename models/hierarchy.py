@@ -17,17 +17,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from liftloop.core.saturating import bent_shape, bent_slope
 from models.arrow import Arrow
-from models.evidence import Evidence, Index, effective
+from models.evidence import Evidence, effective
+from models.layout import Layout
 from models.prior import BEND, CLAIM, CURVE, JUMP, ORGANIC, RETURN, SCALE, TILT, Prior
+from models.sums import Sums, period_mean
 
 Array = NDArray[np.float64]
 EM_DRAWS = 64
-SMALL = 1_000_000  # entries up to which a dense matrix is quicker
-ROWS_AT_ONCE = 50_000
 NUDGE = 1e-4  # of log bend, for its derivative
 CLAIM_NOISE = 0.1  # what claims scatter around their model before anything is known, a share
 LEAST_CLAIM_NOISE = 0.03
@@ -72,8 +71,7 @@ class Hierarchy:
         self.d = CURVE + (3 if evidence.claims is not None else 0)
         self.levels = prior.levels(self.d)
         n = len(evidence.cells)
-        self._heavy = slice(0, 0)
-        self._lay_out()
+        self.layout = Layout.of(evidence, self.levels)
         self._low = np.array([level.low for level in self.levels])
         self._high = np.array([level.high for level in self.levels])
         self._spends: dict[bytes, tuple[Array, Array]] = {}
@@ -88,14 +86,16 @@ class Hierarchy:
             self._claim_before = np.column_stack(
                 [claims.last < at[channel] for at in (breaks.response, breaks.claims)]
             ).astype(float)
-        self._of_cells = [_Sums(evidence.cell, n)]
+        self._of_cells = [Sums(evidence.cell, n)]
         if claims is not None:
-            self._of_cells.append(_Sums(claims.cell, n))
+            self._of_cells.append(Sums(claims.cell, n))
         self._usual = np.ones(n)
         self._log_spend = np.zeros(0)
         if claims is not None:
             running = np.concatenate([np.zeros((1, n)), np.cumsum(evidence.spend, axis=0)])
-            spent = np.log(np.maximum(_mean(running, claims.cell, claims.first, claims.last), 1e-6))
+            spent = np.log(
+                np.maximum(period_mean(running, claims.cell, claims.first, claims.last), 1e-6)
+            )
             count = np.maximum(np.bincount(claims.cell, minlength=n), 1)
             mean = np.bincount(claims.cell, weights=spent, minlength=n) / count
             self._log_spend = spent - mean[claims.cell]
@@ -103,44 +103,13 @@ class Hierarchy:
             count = np.bincount(claims.cell, minlength=n)
             self._usual = np.maximum(total / np.maximum(count, 1), 1e-9)
 
-    def _lay_out(self) -> None:
-        """The shared parameters: which of them each cell's are drawn to, and how tightly."""
-        evidence, n = self.evidence, len(self.evidence.cells)
-        channels, segments = len(evidence.channels), len(evidence.segments)
-        rows, columns, precision, center, tilted = [], [], [], [], []
-        begin = 0
-        for p, level in enumerate(self.levels):
-            blocks = [(np.zeros(n, dtype=int), 1, level.sd_mean)]
-            blocks.append((evidence.channel_of, channels, level.channel))
-            if level.segment > 0:
-                blocks.append((evidence.segment_of, segments, level.segment))
-            for part, (where, count, sd) in enumerate(blocks):
-                rows.append(self.d * np.arange(n) + p)
-                columns.append(begin + where)
-                precision.append(np.full(count, sd**-2.0))
-                center.append(np.full(count, level.mean if part == 0 else 0.0))
-                if p == RETURN and part == 1:
-                    self._heavy = slice(begin, begin + count)
-                if p == TILT:
-                    tilted.append(np.arange(begin, begin + count))
-                begin += count
-        self.shared = begin
-        ones = np.ones(sum(len(r) for r in rows))
-        design = csr_array(
-            (ones, (np.concatenate(rows), np.concatenate(columns))), shape=(self.d * n, begin)
-        )
-        self.design = design.toarray() if self.d * n * begin <= SMALL else design
-        self.center = np.concatenate(center)
-        self._precision = np.concatenate(precision)
-        self._tilted = np.concatenate(tilted) if tilted else np.zeros(0, dtype=np.intp)
-
     # -- prior ------------------------------------------------------------------------------------
 
     def start(self, carryover: Array) -> State:
         """Everything at its prior mean."""
         evidence = self.evidence
         own = np.array([level.own for level in self.levels])
-        shared = self.center.copy()
+        shared = self.layout.center.copy()
         claims = evidence.claims
         return State(
             cells=self.expected(shared),
@@ -153,24 +122,24 @@ class Hierarchy:
 
     def expected(self, shared: Array) -> Array:
         """What cells are drawn to, (C, d)."""
-        return np.asarray((self.design @ shared).reshape(-1, self.d))
+        return np.asarray((self.layout.design @ shared).reshape(-1, self.d))
 
     def shared_precision(self, state: State) -> Array:
         """Diagonal (G,). A t effect counts as a normal one whose precision depends on it
         (iteratively reweighted; Lange, Little and Taylor 1989, section 4)."""
-        held = self._precision.copy()
-        held[self._tilted] /= state.tilt**2
-        effects, sd = state.shared[self._heavy], self.prior.returns.channel
-        held[self._heavy] = (self.prior.tail + 1) / (self.prior.tail * sd**2 + effects**2)
+        held = self.layout.precision.copy()
+        held[self.layout.tilted] /= state.tilt**2
+        effects, sd = state.shared[self.layout.heavy], self.prior.returns.channel
+        held[self.layout.heavy] = (self.prior.tail + 1) / (self.prior.tail * sd**2 + effects**2)
         return held
 
     def penalty(self, state: State) -> float:
         """Minus the log prior, up to a constant."""
         own = (state.cells - self.expected(state.shared)) / state.own
-        normal = self.shared_precision(state) * (state.shared - self.center) ** 2
-        effects, tail = state.shared[self._heavy], self.prior.tail
+        normal = self.shared_precision(state) * (state.shared - self.layout.center) ** 2
+        effects, tail = state.shared[self.layout.heavy], self.prior.tail
         heavy = (tail + 1) * np.log1p(effects**2 / (tail * self.prior.returns.channel**2))
-        total = normal.sum() - normal[self._heavy].sum() + heavy.sum() + (own**2).sum()
+        total = normal.sum() - normal[self.layout.heavy].sum() + heavy.sum() + (own**2).sum()
         return 0.5 * float(total)
 
     # -- likelihood -------------------------------------------------------------------------------
@@ -187,10 +156,10 @@ class Hierarchy:
             np.cumsum(levels, axis=0, out=running[1:])
             claims = evidence.claims
             self._spends[name] = (
-                _mean(running, evidence.cell, evidence.first, evidence.last),
+                period_mean(running, evidence.cell, evidence.first, evidence.last),
                 np.zeros(0)
                 if claims is None
-                else _mean(running, claims.cell, claims.first, claims.last),
+                else period_mean(running, claims.cell, claims.first, claims.last),
             )
         return self._spends[name]
 
@@ -274,7 +243,7 @@ class Hierarchy:
 
     # -- fit --------------------------------------------------------------------------------------
 
-    def _rows(self, state: State, predicted: Predicted) -> list[tuple[_Sums, Array, Array]]:
+    def _rows(self, state: State, predicted: Predicted) -> list[tuple[Sums, Array, Array]]:
         """Of lifts and of claims: sums over cells, standardized derivatives (R, d), residuals."""
         evidence, claims = self.evidence, self.evidence.claims
         lifts, said, _ = self.residuals(state, predicted)
@@ -293,15 +262,15 @@ class Hierarchy:
             # A channel without effect has sunk to where neither lifts nor the t's tail hold it. Its
             # true posterior is long downwards only, where all is nothing: draws must not reach
             # farther up than the prior's own scale.
-            tight = np.maximum(shared[self._heavy], self.prior.returns.channel**-2)
-            shared[self._heavy] = tight
+            tight = np.maximum(shared[self.layout.heavy], self.prior.returns.channel**-2)
+            shared[self.layout.heavy] = tight
         blocks = np.zeros((n, d, d))
         for sums, slope, _ in self._rows(state, predicted):
             sums.add_squares(blocks, slope)
         return Arrow.of(
             blocks=blocks,
             precision=state.own**-2,
-            design=self.design,
+            design=self.layout.design,
             shared_precision=shared,
             tests=predicted.test_slope * self._test_scale()[:, None],
             damping=damping,
@@ -316,8 +285,8 @@ class Hierarchy:
         tests = self.residuals(state, predicted)[2]
         down += ((tests * self._test_scale()) @ predicted.test_slope).reshape(n, d)
         own = (state.cells - self.expected(state.shared)) / state.own**2
-        gap = self.shared_precision(state) * (state.shared - self.center)
-        return (down - own)[:, :, None], (self.design.T @ own.ravel() - gap)[:, None]
+        gap = self.shared_precision(state) * (state.shared - self.layout.center)
+        return (down - own)[:, :, None], (self.layout.design.T @ own.ravel() - gap)[:, None]
 
     def climb(self, state: State, *, steps: int = 30, tolerance: float = 1e-8) -> State:
         """The mode from ``state`` on, by Levenberg-Marquardt (More 1978)."""
@@ -350,7 +319,7 @@ class Hierarchy:
         """One EM step for the spread of the cells' own effects."""
         arrow = self.curvature(state, self.predict(state.cells, state.carryover))
         cells, shared = arrow.draws(np.random.default_rng(seed), EM_DRAWS)
-        wander = cells - (self.design @ shared).reshape(cells.shape)
+        wander = cells - (self.layout.design @ shared).reshape(cells.shape)
         own = state.cells - self.expected(state.shared)
         squares = ((own[:, :, None] + wander) ** 2).mean(axis=2).sum(axis=0)
         center = np.array([level.own for level in self.levels])
@@ -365,7 +334,7 @@ class Hierarchy:
         predicted = self.predict(state.cells, state.carryover)
         arrow = self.curvature(state, predicted)
         prior = -2.0 * len(state.cells) * float(np.log(state.own).sum())
-        prior -= 2.0 * len(self._tilted) * float(np.log(state.tilt))
+        prior -= 2.0 * len(self.layout.tilted) * float(np.log(state.tilt))
         return -self.misfit(state, predicted) + 0.5 * (prior - arrow.log_determinant())
 
     def estimate_scatter(self, state: State) -> State:
@@ -401,43 +370,3 @@ class Hierarchy:
         return 0.5 * np.bincount(
             evidence.channel_of, weights=of_cell, minlength=len(evidence.channels)
         )
-
-
-class _Sums:
-    """Sums of rows over their cells, for rows in any order."""
-
-    def __init__(self, cell: Index, cells: int) -> None:
-        self._order = np.argsort(cell, kind="stable")
-        if (self._order == np.arange(len(cell))).all():
-            self._order = np.arange(0)  # sorted already
-        ordered = np.sort(cell, kind="stable")
-        self._present, self._starts = np.unique(ordered, return_index=True)
-        # whole cells at once, about ROWS_AT_ONCE rows
-        edges = np.searchsorted(self._starts, np.arange(0, len(cell), ROWS_AT_ONCE))
-        self._parts = np.unique(np.append(edges, len(self._present)))
-        self._rows = len(cell)
-
-    def _sorted(self, values: Array) -> Array:
-        return values[self._order] if len(self._order) else values
-
-    def add(self, total: Array, values: Array) -> None:
-        """Add the sums of ``values`` (R, ...) to ``total`` (cells, ...)."""
-        if self._rows:
-            total[self._present] += np.add.reduceat(self._sorted(values), self._starts, axis=0)
-
-    def add_squares(self, total: Array, slope: Array) -> None:
-        """Add the sums of the outer squares of ``slope`` (R, d) to ``total`` (cells, d, d)."""
-        if not self._rows:
-            return
-        slope = self._sorted(slope)
-        ends = np.append(self._starts, self._rows)
-        for first, last in zip(self._parts[:-1], self._parts[1:], strict=True):
-            rows = slope[ends[first] : ends[last]]
-            starts = self._starts[first:last] - ends[first]
-            outer = rows[:, :, None] * rows[:, None, :]
-            total[self._present[first:last]] += np.add.reduceat(outer, starts, axis=0)
-
-
-def _mean(running: Array, cell: Index, first: Index, last: Index) -> Array:
-    """Means over rows ``first`` to ``last`` from running sums (T + 1, C)."""
-    return np.asarray((running[last + 1, cell] - running[first, cell]) / (last - first + 1.0))

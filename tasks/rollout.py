@@ -12,7 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 from sqlmodel import Session
 
 from liftloop.adapters.decisions import decisions, proposal, proposals, record_decision
-from liftloop.adapters.ledger import append_audit, policy, save_policy, session
+from liftloop.adapters.ledger import append_audit, policy, save_policy, session, training
 from liftloop.adapters.rollouts import (
     append_transition,
     rollouts,
@@ -21,6 +21,7 @@ from liftloop.adapters.rollouts import (
 )
 from liftloop.adapters.tables import Decision, Proposal, RolloutRecord, RolloutTransition
 from liftloop.core.decide import budget_lines
+from liftloop.core.ensemble_words import weights_of
 from liftloop.core.keys import canonical, key
 from liftloop.core.policy import Policy
 from liftloop.core.rollout import Transition
@@ -182,7 +183,7 @@ def _record(
         gain_low=gain.low,
         gain_high=gain.high,
         reason=settled.reason,
-        evidence=canonical(_evidence(step, record)),
+        evidence=canonical(_evidence(step, record) | _ensemble(loop, plan.training_key)),
         created_at=loop.now(),
     )
     lines = budget_lines(
@@ -216,6 +217,18 @@ def _record(
             at=loop.now(),
         )
     return decision
+
+
+def _ensemble(loop: Loop, training_key: str | None) -> dict[str, Any]:
+    """Which members of the ensemble the plan rests on, with how much weight, and why."""
+    if training_key is None:
+        return {}
+    with session(loop.engine, read_only=True) as db:
+        trained = training(db, key=training_key)
+    weights = weights_of(json.loads(trained.metrics)) if trained else {}
+    return (
+        {"ensemble": {"weights": weights, "reason": trained.reason}} if trained and weights else {}
+    )
 
 
 def _evidence(step: Transition | None, record: RolloutRecord | None) -> dict[str, Any]:

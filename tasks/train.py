@@ -15,6 +15,7 @@ from prefect.artifacts import create_markdown_artifact
 from liftloop.adapters.ledger import (
     append_audit,
     canonical_json,
+    champion_training,
     mark_champion,
     record_training,
     session,
@@ -27,6 +28,7 @@ from liftloop.adapters.registry import (
     study_storage,
 )
 from liftloop.adapters.tables import Training
+from liftloop.core.ensemble_words import weights_of, why_weights
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.examination import examine
 from liftloop.core.keys import key
@@ -184,13 +186,23 @@ def crown_once(loop: Loop, trained: dict[str, Any]) -> dict[str, Any]:
         if found.state == "superseded":
             return {**trained, "champion": False}
         verdict = examine(found.metrics, door=found.door)
+        reason = verdict.sentence
+        if found.state == "champion":
+            reason = found.reason  # crowned before a crash: the same words
+        elif verdict.passed:
+            before = champion_training(db, model_name=found.model_name)
+            words = why_weights(
+                weights_of(json.loads(found.metrics)),
+                weights_of(json.loads(before.metrics)) if before else {},
+            )
+            reason = f"{reason} {words}".strip()
         if verdict.passed:
             mark_champion(
                 db,
                 key=found.key,
                 model_version=found.model_version,
                 run_id=found.run_id,
-                reason=verdict.sentence,
+                reason=reason,
             )
         else:
             found.state, found.reason = "declined", verdict.sentence
@@ -201,7 +213,7 @@ def crown_once(loop: Loop, trained: dict[str, Any]) -> dict[str, Any]:
             actor=loop.actor,
             act="crown" if verdict.passed else "decline",
             subject=found.key,
-            payload={"reason": verdict.sentence, "version": found.model_version},
+            payload={"reason": reason, "version": found.model_version},
             at=loop.now(),
         )
         name, version = found.model_name, found.model_version
@@ -210,7 +222,7 @@ def crown_once(loop: Loop, trained: dict[str, Any]) -> dict[str, Any]:
     return {
         **trained,
         "champion": verdict.passed,
-        "sentence": f"{trained['sentence']} {verdict.sentence}",
+        "sentence": f"{trained['sentence']} {reason}",
     }
 
 
