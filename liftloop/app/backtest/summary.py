@@ -76,7 +76,7 @@ def seed_rows(runs: Sequence[SeedRun]) -> tuple[list[str], list[list[object]]]:
     captured, and CPU seconds a cycle."""
     methods = methods_of(runs)
     blind = any(run.oracle is None for run in runs)
-    columns = ["seed", "status quo", "loop", "gain"]
+    columns = ["seed", "status quo", "gain"]
     columns += [] if blind else [SHORT[method] for method in methods]
     columns.append("s/cycle")
     rows: list[list[object]] = []
@@ -84,8 +84,7 @@ def seed_rows(runs: Sequence[SeedRun]) -> tuple[list[str], list[list[object]]]:
         shares = [] if blind else [_share(run.captured(earned_by(run, m))) for m in methods]
         against = _percent(run.against_status_quo())
         rows.append(
-            [run.seed, round(run.status_quo), round(run.loop), against, *shares,
-             round(run.seconds_per_cycle, 2)]
+            [run.seed, round(run.status_quo), against, *shares, round(run.seconds_per_cycle, 2)]
         )  # fmt: skip
     return columns, rows
 
