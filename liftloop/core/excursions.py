@@ -22,7 +22,8 @@ GIVER_SHARE = 20  # one cell in so many
 class Ground:
     """The plan and its rules in the order of the curves' cells, whole cents, shape (n_cells,).
 
-    ``low`` and ``high`` hold for the next cycle; ``free`` says which cells later plans can move;
+    ``low`` and ``high`` hold for the next cycle; ``free`` says which cells later plans can move,
+    ``dormant`` which are at the least they may have and could be raised;
     ``pattern`` numbers the combinations of groups a cell is in; ``sums`` (n_rules, n_cells) are the
     sums that later plans keep. A cell that the rules do not know cannot move.
     """
@@ -34,6 +35,7 @@ class Ground:
     low: Cents
     high: Cents
     free: NDArray[np.bool_]
+    dormant: NDArray[np.bool_]
     pattern: Index
     sums: Array
 
@@ -51,6 +53,7 @@ class Ground:
         if broken_rules(cents, written):
             return None
         free = (cents > lasting.low) & (cents < lasting.high)
+        dormant = (cents == lasting.low) & (cents < written.high)
         held = written.membership @ cents
         tight = (held == written.group_low) | (held == written.group_high)
         pattern = np.zeros(len(cents), dtype=np.int64)
@@ -70,6 +73,7 @@ class Ground:
         return cls(
             written, place, outward(cents), outward(written.before), outward(written.low),
             outward(written.high), outward(free.astype(np.int64)).astype(bool),
+            outward(dormant.astype(np.int64)).astype(bool),
             outward(pattern.reshape(-1) + 1).astype(np.intp), sums,
         )  # fmt: skip
 

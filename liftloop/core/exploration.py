@@ -167,19 +167,27 @@ class _Search:
         ground, spend = self.ground, self.ground.plan / 100
         view = outlook(self.curves, spend)
         moves = Reoptimization.of(curvature=view.curvature, free=ground.free, sums=ground.sums)
-        considered = self._considered(view, moves)
-        parts = blocks(
-            self.curves.cells, considered=considered, view=view, noise=self.noise, moves=moves
-        )
         changes = self._changes()
         tried = self._observed(spend, changes)
+        price = self._price(view)
+        others = 1.0 / max(float(moves.inverse.sum()), 1e-300)  # the bend of what pays for it
+        alone = np.where(ground.dormant, 1.0 / (view.curvature + others), 0.0)
+        parts = blocks(
+            self.curves.cells,
+            considered=self._considered(view, moves.inverse + alone, tried),
+            view=view,
+            noise=self.noise,
+            moves=moves,
+            gap=np.maximum(price[0] - view.mean_marginal, 0.0),
+            alone=alone,
+        )
         first = view.level.copy()
         found = [self._worth(part, first, tried) for part in parts]
         now, learned = ground.plan.copy(), dict[int, tuple[float, float]]()
         closed = changes == 0
         base = float(self.curves.mean_revenue(spend).sum())
         own_loss = self._own_loss(view, changes)
-        expected = np.maximum(own_loss, self._loss(view, changes))
+        expected = np.maximum(own_loss, self._loss(view, price, changes))
         hurdle = np.where(self._goes_on(changes), 1.0, HURDLE)
         patience = PATIENCE
         while patience and len(learned) < MOST:
@@ -219,11 +227,12 @@ class _Search:
         """The least net value that moves money."""
         return WORTH_A_WORD * self.cycle_days * self.ground.written.total / 100
 
-    def _considered(self, view: Outlook, moves: Reoptimization) -> Index:
+    def _considered(self, view: Outlook, flatness: Array, tried: Array) -> Index:
         """The cells whose own answers may be worth most, by what one cycle teaches about them."""
-        level, marginal = ((draws**2).sum(axis=0) for draws in (view.level, view.marginal))
+        level = np.max([(draws**2).sum(axis=0) for draws in (view.level, *tried)], axis=0)
+        marginal = (view.marginal**2).sum(axis=0)
         heard = level / (level + np.minimum(self.noise, 1e150) ** 2 + 1e-300)
-        most = moves.inverse * marginal * np.where(np.isfinite(self.noise), heard, 0.0)
+        most = flatness * marginal * np.where(np.isfinite(self.noise), heard, 0.0)
         order = np.argsort(-most, kind="stable")
         order = order[most[order] > 0]
         channel = np.array([self.curves.cells[int(i)].channel for i in order])
@@ -273,9 +282,9 @@ class _Search:
             0.5 * self.margin * self.cycle_days * view.curvature * (changes / 100.0) ** 2
         )
 
-    def _loss(self, view: Outlook, changes: Cents) -> Array:
-        """About what an excursion costs, (n_tries, n_cells): its own bend, and what its money earns
-        less here than with the flattest cells of the same groups."""
+    def _price(self, view: Outlook) -> Array:
+        """What money earns in the flattest cells of a cell's groups, (2, n_cells): where it comes
+        from if the cell gets more, and where it goes if it gets less."""
         ground, price = self.ground, np.zeros((2, len(view.curvature)))
         for side, room in enumerate((ground.plan - ground.low, ground.high - ground.plan)):
             for pattern in np.unique(ground.pattern[ground.free]):
@@ -285,6 +294,11 @@ class _Search:
                 if len(bear):
                     flat = 1.0 / view.curvature[bear]
                     price[side, members] = float(np.average(view.mean_marginal[bear], weights=flat))
+        return price
+
+    def _loss(self, view: Outlook, price: Array, changes: Cents) -> Array:
+        """About what an excursion costs, (n_tries, n_cells): its own bend, and what its money earns
+        less here than where it comes from."""
         change = changes / 100.0
         dearer = np.where(change > 0, price[0], price[1]) - view.mean_marginal
         loss = dearer * change + 0.5 * view.curvature * change**2
@@ -338,7 +352,7 @@ class _Search:
             was, budget = from_cents(int(ground.plan[i])), from_cents(int(cents[i]))
             told.append(
                 Learned(cells[i], was, budget, value, cost,
-                        f"Learning {cells[i]} at {float(budget / was) - 1:+.0%} for about "
+                        f"Learning {cells[i]} at {_level(was, budget)} for about "
                         f"{cost:,.0f} {span}: an answer is worth about {value:,.0f} over the next "
                         f"{round(horizon_days / 7)} weeks.")
             )  # fmt: skip
@@ -352,3 +366,8 @@ class _Search:
             tuple(cells[i] for i in changed if i not in learned),
             reason,
         )
+
+
+def _level(was: Decimal, budget: Decimal) -> str:
+    """A budget beside the planned one: +18%, or the amount where nothing was planned."""
+    return f"{float(budget / was) - 1:+.0%}" if was else f"{budget:,.2f} a day"

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.linalg import cho_factor, cho_solve
 
 from liftloop.core.curves import Array, ResponseCurves
@@ -66,7 +67,8 @@ def outlook(curves: ResponseCurves, spend: Array) -> Outlook:
     """What is believed near ``spend``, shape (n_cells,), account currency a day.
 
     The curvature is at least what keeps later moves inside what the second order can describe:
-    learning a marginal return by one standard deviation moves a cell by at most its own budget.
+    learning a marginal return by one standard deviation moves a cell by at most its own budget, or
+    by a quarter of the average one where that is more.
     """
     average = max(float(spend.mean()), 1e-300)
     width = NUDGE * np.maximum(spend, 0.05 * average)
@@ -76,8 +78,9 @@ def outlook(curves: ResponseCurves, spend: Array) -> Outlook:
     bend = -(above - 2.0 * here + below).mean(axis=0) / width**2
     marginal = centred(slope)
     spread = np.sqrt((marginal**2).sum(axis=0))
-    mean = slope.mean(axis=0)
-    least = np.maximum(spread, LEAST_BEND * np.abs(mean)) / middle
+    mean = curves.mean_marginal(spend)
+    reach = np.maximum(middle, 0.25 * average)
+    least = np.maximum(spread, LEAST_BEND * np.abs(mean)) / reach
     curvature = np.maximum(np.maximum(bend, least), 1e-300)
     level = here if bool((middle == spend).all()) else curves.draw_revenue(spend)
     return Outlook(centred(level), marginal, mean, curvature)
@@ -116,7 +119,9 @@ class Block:
     ``cells`` (n,) are their places in the curves; ``level`` and ``marginal`` (n_draws, n) as in
     :class:`Outlook`; ``noise`` (n,) is the standard error of one cycle's measured revenue a day,
     infinite where there is no holdout; ``moves`` (n, n) is P; ``taper`` (n, n) multiplies
-    covariances between cells.
+    covariances between cells. Cells that the plan leaves at nothing have no part in P: ``gap`` (n,)
+    is what their marginal return lacks to the price of money, ``alone`` (n,) 1 / curvature there,
+    0 for all other cells.
     """
 
     cells: Index
@@ -125,6 +130,8 @@ class Block:
     noise: Array
     moves: Array
     taper: Array
+    gap: Array
+    alone: Array
 
     def after(self, cycles: int, *, first: Array) -> Known:
         """What is known after ``cycles`` >= 1 cycles of holdouts at the plan, the first of them at
@@ -178,8 +185,13 @@ def blocks(
     view: Outlook,
     noise: Array,
     moves: Reoptimization,
+    gap: Array | None = None,
+    alone: Array | None = None,
 ) -> list[Block]:
-    """The ``considered`` cells by channel, in order. ``noise`` (n_cells,) of all cells."""
+    """The ``considered`` cells by channel, in order. ``noise``, ``gap`` and ``alone`` (n_cells,) of
+    all cells, as in :class:`Block`; without the last two no cell is at nothing."""
+    nothing = np.zeros(len(cells))
+    gap, alone = nothing if gap is None else gap, nothing if alone is None else alone
     channel = np.array([cells[int(i)].channel for i in considered])
     found = []
     for name in sorted(set(channel.tolist())):
@@ -188,7 +200,12 @@ def blocks(
         kept = 1.0 - _shrinkage(level, marginal)
         taper = np.full((len(inside), len(inside)), kept)
         np.fill_diagonal(taper, 1.0)
-        found.append(Block(inside, level, marginal, noise[inside], moves.block(inside), taper))
+        found.append(
+            Block(
+                inside, level, marginal, noise[inside], moves.block(inside), taper,
+                gap[inside], alone[inside],
+            )
+        )  # fmt: skip
     return found
 
 
@@ -230,6 +247,17 @@ def summed(values: Array, nodes: Index) -> Array:
     return np.asarray(np.tensordot(weight, values, axes=1))
 
 
+def option(variance: Array, gap: Array) -> Array:
+    """Half the mean square of what a normal deviation of this ``variance`` has beyond ``gap``: the
+    use of learning about a cell at nothing, which acts only on good news.
+
+    E[max(d - gap, 0)^2] / 2 = ((v + gap^2) Phi(-gap / s) - gap s phi(gap / s)) / 2, s = sqrt(v).
+    """
+    s = np.sqrt(np.maximum(variance, 1e-300))
+    tail = stats.norm.sf(gap / s)
+    return np.asarray(0.5 * ((s**2 + gap**2) * tail - gap * s * stats.norm.pdf(gap / s)))
+
+
 def worth_of_moving(block: Block, *, first: Array, tried: Array, cycles: int) -> Array:
     """What observing a cell at another spend in the next cycle adds to what is learned anyway.
 
@@ -251,6 +279,7 @@ def worth_of_moving(block: Block, *, first: Array, tried: Array, cycles: int) ->
     Shape (n_tries, n): revenue a day, summed over the later cycles; 0 for a cell without holdout.
     """
     n, tries = len(block.cells), len(tried)
+    dormant = block.alone > 0
     seen = np.isfinite(block.noise)
     nodes = cycles_of(cycles)
     if len(nodes) == 0 or not seen.any():
@@ -278,7 +307,16 @@ def worth_of_moving(block: Block, *, first: Array, tried: Array, cycles: int) ->
         new, old = variance[1:] + noise, variance[0] - noise
         determinant = new * old - shared**2
         top = old * earned[1:] - 2.0 * shared * both + new * earned[0]
-        values[place] = 0.5 * top / np.where(determinant < 0, determinant, -1e-300)
+        determinant = np.where(determinant < 0, determinant, -1e-300)
+        values[place] = 0.5 * top / determinant
+        if dormant.any():
+            own = np.einsum("iki->ki", left.reshape(n, tries + 1, n))
+            more = old * own[1:] ** 2 - 2.0 * shared * own[1:] * own[0] + new * own[0] ** 2
+            told = known.told(block.marginal)
+            anyway = (told * known.solve(told.T).T).sum(axis=1)
+            with_it = option(anyway + more / determinant, block.gap)
+            gained = block.alone * (with_it - option(anyway, block.gap))
+            values[place][:, dormant] = gained[:, dormant]
     return np.where(seen, summed(values, nodes), 0.0)
 
 

@@ -125,6 +125,41 @@ def test_exploring_earns_in_simulation_what_it_promises() -> None:
     assert abs(gained.mean() - (found.value - found.cost)) < 3 * error
 
 
+def test_a_cell_at_nothing_is_tried_where_good_news_would_be_used() -> None:
+    """North returns 1.95 a unit, give or take 0.1, the others 2 at the plan that spends all there.
+    What is not spent teaches nothing, so without a try north would stay at nothing for ever."""
+    east = Cell("east", "search")
+    ranks = np.linspace(-1.0, 1.0, 201)
+    ranks *= SD / ranks.std(ddof=1)
+    certain = np.full(201, 4.0)
+    curves = Parabolas((NORTH, SOUTH, east), np.column_stack([1.95 + ranks, certain, certain]))
+    plan = Policy.of({NORTH: Decimal(0), SOUTH: Decimal(2000), east: Decimal(2000)})
+    noise = 1.5
+    found = explore(
+        curves=curves, plan=plan, incumbent=plan,
+        rules=resolve_rules(cells=curves.cells, total=Decimal(4000)), noise={NORTH: noise},
+        share=0.05, horizon_days=91, cycle_days=7, margin=1.0,
+    )  # fmt: skip
+    # a quarter of a tenth of the average budget is all that a step allows
+    (learned,) = found.learned
+    tried = 33.33
+    assert learned.budget == Decimal(str(tried))
+    assert "at 33.33 a day for about" in learned.words
+    bend = BEND + BEND / 2  # its own, and that of the two that pay for it
+    assert learned.cost == pytest.approx(7 * (0.05 * tried + bend / 2 * tried**2), rel=1e-4)
+
+    # 200,000 worlds: the first week's answer alone decides the twelve weeks after it
+    rng = np.random.default_rng(2)
+    slope = 1.95 + SD * rng.normal(size=200_000)
+    seen = slope + noise / tried * rng.normal(size=len(slope))
+    mean = 1.95 + SD**2 / (SD**2 + (noise / tried) ** 2) * (seen - 1.95)
+    north = np.maximum((mean - 2.0) / bend, 0.0)
+    gained = 7 * 12 * ((slope - 2.0) * north - bend / 2 * north**2)
+    error = gained.std(ddof=1) / np.sqrt(len(gained))
+    assert abs(gained.mean() - learned.value) < 4 * error + 0.01 * learned.value
+    assert learned.value > 1.25 * learned.cost
+
+
 @pytest.mark.parametrize(
     ("case", "reason"),
     [

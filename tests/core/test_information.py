@@ -13,6 +13,7 @@ from liftloop.core.information import (
     blocks,
     centred,
     cycles_of,
+    option,
     outlook,
     summed,
     worth_of_moving,
@@ -202,3 +203,14 @@ def test_sums_over_cycles_are_exact_for_what_fades_as_one_over_their_number() ->
     assert list(cycles_of(3)) == [1, 2, 3]
     assert list(cycles_of(4, first=4)) == [4]
     assert len(cycles_of(2, first=3)) == 0
+
+
+def test_good_news_beyond_a_gap_is_worth_what_a_simulation_says() -> None:
+    news = np.random.default_rng(1).normal(0.0, 0.3, 400_000)
+    for gap in (0.0, 0.2, 0.9):
+        used = 0.5 * np.maximum(news - gap, 0.0) ** 2
+        error = used.std(ddof=1) / np.sqrt(len(used))
+        assert abs(float(option(np.array(0.09), np.array(gap))) - used.mean()) < 4 * error
+    # without a gap good news is half of all news
+    assert float(option(np.array(0.09), np.array(0.0))) == pytest.approx(0.09 / 4)
+    assert float(option(np.array(0.0), np.array(0.2))) == pytest.approx(0.0, abs=1e-200)
