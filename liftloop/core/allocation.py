@@ -22,6 +22,13 @@ from liftloop.core.policy import Cell, Policy, from_cents
 from liftloop.core.rounding import round_apart, round_together
 from liftloop.core.rules import Book, Cents, Rules, book, broken_rules
 
+HELD = {
+    "cap": "at its cap",
+    "floor": "at its floor",
+    "step": "step",
+    "frequency": "at its frequency cap",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
@@ -232,7 +239,7 @@ def _holder(written: Book, number: int, *, upward: bool) -> str:
             if rule.low[number] == rule.high[number]:
                 return rule.reason
         elif tight == (rule.high[number] if upward else rule.low[number]) and not found:
-            found = {"cap": "at its cap", "floor": "at its floor", "step": "step"}[rule.kind]
+            found = HELD[rule.kind]
     return "at nothing" if not upward and tight == 0 else found
 
 

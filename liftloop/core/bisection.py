@@ -25,7 +25,7 @@ Marginal = Callable[[Array], Array]
 Index = NDArray[np.intp]
 
 NODES = (4, 12)  # fewest and most of the first samples a cell
-ROUNDS = 12
+ROUNDS = 24
 HALVINGS = 200
 TOLERANCE = 1e-9  # of a free cell's marginal return from its price
 
@@ -88,6 +88,17 @@ class _Nodes:
         inside = x0 + np.clip(share, 0.0, 1.0) * (x1 - x0)
         found = np.where(above == 0, self.spend[0], np.where(above > last, self.spend[-1], inside))
         return np.asarray(found, dtype=np.float64)
+
+    def middle(self, spend: Array) -> Array:
+        """The middle of the longer of the two pieces beside each cell's ``spend`` (n_cells,)."""
+        last = len(self.spend) - 1
+        here = np.clip((self.spend < spend).sum(axis=0), 0, last)[None]
+        at = [
+            np.take_along_axis(self.spend, np.clip(here + step, 0, last), axis=0)[0]
+            for step in (-1, 0, 1)
+        ]
+        left, right = at[1] - at[0], at[2] - at[1]
+        return np.asarray(np.where(left > right, (at[0] + at[1]) / 2, (at[1] + at[2]) / 2))
 
 
 def _bend(marginal: Array) -> Array:
@@ -172,8 +183,6 @@ def solve(problem: Problem, marginal_of: Marginal) -> Solution:
     """
     first = _first_nodes(problem)
     nodes = _Nodes.of(first, np.array([marginal_of(level) for level in first]))
-    ends = nodes.marginal[0], nodes.marginal[-1]
-    width = (problem.high - problem.low) / (len(first) - 1)
     many = len(problem.part_low) > 1
     spend, price, total_price = problem.low, np.zeros(len(problem.part_low)), 0.0
     for turn in range(ROUNDS):
@@ -187,13 +196,18 @@ def solve(problem: Problem, marginal_of: Marginal) -> Solution:
         wrong[(spend <= problem.low) | (spend >= problem.high)] = 0.0
         if not (wrong > TOLERANCE * price[problem.part]).any() or turn == ROUNDS - 1:
             break
-        strayed = (turn > 0) & ((spend < nodes.spend[1]) | (spend > nodes.spend[-2]))
-        width = np.where(strayed, width, width / 8)
-        before = np.clip(spend - width, problem.low, problem.high)
-        after = np.clip(spend + width, problem.low, problem.high)
-        # the far ends stay, so that a cell can still leave its neighbourhood
-        nodes = _Nodes.of(
-            np.array([problem.low, before, spend, after, problem.high]),
-            np.array([ends[0], marginal_of(before), marginal, marginal_of(after), ends[1]]),
-        )
+        nodes = _narrowed(nodes, spend, marginal)
+        if turn % 3 == 2:  # the same end kept for long: halve its bracket, as bisection would
+            middle = nodes.middle(spend)
+            nodes = _narrowed(nodes, middle, marginal_of(middle))
     return Solution(spend, marginal, price, total_price if many else float(price[0]))
+
+
+def _narrowed(nodes: _Nodes, spend: Array, marginal: Array) -> _Nodes:
+    """The samples with one more a cell; one evaluation a round is what makes a round cheap."""
+    every = np.concatenate([nodes.spend, spend[None]])
+    order = np.argsort(every, axis=0, kind="stable")
+    return _Nodes.of(
+        np.take_along_axis(every, order, axis=0),
+        np.take_along_axis(np.concatenate([nodes.marginal, marginal[None]]), order, axis=0),
+    )

@@ -18,6 +18,7 @@ from liftloop.core.rules import ENDLESS, Book, BoundRule, Cents, Kind, money
 # Rules are dropped in this order while the rest still conflicts: what is left at the end is named,
 # and a person can do more about a floor than about the step limit.
 DROP_ORDER: tuple[Kind, ...] = (
+    "frequency",
     "step",
     "unknown",
     "frozen",

@@ -3,6 +3,7 @@ together."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,78 +14,21 @@ from numpy.typing import NDArray
 
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.policy import Cell, Policy, from_cents, to_cents
+from liftloop.core.rule_patterns import Freeze, Group, Limit, ReachCap, Rules, covered
 
 Cents = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-Kind = Literal["floor", "cap", "frozen", "unknown", "step", "minimum", "maximum", "total"]
+Kind = Literal[
+    "floor", "cap", "frozen", "unknown", "step", "frequency", "minimum", "maximum", "total"
+]
 NO_EVIDENCE = "no evidence yet: keeps its budget"
 ENDLESS = np.iinfo(np.int64).max // 4
+__all__ = ["Freeze", "Group", "Limit", "ReachCap", "Rules", "book", "covered", "resolve_rules"]
 
 
 def money(cents: int) -> str:
     """Cents as people write money: 1,234.50."""
     return f"{from_cents(cents):,.2f}"
-
-
-def _covered(
-    cells: Sequence[Cell], segments: Iterable[str], channels: Iterable[str]
-) -> NDArray[np.bool_]:
-    """Which cells are of these segments and channels; ``"*"`` is any."""
-    segments, channels = frozenset(segments), frozenset(channels)
-    any_segment, any_channel = "*" in segments, "*" in channels
-    return np.array(
-        [
-            (any_segment or cell.segment in segments) and (any_channel or cell.channel in channels)
-            for cell in cells
-        ],
-        dtype=bool,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """Floor and cap, a day, of every cell the pattern names; ``"*"`` names all."""
-
-    segment: str = "*"
-    channel: str = "*"
-    floor: Decimal = Decimal(0)
-    cap: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Least and most, a day, that the cells of these segments and channels get together."""
-
-    name: str
-    segments: tuple[str, ...] = ("*",)
-    channels: tuple[str, ...] = ("*",)
-    minimum: Decimal = Decimal(0)
-    maximum: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Freeze:
-    """Cells whose budget changes by exactly nothing, and why."""
-
-    segment: str = "*"
-    channel: str = "*"
-    reason: str = "frozen"
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Everything a plan must keep, for the cells it is about.
-
-    ``total`` is spent whole. ``max_step`` bounds a cell's change a cycle to that share of its
-    budget in force, or of a tenth of the average cell's where that is more; None for no bound.
-    """
-
-    cells: tuple[Cell, ...]
-    total: Decimal
-    limits: tuple[Limit, ...] = ()
-    groups: tuple[Group, ...] = ()
-    frozen: tuple[Freeze, ...] = ()
-    max_step: float | None = 0.25
 
 
 def resolve_rules(
@@ -95,6 +39,8 @@ def resolve_rules(
     groups: Iterable[tuple[str, Sequence[str], Sequence[str], Decimal, Decimal | None]] = (),
     frozen: Iterable[tuple[str, str] | tuple[str, str, str]] = (),
     max_step: float | None = 0.25,
+    shares: Iterable[tuple[str, Sequence[str], Sequence[str], float, float | None]] = (),
+    reach: Iterable[tuple[Cell, Decimal]] = (),
 ) -> Rules:
     """Rules from plain tuples.
 
@@ -112,6 +58,10 @@ def resolve_rules(
         (segment, channel) or (segment, channel, reason).
     max_step
         See :class:`Rules`.
+    shares
+        (name, segments, channels, least share, most share) of the total; None for no most.
+    reach
+        (cell, cap) by frequency.
 
     Raises
     ------
@@ -125,10 +75,17 @@ def resolve_rules(
         cells=known,
         total=total,
         limits=tuple(Limit(*limit) for limit in limits),
-        groups=tuple(
-            Group(name, tuple(segments), tuple(channels), minimum, maximum)
-            for name, segments, channels, minimum, maximum in groups
+        groups=(
+            *(
+                Group(name, tuple(segments), tuple(channels), minimum, maximum)
+                for name, segments, channels, minimum, maximum in groups
+            ),
+            *(
+                Group(name, tuple(segments), tuple(channels), Decimal(0), None, least, most)
+                for name, segments, channels, least, most in shares
+            ),
         ),
+        reach=tuple(ReachCap(cell, cap) for cell, cap in reach),
         frozen=tuple(Freeze(*freeze) for freeze in frozen),
         max_step=max_step,
     )
@@ -136,6 +93,10 @@ def resolve_rules(
     amounts += [limit.cap for limit in resolved.limits if limit.cap is not None]
     amounts += [group.minimum for group in resolved.groups]
     amounts += [group.maximum for group in resolved.groups if group.maximum is not None]
+    amounts += [cap.cap for cap in resolved.reach]
+    parts = [part for g in resolved.groups for part in (g.minimum_share, g.maximum_share or 0.0)]
+    if any(not 0 <= part <= 1 for part in parts):
+        raise ConfigurationError("A share is outside 0 to 1.", fix="correct the share.")
     if any(not amount.is_finite() or amount < 0 for amount in amounts):
         raise ConfigurationError("A budget rule has a negative amount.", fix="correct the amount.")
     if max_step is not None and not max_step >= 0:
@@ -189,30 +150,30 @@ def _cellwise(rules: Rules, before: Cents, unknown: Mask) -> list[BoundRule]:
     nothing, endless = np.zeros(n, dtype=np.int64), np.full(n, ENDLESS, dtype=np.int64)
     found: list[BoundRule] = []
     for limit in rules.limits:
-        covered = _covered(cells, [limit.segment], [limit.channel])
-        if not covered.any():
+        inside = covered(cells, [limit.segment], [limit.channel])
+        if not inside.any():
             continue
-        where = _where(limit.segment, limit.channel, int(covered.sum()))
+        where = _where(limit.segment, limit.channel, int(inside.sum()))
         floor = to_cents(limit.floor)
         if floor > 0:
             words = f"floor of {where[0]} ({money(floor)}{where[1]})"
-            found.append(BoundRule("floor", words, np.where(covered, floor, 0), endless))
+            found.append(BoundRule("floor", words, np.where(inside, floor, 0), endless))
         if limit.cap is not None:
             cap = to_cents(limit.cap)
             words = f"cap of {where[0]} ({money(cap)}{where[1]})"
-            found.append(BoundRule("cap", words, nothing, np.where(covered, cap, ENDLESS)))
+            found.append(BoundRule("cap", words, nothing, np.where(inside, cap, ENDLESS)))
     for freeze in rules.frozen:
-        covered = _covered(cells, [freeze.segment], [freeze.channel])
-        if covered.any():
-            where = _where(freeze.segment, freeze.channel, int(covered.sum()))
-            kept = int(before[covered].sum())
+        inside = covered(cells, [freeze.segment], [freeze.channel])
+        if inside.any():
+            where = _where(freeze.segment, freeze.channel, int(inside.sum()))
+            kept = int(before[inside].sum())
             words = f"{where[0]} {freeze.reason} at {money(kept)}"
             found.append(
                 BoundRule(
                     "frozen",
                     words,
-                    np.where(covered, before, 0),
-                    np.where(covered, before, ENDLESS),
+                    np.where(inside, before, 0),
+                    np.where(inside, before, ENDLESS),
                     reason=freeze.reason,
                 )
             )
@@ -253,20 +214,10 @@ def book(rules: Rules, *, incumbent: Policy, unknown: Iterable[Cell] = ()) -> Bo
         words = f"steps of at most {rules.max_step:.0%} a cycle (all cells together "
         words += f"{money(int(low.sum()))} to {money(int(high.sum()))})"
         named.append(BoundRule("step", words, low, high))
-    groups: list[BoundRule] = []
-    for group in rules.groups:
-        members = _covered(cells, group.segments, group.channels)
-        least = to_cents(group.minimum)
-        if least > 0:
-            words = f"minimum of group {group.name} ({money(least)})"
-            groups.append(
-                BoundRule("minimum", words, np.array([least]), np.array([ENDLESS]), members)
-            )
-        if group.maximum is not None:
-            most = to_cents(group.maximum)
-            words = f"maximum of group {group.name} ({money(most)})"
-            groups.append(BoundRule("maximum", words, np.array([0]), np.array([most]), members))
+    if rules.reach:
+        named.append(_reach(rules, named, n))
     total = to_cents(rules.total)
+    groups = [rule for group in rules.groups for rule in _sums(group, cells, total)]
     whole = BoundRule(
         "total",
         f"the total of {money(total)}",
@@ -276,6 +227,42 @@ def book(rules: Rules, *, incumbent: Policy, unknown: Iterable[Cell] = ()) -> Bo
     )
     everything = (*named, *groups, whole)
     return _combine(cells, before, total, everything, groups)
+
+
+def _reach(rules: Rules, named: Sequence[BoundRule], n: int) -> BoundRule:
+    """Frequency caps, no tighter than a freeze or a full step down allows."""
+    place = {cell: number for number, cell in enumerate(rules.cells)}
+    high = np.full(n, ENDLESS, dtype=np.int64)
+    for cap in rules.reach:
+        if cap.cell in place:
+            high[place[cap.cell]] = min(high[place[cap.cell]], to_cents(cap.cap))
+    for rule in named:
+        if rule.kind in ("step", "frozen", "unknown"):
+            high = np.maximum(high, rule.low)
+    held = high < ENDLESS
+    words = f"frequency cap of {int(held.sum())} cells (together {money(int(high[held].sum()))})"
+    return BoundRule("frequency", words, np.zeros(n, dtype=np.int64), high)
+
+
+def _sums(group: Group, cells: tuple[Cell, ...], total: int) -> list[BoundRule]:
+    """A group's minimum and maximum, where it has them; shares become cents of the total."""
+    members = covered(cells, group.segments, group.channels)
+    found = []
+    least, most = to_cents(group.minimum), None
+    if group.minimum_share > 0:  # rounded up, so that the share is kept
+        least = max(least, math.ceil(Decimal(str(group.minimum_share)) * total))
+    if group.maximum is not None:
+        most = to_cents(group.maximum)
+    if group.maximum_share is not None:
+        share = int(Decimal(str(group.maximum_share)) * total)
+        most = share if most is None else min(most, share)
+    if least > 0:
+        words = f"minimum of group {group.name} ({money(least)})"
+        found.append(BoundRule("minimum", words, np.array([least]), np.array([ENDLESS]), members))
+    if most is not None:
+        words = f"maximum of group {group.name} ({money(most)})"
+        found.append(BoundRule("maximum", words, np.array([0]), np.array([most]), members))
+    return found
 
 
 def _combine(
@@ -339,8 +326,8 @@ def limits_inside(
     floors = dict.fromkeys(cells, Decimal(0))
     caps = dict.fromkeys(cells, incumbent.total)
     for limit in rules.limits:
-        covered = _covered(cells, [limit.segment], [limit.channel])
-        for cell in (cell for cell, inside in zip(cells, covered, strict=True) if inside):
+        inside = covered(cells, [limit.segment], [limit.channel])
+        for cell in (cell for cell, here in zip(cells, inside, strict=True) if here):
             floors[cell] = max(floors[cell], limit.floor)
             if limit.cap is not None:
                 caps[cell] = min(caps[cell], limit.cap)
