@@ -276,17 +276,33 @@ class Hierarchy:
             damping=damping,
         )
 
-    def _descent(self, state: State, predicted: Predicted) -> tuple[Array, Array]:
-        """Minus the gradient, as (C, d, 1) and (G, 1)."""
+    def pull(self, state: State, predicted: Predicted) -> Array:
+        """How strongly the evidence draws each cell's parameters up, (C, d): minus the gradient of
+        half the weighted sum of squares."""
         n, d = len(self.evidence.cells), self.d
         down = np.zeros((n, d))
         for sums, slope, left in self._rows(state, predicted):
             sums.add(down, left[:, None] * slope)
         tests = self.residuals(state, predicted)[2]
         down += ((tests * self._test_scale()) @ predicted.test_slope).reshape(n, d)
+        return down
+
+    def pull_of_lifts(self, cells: Array, carryover: Array) -> Array:
+        """How strongly lifts alone draw each cell's log return up at cell parameters (C, d), and
+        by how much less for each unit it is higher: (2, C)."""
+        evidence, n = self.evidence, len(self.evidence.cells)
+        lift, _ = self._earned(cells[evidence.cell], self.spends(carryover)[0], self._before)
+        weight = lift * evidence.weight / evidence.noise**2
+        pull = np.bincount(evidence.cell, weights=(evidence.lift - lift) * weight, minlength=n)
+        less = np.bincount(evidence.cell, weights=(2 * lift - evidence.lift) * weight, minlength=n)
+        return np.stack([pull, less])
+
+    def with_prior(self, state: State, pull: Array) -> tuple[Array, Array]:
+        """``pull`` joined by the prior's: minus the gradient of the misfit, as (C, d, 1) and
+        (G, 1)."""
         own = (state.cells - self.expected(state.shared)) / state.own**2
         gap = self.shared_precision(state) * (state.shared - self.layout.center)
-        return (down - own)[:, :, None], (self.layout.design.T @ own.ravel() - gap)[:, None]
+        return (pull - own)[:, :, None], (self.layout.design.T @ own.ravel() - gap)[:, None]
 
     def climb(self, state: State, *, steps: int = 30, tolerance: float = 1e-8) -> State:
         """The mode from ``state`` on, by Levenberg-Marquardt (More 1978)."""
@@ -295,7 +311,7 @@ class Hierarchy:
         misfit = self.misfit(state, predicted)
         for _ in range(steps):
             arrow = self.curvature(state, predicted, damping)
-            cells, shared = arrow.solve(*self._descent(state, predicted))
+            cells, shared = arrow.solve(*self.with_prior(state, self.pull(state, predicted)))
             moved = state.cells + np.clip(cells[:, :, 0], -2, 2)
             trial = replace(
                 state,

@@ -10,11 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from liftloop.core.errors import InsufficientEvidence
-from liftloop.core.saturating import SaturatingCurves, bent_shape, bent_slope, effective_spend
+from liftloop.core.saturating import SaturatingCurves, effective_spend
 from models.breaks import BreakConfig, find_breaks
 from models.evidence import Evidence, gather
 from models.hierarchy import Hierarchy, State
-from models.prior import BEND, CLAIM, CURVE, ORGANIC, RETURN, SCALE, Prior
+from models.posterior import draw_curves
+from models.prior import CLAIM, CURVE, ORGANIC, RETURN, SCALE, Prior
 
 Array = NDArray[np.float64]
 Z90 = 1.6448536269514722
@@ -151,9 +152,7 @@ def fit_curves(evidence: Evidence, config: ResponseConfig) -> SaturatingCurves:
     """The curves alone, without tables and diagnostics."""
     require_some(evidence)
     model, state = fit_mode(evidence, config)
-    arrow = model.curvature(state, model.predict(state.cells, state.carryover))
-    wander, _ = arrow.draws(np.random.default_rng(config.seed), config.draws)
-    return _curves(evidence, state, wander)
+    return draw_curves(model, state, draws=config.draws, seed=config.seed)
 
 
 def fit_evidence(evidence: Evidence, lifts: pd.DataFrame, config: ResponseConfig) -> ResponseFit:
@@ -161,9 +160,7 @@ def fit_evidence(evidence: Evidence, lifts: pd.DataFrame, config: ResponseConfig
     require_some(evidence)
     model, state = fit_mode(evidence, config)
     predicted = model.predict(state.cells, state.carryover)
-    rng = np.random.default_rng(config.seed)
-    wander, _ = model.curvature(state, predicted).draws(rng, config.draws)
-    curves = _curves(evidence, state, wander)
+    curves = draw_curves(model, state, draws=config.draws, seed=config.seed)
     lift_residuals, _, test_residuals = model.residuals(state, predicted)
     rows = lifts.iloc[evidence.row][
         ["segment", "channel", "period_start", "period_end", "spend", "lift", "standard_error"]
@@ -283,46 +280,6 @@ def _profile(model: Hierarchy, state: State, config: ResponseConfig) -> Array:
     total = np.array(misfit) + prior[:, None]
     weight = np.exp(-(total - total.min(axis=0)))
     return np.round((weight * grid[:, None]).sum(axis=0) / weight.sum(axis=0), 3)
-
-
-def _curves(evidence: Evidence, state: State, wander: Array) -> SaturatingCurves:
-    """Draws around the mode, (D, C), normal in log K, log bend and the log revenue at the spend of
-    late.
-
-    Evidence settles what the usual spend earns much better than how m, K and the bend share it out:
-    in their logs the posterior is a bent ridge, in (log revenue, log K, log bend) a straight one.
-    The change of coordinates is a shear, so mode and Hessian are the same and only the way back is
-    not linear.
-    """
-    recent = evidence.spend[-RECENT_DAYS:].mean(axis=0)
-    usual = np.where(recent > 0, recent, evidence.spend.mean(axis=0))
-    spend = np.maximum(usual, 1e-6)[:, None]
-    levels = Prior().levels(BEND + 1)
-
-    def log_yield(log_scale: Array, log_bend: Array) -> Array:
-        """Log revenue at the usual spend per unit of m."""
-        scale = np.exp(log_scale)
-        return np.asarray(log_scale + np.log(bent_shape(spend / scale, np.exp(log_bend))))
-
-    scale, bend = state.cells[:, SCALE, None], state.cells[:, BEND, None]
-    base = log_yield(scale, bend)
-    level = spend / np.exp(scale)
-    by_scale = 1.0 - level * bent_slope(level, np.exp(bend)) / bent_shape(level, np.exp(bend))
-    by_bend = (log_yield(scale, bend + 1e-4) - base) / 1e-4
-    new_scale = np.clip(scale + wander[:, SCALE], levels[SCALE].low, levels[SCALE].high)
-    new_bend = np.clip(bend + wander[:, BEND], levels[BEND].low, levels[BEND].high)
-    logs = state.cells[:, RETURN, None] + wander[:, RETURN]
-    logs = logs + by_scale * wander[:, SCALE] + by_bend * wander[:, BEND]
-    logs = logs + base - log_yield(new_scale, new_bend)
-    returns = np.exp(np.clip(logs, levels[RETURN].low, levels[RETURN].high)).T
-    return SaturatingCurves(
-        cells=evidence.cells,
-        marginal_at_zero=np.ascontiguousarray(returns),
-        half_saturation=np.ascontiguousarray(np.exp(new_scale).T * evidence.size),
-        carryover=state.carryover[evidence.channel_of],
-        family="bent",
-        bend=np.ascontiguousarray(np.exp(new_bend).T),
-    )
 
 
 def _test_table(evidence: Evidence, fitted: Array, residuals: Array) -> pd.DataFrame:
