@@ -11,14 +11,23 @@ from datetime import date
 import pandas as pd
 
 from liftloop.adapters.settings import Settings
-from liftloop.core.allocation import allocate
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.decide import Estimate, gain, share_moved
 from liftloop.core.explain import explain_moves
+from liftloop.core.objectives import (
+    Aim,
+    CvarProfit,
+    ExpectedProfit,
+    Objective,
+    StrategicAims,
+    TargetIroas,
+)
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rules import Rules, book, resolve_rules
+from liftloop.core.rules import ReachCap, Rules, book, resolve_rules
+from liftloop.core.shadow import rule_costs
 from liftloop.core.stability import Patience, Steadied, steady
 from tasks.exploring import explore_plan
+from tasks.reach import caps_by_frequency
 
 Frozen = tuple[tuple[str, str, str], ...]
 
@@ -26,12 +35,13 @@ Frozen = tuple[tuple[str, str, str], ...]
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is proposed: the budgets, their expected gain in profit a day over those in force, one
-    sentence a cell, and the sentence of the whole."""
+    sentence a cell, the sentence of the whole, and notes on the objective and rules' costs."""
 
     policy: Policy
     gain: Estimate
     words: Mapping[Cell, str]
     reason: str
+    notes: tuple[str, ...] = ()
 
 
 def plan_budgets(
@@ -67,19 +77,25 @@ def plan_budgets(
         return Plan(incumbent, Estimate(0.0, 0.0, 0.0), {}, reason)
     margin = settings.budget.margin
     rules = rules_of(settings, incumbent, frozen)
-    found = allocate(curves=curves, rules=rules, incumbent=incumbent, margin=margin)
-    taken = steady(
-        curves=curves,
-        plan=found.policy,
-        incumbent=incumbent,
-        written=book(rules, incumbent=incumbent),
-        patience=Patience(
-            sureness=settings.budget.sureness,
-            switching_cost=settings.budget.switching_cost,
-            days=settings.cycle_days,
-        ),
-        margin=margin,
+    notes: list[str] = []
+    if settings.budget.frequency_per_week is not None:
+        caps = caps_by_frequency(settings, cells=rules.cells, facts=facts, as_of=as_of)
+        rules = replace(rules, reach=tuple(ReachCap(cell, caps[cell]) for cell in sorted(caps)))
+        lost = len(rules.cells) - len(caps)
+        if lost:
+            notes.append(f"{lost} of {len(rules.cells)} cells have no frequency cap: their reach "
+                         "is not known.")  # fmt: skip
+    planned = objective_of(settings).plan(
+        curves=curves, rules=rules, incumbent=incumbent, margin=margin
     )
+    found, rules = planned.allocation, planned.rules
+    notes.extend(planned.notes)
+    if settings.budget.objective == "expected_profit":
+        costs = rule_costs(
+            curves=curves, rules=rules, incumbent=incumbent, allocation=found, margin=margin
+        )
+        notes.extend(cost.words for cost in costs)
+    taken = _taken(settings, curves, found.policy, incumbent, rules)
     explored = explore_plan(
         settings,
         curves=curves,
@@ -101,7 +117,49 @@ def plan_budgets(
     reason = _reason(taken, found.policy, incumbent, expected, policy, currency)
     if explored.learned:
         reason += f" {explored.reason}"
-    return Plan(policy, expected, words | explored.words, reason)
+    return Plan(policy, expected, words | explored.words, reason, tuple(notes))
+
+
+def _taken(
+    settings: Settings,
+    curves: ResponseCurves,
+    plan: Policy,
+    incumbent: Policy,
+    rules: Rules,
+) -> Steadied:
+    """How much of the plan is sure enough. Patience asks for profit in expectation, so it judges
+    no plan that was made for something else."""
+    budget = settings.budget
+    if budget.objective != "expected_profit":
+        moves = plan.version != incumbent.version
+        return Steadied(plan, 1.0 if moves else 0.0, 1.0)
+    return steady(
+        curves=curves,
+        plan=plan,
+        incumbent=incumbent,
+        written=book(rules, incumbent=incumbent),
+        patience=Patience(
+            sureness=budget.sureness,
+            switching_cost=budget.switching_cost,
+            days=settings.cycle_days,
+        ),
+        margin=budget.margin,
+    )
+
+
+def objective_of(settings: Settings) -> Objective:
+    """The configured objective."""
+    budget = settings.budget
+    if budget.objective == "cvar":
+        return CvarProfit(budget.risk_level)
+    if budget.objective == "target_iroas" and budget.target_iroas is not None:
+        return TargetIroas(budget.target_iroas, budget.target_of)
+    if budget.objective == "aims":
+        return StrategicAims(
+            tuple(Aim(a.name, a.segments, a.channels, a.weight, a.minimum_share)
+                  for a in budget.aims)
+        )  # fmt: skip
+    return ExpectedProfit()
 
 
 def rules_of(settings: Settings, incumbent: Policy, frozen: Frozen) -> Rules:
@@ -111,10 +169,27 @@ def rules_of(settings: Settings, incumbent: Policy, frozen: Frozen) -> Rules:
         cells=incumbent.cells,
         total=budget.total or incumbent.total,
         limits=[(x.segment, x.channel, x.floor, x.cap) for x in budget.limits],
-        groups=[(g.name, g.segments, g.channels, g.minimum, g.maximum) for g in budget.groups],
+        groups=[
+            *((g.name, g.segments, g.channels, g.minimum, g.maximum) for g in budget.groups),
+            *(
+                (f"segment {m.segment}", (m.segment,), ("*",), m.amount, None)
+                for m in budget.geo_minima
+            ),
+        ],
         frozen=[*((f.segment, f.channel, "frozen") for f in budget.frozen), *frozen],
         max_step=budget.max_step,
-    )
+        shares=[
+            *(
+                (g.name, g.segments, g.channels, g.minimum_share, g.maximum_share)
+                for g in budget.groups
+                if g.minimum_share > 0 or g.maximum_share is not None
+            ),
+            *((f"segment {m.segment}", (m.segment,), ("*",), m.share, None)
+              for m in budget.geo_minima if m.share > 0),
+            *([("the risky channels", ("*",), budget.risky, 0.0, budget.risky_share)]
+              if budget.risky else []),
+        ],
+    )  # fmt: skip
 
 
 def _reason(

@@ -12,10 +12,10 @@ from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import ConfigurationError
@@ -69,6 +69,28 @@ class Budget(_Section):
     approve_above: float | None = Field(
         None, ge=0, description="share of the total that may move without a person's approval"
     )
+    objective: Literal["expected_profit", "cvar", "target_iroas", "aims"] = "expected_profit"
+    risk_level: float = Field(0.1, gt=0, le=1, description="cvar: the worst share of the draws")
+    target_iroas: float | None = Field(None, gt=0, description="target_iroas: revenue per spend")
+    target_of: Literal["plan", "last_unit"] = "plan"
+    aims: tuple[Aim, ...] = ()
+    risky: tuple[str, ...] = Field((), description="channels whose exposure is capped together")
+    risky_share: float | None = Field(None, ge=0, le=1)
+    frequency_per_week: float | None = Field(
+        None, gt=0, description="impressions per user and week"
+    )
+    audiences: tuple[Audience, ...] = ()
+    geo_minima: tuple[GeoMinimum, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.objective == "target_iroas" and self.target_iroas is None:
+            raise ValueError("the objective target_iroas needs the key target_iroas")
+        if self.objective == "aims" and not self.aims:
+            raise ValueError("the objective aims needs at least one block [[budget.aims]]")
+        if bool(self.risky) != (self.risky_share is not None):
+            raise ValueError("risky and risky_share are given together")
+        return self
 
 
 class CellPattern(_Section):
@@ -87,6 +109,26 @@ class Group(_Section):
     channels: tuple[str, ...] = ("*",)
     minimum: Decimal = Field(Decimal(0), ge=0)
     maximum: Decimal | None = Field(None, ge=0)
+    minimum_share: float = Field(0.0, ge=0, le=1)
+    maximum_share: float | None = Field(None, ge=0, le=1)
+
+
+class Aim(_Section):
+    name: str
+    segments: tuple[str, ...] = ("*",)
+    channels: tuple[str, ...] = ("*",)
+    weight: float = Field(1.0, ge=0)
+    minimum_share: float = Field(0.0, ge=0, le=1)
+
+
+class Audience(CellPattern):
+    users: int = Field(gt=0)
+
+
+class GeoMinimum(_Section):
+    segment: str
+    amount: Decimal = Field(Decimal(0), ge=0)
+    share: float = Field(0.0, ge=0, le=1)
 
 
 class Model(_Section):

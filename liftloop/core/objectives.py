@@ -15,7 +15,7 @@ import numpy as np
 from liftloop.core.allocation import Allocation, allocate
 from liftloop.core.curves import Array, ResponseCurves
 from liftloop.core.cvar import cvar_plan
-from liftloop.core.decide import gain
+from liftloop.core.decide import gain, spends
 from liftloop.core.errors import ConfigurationError, InfeasibleBudget
 from liftloop.core.policy import Cell, Policy, from_cents, to_cents
 from liftloop.core.rules import Group, Rules, covered, money
@@ -117,10 +117,14 @@ class TargetIroas:
         return Planned(found, replace(rules, total=found.policy.total), (words,))
 
     def _iroas(self, found: Allocation, curves: ResponseCurves, margin: float) -> float:
+        spend = spends(found.policy, curves)
         if self.of == "last_unit":
-            return (found.shadow_price + 1.0) / margin
-        budgets = found.policy.as_dict()
-        spend = np.array([float(budgets.get(cell, 0)) for cell in curves.cells])
+            price = (found.shadow_price + 1.0) / margin
+            if price > 0:
+                return price
+            # one cell takes the whole total: no price is told apart from the cell's own bound
+            free = np.array([cell not in found.binding for cell in curves.cells]) & (spend > 0)
+            return float(curves.mean_marginal(spend)[free].min()) if free.any() else 0.0
         total = float(spend.sum())
         return float(curves.mean_revenue(spend).sum()) / total if total > 0 else np.inf
 
