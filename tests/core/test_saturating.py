@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from liftloop.core.policy import Cell
 from liftloop.core.saturating import (
     FAMILIES,
     SaturatingCurves,
+    bent_shape,
+    bent_slope,
     effective_spend,
     expected_until_next_cycle,
 )
@@ -108,6 +111,75 @@ def test_steady_spend_earns_its_curve_whatever_the_carry_over() -> None:
     np.testing.assert_allclose(expected, curves().draw_revenue(spend))
 
 
+# -- the family whose own parameter says how it saturates
+
+
+def test_a_bend_of_two_is_michaelis_menten_one_a_logarithm_and_a_large_one_an_exponential() -> None:
+    u = np.array([0.0, 0.1, 1.0, 7.0, 300.0])
+    np.testing.assert_allclose(bent_shape(u, np.array(2.0)), u / (1 + u), rtol=1e-12)
+    np.testing.assert_allclose(bent_shape(u, np.array(1.0)), 0.5 * np.log1p(2 * u), rtol=1e-12)
+    # h' = (1 + 2 u / b)^-b tends to e^(-2 u), with an error of about 2 u^2 / b of it
+    limit = -0.5 * np.expm1(-2 * u)
+    np.testing.assert_allclose(bent_shape(u, np.array(1e7)), limit, rtol=1e-6)
+    # next to the logarithm nothing is lost to rounding
+    near = bent_shape(u, np.array(1.0 + 1e-7))
+    np.testing.assert_allclose(near, bent_shape(u, np.array(1.0)), rtol=1e-6)
+
+
+def test_a_bend_of_a_half_grows_like_a_root_far_out() -> None:
+    # h(u) = b / (2 (1 - b)) ((1 + 2 u / b)^(1 - b) - 1): four times the spend, twice the revenue
+    far = bent_shape(np.array([1e10, 4e10]), np.array(0.5))
+    assert far[1] / far[0] == pytest.approx(2.0, rel=1e-4)
+    by_hand = 0.5 * (np.sqrt(1 + 4 * 3.0) - 1)
+    assert float(bent_shape(np.array(3.0), np.array(0.5))) == pytest.approx(by_hand)
+
+
+@given(u=st.floats(1e-4, 1e3), log_bend=st.floats(-1.2, 2.5))
+def test_the_slope_of_a_bent_curve_is_its_derivative(u: float, log_bend: float) -> None:
+    at, bend, step = np.array(u), np.exp(np.array(log_bend)), 1e-5 * u
+    rise = bent_shape(at + step, bend) - bent_shape(at - step, bend)
+    # rounding: 1e-16 of h over a step of 1e-5 u, where h / u is at most 1
+    assert float(rise / (2 * step)) == pytest.approx(
+        float(bent_slope(at, bend)), rel=1e-6, abs=1e-9
+    )
+
+
+@given(u=st.floats(0, 1e4), more=st.floats(1e-3, 1e4), log_bend=st.floats(-1.2, 2.5))
+def test_whatever_its_bend_a_curve_never_decreases_nor_becomes_steeper(
+    u: float, more: float, log_bend: float
+) -> None:
+    bend = np.exp(np.array(log_bend))
+    low, high = np.array(u), np.array(u + more)
+    rounding = 1 - 1e-14
+    assert bent_shape(high, bend) >= bent_shape(low, bend) * rounding
+    assert bent_slope(high, bend) * rounding <= bent_slope(low, bend) <= 1.0
+    # all begin alike, h'(u) = 1 - 2 u + ...
+    assert float(bent_slope(np.array(1e-6), bend)) == pytest.approx(1 - 2e-6, abs=1e-11)
+
+
+def bent() -> SaturatingCurves:
+    return replace(curves(), family="bent", bend=np.array([[2.0, 1.0], [0.5, 2.0]]))
+
+
+def test_draws_of_different_bends_are_each_evaluated_with_their_own() -> None:
+    drawn = bent().draw_revenue(np.array([300.0, 50.0]))
+    first = 2 * 100 * 3 / 4, 1 * 50 * 0.5 * np.log(3)  # u = 3 at bend 2; u = 1 at bend 1
+    second = 4 * 100 * 0.5 * (np.sqrt(13) - 1), 1 * 50 / 2
+    np.testing.assert_allclose(drawn, [first, second])
+    np.testing.assert_allclose(bent().mean_revenue(np.array([300.0, 50.0])), drawn.mean(axis=0))
+    slopes = bent().mean_marginal(np.array([300.0, 50.0]))
+    np.testing.assert_allclose(slopes, [(2 / 16 + 4 / np.sqrt(13)) / 2, (1 / 3 + 1 / 4) / 2])
+
+
+def test_bent_curves_survive_the_way_to_arrays_and_back() -> None:
+    back = SaturatingCurves.from_arrays(bent().to_arrays())
+    assert back.family == "bent"
+    np.testing.assert_array_equal(back.bend, bent().bend)
+    spend = np.array([300.0, 50.0])
+    np.testing.assert_array_equal(back.draw_revenue(spend), bent().draw_revenue(spend))
+    assert SaturatingCurves.from_arrays(curves().to_arrays()).bend is None
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -117,6 +189,10 @@ def test_steady_spend_earns_its_curve_whatever_the_carry_over() -> None:
         ({"carryover": np.zeros(3)}, "carry-over"),
         ({"family": "cubic"}, "cubic"),
         ({"marginal_at_zero": np.ones((2, 3))}, "shape"),
+        ({"family": "bent"}, "needs a bend"),
+        ({"bend": np.ones((2, 2))}, "needs a bend"),
+        ({"family": "bent", "bend": np.ones((3, 2))}, "bend has the shape"),
+        ({"family": "bent", "bend": np.zeros((2, 2))}, "above 0"),
     ],
 )
 def test_parameters_that_make_no_curve_are_refused(change: dict[str, object], words: str) -> None:

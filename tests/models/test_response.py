@@ -264,7 +264,8 @@ def test_the_gradient_and_the_mode_are_right() -> None:
     state = model.start(np.full(2, 0.3))
     rng = np.random.default_rng(0)
     state = replace(state, cells=state.cells + 0.2 * rng.normal(size=state.cells.shape))
-    down_cells, down_shared = model._descent(state, model.predict(state.cells, state.carryover))
+    pull = model.pull(state, model.predict(state.cells, state.carryover))
+    down_cells, down_shared = model.with_prior(state, pull)
 
     def misfit(cells: Array, shared: Array) -> float:
         moved = replace(state, cells=cells, shared=shared)
@@ -282,7 +283,8 @@ def test_the_gradient_and_the_mode_are_right() -> None:
         slope = misfit(state.cells, state.shared + bump) - misfit(state.cells, state.shared - bump)
         assert -slope / (2 * step) == pytest.approx(down_shared[i, 0], rel=1e-4, abs=1e-4)
     mode = model.climb(state, steps=60, tolerance=1e-13)
-    flat = model._descent(mode, model.predict(mode.cells, mode.carryover))
+    pull = model.pull(mode, model.predict(mode.cells, mode.carryover))
+    flat = model.with_prior(mode, pull)
     assert max(np.abs(flat[0]).max(), np.abs(flat[1]).max()) < 1e-3
 
 
