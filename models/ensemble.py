@@ -107,7 +107,9 @@ def fit_ensemble(
         fade_per_day=response.fade_per_day,
     )
     members = _members(response, config, claimed=evidence.claims is not None)
-    told = _foretold(members, evidence, config)
+    # carry-over hardly matters for what is foretold, and estimating it takes half of a fit's time
+    quick = replace(response, carryover_grid=(response.carryover_mean,), spread_rounds=1)
+    told = _foretold(_members(quick, config, claimed=evidence.claims is not None), evidence, config)
     main = main or fit_evidence(evidence, lifts, response)
     curves: dict[str, SaturatingCurves] = {}
     for number, (name, fit) in enumerate(members.items()):

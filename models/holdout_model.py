@@ -134,6 +134,7 @@ def train_holdout(
     as_of: date,
     config: HoldoutConfig,
     study: Callable[[], optuna.Study] | None = None,
+    for_registry: bool = True,
 ) -> HoldoutModel:
     """Learn response curves from the feeds ``holdout``, ``performance``, ``sales`` and
     ``experiments``.
@@ -146,6 +147,9 @@ def train_holdout(
         Nothing on or after this day is looked at.
     study
         Gives the Optuna study (direction "minimize") that tunes LightGBM; None: nothing is tuned.
+    for_registry
+        Fit the outcome model once more on everything, for a registry to keep. The curves do not
+        depend on it.
 
     Raises
     ------
@@ -154,7 +158,8 @@ def train_holdout(
     """
     holdout, performance = frames["holdout"], frames["performance"]
     sales = frames.get("sales")
-    table = _chance(holdout, sales, as_of=as_of, config=config.lift)
+    asked = for_registry or (study is not None and config.tuning_trials > 0)
+    table = _chance(holdout, sales, as_of=as_of, config=config.lift) if asked else None
     parameters = _tuned(table, config, study)
     lift = replace(config.lift, booster=parameters)
     lifts = weekly_lifts(
@@ -183,7 +188,7 @@ def train_holdout(
         config=config.ensemble,
         main=fit,
     )
-    booster, sample, predictions = _outcome_model(table, parameters)
+    booster, sample, predictions = _outcome_model(table if for_registry else None, parameters)
     return HoldoutModel(fit, ensemble, lifts, booster, sample, predictions, parameters)
 
 

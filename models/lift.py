@@ -25,7 +25,7 @@ from models.evidence import CELL, daily_spend
 
 Array = NDArray[np.float64]
 STRATUM = ["date", *CELL, "stratum"]
-BOOSTER = BoosterParameters(rounds=60, learning_rate=0.1, leaves=7, min_leaf=100, l2=10.0)
+BOOSTER = BoosterParameters(rounds=40, learning_rate=0.1, leaves=7, min_leaf=100, l2=10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class LiftConfig:
     period_days: int = 7
     smoothing: int = 2
     min_coverage: float = 0.5
-    blocks: int = 4
+    blocks: int = 3
     adjust: bool = True
     booster: BoosterParameters = BOOSTER
     max_rows: int = 60_000

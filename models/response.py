@@ -222,7 +222,7 @@ def find_mode(model: Hierarchy, config: ResponseConfig) -> State:
         state = model.estimate_own(model.estimate_scatter(state), seed=config.seed + turn)
         if len(state.own) > CLAIM:
             state.own[CLAIM] = spread
-    return model.climb(state, tolerance=1e-7)
+    return model.climb(state, tolerance=1e-6)
 
 
 def _trust_claims(model: Hierarchy, state: State, config: ResponseConfig) -> State:

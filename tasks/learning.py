@@ -44,6 +44,7 @@ def learn_from_holdout(
     *,
     as_of: date,
     study: Callable[[], Any] | None = None,
+    for_registry: bool = True,
 ) -> HoldoutModel:
     """Learn response curves from the feeds as known on ``as_of``; user-level tests join the lift
     tests run elsewhere.
@@ -54,6 +55,8 @@ def learn_from_holdout(
         The feeds :data:`HOLDOUT_FEEDS` by name. Not changed.
     study
         Opens the Optuna study to go on with; None tunes nothing.
+    for_registry
+        As of ``train_holdout``; the curves do not depend on it.
 
     Raises
     ------
@@ -63,7 +66,13 @@ def learn_from_holdout(
     feeds = dict(frames)
     tests = tests_from_units(feeds.pop("units"), seed=rules.seed, threads=rules.threads)
     feeds["experiments"] = pd.concat([feeds["experiments"], tests], ignore_index=True)
-    return train_holdout(feeds, as_of=as_of, config=holdout_config(rules), study=study)
+    return train_holdout(
+        feeds,
+        as_of=as_of,
+        config=holdout_config(rules),
+        study=study,
+        for_registry=for_registry,
+    )
 
 
 def examine_metrics(metrics: Mapping[str, float], *, door: str) -> Examination:

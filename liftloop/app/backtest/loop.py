@@ -79,6 +79,7 @@ class HoldoutLearner:
                 feeds,
                 as_of=as_of,
                 study=(lambda: self._study(quarter(as_of))) if tuned else None,
+                for_registry=False,
             )
         except InsufficientEvidence:
             return None
