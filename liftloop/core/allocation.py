@@ -21,6 +21,7 @@ from liftloop.core.piecewise import solve_overlapping
 from liftloop.core.policy import Cell, Policy, from_cents
 from liftloop.core.rounding import round_apart, round_together
 from liftloop.core.rules import Book, Cents, Rules, book, broken_rules
+from liftloop.core.s_shaped import solve_s_shaped
 
 HELD = {
     "cap": "at its cap",
@@ -124,6 +125,8 @@ def allocate(
         raise InfeasibleBudget(describe(conflicting(written), rules.cells))
     lens = _Lens.of(curves, rules.cells)
     plan, cents = _best(written, lens)
+    if not getattr(curves, "diminishing", True):
+        plan, cents = _s_shaped(written, lens, plan, cents)
     broken = broken_rules(cents, written)
     if broken:
         raise InfeasibleBudget(broken)
@@ -153,6 +156,17 @@ def _feasible(written: Book) -> bool:
     if len(written.group_names) == 0:
         return int(written.low.sum()) <= written.total <= int(written.high.sum())
     return possible(written.rules, len(written.cells))
+
+
+def best_spend(*, curves: ResponseCurves, written: Book) -> Array:
+    """The best plan before it is rounded to cents, account currency a day, shape (n_cells,).
+
+    Parameters
+    ----------
+    written
+        Rules that can hold together.
+    """
+    return _best(written, _Lens.of(curves, written.cells))[0].spend
 
 
 def _parts(written: Book) -> tuple[NDArray[np.intp], int] | None:
@@ -202,6 +216,20 @@ def _best(written: Book, lens: _Lens) -> tuple[_Plan, Cents]:
             group_prices[row] = found.price[number] - found.total_price
     plan = _Plan(found.spend, found.price[part], found.total_price, group_prices)
     return plan, round_apart(found.spend * 100, written, part.astype(np.int64), n_parts)
+
+
+def _s_shaped(written: Book, lens: _Lens, plan: _Plan, cents: Cents) -> tuple[_Plan, Cents]:
+    """The better of the concave path's plan and the integer program's. The price is then what a
+    cell that no bound holds earns next; groups get none, for no price tells an S curve's jumps."""
+    spend = solve_s_shaped(written=written, revenue_of=lens.revenue, start=cents / 100)
+    other = round_together(spend * 100, written)
+    if lens.revenue(other / 100).sum() <= lens.revenue(cents / 100).sum():
+        return plan, cents
+    inside = (other > written.low) & (other < written.high)
+    marginal = lens.marginal(other / 100)
+    price = float(np.median(marginal[inside])) if inside.any() else plan.total_price
+    nothing = np.zeros(len(written.group_names))
+    return _Plan(spend, np.full(len(other), price), price, nothing), other
 
 
 def _bindings(

@@ -19,7 +19,11 @@ Array = NDArray[np.float64]
 
 
 class ResponseCurves(Protocol):
-    """What allocation needs of curves, whatever estimated them."""
+    """What allocation needs of curves, whatever estimated them.
+
+    Curves may also have ``diminishing: bool``: False where the mean curve may be S-shaped. Curves
+    without it have diminishing returns.
+    """
 
     @property
     def cells(self) -> tuple[Cell, ...]:
