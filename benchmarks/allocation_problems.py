@@ -32,7 +32,7 @@ from liftloop.core.saturating import FAMILIES, SaturatingCurves
 
 Array = NDArray[np.float64]
 KINDS = ("none", "disjoint", "overlapping")
-CUTS, GAP = 400, 2e-7
+CUTS, GAP = 400, 8e-7
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ def _decide(
         gain_high=plan.gain.high,
         share_moved=share_moved(plan.policy, incumbent),
         cells=canonical(cells),
-        reason=plan.reason,
+        reason=" ".join((plan.reason, *plan.notes)),
         created_at=loop.now(),
     ), plan.policy
 
