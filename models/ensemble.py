@@ -33,6 +33,7 @@ from models.surface import SurfaceConfig, surface_of
 Array = NDArray[np.float64]
 Fit = Callable[[Evidence], SaturatingCurves]
 Z90 = 1.6448536269514722
+LEAST_SAY = 0.005  # of the weight: less is not half a draw of a hundred
 ABOUT = {
     "calibrated": "curves from lifts, with the platforms' claims as a proxy that lifts calibrate",
     "curves": "curves from randomized evidence alone",
@@ -68,7 +69,8 @@ class EnsembleFit:
         The first member's fit: lifts, tests and diagnostics.
     table
         One row a member: member, about, weight, prior, log_likelihood (of the later lifts, sum),
-        coverage_90 (of them), revenue (its mean at the spend of late, account currency a day).
+        coverage_90 (of them), revenue (its mean at the spend of late, account currency a day; nan
+        where the weight is next to nothing).
     """
 
     curves: SaturatingCurves
@@ -111,13 +113,17 @@ def fit_ensemble(
     quick = replace(response, carryover_grid=(response.carryover_mean,), spread_rounds=1)
     told = _foretold(_members(quick, config, claimed=evidence.claims is not None), evidence, config)
     main = main or fit_evidence(evidence, lifts, response)
+    weights = _weights(list(members), told, config)
     curves: dict[str, SaturatingCurves] = {}
     for number, (name, fit) in enumerate(members.items()):
+        if number > 0 and weights[name] < LEAST_SAY:
+            continue
         try:
             curves[name] = main.curves if number == 0 else fit(evidence)
         except InsufficientEvidence:
             continue  # it has no say
-    weights = _weights(list(curves), told, config)
+    heard = sum(weights[name] for name in curves)
+    weights = {name: weights[name] / heard if name in curves else 0.0 for name in members}
     recent = evidence.spend[-RECENT_DAYS:].mean(axis=0) * evidence.size
     rows = [
         {
@@ -127,9 +133,9 @@ def fit_ensemble(
             "prior": config.prior[name],
             "log_likelihood": told.get(name, (np.nan, np.nan))[0],
             "coverage_90": told.get(name, (np.nan, np.nan))[1],
-            "revenue": float(curves[name].mean_revenue(recent).sum()),
+            "revenue": float(curves[name].mean_revenue(recent).sum()) if name in curves else np.nan,
         }
-        for name in curves
+        for name in members
     ]
     return EnsembleFit(
         curves=mix(curves, weights, draws=response.draws), main=main, table=pd.DataFrame(rows)

@@ -86,6 +86,8 @@ class Hierarchy:
             self._claim_before = np.column_stack(
                 [claims.last < at[channel] for at in (breaks.response, breaks.claims)]
             ).astype(float)
+        self._noise: tuple[Array, Array, Array] | None = None  # the claims' last noise
+        self._lift_scale = np.sqrt(evidence.weight) / evidence.noise
         self._of_cells = [Sums(evidence.cell, n)]
         if claims is not None:
             self._of_cells.append(Sums(claims.cell, n))
@@ -218,13 +220,18 @@ class Hierarchy:
         """Standard deviation of each claim around its model (M,), infinite for one not trusted."""
         claims = self.evidence.claims
         assert claims is not None
+        known = self._noise
+        if known is not None and known[0] is state.scatter and known[1] is state.trust:
+            return known[2]
         scatter = state.scatter[self.evidence.channel_of[claims.cell]] * self._usual[claims.cell]
-        return np.asarray(scatter / np.sqrt(np.maximum(state.trust * claims.weight, 1e-12)))
+        noise = scatter / np.sqrt(np.maximum(state.trust * claims.weight, 1e-12))
+        self._noise = (state.scatter, state.trust, noise)
+        return np.asarray(noise)
 
     def residuals(self, state: State, predicted: Predicted) -> tuple[Array, Array, Array]:
         """Weighted, standardized: of lifts (N,), of claims (M,), of tests (E,)."""
         evidence, claims = self.evidence, self.evidence.claims
-        lifts = (evidence.lift - predicted.lift) / evidence.noise * np.sqrt(evidence.weight)
+        lifts = (evidence.lift - predicted.lift) * self._lift_scale
         said = np.zeros(0)
         if claims is not None:
             said = (claims.claimed - predicted.claim) / self.claim_noise(state)
@@ -245,10 +252,9 @@ class Hierarchy:
 
     def _rows(self, state: State, predicted: Predicted) -> list[tuple[Sums, Array, Array]]:
         """Of lifts and of claims: sums over cells, standardized derivatives (R, d), residuals."""
-        evidence, claims = self.evidence, self.evidence.claims
+        claims = self.evidence.claims
         lifts, said, _ = self.residuals(state, predicted)
-        scale = (np.sqrt(evidence.weight) / evidence.noise)[:, None]
-        rows = [(self._of_cells[0], predicted.slope * scale, lifts)]
+        rows = [(self._of_cells[0], predicted.slope * self._lift_scale[:, None], lifts)]
         if claims is not None:
             scaled = predicted.claim_slope / self.claim_noise(state)[:, None]
             rows.append((self._of_cells[1], scaled, said))

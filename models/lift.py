@@ -41,7 +41,7 @@ class LiftConfig:
     period_days: int = 7
     smoothing: int = 2
     min_coverage: float = 0.5
-    blocks: int = 3
+    blocks: int = 2
     adjust: bool = True
     booster: BoosterParameters = BOOSTER
     max_rows: int = 60_000

@@ -37,10 +37,10 @@ class ResponseConfig:
     seed: int = 0
     fade_per_day: float = 0.007
     prior: Prior = PRIOR
-    carryover_grid: tuple[float, ...] = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
+    carryover_grid: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.75)
     carryover_mean: float = 0.3
     carryover_sd: float = 0.15
-    spread_rounds: int = 3
+    spread_rounds: int = 2
     holdout_days: int = 14
     breaks: BreakConfig | None = BREAKS
     claim_spreads: tuple[float, ...] = (0.05, 0.15, 0.4, 1.0)
