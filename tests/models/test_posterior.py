@@ -200,7 +200,14 @@ def marginal(curves: SaturatingCurves, at: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Allowances for the approximation; what the sampler itself may err by comes on top."""
+    """Allowances for the approximation, in the sampler's standard deviations; what the sampler
+    itself may err by comes on top.
+
+    Measured with draws around the *mode*: cells 0.20 (clear lifts) to 0.54 (a lift test), the total
+    0.5 to 1.0, of forty cells 2.0. Measured as it is, in the order below: cells 0.06, 0.09, 0.15,
+    0.19; total 0.03, 0.17, 0.29, 0.21; marginal returns 0.07, 0.05, 0.08, 0.27. What is left is
+    skewness: with claims the marginal return's upper end is 0.3 to 0.8 too low.
+    """
 
     cells: float  # mean over cells of |gap of means|
     total: float
@@ -211,24 +218,27 @@ class Allowed:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("noise", "claims", "test", "allowed"),
+    ("shape", "noise", "claims", "test", "allowed"),
     [
-        (0.5, False, False, Allowed(cells=0.15, total=0.15, ends=0.2, marginal=0.15)),
-        (1.5, False, False, Allowed(cells=0.2, total=0.3, ends=0.3, marginal=0.15)),
-        (1.5, False, True, Allowed(cells=0.2, total=0.4, ends=0.35, marginal=0.15)),
-        (1.5, True, False, Allowed(cells=0.25, total=0.3, ends=0.4, marginal=0.4)),
+        ((3, 2), 0.5, False, False, Allowed(cells=0.15, total=0.15, ends=0.2, marginal=0.15)),
+        ((3, 2), 1.5, False, False, Allowed(cells=0.15, total=0.3, ends=0.3, marginal=0.15)),
+        ((3, 2), 1.5, False, True, Allowed(cells=0.2, total=0.4, ends=0.35, marginal=0.15)),
+        ((3, 2), 1.5, True, False, Allowed(cells=0.25, total=0.3, ends=0.4, marginal=0.4)),
+        # forty cells: small gaps of one sign would add up to large ones of the sum
+        ((10, 4), 1.5, False, False, Allowed(cells=0.25, total=0.5, ends=0.4, marginal=0.25)),
     ],
-    ids=["clear lifts", "noisy lifts", "noisy lifts and a lift test", "noisy lifts and claims"],
+    ids=["clear lifts", "noisy lifts", "a lift test", "claims", "forty cells"],
 )
 def test_means_and_intervals_agree_with_those_of_the_no_u_turn_sampler(
     numpyro: Any,
     small_market: Callable[..., Any],
+    shape: tuple[int, int],
     noise: float,
     claims: bool,
     test: bool,
     allowed: Allowed,
 ) -> None:
-    market = small_market(segments=3, channels=2, weeks=16, noise=noise, seed=1)
+    market = small_market(segments=shape[0], channels=shape[1], weeks=16, noise=noise, seed=1)
     evidence = market.gathered(
         claims=market.claims if claims else None,
         experiments=lift_test(market) if test else None,
@@ -245,5 +255,6 @@ def test_means_and_intervals_agree_with_those_of_the_no_u_turn_sampler(
     assert abs(revenue.mean[-1]) < allowed.total + error, said
     ends = np.abs([revenue.low[:-1], revenue.high[:-1]]).mean()
     assert ends < allowed.ends + 2.1 * error, said
-    np.testing.assert_allclose(revenue.ratio, 1.0, atol=0.2, err_msg=said)
+    assert revenue.ratio[:-1].mean() == pytest.approx(1.0, abs=0.1), said
+    np.testing.assert_allclose(revenue.ratio, 1.0, atol=0.3, err_msg=said)
     assert np.abs(slope.mean[:-1]).mean() < allowed.marginal + error, said
