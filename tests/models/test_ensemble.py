@@ -11,7 +11,7 @@ import pytest
 
 from liftloop.core.policy import Cell
 from liftloop.core.saturating import SaturatingCurves
-from models.ensemble import EnsembleConfig, EnsembleFit, _weights, fit_ensemble, mix
+from models.ensemble import LEAST_SAY, EnsembleConfig, EnsembleFit, _weights, fit_ensemble, mix
 from models.response import ResponseConfig
 
 RESPONSE = ResponseConfig(carryover_grid=(0.3,), draws=100)
@@ -39,7 +39,9 @@ def test_weights_sum_to_one_and_are_the_prior_times_the_tempered_likelihood(
     assert table.weight.sum() == pytest.approx(1.0)
     assert table.log_likelihood.notna().all()
     odds = table.prior * np.exp(0.5 * (table.log_likelihood - table.log_likelihood.max()))
+    odds = odds.where(odds / odds.sum() >= LEAST_SAY, 0.0)  # a half draw is none
     np.testing.assert_allclose(table.weight, odds / odds.sum())
+    np.testing.assert_array_equal(table.revenue.isna(), table.weight == 0)
 
 
 def test_a_member_that_foretells_worse_by_ten_loses_to_one_with_the_same_prior() -> None:
@@ -89,7 +91,8 @@ def test_without_claims_nobody_speaks_for_them(small_market: Callable[..., Any])
 def test_trees_without_enough_lifts_have_no_say(small_market: Callable[..., Any]) -> None:
     # 4 cells x 10 weeks: 40 lifts, and trees ask for 80
     found = fitted(small_market(segments=2, channels=2, weeks=10))
-    assert set(found.table.member) == {"calibrated", "curves", "pooled"}
+    assert found.weights["surface"] == 0
+    assert sum(found.weights.values()) == pytest.approx(1.0)
 
 
 def constant(value: float, *, draws: int, carryover: float) -> SaturatingCurves:
