@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from liftloop.core.policy import Cell
+from models.sums import period_mean
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -40,8 +41,12 @@ class Test:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claims:
-    """What platforms claimed, M cell-periods: place as in :class:`Evidence`; ``claimed``, and
-    ``sold`` by the whole segment, per day in units of the cell's size; ``weight`` fades."""
+    """What platforms claimed, M cell-periods: place as in :class:`Evidence`; ``weight`` fades.
+
+    Nothing depends on the level of a channel's claims: ``claimed`` is in units of the cell's size
+    times ``unit`` (n_channels,), what the channel claims per unit of spend; ``sold`` by the whole
+    segment is scaled to the same mean as the channel's claims.
+    """
 
     cell: Index
     first: Index
@@ -49,9 +54,11 @@ class Claims:
     claimed: Array
     sold: Array
     weight: Array
+    unit: Array
 
     def only(self, keep: NDArray[np.bool_]) -> Claims:
-        return Claims(*(getattr(self, name)[keep] for name in self.__slots__))
+        names = ("cell", "first", "last", "claimed", "sold", "weight")
+        return replace(self, **{name: getattr(self, name)[keep] for name in names})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,6 +233,8 @@ def gather(
             wanted=wanted,
             days=days,
             size=size,
+            spend=spend,
+            channel_of=channel_of,
             measured=np.isin(channel_of, np.unique(channel_of[cell[kept]])),
             fade_per_day=fade_per_day,
         ),
@@ -238,6 +247,8 @@ def _claims(
     wanted: pd.MultiIndex,
     days: pd.DatetimeIndex,
     size: Array,
+    spend: Array,
+    channel_of: Index,
     measured: NDArray[np.bool_],
     fade_per_day: float,
 ) -> Claims | None:
@@ -254,14 +265,27 @@ def _claims(
     if len(kept) == 0:
         return None
     first, last = np.maximum(first[kept], 0), np.minimum(last[kept], len(days) - 1)
-    scale = size[cell[kept]]
+    cell = cell[kept]
+    channel, n = channel_of[cell], int(channel_of.max()) + 1
+    claimed, sold = (frame[name].to_numpy(dtype=np.float64)[kept] for name in ("claimed", "sold"))
+    running = np.concatenate([np.zeros((1, spend.shape[1])), np.cumsum(spend, axis=0)])
+    spent = period_mean(running, cell, first, last)
+
+    def per(above: Array, below: Array) -> Array:
+        """A ratio of sums for each channel, > 0."""
+        sums = [np.bincount(channel, weights=np.abs(v), minlength=n) for v in (above, below)]
+        return np.asarray(np.where(sums[0] > 0, sums[0], 1.0) / np.where(sums[1] > 0, sums[1], 1.0))
+
+    unit, level = per(claimed, spent), per(claimed, sold)
+    size = size[cell] * unit[channel]
     return Claims(
-        cell=cell[kept],
+        cell=cell,
         first=first,
         last=last,
-        claimed=frame["claimed"].to_numpy(dtype=np.float64)[kept] / scale,
-        sold=frame["sold"].to_numpy(dtype=np.float64)[kept] / scale,
+        claimed=claimed / size,
+        sold=sold * level[channel] / size,
         weight=np.exp(-fade_per_day * ((len(days) - 1) - last)),
+        unit=unit,
     )
 
 

@@ -20,7 +20,8 @@ from models.prior import BEND, RETURN, SCALE
 
 Array = NDArray[np.float64]
 RECENT_DAYS = 28
-CENTRING_DRAWS = 64
+CENTRING_DRAWS = (24, 96)  # fewer only where there is very much evidence
+MOST_ROWS = 4_000_000
 FARTHEST = 0.5  # of a log
 
 
@@ -29,7 +30,8 @@ def draw_curves(model: Hierarchy, state: State, *, draws: int, seed: int) -> Sat
     evidence = model.evidence
     arrow = model.curvature(state, model.predict(state.cells, state.carryover))
     wander, _ = arrow.draws(np.random.default_rng(seed), draws)
-    center = centred(model, state, _some(wander, CENTRING_DRAWS))
+    few = int(np.clip(MOST_ROWS // max(len(evidence.lift), 1), *CENTRING_DRAWS))
+    center = centred(model, state, _some(wander, few))
     cells = straightened(model, center, wander)
     return SaturatingCurves(
         cells=evidence.cells,

@@ -49,9 +49,10 @@ class Prior:
         What the response was before its channel jumped, against today. Where no channel did,
         nothing depends on it.
     claim
-        By what factor platforms exaggerate; nearly flat, so that lifts alone settle it.
+        What platforms claim for a unit of what a cell earns, in units of what the channel claims
+        for a unit of spend; nearly flat, so that lifts alone settle it.
     organic
-        Which share of the segment's revenue they claim besides.
+        Which share of the channel's usual claims follows what its segment sells, whatever is spent.
     tilt
         By how much their claims grow faster with spend than what it earns (a difference of
         elasticities): a platform that claims the same return on every unit says nothing of
@@ -71,7 +72,7 @@ class Prior:
         default_factory=lambda: Level(0.0, 1.5, 1.0, 0.1, -6.0, 6.0, own_weight=10.0)
     )
     organic: Level = field(
-        default_factory=lambda: Level(0.02, 0.05, 0.04, 0.002, -0.5, 1.0, own_weight=10.0)
+        default_factory=lambda: Level(0.3, 0.5, 0.4, 0.04, -2.0, 3.0, own_weight=10.0)
     )
     tilt: Level = field(default_factory=lambda: Level(0.0, 0.2, 0.25, 0.05, -3.0, 3.0))
     tail: float = 4.0

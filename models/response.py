@@ -255,15 +255,17 @@ def _trust_claims(model: Hierarchy, state: State, config: ResponseConfig) -> Sta
 
 
 def _about_claims(model: Hierarchy, state: State) -> dict[str, float]:
-    """By what factor each channel's claims exceed what it earned, with the organic share they hold
-    besides, the scatter of the claims, and how far the factor differs from cell to cell."""
+    """By what factor each channel's claims exceed what it earned, with the share of them that is
+    organic, the scatter of the claims, and how far the factor differs from cell to cell."""
     evidence = model.evidence
     if evidence.claims is None:
         return {}
     found = {"claims": float(len(evidence.claims.cell)), "own_claim_sd": float(state.own[CLAIM])}
     for number, channel in enumerate(evidence.channels):
         mine = evidence.channel_of == number
-        found[f"claim_factor_{channel}"] = float(np.exp(state.cells[mine, CLAIM].mean()))
+        found[f"claim_factor_{channel}"] = float(
+            np.exp(state.cells[mine, CLAIM].mean()) * evidence.claims.unit[number]
+        )
         found[f"claim_organic_{channel}"] = float(state.cells[mine, ORGANIC].mean())
         found[f"claim_scatter_{channel}"] = float(state.scatter[number])
     return found

@@ -28,7 +28,7 @@ def earned(fit: ResponseFit, market: Any) -> Array:
 
 
 @pytest.mark.parametrize("factor", [0.1, 10.0])
-def test_claiming_ten_times_as_much_moves_revenue_by_less_than_its_standard_deviation(
+def test_claiming_ten_times_as_much_changes_nothing(
     small_market: Callable[..., Any], factor: float
 ) -> None:
     for seed in (0, 2):
@@ -37,15 +37,8 @@ def test_claiming_ten_times_as_much_moves_revenue_by_less_than_its_standard_devi
         loud = market.claims.copy()
         loud.loc[loud.channel == CHANNEL, "claimed"] *= factor
         moved = earned(fitted(market, loud), market)
-        mine = market.channel == 1
-        gap = (moved.mean(axis=0) - plain.mean(axis=0)) / plain.std(axis=0)
-        # cells move among each other: the organic share's spread is no multiple of the claims
-        assert np.sqrt((gap[mine] ** 2).mean()) < 1.0
-        assert np.abs(gap[~mine]).max() < 0.3
-        before, after = plain[:, mine].sum(axis=1), moved[:, mine].sum(axis=1)
-        assert abs(after.mean() - before.mean()) < 0.5 * before.std()
-        # ten times the claims, and within a twentieth the same revenue
-        assert after.mean() / before.mean() == pytest.approx(1.0, abs=0.05)
+        # only how a channel's claims differ between cells and weeks is looked at, never how much
+        np.testing.assert_allclose(moved, plain, rtol=1e-6)
 
 
 def test_claims_of_a_channel_without_lifts_change_nothing(
@@ -94,7 +87,7 @@ def test_claims_that_contradict_the_lifts_from_cell_to_cell_lose_their_weight(
     without = fitted(market, None)
     honest, wrong = (fitted(market, c) for c in (market.claims, contradicting(market)))
     assert wrong.diagnostics["own_claim_sd"] > 3 * honest.diagnostics["own_claim_sd"]
-    assert wrong.diagnostics["own_claim_sd"] > 0.5
+    assert wrong.diagnostics["own_claim_sd"] > 0.3
     plain, moved = earned(without, market), earned(wrong, market)
     gap = np.abs(moved.mean(axis=0) - plain.mean(axis=0)) / plain.std(axis=0)
     assert gap.mean() < 0.5

@@ -125,7 +125,10 @@ def test_at_given_parameters_lifts_and_claims_are_what_the_formulas_say(
     spend = market.daily.to_numpy().reshape(2, 7).mean(axis=1) / market.daily.to_numpy().mean()
     earned = 3.0 * spend / (1 + spend)  # K is one average cell's spend
     np.testing.assert_allclose(at.lift, earned)
-    sold = market.claims["sold"].to_numpy() / market.daily.to_numpy().mean()
+    claimed = market.claims["claimed"].to_numpy() / market.daily.to_numpy().mean()
+    unit = claimed.sum() / spend.sum()  # what is claimed for a unit of spend
+    sold = market.claims["sold"].to_numpy()
+    sold = sold * (claimed.sum() / unit) / sold.sum()  # of the same mean as the claims
     grown = np.log(spend) - np.log(spend).mean()
     np.testing.assert_allclose(at.claim, np.exp(0.2 * grown) * (1.5 * earned + 0.1 * sold))
 
