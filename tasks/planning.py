@@ -14,6 +14,7 @@ from liftloop.adapters.settings import Settings
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.decide import Estimate, gain, share_moved
 from liftloop.core.explain import explain_moves
+from liftloop.core.exploration import Exploration
 from liftloop.core.objectives import (
     Aim,
     CvarProfit,
@@ -96,15 +97,7 @@ def plan_budgets(
         )
         notes.extend(cost.words for cost in costs)
     taken = _taken(settings, curves, found.policy, incumbent, rules)
-    explored = explore_plan(
-        settings,
-        curves=curves,
-        plan=taken.policy,
-        incumbent=incumbent,
-        rules=rules,
-        facts=facts,
-        as_of=as_of,
-    )
+    explored = _explored(settings, curves, taken.policy, incumbent, rules, facts, as_of)
     words = explain_moves(
         allocation=replace(found, policy=taken.policy),
         curves=curves,
@@ -144,6 +137,30 @@ def _taken(
             days=settings.cycle_days,
         ),
         margin=budget.margin,
+    )
+
+
+def _explored(
+    settings: Settings,
+    curves: ResponseCurves,
+    plan: Policy,
+    incumbent: Policy,
+    rules: Rules,
+    facts: Mapping[str, pd.DataFrame],
+    as_of: date,
+) -> Exploration:
+    """The plan with its excursions. They are weighed by expected profit, so a plan that was made
+    for something else has none."""
+    if settings.budget.objective != "expected_profit":
+        return Exploration(plan, (), (), "Nothing is explored under this objective.")
+    return explore_plan(
+        settings,
+        curves=curves,
+        plan=plan,
+        incumbent=incumbent,
+        rules=rules,
+        facts=facts,
+        as_of=as_of,
     )
 
 

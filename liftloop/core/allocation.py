@@ -18,7 +18,7 @@ from liftloop.core.curves import Array, ResponseCurves
 from liftloop.core.decide import Estimate, gain
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.piecewise import solve_overlapping
-from liftloop.core.policy import Cell, Policy, from_cents
+from liftloop.core.policy import Cell, Policy, from_cents, to_cents
 from liftloop.core.rounding import round_apart, round_together
 from liftloop.core.rules import Book, Cents, Rules, book, broken_rules
 from liftloop.core.s_shaped import solve_s_shaped
@@ -230,6 +230,25 @@ def _s_shaped(written: Book, lens: _Lens, plan: _Plan, cents: Cents) -> tuple[_P
     price = float(np.median(marginal[inside])) if inside.any() else plan.total_price
     nothing = np.zeros(len(written.group_names))
     return _Plan(spend, np.full(len(other), price), price, nothing), other
+
+
+def holders(
+    *, curves: ResponseCurves, rules: Rules, incumbent: Policy, policy: Policy
+) -> dict[Cell, str]:
+    """What each cell of ``policy`` that lies at one of its bounds is held by, in words; for a plan
+    made for another objective, whose prices nobody knows."""
+    known = set(curves.cells)
+    written = book(rules, incumbent=incumbent, unknown=[c for c in rules.cells if c not in known])
+    cents = np.array([to_cents(policy.as_dict()[cell]) for cell in written.cells], dtype=np.int64)
+    found = {}
+    for number, cell in enumerate(written.cells):
+        at_high = bool(cents[number] == written.high[number])
+        if not at_high and cents[number] != written.low[number]:
+            continue
+        text = _holder(written, number, upward=at_high)
+        if text:
+            found[cell] = text if text != "step" else _step_words(written, number, cents, rules)
+    return found
 
 
 def _bindings(

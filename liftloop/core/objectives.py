@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from liftloop.core.allocation import Allocation, allocate
+from liftloop.core.allocation import Allocation, allocate, holders
 from liftloop.core.curves import Array, ResponseCurves
 from liftloop.core.cvar import cvar_plan
 from liftloop.core.decide import gain, spends
@@ -239,5 +239,6 @@ class CvarProfit:
         words = (
             f"The plan earns most on average over the worst {self.level:.0%} of what may be true."
         )
-        careful = replace(found, policy=policy, expected_gain=earned, binding={}, cell_prices={})
+        held = holders(curves=curves, rules=rules, incumbent=incumbent, policy=policy)
+        careful = replace(found, policy=policy, expected_gain=earned, binding=held, cell_prices={})
         return Planned(replace(careful, group_prices={}), rules, (words,))
