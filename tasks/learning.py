@@ -20,12 +20,14 @@ from models.units_evidence import tests_from_units
 HOLDOUT_FEEDS = ("performance", "holdout", "sales", "experiments", "units")
 
 
-def holdout_config(rules: Model) -> HoldoutConfig:
-    """How the holdout door is trained under these settings."""
+def holdout_config(rules: Model, *, cycle_days: int = 7) -> HoldoutConfig:
+    """How the holdout door is trained under these settings, for a cycle of ``cycle_days``."""
     return HoldoutConfig(
         response=ResponseConfig(
             draws=rules.draws, seed=rules.seed, fade_per_day=rules.fade_per_day
         ),
+        cycle_days=cycle_days,
+        claims=rules.claims == "calibrated",
         tuning_trials=rules.tuning_trials,
         tuning_seconds=rules.tuning_seconds,
         threads=rules.threads,
@@ -45,6 +47,7 @@ def learn_from_holdout(
     as_of: date,
     study: Callable[[], Any] | None = None,
     for_registry: bool = True,
+    cycle_days: int = 7,
 ) -> HoldoutModel:
     """Learn response curves from the feeds as known on ``as_of``; user-level tests join the lift
     tests run elsewhere.
@@ -57,6 +60,8 @@ def learn_from_holdout(
         Opens the Optuna study to go on with; None tunes nothing.
     for_registry
         As of ``train_holdout``; the curves do not depend on it.
+    cycle_days
+        Curves are those of so many days from ``as_of`` on, where a season is known.
 
     Raises
     ------
@@ -69,7 +74,7 @@ def learn_from_holdout(
     return train_holdout(
         feeds,
         as_of=as_of,
-        config=holdout_config(rules),
+        config=holdout_config(rules, cycle_days=cycle_days),
         study=study,
         for_registry=for_registry,
     )

@@ -134,6 +134,9 @@ class GeoMinimum(_Section):
 class Model(_Section):
     draws: int = Field(200, ge=50)
     fade_per_day: float = Field(0.007, ge=0, description="how fast old evidence loses weight")
+    claims: Literal["calibrated", "ignored"] = Field(
+        "calibrated", description="what becomes of the revenue platforms attribute to themselves"
+    )
     tuning_trials: int = Field(20, ge=0)
     tuning_seconds: float = Field(20.0, ge=0)
     threads: int = Field(2, ge=1)
