@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from liftloop.core.curves import Array
+from liftloop.core.curves import Array, ResponseCurves
 from liftloop.core.policy import Cell
 
 CHUNK = 512  # cells evaluated at once: their draws fit a processor's cache
@@ -155,6 +155,11 @@ class SaturatingCurves:
         level = self._shape(spend / scale, self.bend)
         return np.asarray(self.marginal_at_zero * scale * level, dtype=np.float64)
 
+    def draw_marginal(self, spend: Array) -> Array:
+        """Revenue of the next unit of steady ``spend`` in each draw, shape (n_draws, n_cells)."""
+        level = self._slope(spend / self.half_saturation, self.bend)
+        return np.asarray(self.marginal_at_zero * level, dtype=np.float64)
+
     def to_arrays(self) -> dict[str, Any]:
         """Plain arrays, for ``numpy.savez``: no pickle is needed to read them back."""
         return {
@@ -200,7 +205,7 @@ def effective_spend(daily: Array, carryover: Array) -> Array:
 
 
 def expected_until_next_cycle(
-    curves: SaturatingCurves, *, spend: Array, previous_effective_spend: Array, days: int
+    curves: ResponseCurves, *, spend: Array, previous_effective_spend: Array, days: int
 ) -> Array:
     """Mean incremental revenue per day over the next ``days`` days in each draw.
 
@@ -220,8 +225,11 @@ def expected_until_next_cycle(
     """
     if days < 1:
         raise ValueError(f"A cycle has at least one day, not {days}.")
-    total = np.zeros_like(curves.marginal_at_zero)
-    for day in range(1, days + 1):
-        level = spend + (previous_effective_spend - spend) * curves.carryover**day
-        total += curves.draw_revenue(level)
+    drawn = (
+        curves.draw_revenue(spend + (previous_effective_spend - spend) * curves.carryover**day)
+        for day in range(1, days + 1)
+    )
+    total = next(drawn)
+    for revenue in drawn:
+        total = total + revenue
     return total / days
