@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.saturating import SaturatingCurves
 from models.evidence import Evidence, effective
+from models.fit_season import FitSeason, at_usual_demand
 from models.pooled import POOLED
 from models.response import (
     RECENT_DAYS,
@@ -91,6 +92,8 @@ def fit_ensemble(
     response: ResponseConfig | None = None,
     config: EnsembleConfig | None = None,
     main: ResponseFit | None = None,
+    sales: pd.DataFrame | None = None,
+    season: FitSeason | None = None,
 ) -> EnsembleFit:
     """Fit, weigh and mix. Arguments and errors as of ``models.response.fit_response``; ``main`` is
     its answer to the same arguments, where it is known already.
@@ -107,6 +110,8 @@ def fit_ensemble(
         experiments=experiments,
         claims=claims,
         fade_per_day=response.fade_per_day,
+        sales=sales,
+        season=season,
     )
     members = _members(response, config, claimed=evidence.claims is not None)
     # carry-over hardly matters for what is foretold, and estimating it takes half of a fit's time
@@ -150,10 +155,11 @@ def _members(response: ResponseConfig, config: EnsembleConfig, *, claimed: bool)
 
     def pooled(evidence: Evidence) -> SaturatingCurves:
         settings = replace(POOLED, draws=response.draws, seed=response.seed)
-        return fit_curves(replace(evidence, claims=None).faded(settings.fade_per_day), settings)
+        lifts = replace(evidence, claims=None).randomized()
+        return fit_curves(lifts.faded(settings.fade_per_day), settings)
 
     def surface(evidence: Evidence) -> SaturatingCurves:
-        return surface_of(evidence, SurfaceConfig(seed=response.seed))
+        return surface_of(at_usual_demand(evidence), SurfaceConfig(seed=response.seed))
 
     every: dict[str, Fit] = {
         "calibrated": lambda evidence: fit_curves(evidence, response),
@@ -202,6 +208,7 @@ def _likelihood(curves: SaturatingCurves, coming: Evidence) -> tuple[float, floa
         spend = np.zeros(len(curves.cells))
         spend[where[cell]] = (running[last + 1, cell] - running[first, cell]) / (last - first + 1)
         drawn = curves.draw_revenue(spend)[:, where[cell]] / coming.size[cell]
+        drawn = drawn if coming.demand is None else drawn * coming.demand[rows]
         variance = drawn.var(axis=0) + coming.noise[rows] ** 2
         gap = coming.lift[rows] - drawn.mean(axis=0)
         total -= 0.5 * float((gap**2 / variance + np.log(variance)).sum())

@@ -26,7 +26,10 @@ CELL = ["segment", "channel"]
 class Test:
     """A lift test run elsewhere: for ``days`` days the cells at ``where`` spent ``actual`` a day
     instead of ``otherwise`` (in units of size), which earned ``gain`` in all, in money, with
-    ``standard_error``; ``weight`` is its faded weight."""
+    ``standard_error``; ``weight`` is its faded weight.
+
+    ``portion`` of what each cell earns counts, of any sign. Not ``randomized``: seen in sales
+    (``models.sales_evidence``)."""
 
     name: str
     where: Index
@@ -37,11 +40,14 @@ class Test:
     standard_error: float
     weight: float
     last: int
+    portion: Array | float = 1.0
+    randomized: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claims:
-    """What platforms claimed, M cell-periods: place as in :class:`Evidence`; ``weight`` fades.
+    """What platforms claimed, M cell-periods: place as in :class:`Evidence`; ``weight`` fades;
+    ``demand`` as there.
 
     Nothing depends on the level of a channel's claims: ``claimed`` is in units of the cell's size
     times ``unit`` (n_channels,), what the channel claims per unit of spend; ``sold`` by the whole
@@ -55,9 +61,11 @@ class Claims:
     sold: Array
     weight: Array
     unit: Array
+    demand: Array | None = None
 
     def only(self, keep: NDArray[np.bool_]) -> Claims:
         names = ("cell", "first", "last", "claimed", "sold", "weight")
+        names += ("demand",) if self.demand is not None else ()
         return replace(self, **{name: getattr(self, name)[keep] for name in names})
 
 
@@ -82,7 +90,8 @@ class Evidence:
     observed lift: its cell, first and last row of ``spend``. ``lift``, ``noise`` (N,) are per day,
     in units of size; ``weight`` (N,) fades with age. ``row`` is its row in the lifts' frame.
     ``claims`` are those of channels that have lifts; None without any. ``breaks`` where a channel's
-    response jumped; None while nobody looked.
+    response jumped; None while nobody looked. ``demand`` (N,) is by what each lift's season
+    multiplied the response; None: by nothing known.
     """
 
     cells: tuple[Cell, ...]
@@ -103,6 +112,7 @@ class Evidence:
     ignored_tests: int
     claims: Claims | None = None
     breaks: Breaks | None = None
+    demand: Array | None = None
 
     def before(self, row: int) -> Evidence:
         """The evidence whose periods end before row ``row`` of ``spend``."""
@@ -118,12 +128,17 @@ class Evidence:
             claims = replace(claims, weight=np.exp(-fade_per_day * (rows - claims.last)))
         return replace(self, weight=np.exp(-fade_per_day * (rows - self.last)), claims=claims)
 
+    def randomized(self) -> Evidence:
+        """The evidence without what was only seen in sales."""
+        return replace(self, tests=tuple(test for test in self.tests if test.randomized))
+
     def since(self, row: int) -> Evidence:
         """The evidence whose periods end at row ``row`` or later."""
         return self._only(self.last >= row)
 
     def _only(self, keep: NDArray[np.bool_]) -> Evidence:
         names = ("cell", "first", "last", "lift", "noise", "weight", "row")
+        names += ("demand",) if self.demand is not None else ()
         return replace(self, **{name: getattr(self, name)[keep] for name in names})
 
 

@@ -166,13 +166,14 @@ class Hierarchy:
         return self._spends[name]
 
     def _earned(
-        self, cells: Array, spend: Array, before: Array | float = 0.0
+        self, cells: Array, spend: Array, before: Array | float = 0.0, demand: Array | None = None
     ) -> tuple[Array, Array]:
         """Revenue (R,) at ``spend`` (R,) and its derivatives (R, 4) by the curve's logarithms;
-        ``before`` (R,) is 1 where the response had not jumped yet.
+        ``before`` (R,) is 1 where the response had not jumped yet, ``demand`` (R,) multiplies it.
 
         df/dlog m = f and df/dlog K = f - x f'(x), for every curve m K h(x / K)."""
         m = np.exp(cells[:, RETURN] + before * cells[:, JUMP])
+        m = m if demand is None else m * demand
         k, bend = np.exp(cells[:, SCALE]), np.exp(cells[:, BEND])
         level = spend / k
         earned = m * k * bent_shape(level, bend)
@@ -184,14 +185,14 @@ class Hierarchy:
         """Everything observed, and its derivatives, at cell parameters (C, d)."""
         evidence, claims = self.evidence, self.evidence.claims
         spend, claim_spend = self.spends(carryover)
-        lift, curve = self._earned(cells[evidence.cell], spend, self._before)
+        lift, curve = self._earned(cells[evidence.cell], spend, self._before, evidence.demand)
         slope = np.zeros((len(lift), self.d))
         slope[:, :CURVE] = curve
         claim, claim_slope = np.zeros(0), np.zeros((0, self.d))
         if claims is not None:
             at = cells[claims.cell]
             response, said = self._claim_before.T
-            earned, curve = self._earned(at, claim_spend, response)
+            earned, curve = self._earned(at, claim_spend, response, claims.demand)
             factor = np.exp(at[:, CLAIM] + said * at[:, JUMP])
             curve[:, JUMP] += said * earned
             grown = self._log_spend
@@ -208,10 +209,13 @@ class Hierarchy:
         tests = self.evidence.tests
         gains = np.zeros(len(tests))
         slopes = np.zeros((len(tests), len(cells), self.d))
+        known: dict[int, tuple[Array, Array]] = {}  # contrasts of sales share their cells' spend
         for number, test in enumerate(tests):
-            money = test.days * self.evidence.size[test.where]
+            money = test.days * self.evidence.size[test.where] * test.portion
             for spend, sign in ((test.actual, 1.0), (test.otherwise, -1.0)):
-                earned, curve = self._earned(cells[test.where], spend)
+                if id(spend) not in known:
+                    known[id(spend)] = self._earned(cells[test.where], spend)
+                earned, curve = known[id(spend)]
                 gains[number] += sign * float((money * earned).sum())
                 slopes[number, test.where, :CURVE] += sign * money[:, None] * curve
         return gains, slopes.reshape(len(tests), self.d * len(cells))
@@ -297,7 +301,8 @@ class Hierarchy:
         """How strongly lifts alone draw each cell's log return up at cell parameters (C, d), and
         by how much less for each unit it is higher: (2, C)."""
         evidence, n = self.evidence, len(self.evidence.cells)
-        lift, _ = self._earned(cells[evidence.cell], self.spends(carryover)[0], self._before)
+        spend = self.spends(carryover)[0]
+        lift, _ = self._earned(cells[evidence.cell], spend, self._before, evidence.demand)
         weight = lift * evidence.weight / evidence.noise**2
         pull = np.bincount(evidence.cell, weights=(evidence.lift - lift) * weight, minlength=n)
         less = np.bincount(evidence.cell, weights=(2 * lift - evidence.lift) * weight, minlength=n)

@@ -22,10 +22,13 @@ from liftloop.core.saturating import SaturatingCurves
 from models.boosting import BoosterParameters, fit_booster, predict
 from models.claims import weekly_claims
 from models.control import ChanceTable, chance_table
+from models.elasticity import choose_elasticity
 from models.ensemble import EnsembleConfig, EnsembleFit, fit_ensemble
 from models.evidence import daily_spend
+from models.fit_season import FitSeason, in_coming_cycle, known_season, usual_sales
 from models.lift import LiftConfig, contrasts, variance_reduction, weekly_lifts
-from models.response import ResponseConfig, ResponseFit, fit_response
+from models.response import ResponseConfig, ResponseFit, fit_response, gather_all
+from models.sales_evidence import without_covariates
 from models.tuning import time_ordered_folds, tune_regressor
 
 CURVE_POINTS = 25
@@ -35,12 +38,17 @@ MOST_WIDENINGS = 3
 @dataclass(frozen=True, slots=True)
 class HoldoutConfig:
     """How the holdout door is trained. ``tuning_trials`` 0 keeps the default parameters; without
-    ``claims`` what platforms attribute to themselves is not looked at."""
+    ``claims`` what platforms attribute to themselves is not looked at, without ``sales`` not what
+    sales did as budgets moved, without ``season`` not how demand goes through the year. Curves are
+    those of the ``cycle_days`` to come."""
 
     lift: LiftConfig = field(default_factory=LiftConfig)
     response: ResponseConfig = field(default_factory=ResponseConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     claims: bool = True
+    sales: bool = True
+    season: bool = True
+    cycle_days: int = 7
     tuning_trials: int = 20
     tuning_seconds: float | None = 20.0
     threads: int = 1
@@ -94,6 +102,7 @@ class HoldoutModel:
         found = {
             "evidence": self.fit.evidence,
             "lift_tests": self.fit.tests,
+            **({"sales_contrasts": self.fit.sales} if len(self.fit.sales) else {}),
             "ensemble": self.ensemble.table,
             "curves": curve_table(self.curves, self.fit.effective_spend),
         }
@@ -172,22 +181,26 @@ def train_holdout(
         if config.claims
         else None
     )  # fmt: skip
-    fit, widened = fit_with_discrepancy(
-        lifts,
-        spend=spend,
-        experiments=frames.get("experiments"),
-        claims=claims,
-        config=config.response,
-    )
+    season, about = _season(sales, lifts, spend, frames.get("experiments"), as_of, config)
+    seen: dict[str, Any] = {
+        "experiments": frames.get("experiments"),
+        "claims": claims,
+        "sales": _contrasted(sales, season, as_of) if config.sales else None,
+        "season": season,
+    }
+    fit, widened = fit_with_discrepancy(lifts, spend=spend, config=config.response, **seen)
+    fit.diagnostics.update(about)
     ensemble = fit_ensemble(
         lifts=widened,
         daily_spend=spend,
-        experiments=frames.get("experiments"),
-        claims=claims,
         response=config.response,
         config=config.ensemble,
         main=fit,
+        **seen,
     )
+    if season is not None:
+        fit = replace(fit, curves=in_coming_cycle(fit.curves, season))
+        ensemble = replace(ensemble, curves=in_coming_cycle(ensemble.curves, season), main=fit)
     booster, sample, predictions = _outcome_model(table if for_registry else None, parameters)
     return HoldoutModel(fit, ensemble, lifts, booster, sample, predictions, parameters)
 
@@ -199,6 +212,8 @@ def fit_with_discrepancy(
     experiments: pd.DataFrame | None,
     config: ResponseConfig,
     claims: pd.DataFrame | None = None,
+    sales: pd.DataFrame | None = None,
+    season: FitSeason | None = None,
 ) -> tuple[ResponseFit, pd.DataFrame]:
     """Fit the curves; returns the fit and the lifts with the standard errors it used.
 
@@ -210,7 +225,14 @@ def fit_with_discrepancy(
     precise holdouts do not make the intervals narrower than the model deserves. The ratio, at least
     1, is in the diagnostics as ``discrepancy``.
     """
-    asked = {"daily_spend": spend, "experiments": experiments, "claims": claims, "config": config}
+    asked: dict[str, Any] = {
+        "daily_spend": spend,
+        "experiments": experiments,
+        "claims": claims,
+        "config": config,
+        "sales": sales,
+        "season": season,
+    }
     fit, widened = fit_response(lifts=lifts, **asked), lifts
     ratio = 1.0
     for _ in range(MOST_WIDENINGS):
@@ -222,6 +244,48 @@ def fit_with_discrepancy(
         fit = fit_response(lifts=widened, **asked)
     fit.diagnostics["discrepancy"] = ratio
     return fit, widened
+
+
+def _season(
+    sales: pd.DataFrame | None,
+    lifts: pd.DataFrame,
+    spend: pd.DataFrame,
+    experiments: pd.DataFrame | None,
+    as_of: date,
+    config: HoldoutConfig,
+) -> tuple[FitSeason | None, dict[str, float]]:
+    """The season of a fit with its elasticity, and what to say of it; None where less than a year
+    is known. ``season_next``: what the coming cycle's demand multiplies revenue by, weighted by the
+    spend of the last cycle."""
+    known = (
+        known_season(sales, as_of=as_of, cycle_days=config.cycle_days) if config.season else None
+    )
+    if known is None:
+        return None, {}
+    evidence = gather_all(
+        lifts=lifts,
+        daily_spend=spend,
+        experiments=experiments,
+        claims=None,
+        fade_per_day=config.response.fade_per_day,
+    )
+    days = pd.DatetimeIndex(spend.index)
+    season, odds = choose_elasticity(evidence, known, days=days, config=config.response)
+    recent = (evidence.spend[-config.cycle_days :] * evidence.size).mean(axis=0) + 1e-12
+    about = {
+        "season_elasticity": season.elasticity,
+        "season_next": float(np.average(season.factor(evidence.cells), weights=recent)),
+    }
+    return season, about | {f"season_odds_{e:g}": odd for e, odd in odds.items()}
+
+
+def _contrasted(
+    sales: pd.DataFrame | None, season: FitSeason | None, as_of: date
+) -> pd.DataFrame | None:
+    """Sales for contrasts: of usual demand, what covariates explain taken out."""
+    if sales is None or sales.empty:
+        return None
+    return without_covariates(sales if season is None else usual_sales(sales, season), as_of=as_of)
 
 
 def _chance(

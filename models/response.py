@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,11 @@ from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.saturating import SaturatingCurves, effective_spend
 from models.breaks import BreakConfig, find_breaks
 from models.evidence import Evidence, gather
+from models.fit_season import FitSeason, with_season
 from models.hierarchy import Hierarchy, State
 from models.posterior import draw_curves
 from models.prior import CLAIM, CURVE, ORGANIC, RETURN, SCALE, Prior
+from models.sales_evidence import sales_contrasts
 
 Array = NDArray[np.float64]
 Z90 = 1.6448536269514722
@@ -67,6 +69,8 @@ class ResponseFit:
         Plain numbers: counts, carry-over by channel, spreads, weighted misfit, and
         ``coverage_90``, the share of the last days' lifts inside the 90 % prediction interval of a
         fit that did not see them (nan when there are too few days).
+    sales
+        As ``tests``: contrasts of sales (``models.sales_evidence``).
     """
 
     curves: SaturatingCurves
@@ -74,6 +78,7 @@ class ResponseFit:
     evidence: pd.DataFrame
     tests: pd.DataFrame
     diagnostics: dict[str, float]
+    sales: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def fit_response(
@@ -83,6 +88,8 @@ def fit_response(
     experiments: pd.DataFrame | None = None,
     claims: pd.DataFrame | None = None,
     config: ResponseConfig | None = None,
+    sales: pd.DataFrame | None = None,
+    season: FitSeason | None = None,
 ) -> ResponseFit:
     """Fit saturating curves to everything that says what spend caused.
 
@@ -99,6 +106,11 @@ def fit_response(
         As made by ``weekly_claims``: what platforms claim, a proxy that the lifts calibrate.
     config
         Default: :class:`ResponseConfig`.
+    sales
+        The feed of first-party sales: contrasts of what segments sold as budgets moved
+        (``models.sales_evidence``). Never enough by itself.
+    season
+        The demand of the evidence's days, if known: the curves are then those of demand 1.
 
     Raises
     ------
@@ -113,6 +125,8 @@ def fit_response(
             experiments=experiments,
             claims=claims,
             fade_per_day=config.fade_per_day,
+            sales=sales,
+            season=season,
         ),
         lifts,
         config,
@@ -126,6 +140,8 @@ def gather_all(
     experiments: pd.DataFrame | None,
     claims: pd.DataFrame | None,
     fade_per_day: float,
+    sales: pd.DataFrame | None = None,
+    season: FitSeason | None = None,
 ) -> Evidence:
     """Everything a fit looks at; raises InsufficientEvidence as :func:`fit_response` does."""
     evidence = gather(
@@ -136,12 +152,17 @@ def gather_all(
         fade_per_day=fade_per_day,
     )
     require_some(evidence)
-    return evidence
+    days = pd.DatetimeIndex(daily_spend.index)
+    if sales is not None:
+        seen = sales_contrasts(sales=sales, evidence=evidence, days=days, fade_per_day=fade_per_day)
+        evidence = replace(evidence, tests=(*evidence.tests, *seen))
+    return evidence if season is None else with_season(evidence, season, days=days)
 
 
 def require_some(evidence: Evidence) -> None:
     """Raise InsufficientEvidence where nothing randomized, or no spend, is known."""
-    if len(evidence.spend) == 0 or (len(evidence.lift) == 0 and not evidence.tests):
+    tested = any(test.randomized for test in evidence.tests)
+    if len(evidence.spend) == 0 or (len(evidence.lift) == 0 and not tested):
         raise InsufficientEvidence(
             "No lift can be measured yet: no cell has both spend and a holdout or lift test.",
             fix="Deliver holdout rows of both arms (or lift tests) for the days of performance.",
@@ -161,7 +182,7 @@ def fit_evidence(evidence: Evidence, lifts: pd.DataFrame, config: ResponseConfig
     model, state = fit_mode(evidence, config)
     predicted = model.predict(state.cells, state.carryover)
     curves = draw_curves(model, state, draws=config.draws, seed=config.seed)
-    lift_residuals, _, test_residuals = model.residuals(state, predicted)
+    lift_residuals, _, _ = model.residuals(state, predicted)
     rows = lifts.iloc[evidence.row][
         ["segment", "channel", "period_start", "period_end", "spend", "lift", "standard_error"]
     ].reset_index(drop=True)
@@ -174,7 +195,7 @@ def fit_evidence(evidence: Evidence, lifts: pd.DataFrame, config: ResponseConfig
         "cells": float(len(evidence.cells)),
         "cells_with_evidence": float(len(set(evidence.cell.tolist()))),
         "lifts": float(len(evidence.lift)),
-        "tests": float(len(evidence.tests)),
+        "tests": float(sum(test.randomized for test in evidence.tests)),
         "tests_ignored": float(evidence.ignored_tests),
         "effective_lifts": weight,
         "misfit": float((lift_residuals**2).sum() / weight) if weight > 0 else float("nan"),
@@ -185,12 +206,17 @@ def fit_evidence(evidence: Evidence, lifts: pd.DataFrame, config: ResponseConfig
     for channel, share in zip(evidence.channels, state.carryover, strict=True):
         diagnostics[f"carryover_{channel}"] = float(share)
     diagnostics |= _about_claims(model, state)
+    tests = _test_table(evidence, predicted.test)
+    randomized = np.array([test.randomized for test in evidence.tests], dtype=bool)
+    if not randomized.all():
+        diagnostics["sales_contrasts"] = float((~randomized).sum())
     return ResponseFit(
         curves=curves,
         effective_spend=effective_spend(last_spend, curves.carryover),
         evidence=rows,
-        tests=_test_table(evidence, predicted.test, test_residuals),
+        tests=tests[randomized].reset_index(drop=True),
         diagnostics=diagnostics,
+        sales=tests[~randomized].reset_index(drop=True),
     )
 
 
@@ -284,7 +310,7 @@ def _profile(model: Hierarchy, state: State, config: ResponseConfig) -> Array:
     return np.round((weight * grid[:, None]).sum(axis=0) / weight.sum(axis=0), 3)
 
 
-def _test_table(evidence: Evidence, fitted: Array, residuals: Array) -> pd.DataFrame:
+def _test_table(evidence: Evidence, fitted: Array) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "experiment": [test.name for test in evidence.tests],

@@ -3,6 +3,7 @@ writes nothing, and the next cycle decides anew."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,13 +13,15 @@ import pandas as pd
 
 from liftloop.adapters.decisions import budgets_in_force
 from liftloop.adapters.ledger import active_pauses, champion_training, session
+from liftloop.adapters.tables import Training
 from liftloop.core.curves import Array, ResponseCurves
 from liftloop.core.decide import Estimate
 from liftloop.core.errors import Declined, InsufficientEvidence, RefusedFile
 from liftloop.core.horizon import HorizonPlan, plan_horizon
 from liftloop.core.policy import Policy
 from liftloop.core.saturating import effective_spend
-from models.season import against_evidence, season_index
+from models.fit_season import mean_coming
+from models.season import Season, against_evidence, season_index
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves, recent_spend
 from tasks.planning import Frozen, rules_of
@@ -167,14 +170,19 @@ def load_outlook(
     if curves.carryover.any():
         recent = recent_spend(loop, start, curves)
         effective = effective_spend(recent, curves.carryover) if recent.any() else None
-    season, note = demand(loop, start, days=days, calendar=calendar)
+    season, note = demand(loop, start, days=days, calendar=calendar, champion=champion)
     return Outlook(start, curves, incumbent, frozen, season, note, effective)
 
 
 def demand(
-    loop: Loop, start: date, *, days: int, calendar: Path | None = None
+    loop: Loop,
+    start: date,
+    *,
+    days: int,
+    calendar: Path | None = None,
+    champion: Training | None = None,
 ) -> tuple[pd.DataFrame | None, str]:
-    """The demand of the days ahead and of the curves' evidence, and how it is known."""
+    """The demand of the days ahead and of the champion's curves, and how it is known."""
     facts = view(loop, start, ["sales", "holdout"])
     sales, holdout = facts["sales"], facts["holdout"]
     ahead = read_calendar(calendar, segments=sales["segment"].unique()) if calendar else None
@@ -182,11 +190,23 @@ def demand(
         found = season_index(sales=sales, as_of=start, days_ahead=days, ahead=ahead)
     except InsufficientEvidence as lack:
         return None, f"No season: {lack}"
+    fitted = champion is not None and json.loads(champion.metrics).get("season_elasticity", 0) > 0
+    if champion is not None and fitted:
+        return _against_cycle(found, champion.as_of, loop.settings.cycle_days), found.note
     since = pd.to_datetime(holdout["date"]).min().date() if len(holdout) else None
     index = against_evidence(
         found.index, as_of=start, fade_per_day=loop.settings.model.fade_per_day, since=since
     )
     return index, found.note
+
+
+def _against_cycle(found: Season, trained: date, days: int) -> pd.DataFrame:
+    """The season with the ``reference`` of curves that were fitted with it: the demand of the cycle
+    that followed the training, for which they were made."""
+    made_for = mean_coming(found.index, start=trained, days=days)
+    return found.index.assign(
+        reference=found.index["segment"].map(made_for).fillna(1.0).astype(float)
+    )
 
 
 def read_calendar(path: Path, *, segments: Any) -> pd.DataFrame:

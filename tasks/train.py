@@ -116,6 +116,7 @@ def _from_holdout(loop: Loop, facts: View, id: str) -> TrainingRecord:
         facts.frames,
         as_of=facts.as_of,
         study=_study(loop, f"outcome-{quarter(facts.as_of)}"),
+        cycle_days=loop.settings.cycle_days,
     )
     return TrainingRecord(
         key=id,

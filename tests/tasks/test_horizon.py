@@ -17,12 +17,13 @@ from sqlalchemy import MetaData
 from typer.testing import CliRunner
 
 from liftloop.adapters.deliveries import account_of, deliver
+from liftloop.adapters.ledger import champion_training, session
 from liftloop.adapters.workspace import Workspace
 from liftloop.app.cli import app
 from liftloop.core.errors import Declined, RefusedFile
 from liftloop.markets.demo_market import DemoMarket
 from tasks.context import Loop, open_loop
-from tasks.horizon import load_outlook, preview_horizon, read_calendar
+from tasks.horizon import demand, load_outlook, preview_horizon, read_calendar
 from tasks.train import crown_once, train_once
 
 SEASON = (0.0, 0.0, 0.1, 0.0, 0.2, -0.2, -0.1)  # Friday over Saturday: exp(0.4)
@@ -145,3 +146,38 @@ def test_a_broken_calendar_is_refused_with_the_way_out(tmp_path: Path, text: str
     file.write_text(text, encoding="utf-8")
     with pytest.raises(RefusedFile, match=r"calendar.csv.*Fix: "):
         read_calendar(file, segments=["eu"])
+
+
+def test_curves_fitted_with_a_season_are_those_of_the_cycle_after_their_training(
+    learned: Workspace,
+) -> None:
+    loop, start = open_loop(learned.root), ClearMarket.constants.start
+    with session(loop.engine, read_only=True) as db:
+        champion = champion_training(db, model_name="response")
+    assert champion is not None
+    without, _ = demand(loop, start, days=14, champion=champion)
+    # the same training, had it known a season
+    champion.metrics = json.dumps({"season_elasticity": 1.0})
+    found, _ = demand(loop, start, days=14, champion=champion)
+    assert found is not None
+    assert without is not None
+    pd.testing.assert_frame_equal(
+        found.drop(columns="reference"), without.drop(columns="reference")
+    )
+    cycle = found[(found.date >= pd.Timestamp(start)) & (found.date < pd.Timestamp(start) +
+                                                         pd.Timedelta(days=7))]  # fmt: skip
+    mean = cycle.groupby("segment")["index"].mean()
+    assert found.groupby("segment")["reference"].first().to_dict() == pytest.approx(mean.to_dict())
+    # three days later the cycle after the training is what was
+    later, _ = demand(loop, start + timedelta(days=3), days=7, champion=champion)
+    assert later is not None
+    seen = later[(later.date >= pd.Timestamp(start)) & (later.date < pd.Timestamp(start) +
+                                                        pd.Timedelta(days=7))]  # fmt: skip
+    assert later.groupby("segment")["reference"].first().to_dict() == pytest.approx(
+        seen.groupby("segment")["index"].mean().to_dict()
+    )
+    # where response does not follow demand the curves are those of all their evidence
+    champion.metrics = json.dumps({"season_elasticity": 0.0})
+    as_before, _ = demand(loop, start, days=14, champion=champion)
+    assert as_before is not None
+    pd.testing.assert_frame_equal(as_before, without)

@@ -80,6 +80,7 @@ class HoldoutLearner:
                 as_of=as_of,
                 study=(lambda: self._study(quarter(as_of))) if tuned else None,
                 for_registry=False,
+                cycle_days=settings.cycle_days,
             )
         except InsufficientEvidence:
             return None
