@@ -17,7 +17,8 @@ import optuna
 import pandas as pd
 from numpy.typing import NDArray
 
-from liftloop.core.curves import Array
+from liftloop.core.curves import Array, ResponseCurves
+from liftloop.core.interacting import InteractingCurves
 from liftloop.core.saturating import SaturatingCurves
 from models.boosting import BoosterParameters, fit_booster, predict
 from models.claims import weekly_claims
@@ -26,6 +27,13 @@ from models.elasticity import choose_elasticity
 from models.ensemble import EnsembleConfig, EnsembleFit, fit_ensemble
 from models.evidence import daily_spend
 from models.fit_season import FitSeason, in_coming_cycle, known_season, usual_sales
+from models.interactions import (
+    InteractionConfig,
+    Interactions,
+    find_interactions,
+    interacting,
+    planned_gains,
+)
 from models.lift import LiftConfig, contrasts, variance_reduction, weekly_lifts
 from models.response import ResponseConfig, ResponseFit, fit_response, gather_all
 from models.sales_evidence import without_covariates
@@ -39,8 +47,9 @@ MOST_WIDENINGS = 3
 class HoldoutConfig:
     """How the holdout door is trained. ``tuning_trials`` 0 keeps the default parameters; without
     ``claims`` what platforms attribute to themselves is not looked at, without ``sales`` not what
-    sales did as budgets moved, without ``season`` not how demand goes through the year. Curves are
-    those of the ``cycle_days`` to come."""
+    sales did as budgets moved, without ``season`` not how demand goes through the year, without
+    ``interactions`` not whether channels lift or eat each other. Curves are those of the
+    ``cycle_days`` to come."""
 
     lift: LiftConfig = field(default_factory=LiftConfig)
     response: ResponseConfig = field(default_factory=ResponseConfig)
@@ -48,6 +57,7 @@ class HoldoutConfig:
     claims: bool = True
     sales: bool = True
     season: bool = True
+    interactions: InteractionConfig | None = field(default_factory=InteractionConfig)
     cycle_days: int = 7
     tuning_trials: int = 20
     tuning_seconds: float | None = 20.0
@@ -72,6 +82,8 @@ class HoldoutModel:
         for them; None where the evidence has no covariates or is too thin for trees.
     parameters
         LightGBM's, as tuned.
+    interactions
+        Which channels lift or eat each other; None where nobody looked.
     """
 
     fit: ResponseFit
@@ -81,10 +93,13 @@ class HoldoutModel:
     sample: pd.DataFrame | None
     predictions: NDArray[np.float64] | None
     parameters: BoosterParameters
+    interactions: Interactions | None = None
 
     @property
-    def curves(self) -> SaturatingCurves:
-        return self.ensemble.curves
+    def curves(self) -> SaturatingCurves | InteractingCurves:
+        """What planning gets: interacting only where an interaction was kept."""
+        additive = self.ensemble.curves
+        return additive if self.interactions is None else interacting(additive, self.interactions)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -94,8 +109,20 @@ class HoldoutModel:
             "lifts": float(len(self.lifts)),
             "variance_reduction": variance_reduction(self.lifts),
             **{f"weight_{name}": value for name, value in self.ensemble.weights.items()},
+            **self._about_interactions(),
         }
         return {name: float(value) for name, value in said.items() if np.isfinite(value)}
+
+    def _about_interactions(self) -> dict[str, float]:
+        """How many were kept; what one step's plan gains a day with them, and without."""
+        if self.interactions is None:
+            return {}
+        said = {"interactions": float(self.interactions.kept)}
+        curves = self.curves
+        if isinstance(curves, InteractingCurves):
+            with_them, without = planned_gains(curves, self.fit.effective_spend)
+            said |= {"gain_interacting": with_them, "gain_additive": without}
+        return said
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Plain frames: the evidence, the curves, what drives the outcome model."""
@@ -106,6 +133,8 @@ class HoldoutModel:
             "ensemble": self.ensemble.table,
             "curves": curve_table(self.curves, self.fit.effective_spend),
         }
+        if self.interactions is not None and len(self.interactions.table):
+            found["interactions"] = self.interactions.table
         if self.booster is not None:
             found["importance"] = pd.DataFrame(
                 {
@@ -117,12 +146,14 @@ class HoldoutModel:
 
 
 def curve_table(
-    curves: SaturatingCurves, present: Array, *, points: int = CURVE_POINTS
+    curves: ResponseCurves, present: Array, *, points: int = CURVE_POINTS
 ) -> pd.DataFrame:
     """Spend, mean revenue per day, its 90 % interval and the marginal return of every cell.
 
-    From nothing to twice the ``present`` spend, shape (n_cells,), in ``points`` steps.
+    From nothing to twice the ``present`` spend, shape (n_cells,), in ``points`` steps; the others
+    at their present spend.
     """
+    curves = curves.at(present) if isinstance(curves, InteractingCurves) else curves
     rows = []
     for share in np.linspace(0.0, 2.0, points):
         spend = share * present
@@ -202,7 +233,10 @@ def train_holdout(
         fit = replace(fit, curves=in_coming_cycle(fit.curves, season))
         ensemble = replace(ensemble, curves=in_coming_cycle(ensemble.curves, season), main=fit)
     booster, sample, predictions = _outcome_model(table if for_registry else None, parameters)
-    return HoldoutModel(fit, ensemble, lifts, booster, sample, predictions, parameters)
+    found = None
+    if config.interactions is not None and fit.mode is not None:
+        found = find_interactions(*fit.mode, config.interactions)
+    return HoldoutModel(fit, ensemble, lifts, booster, sample, predictions, parameters, found)
 
 
 def fit_with_discrepancy(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.saturating import SaturatingCurves, effective_spend
 from models.breaks import BreakConfig, find_breaks
+from models.compaction import compacted
 from models.evidence import Evidence, gather
 from models.fit_season import FitSeason, with_season
 from models.hierarchy import Hierarchy, State
@@ -71,6 +72,8 @@ class ResponseFit:
         fit that did not see them (nan when there are too few days).
     sales
         As ``tests``: contrasts of sales (``models.sales_evidence``).
+    mode
+        The model and its posterior mode, for what is learned from what they leave unexplained.
     """
 
     curves: SaturatingCurves
@@ -79,6 +82,7 @@ class ResponseFit:
     tests: pd.DataFrame
     diagnostics: dict[str, float]
     sales: pd.DataFrame = field(default_factory=pd.DataFrame)
+    mode: tuple[Hierarchy, State] | None = None
 
 
 def fit_response(
@@ -156,7 +160,7 @@ def gather_all(
     if sales is not None:
         seen = sales_contrasts(sales=sales, evidence=evidence, days=days, fade_per_day=fade_per_day)
         evidence = replace(evidence, tests=(*evidence.tests, *seen))
-    return evidence if season is None else with_season(evidence, season, days=days)
+    return compacted(evidence if season is None else with_season(evidence, season, days=days))
 
 
 def require_some(evidence: Evidence) -> None:
@@ -217,6 +221,7 @@ def fit_evidence(evidence: Evidence, lifts: pd.DataFrame, config: ResponseConfig
         tests=tests[randomized].reset_index(drop=True),
         diagnostics=diagnostics,
         sales=tests[~randomized].reset_index(drop=True),
+        mode=(model, state),
     )
 
 

@@ -13,6 +13,7 @@ from liftloop.adapters.registry import load_curves
 from liftloop.adapters.tables import Training
 from liftloop.core.curves import Array, ResponseCurves
 from liftloop.core.decide import Estimate, gain, spends
+from liftloop.core.interacting import KIND, InteractingCurves
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.saturating import SaturatingCurves, effective_spend, expected_until_next_cycle
 from liftloop.core.unit_curves import UnitCurves
@@ -27,6 +28,8 @@ def load_model_curves(loop: Loop, trained: Training) -> ResponseCurves:
     arrays, _ = load_curves(loop.workspace, run_id=trained.run_id)
     if trained.door == "units":
         return UnitCurves.from_arrays(arrays)
+    if "kind" in arrays and str(arrays["kind"]) == KIND:
+        return InteractingCurves.from_arrays(arrays)
     return SaturatingCurves.from_arrays(arrays)
 
 
@@ -64,7 +67,7 @@ def draws_until_next_cycle(
 ) -> Array:
     """Joint draws of incremental revenue per day, shape (n_draws, n_cells)."""
     spend = spends(policy, curves)
-    if not isinstance(curves, SaturatingCurves):
+    if not isinstance(curves, SaturatingCurves | InteractingCurves):
         return curves.draw_revenue(spend)
     recent = recent_spend(loop, as_of, curves)
     return expected_until_next_cycle(

@@ -12,6 +12,7 @@ import pandas as pd
 from liftloop.adapters.ledger import champion_training, session
 from liftloop.core.errors import Declined
 from liftloop.core.first_test import first_test
+from liftloop.core.interacting import separable_at
 from liftloop.core.lift_tests import WEEKS, LiftTest, suggest
 from liftloop.core.policy import Policy
 from liftloop.core.power import WeeklySales
@@ -103,7 +104,7 @@ def suggest_tests(
         return _beginning(loop, policy, sales, durations, start)
     settings = loop.settings
     found = suggest(
-        curves=load_model_curves(loop, champion),
+        curves=separable_at(load_model_curves(loop, champion), policy),
         policy=policy,
         rules=rules_of(settings, policy, ()),
         sales=sales,

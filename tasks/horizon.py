@@ -18,6 +18,7 @@ from liftloop.core.curves import Array, ResponseCurves
 from liftloop.core.decide import Estimate
 from liftloop.core.errors import Declined, InsufficientEvidence, RefusedFile
 from liftloop.core.horizon import HorizonPlan, plan_horizon
+from liftloop.core.interacting import separable_at
 from liftloop.core.policy import Policy
 from liftloop.core.saturating import effective_spend
 from models.fit_season import mean_coming
@@ -171,6 +172,7 @@ def load_outlook(
         recent = recent_spend(loop, start, curves)
         effective = effective_spend(recent, curves.carryover) if recent.any() else None
     season, note = demand(loop, start, days=days, calendar=calendar, champion=champion)
+    curves = separable_at(curves, incumbent)
     return Outlook(start, curves, incumbent, frozen, season, note, effective)
 
 

@@ -15,6 +15,7 @@ from liftloop.core.curves import ResponseCurves
 from liftloop.core.decide import Estimate, gain, share_moved
 from liftloop.core.explain import explain_moves
 from liftloop.core.exploration import Exploration
+from liftloop.core.interacting import separable_at
 from liftloop.core.objectives import (
     Aim,
     CvarProfit,
@@ -86,21 +87,22 @@ def plan_budgets(
         if lost:
             notes.append(f"{lost} of {len(rules.cells)} cells have no frequency cap: their reach "
                          "is not known.")  # fmt: skip
+    alone = separable_at(curves, incumbent)  # what a planner may take cell by cell
     planned = objective_of(settings).plan(
-        curves=curves, rules=rules, incumbent=incumbent, margin=margin
+        curves=alone, rules=rules, incumbent=incumbent, margin=margin
     )
     found, rules = planned.allocation, planned.rules
     notes.extend(planned.notes)
     if settings.budget.objective == "expected_profit":
         costs = rule_costs(
-            curves=curves, rules=rules, incumbent=incumbent, allocation=found, margin=margin
+            curves=alone, rules=rules, incumbent=incumbent, allocation=found, margin=margin
         )
         notes.extend(cost.words for cost in costs)
     taken = _taken(settings, curves, found.policy, incumbent, rules)
-    explored = _explored(settings, curves, taken.policy, incumbent, rules, facts, as_of)
+    explored = _explored(settings, alone, taken.policy, incumbent, rules, facts, as_of)
     words = explain_moves(
         allocation=replace(found, policy=taken.policy),
-        curves=curves,
+        curves=alone,
         incumbent=incumbent,
         margin=margin,
     )

@@ -31,6 +31,7 @@ from liftloop.adapters.tables import Training
 from liftloop.core.ensemble_words import weights_of, why_weights
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.examination import examine
+from liftloop.core.interacting import InteractingCurves
 from liftloop.core.keys import key
 from models.figures import holdout_figures, units_figures
 from models.holdout_model import parameters_of
@@ -130,7 +131,10 @@ def _from_holdout(loop: Loop, facts: View, id: str) -> TrainingRecord:
         sample=model.sample,
         predictions=model.predictions,
         curves=model.curves.to_arrays(),
-        about_curves={"kind": "saturating", "cells": len(model.curves.cells)},
+        about_curves={
+            "kind": "interacting" if isinstance(model.curves, InteractingCurves) else "saturating",
+            "cells": len(model.curves.cells),
+        },
     )
 
 
