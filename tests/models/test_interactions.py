@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from liftloop.core.interacting import InteractingCurves
 from liftloop.core.policy import Cell
 from liftloop.core.saturating import SaturatingCurves
+from models.boosting import BoosterParameters
+from models.ensemble import EnsembleFit
 from models.evidence import effective
+from models.holdout_model import HoldoutModel
 from models.interactions import (
     InteractionConfig,
     Interactions,
@@ -22,7 +27,7 @@ from models.interactions import (
     spike_and_slab,
 )
 from models.posterior import draw_curves
-from models.response import ResponseConfig, fit_mode
+from models.response import ResponseConfig, fit_mode, fit_response
 
 FIT = ResponseConfig(
     draws=40,
@@ -202,6 +207,30 @@ def test_words_say_what_a_tenth_more_does() -> None:
         "search earns about 4.9% more where video spends a tenth more."
     )
     assert "4.7% less" in in_words("social", "display", -0.5)
+
+
+def test_a_holdout_model_reports_interactions_and_plans_with_them(small_market: Make) -> None:
+    market = meddled(small_market, 0, elasticity=0.3)
+    fit = fit_response(
+        lifts=market.lifts, daily_spend=market.daily, claims=market.claims, config=FIT
+    )
+    assert fit.mode is not None
+    found = find_interactions(*fit.mode)
+    ensemble = EnsembleFit(fit.curves, fit, pd.DataFrame({"member": ["curves"], "weight": [1.0]}))
+    lifts = market.lifts.assign(variance_reduction=0.0)
+    model = HoldoutModel(fit, ensemble, lifts, None, None, None, BoosterParameters(), found)
+    assert isinstance(model.curves, InteractingCurves)
+    said = model._about_interactions()
+    assert said["interactions"] == 1
+    assert said["gain_interacting"] >= said["gain_additive"]
+    tables = model.tables()
+    assert tables["interactions"].kept.sum() == 1
+    # each cell's curve with the others at their present spend begins at what they alone leave
+    shown = tables["curves"]
+    assert np.isfinite(shown[["mean", "low", "high", "marginal"]]).all().all()
+    deaf = replace(model, interactions=None)
+    assert deaf.curves is fit.curves
+    assert "interactions" not in deaf.tables()
 
 
 def test_nothing_spent_gains_nothing() -> None:
