@@ -217,6 +217,7 @@ def gather(
     fine &= (first < len(days)) & (first <= last)
     first, last = np.maximum(first, 0), np.minimum(last, len(days) - 1)
     kept = np.flatnonzero(fine & (first <= last))
+    kept = kept[np.lexsort((last[kept], cell[kept]))]  # sums over cells are quickest in this order
     age = (len(days) - 1) - last[kept]
     tests, ignored = _tests(
         experiments=experiments,
@@ -277,6 +278,7 @@ def _claims(
     fine = (cell >= 0) & (first < len(days)) & (last >= 0) & (first <= last)
     fine &= measured[np.maximum(cell, 0)]
     kept = np.flatnonzero(fine)
+    kept = kept[np.lexsort((last[kept], cell[kept]))]
     if len(kept) == 0:
         return None
     first, last = np.maximum(first[kept], 0), np.minimum(last[kept], len(days) - 1)
