@@ -55,7 +55,7 @@ class InteractionConfig:
 
     sure: float = 0.95
     note: float = 0.02
-    claim_weight: float = 0.5
+    claim_weight: float = 0.8
     shares: tuple[float, ...] = (0.03, 0.1, 0.3)
     odds: tuple[float, ...] = (0.4, 0.4, 0.2)
     spreads: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)

@@ -76,7 +76,7 @@ def test_a_channel_that_lifts_or_eats_another_is_found_and_no_other_pair(
 ) -> None:
     found = [find(meddled(small_market, seed, elasticity=elasticity)) for seed in range(6)]
     # a claim of 5 % noise, 0.3 of log spend, 8 x 16 weeks: 0.05 / 0.3 / 11 = 0.015 at the best, and
-    # three times that with one part in two of the claims' weight and what own parameters absorb
+    # three times that with a part of the claims' weight and what own parameters absorb
     pairs = [one.table[one.table.kept] for one in found]
     seen = sum(len(one) > 0 for one in pairs)
     assert seen >= 5
