@@ -48,7 +48,7 @@ class World:
     """A workspace and the market it runs on."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self.workspace, self.market = workspace, ClearMarket(1)
+        self.workspace, self.market = workspace, ClearMarket(3)
         self.day = self.market.start
 
     @property
