@@ -22,6 +22,7 @@ _QUIET = {
     "DO_NOT_TRACK": "1",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "OPENBLAS_NUM_THREADS": "1",  # the matrices are small: threads only wait for each other
     "OMP_WAIT_POLICY": "PASSIVE",  # two spinning threads on a busy machine cost tenfold
     "PREFECT_LOGGING_LEVEL": "WARNING",
 }
