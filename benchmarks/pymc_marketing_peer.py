@@ -27,8 +27,8 @@ class Peer:
     * No yearly terms: there is less than a year of data, and the market has no season.
     * NUTS (nutpie), 2 chains. Its own optimizer (SLSQP on the mean response of the draws over 4
       weeks with carry-over), begun at the budgets in force, within the same steps and total, all
-      money in thousands and stopped at a relative 1e-7 or so: in plain money, and with its own
-      tolerance of 1e-9, it gives up. It is compiled once a refit.
+      money in thousands and stopped at a relative 1e-7 or so: with sales in plain money and its own
+      tolerance of 1e-9 it gave up on the plan we tried. It is compiled once a refit.
     """
 
     def __init__(self, draws: int) -> None:
