@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -22,11 +21,11 @@ from liftloop.markets.hill import exact_cents
 from liftloop.markets.scoring import oracle_plan
 from models.evidence import daily_spend
 from models.lift import LiftConfig, weekly_lifts
+from models.pooled import fit_pooled
 from tasks.planning import Frozen, Plan, rules_of
 
 Array = NDArray[np.float64]
 ROAS_DAYS = 28  # what a platform's report shows by default
-HAS_POOLED = find_spec("models.pooled") is not None
 
 Plans = Callable[[date, Policy, Mapping[str, pd.DataFrame]], Policy]
 
@@ -91,8 +90,6 @@ class PooledLearner:
     def __call__(
         self, settings: Settings, facts: Mapping[str, pd.DataFrame], as_of: date
     ) -> ResponseCurves | None:
-        from models.pooled import fit_pooled
-
         lifts = weekly_lifts(
             holdout=facts["holdout"],
             performance=facts["performance"],

@@ -14,7 +14,6 @@ import pandas as pd
 from liftloop.adapters.settings import Account as AccountSettings
 from liftloop.adapters.settings import Settings, parse_settings
 from liftloop.app.backtest.baselines import (
-    HAS_POOLED,
     PooledLearner,
     drive,
     follow_roas,
@@ -299,9 +298,8 @@ def _others(
 
     _live(market, _facts(settings, ("performance",)), roas, steps)
     found["roas"] = earned.of(market)
-    if HAS_POOLED:
-        market = make()
-        loop = MemoryLoop(settings, market.policy, learn=PooledLearner(), plan=plan_plainly)
-        _live(market, _facts(settings), loop.cycle, steps)
-        found["pooled"] = earned.of(market)
+    market = make()
+    loop = MemoryLoop(settings, market.policy, learn=PooledLearner(), plan=plan_plainly)
+    _live(market, _facts(settings), loop.cycle, steps)
+    found["pooled"] = earned.of(market)
     return found
