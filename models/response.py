@@ -249,10 +249,9 @@ def find_mode(model: Hierarchy, config: ResponseConfig) -> State:
         state = _trust_claims(model, state, config)
     for turn in range(config.spread_rounds):
         state = model.climb(state, steps=6, tolerance=1e-5)
-        spread = state.own[CLAIM] if len(state.own) > CLAIM else 0.0
-        state = model.estimate_own(model.estimate_scatter(state), seed=config.seed + turn)
-        if len(state.own) > CLAIM:
-            state.own[CLAIM] = spread
+        found = model.estimate_own(model.estimate_scatter(state), seed=config.seed + turn)
+        claims = np.arange(len(state.own)) == CLAIM  # their spread was chosen on a grid
+        state = replace(found, own=np.where(claims, state.own, found.own))
     return model.climb(state, tolerance=1e-6)
 
 

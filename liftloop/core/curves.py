@@ -8,6 +8,7 @@ cells within a draw keeps the correlation between cells.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -46,3 +47,33 @@ class ResponseCurves(Protocol):
     def draw_revenue(self, spend: Array) -> Array:
         """Incremental revenue per day in each draw, shape (n_draws, n_cells)."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightedCurves:
+    """Curves whose revenue counts ``weight`` (n_cells,) times: under another demand, or for an aim
+    that values it more."""
+
+    curves: ResponseCurves
+    weight: Array
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return self.curves.cells
+
+    @property
+    def carryover(self) -> Array:
+        return self.curves.carryover
+
+    @property
+    def diminishing(self) -> bool:
+        return bool(getattr(self.curves, "diminishing", True))
+
+    def mean_revenue(self, spend: Array) -> Array:
+        return self.weight * self.curves.mean_revenue(spend)
+
+    def mean_marginal(self, spend: Array) -> Array:
+        return self.weight * self.curves.mean_marginal(spend)
+
+    def draw_revenue(self, spend: Array) -> Array:
+        return self.weight * self.curves.draw_revenue(spend)

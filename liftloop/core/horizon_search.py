@@ -12,11 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from liftloop.core.allocation import allocate
-from liftloop.core.curves import Array, ResponseCurves
+from liftloop.core.curves import Array, ResponseCurves, WeightedCurves
 from liftloop.core.decide import spends
 from liftloop.core.horizon_response import Adstock, HorizonResponse, MarginalTable, adstock
 from liftloop.core.horizon_rules import HorizonRules, Totals
-from liftloop.core.horizon_season import Demand, Seasoned
+from liftloop.core.horizon_season import Demand
 from liftloop.core.interior import Answer, Programme, maximize
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rules import Rules
@@ -69,7 +69,7 @@ class World:
             seed=seed,
         )
         steady = allocate(
-            curves=Seasoned(curves, demand.weight[:, -days:].mean(axis=1)),
+            curves=WeightedCurves(curves, demand.weight[:, -days:].mean(axis=1)),
             rules=replace(rules, total=_mean_total(totals), max_step=None),
             incumbent=incumbent,
         ).policy

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from liftloop.core.curves import Array, ResponseCurves
+from liftloop.core.curves import Array
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.policy import Cell
 
@@ -113,28 +113,3 @@ def _wide(
     )
     wide = wide.reindex(index=list(names), columns=list(dates)).astype(float).fillna(missing)
     return np.asarray(wide.to_numpy(dtype=np.float64))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Seasoned:
-    """Curves under another demand: ``weight`` (n_cells,) times the revenue; ``ResponseCurves``."""
-
-    curves: ResponseCurves
-    weight: Array
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        return self.curves.cells
-
-    @property
-    def carryover(self) -> Array:
-        return self.curves.carryover
-
-    def mean_revenue(self, spend: Array) -> Array:
-        return self.weight * self.curves.mean_revenue(spend)
-
-    def mean_marginal(self, spend: Array) -> Array:
-        return self.weight * self.curves.mean_marginal(spend)
-
-    def draw_revenue(self, spend: Array) -> Array:
-        return self.weight * self.curves.draw_revenue(spend)

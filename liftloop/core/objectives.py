@@ -13,11 +13,11 @@ from typing import Literal, Protocol
 import numpy as np
 
 from liftloop.core.allocation import Allocation, allocate, holders
-from liftloop.core.curves import Array, ResponseCurves
+from liftloop.core.curves import ResponseCurves, WeightedCurves
 from liftloop.core.cvar import cvar_plan
 from liftloop.core.decide import gain, spends
 from liftloop.core.errors import ConfigurationError, InfeasibleBudget
-from liftloop.core.policy import Cell, Policy, from_cents, to_cents
+from liftloop.core.policy import Policy, from_cents, to_cents
 from liftloop.core.rules import Group, Rules, covered, money
 
 TargetOf = Literal["plan", "last_unit"]
@@ -185,35 +185,6 @@ class StrategicAims:
                 if here
             )
             yield f"Aim {aim.name} (weight {aim.weight:g}) gets {got / total:.1%} of the total."
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WeightedCurves:
-    """Curves whose revenue counts ``weight`` (n_cells,) times."""
-
-    curves: ResponseCurves
-    weight: Array
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        return self.curves.cells
-
-    @property
-    def carryover(self) -> Array:
-        return self.curves.carryover
-
-    @property
-    def diminishing(self) -> bool:
-        return bool(getattr(self.curves, "diminishing", True))
-
-    def mean_revenue(self, spend: Array) -> Array:
-        return self.weight * self.curves.mean_revenue(spend)
-
-    def mean_marginal(self, spend: Array) -> Array:
-        return self.weight * self.curves.mean_marginal(spend)
-
-    def draw_revenue(self, spend: Array) -> Array:
-        return self.weight * self.curves.draw_revenue(spend)
 
 
 @dataclass(frozen=True, slots=True)
