@@ -23,7 +23,7 @@ import pandas as pd
 
 from liftloop.core.canary import choose_canary
 from liftloop.core.evidence import CanaryEvidence, canary_evidence, combine
-from liftloop.core.guardrails import Prediction, ProfitRule, judge_profit
+from liftloop.core.profit import Prediction, ProfitRule, judge_profit
 from liftloop.core.rollout import RolloutConfig, advance, start
 from liftloop.core.sales_contrast import sales_evidence
 from liftloop.markets.hill import HillMarket

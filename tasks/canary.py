@@ -14,8 +14,8 @@ from liftloop.adapters.rollouts import active_rollout, transitions
 from liftloop.adapters.tables import RolloutRecord
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.evidence import CanaryEvidence
-from liftloop.core.guardrails import Prediction
 from liftloop.core.policy import Policy, Stage
+from liftloop.core.profit import Prediction
 from liftloop.core.rollout import RolloutState
 from liftloop.core.settlement import Running
 from tasks.context import Loop, view

@@ -17,8 +17,9 @@ from liftloop.core.curves import ResponseCurves
 from liftloop.core.decide import gain, spends
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.evidence import CanaryEvidence, canary_evidence, combine
-from liftloop.core.guardrails import Prediction, ProfitRule, judge_health, judge_profit
+from liftloop.core.guardrails import judge_health
 from liftloop.core.policy import Policy
+from liftloop.core.profit import Prediction, ProfitRule, judge_profit
 from liftloop.core.rollout import RolloutConfig, Transition, advance, start
 from liftloop.core.rules import limits_inside
 from liftloop.core.sales_contrast import sales_evidence
