@@ -111,6 +111,7 @@ class Training(Table, table=True):
     metrics: str = _text(default="{}")
     state: str  # registered, champion, superseded, declined
     reason: str = ""
+    examination: str = _text(default="{}")  # the score card that made it champion, or not
     created_at: datetime = _instant()
 
 
@@ -182,6 +183,7 @@ class RolloutRecord(Table, table=True):
     canary_segments: str = _text()
     control_segments: str = _text()
     seed: int
+    design: str = _text(default="{}")  # strata, matched controls and stages, as they were drawn
     started_on: date
     stage: str = Field(index=True)
     created_at: datetime = _instant()
