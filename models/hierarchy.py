@@ -18,14 +18,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from liftloop.core.saturating import bent_shape, bent_slope
+from liftloop.core.saturating import bent_shape, bent_shape_at
 from models.arrow import Arrow
-from models.evidence import Evidence, effective
+from models.evidence import Claims, Evidence, effective
 from models.layout import Layout
 from models.prior import BEND, CLAIM, CURVE, JUMP, ORGANIC, RETURN, SCALE, TILT, Prior
 from models.sums import Sums, period_mean
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+Left = tuple[Array, Array, Array]
 EM_DRAWS = 64
 NUDGE = 1e-4  # of log bend, for its derivative
 CLAIM_NOISE = 0.1  # what claims scatter around their model before anything is known, a share
@@ -76,8 +78,8 @@ class Hierarchy:
         self._high = np.array([level.high for level in self.levels])
         self._spends: dict[bytes, tuple[Array, Array]] = {}
         claims, breaks = evidence.claims, evidence.breaks
-        self._before = np.zeros(len(evidence.cell))  # 1 for a lift before its channel's jump
-        self._claim_before = np.zeros((0 if claims is None else len(claims.cell), 2))
+        self._before: Array | None = None  # 1 for a lift before its channel's jump
+        self._claim_before: Array | None = None  # the same for claims, and before theirs (M, 2)
         if breaks is not None:
             channel = evidence.channel_of[evidence.cell]
             self._before = (evidence.last < breaks.response[channel]).astype(float)
@@ -87,7 +89,14 @@ class Hierarchy:
                 [claims.last < at[channel] for at in (breaks.response, breaks.claims)]
             ).astype(float)
         self._noise: tuple[Array, Array, Array] | None = None  # the claims' last noise
+        self._left: tuple[Predicted, Array, Left] | None = None
+        self._scaled: tuple[Left, list[tuple[Sums, Array, Array]]] | None = None
         self._lift_scale = np.sqrt(evidence.weight) / evidence.noise
+        self._money = [t.days * evidence.size[t.where] * t.portion for t in evidence.tests]
+        self._gains = np.array([test.gain for test in evidence.tests], dtype=float)
+        self._test_scale = np.array(
+            [np.sqrt(t.weight) / t.standard_error for t in evidence.tests], dtype=float
+        )
         self._of_cells = [Sums(evidence.cell, n)]
         if claims is not None:
             self._of_cells.append(Sums(claims.cell, n))
@@ -165,56 +174,87 @@ class Hierarchy:
             )
         return self._spends[name]
 
+    def _level(
+        self, cells: Array, place: Index, spend: Array, before: Array | None, demand: Array | None
+    ) -> tuple[Array, ...]:
+        """What rows (R,) of the cells at ``place`` earn at ``spend``, with m, K, spend / K, bend
+        and log(1 + 2 spend / K / bend) of each.
+
+        Exponentials are taken once a cell, not once a row: rows are many times as many."""
+        m = np.exp(cells[:, RETURN])[place]
+        if before is not None:
+            jumped = np.exp(cells[:, RETURN] + cells[:, JUMP])
+            m = np.where(before > 0, jumped[place], m)
+        m = m if demand is None else m * demand
+        k, bend = np.exp(cells[:, SCALE])[place], np.exp(cells[:, BEND])[place]
+        level = spend / k
+        grown = np.log1p(2.0 * level / bend)
+        return m * k * bent_shape_at(grown, bend), m, k, level, bend, grown
+
     def _earned(
-        self, cells: Array, spend: Array, before: Array | float = 0.0, demand: Array | None = None
+        self,
+        cells: Array,
+        place: Index,
+        spend: Array,
+        before: Array | None = None,
+        demand: Array | None = None,
     ) -> tuple[Array, Array]:
-        """Revenue (R,) at ``spend`` (R,) and its derivatives (R, 4) by the curve's logarithms;
-        ``before`` (R,) is 1 where the response had not jumped yet, ``demand`` (R,) multiplies it.
+        """Revenue (R,) of the cells at ``place`` (R,) at ``spend`` (R,) and its derivatives (R, 4)
+        by the curve's logarithms; ``before`` (R,) is 1 where the response had not jumped yet (None:
+        nowhere), ``demand`` (R,) multiplies it.
 
         df/dlog m = f and df/dlog K = f - x f'(x), for every curve m K h(x / K)."""
-        m = np.exp(cells[:, RETURN] + before * cells[:, JUMP])
-        m = m if demand is None else m * demand
-        k, bend = np.exp(cells[:, SCALE]), np.exp(cells[:, BEND])
-        level = spend / k
-        earned = m * k * bent_shape(level, bend)
+        earned, m, k, level, bend, grown = self._level(cells, place, spend, before, demand)
         more = m * k * bent_shape(level, bend * np.exp(NUDGE))
-        by_scale = earned - m * spend * bent_slope(level, bend)
-        return earned, np.column_stack([earned, by_scale, (more - earned) / NUDGE, before * earned])
+        slope = np.zeros((len(earned), CURVE))
+        slope[:, RETURN] = earned
+        slope[:, SCALE] = earned - m * spend * np.exp(-bend * grown)
+        slope[:, BEND] = (more - earned) / NUDGE
+        if before is not None:
+            slope[:, JUMP] = before * earned
+        return earned, slope
 
     def predict(self, cells: Array, carryover: Array) -> Predicted:
         """Everything observed, and its derivatives, at cell parameters (C, d)."""
         evidence, claims = self.evidence, self.evidence.claims
         spend, claim_spend = self.spends(carryover)
-        lift, curve = self._earned(cells[evidence.cell], spend, self._before, evidence.demand)
+        lift, curve = self._earned(cells, evidence.cell, spend, self._before, evidence.demand)
         slope = np.zeros((len(lift), self.d))
         slope[:, :CURVE] = curve
         claim, claim_slope = np.zeros(0), np.zeros((0, self.d))
         if claims is not None:
-            at = cells[claims.cell]
-            response, said = self._claim_before.T
-            earned, curve = self._earned(at, claim_spend, response, claims.demand)
-            factor = np.exp(at[:, CLAIM] + said * at[:, JUMP])
-            curve[:, JUMP] += said * earned
-            grown = self._log_spend
-            tilt = np.exp(np.clip(at[:, TILT] * grown, -5.0, 5.0))
-            claim = tilt * (factor * earned + at[:, ORGANIC] * claims.sold)
-            by_curve = (tilt * factor)[:, None] * curve
-            claim_slope = np.column_stack(
-                [by_curve, tilt * factor * earned, tilt * claims.sold, grown * claim]
-            )
+            claim, claim_slope = self._predict_claims(cells, claim_spend, claims)
         test, test_slope = self._predict_tests(cells)
         return Predicted(lift, slope, claim, claim_slope, test, test_slope)
+
+    def _predict_claims(self, cells: Array, spend: Array, claims: Claims) -> tuple[Array, Array]:
+        place, before = claims.cell, self._claim_before
+        response, said = (None, None) if before is None else before.T
+        earned, curve = self._earned(cells, place, spend, response, claims.demand)
+        factor = np.exp(cells[:, CLAIM])[place]
+        if said is not None:
+            factor = np.where(said > 0, np.exp(cells[:, CLAIM] + cells[:, JUMP])[place], factor)
+            curve[:, JUMP] += said * earned
+        grown = self._log_spend
+        tilt = np.exp(np.clip(cells[place, TILT] * grown, -5.0, 5.0))
+        claim = tilt * (factor * earned + cells[place, ORGANIC] * claims.sold)
+        scale = tilt * factor
+        slope = np.empty((len(claim), self.d))
+        slope[:, :CURVE] = scale[:, None] * curve
+        slope[:, CLAIM] = scale * earned
+        slope[:, ORGANIC] = tilt * claims.sold
+        slope[:, TILT] = grown * claim
+        return claim, slope
 
     def _predict_tests(self, cells: Array) -> tuple[Array, Array]:
         tests = self.evidence.tests
         gains = np.zeros(len(tests))
         slopes = np.zeros((len(tests), len(cells), self.d))
         known: dict[int, tuple[Array, Array]] = {}  # contrasts of sales share their cells' spend
-        for number, test in enumerate(tests):
-            money = test.days * self.evidence.size[test.where] * test.portion
+        for number, (test, money) in enumerate(zip(tests, self._money, strict=True)):
             for spend, sign in ((test.actual, 1.0), (test.otherwise, -1.0)):
                 if id(spend) not in known:
-                    known[id(spend)] = self._earned(cells[test.where], spend)
+                    known[id(spend)] = self._earned(cells, test.where, spend)
                 earned, curve = known[id(spend)]
                 gains[number] += sign * float((money * earned).sum())
                 slopes[number, test.where, :CURVE] += sign * money[:, None] * curve
@@ -232,20 +272,18 @@ class Hierarchy:
         self._noise = (state.scatter, state.trust, noise)
         return np.asarray(noise)
 
-    def residuals(self, state: State, predicted: Predicted) -> tuple[Array, Array, Array]:
-        """Weighted, standardized: of lifts (N,), of claims (M,), of tests (E,)."""
+    def residuals(self, state: State, predicted: Predicted) -> Left:
+        """Weighted, standardized: of lifts (N,), of claims (M,), of tests (E,); remembered."""
         evidence, claims = self.evidence, self.evidence.claims
+        noise = np.zeros(0) if claims is None else self.claim_noise(state)
+        known = self._left
+        if known is not None and known[0] is predicted and (claims is None or known[1] is noise):
+            return known[2]
         lifts = (evidence.lift - predicted.lift) * self._lift_scale
-        said = np.zeros(0)
-        if claims is not None:
-            said = (claims.claimed - predicted.claim) / self.claim_noise(state)
-        gains = np.array([t.gain for t in evidence.tests])
-        return lifts, said, (gains - predicted.test) * self._test_scale()
-
-    def _test_scale(self) -> Array:
-        return np.array(
-            [np.sqrt(t.weight) / t.standard_error for t in self.evidence.tests], dtype=float
-        )
+        said = np.zeros(0) if claims is None else (claims.claimed - predicted.claim) / noise
+        left = lifts, said, (self._gains - predicted.test) * self._test_scale
+        self._left = predicted, noise, left
+        return left
 
     def misfit(self, state: State, predicted: Predicted) -> float:
         """Half the weighted sum of squares plus the penalty: what the mode minimizes."""
@@ -255,13 +293,17 @@ class Hierarchy:
     # -- fit --------------------------------------------------------------------------------------
 
     def _rows(self, state: State, predicted: Predicted) -> list[tuple[Sums, Array, Array]]:
-        """Of lifts and of claims: sums over cells, standardized derivatives (R, d), residuals."""
-        claims = self.evidence.claims
-        lifts, said, _ = self.residuals(state, predicted)
+        """Of lifts and of claims: sums over cells, standardized derivatives (R, d), residuals;
+        remembered, for both curvature and pull ask for them."""
+        left = self.residuals(state, predicted)
+        if self._scaled is not None and self._scaled[0] is left:
+            return self._scaled[1]
+        lifts, said, _ = left
         rows = [(self._of_cells[0], predicted.slope * self._lift_scale[:, None], lifts)]
-        if claims is not None:
+        if self.evidence.claims is not None:
             scaled = predicted.claim_slope / self.claim_noise(state)[:, None]
             rows.append((self._of_cells[1], scaled, said))
+        self._scaled = left, rows
         return rows
 
     def curvature(self, state: State, predicted: Predicted, damping: float = 0.0) -> Arrow:
@@ -282,7 +324,7 @@ class Hierarchy:
             precision=state.own**-2,
             design=self.layout.design,
             shared_precision=shared,
-            tests=predicted.test_slope * self._test_scale()[:, None],
+            tests=predicted.test_slope * self._test_scale[:, None],
             damping=damping,
         )
 
@@ -294,7 +336,7 @@ class Hierarchy:
         for sums, slope, left in self._rows(state, predicted):
             sums.add(down, left[:, None] * slope)
         tests = self.residuals(state, predicted)[2]
-        down += ((tests * self._test_scale()) @ predicted.test_slope).reshape(n, d)
+        down += ((tests * self._test_scale) @ predicted.test_slope).reshape(n, d)
         return down
 
     def pull_of_lifts(self, cells: Array, carryover: Array) -> Array:
@@ -302,7 +344,7 @@ class Hierarchy:
         by how much less for each unit it is higher: (2, C)."""
         evidence, n = self.evidence, len(self.evidence.cells)
         spend = self.spends(carryover)[0]
-        lift, _ = self._earned(cells[evidence.cell], spend, self._before, evidence.demand)
+        lift = self._level(cells, evidence.cell, spend, self._before, evidence.demand)[0]
         weight = lift * evidence.weight / evidence.noise**2
         pull = np.bincount(evidence.cell, weights=(evidence.lift - lift) * weight, minlength=n)
         less = np.bincount(evidence.cell, weights=(2 * lift - evidence.lift) * weight, minlength=n)

@@ -53,9 +53,15 @@ def bent_shape(u: Array, bend: Array) -> Array:
 
     Shapes broadcast; u >= 0, bend > 0.
     """
-    grown = np.log1p(2.0 * u / bend)
+    return bent_shape_at(np.log1p(2.0 * u / bend), bend)
+
+
+def bent_shape_at(grown: Array, bend: Array) -> Array:
+    """:func:`bent_shape` of the u for which ``grown`` is ``log(1 + 2 u / bend)``."""
     power = (1.0 - bend) * grown
     small = np.abs(power) < 1e-8
+    if not small.any():
+        return np.asarray(0.5 * bend * grown * (np.expm1(power) / power))
     safe = np.where(small, 1.0, power)
     return np.asarray(0.5 * bend * grown * np.where(small, 1.0, np.expm1(safe) / safe))
 
