@@ -62,7 +62,12 @@ def _begin_rollout(db: Session, loop: Loop, approved: Decision) -> None:
     planned = json.loads(approved.evidence).get("rollout")
     if planned is not None:
         record = RolloutRecord.model_validate(planned)
-        step = first_step(record.id, on=approved.effective_from, reason=approved.reason)
+        step = first_step(
+            record.id,
+            on=approved.effective_from,
+            reason=approved.reason,
+            canary=json.loads(record.canary_segments),
+        )
         record_step(db, loop, step, record)
 
 

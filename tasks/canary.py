@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
-from typing import cast
 
 from sqlmodel import Session
 
@@ -14,7 +14,7 @@ from liftloop.adapters.rollouts import active_rollout, transitions
 from liftloop.adapters.tables import RolloutRecord
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.evidence import CanaryEvidence
-from liftloop.core.policy import Policy, Stage
+from liftloop.core.policy import Policy
 from liftloop.core.profit import Prediction
 from liftloop.core.rollout import RolloutState
 from liftloop.core.settlement import Running
@@ -31,29 +31,31 @@ def running_rollout(db: Session) -> Running | None:
 
 def as_running(db: Session, record: RolloutRecord) -> Running:
     """A recorded rollout as the core sees it."""
-    exposed = next(d for d in decisions(db, rollout_id=record.id) if d.state == "in_force")
+    found = next(d for d in decisions(db, rollout_id=record.id) if d.state == "in_force")
+    state = state_of(db, record)
+    canary = tuple(json.loads(record.canary_segments))
+    everyone = {*canary, *json.loads(record.control_segments)}
     return Running(
-        state=state_of(db, record),
-        canary=tuple(json.loads(record.canary_segments)),
-        control=tuple(json.loads(record.control_segments)),
+        state=state,
+        canary=canary,
+        control=tuple(sorted(everyone - set(state.exposed))),
         challenger=_policy(db, record.challenger_version),
         incumbent=_policy(db, record.incumbent_version),
-        current=_policy(db, exposed.policy_version),
+        current=_policy(db, found.policy_version),
+        exposed=state.exposed,
+        waves=(canary,),
     )
 
 
 def state_of(db: Session, record: RolloutRecord) -> RolloutState:
-    """Where a rollout stands: the state its last transition left."""
+    """Where a rollout stands: the state its last transition left. A state that was written before
+    states named their segments exposes the canary since the start."""
     said = json.loads(transitions(db, rollout_id=record.id)[-1].evidence)["state"]
-    paused = said["paused_since"]
-    return RolloutState(
-        rollout_id=record.id,
-        stage=cast(Stage, said["stage"]),
-        started_on=date.fromisoformat(said["started_on"]),
-        paused_since=date.fromisoformat(paused) if paused else None,
-        paused_days=said["paused_days"],
-        paused_by=said["paused_by"],
-    )
+    state = RolloutState.from_dict(said)
+    if "exposed" in said:
+        return state
+    canary = dict.fromkeys(json.loads(record.canary_segments), record.started_on)
+    return replace(state, exposed=canary)
 
 
 def _policy(db: Session, version: str) -> Policy:

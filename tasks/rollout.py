@@ -254,13 +254,7 @@ def record_step(db: Session, loop: Loop, step: Transition, record: RolloutRecord
             to_stage=step.after.stage,
             act=step.act,
             reason=step.reason,
-            evidence=canonical(
-                {
-                    "state": asdict(step.after),
-                    "verdicts": [asdict(v) for v in step.verdicts],
-                    "barred_until": step.barred_until,
-                }
-            ),
+            evidence=canonical(step.as_dict()),
             created_at=loop.now(),
         ),
     )

@@ -88,7 +88,7 @@ def enter(
         f"({choice.spend_share:.0%} of the spend); {mixed.waiting:+,.2f} a day waits to cross into "
         f"these segments until it has proved itself."
     )
-    step = start(rollout_id, on=as_of, reason=told)
+    step = start(rollout_id, on=as_of, reason=told, canary=choice.canary)
     return Entry(begin(mixed.policy, choice, told), step, choice)
 
 
@@ -207,4 +207,4 @@ def judge(
         inconclusive=rules.inconclusive,
         cooldown_days=rules.cooldown_days,
     )
-    return advance(running.state, evidence, verdicts, as_of, config)
+    return advance(running.state, evidence, verdicts, as_of, config, running.waves)

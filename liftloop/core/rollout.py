@@ -3,112 +3,85 @@
 Pure: state, evidence and verdicts in, a transition out. The task that calls :func:`advance` writes
 the transition to the ledger and then acts on it.
 
-    canary --promote--> full          all guardrails pass, after min_days
-    canary --roll_back--> rolled_back a guardrail fails, at any time, also while paused
-    canary --pause--> paused          a guardrail asks for it, or a person; --resume--> canary
-    canary --hold--> canary           anything else
+    shadow --promote--> canary        its guardrails pass, after shadow_days; nothing is applied
+    canary --promote--> ramp 1        all guardrails pass, after min_days: more segments join
+    ramp k --promote--> ramp k + 1    the same, after ramp_min_days
+    the last of them --promote--> full
+    any    --roll_back--> rolled_back a guardrail fails, at any time, also while paused
+    any    --pause--> paused          a guardrail asks for it, or a person; --resume--> where it was
+    any    --hold--> the same         anything else
     at max_days, undecided            roll_back or hold, as set; never promote
+    a newer policy                    waits, or replaces (roll_back without a bar), as set
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any, Literal
 
 from liftloop.core.evidence import CanaryEvidence
 from liftloop.core.guardrails import GuardrailVerdict
 from liftloop.core.policy import Stage
+from liftloop.core.rollout_state import (
+    ENDED,
+    GUARDRAIL,
+    Act,
+    RolloutConfig,
+    RolloutState,
+    Transition,
+)
 
-Act = Literal["start", "hold", "promote", "roll_back", "pause", "resume"]
+__all__ = [
+    "ENDED",
+    "GUARDRAIL",
+    "Act",
+    "RolloutConfig",
+    "RolloutState",
+    "Transition",
+    "advance",
+    "meet_newer",
+    "pause",
+    "resume",
+    "roll_back",
+    "start",
+]
 
-ENDED: frozenset[Stage] = frozenset({"full", "rolled_back", "incumbent"})
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutConfig:
-    """Days are calendar days; pauses do not count towards min_days and max_days."""
-
-    min_days: int = 14
-    max_days: int = 56
-    inconclusive: Literal["roll_back", "hold"] = "roll_back"
-    cooldown_days: int = 28
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_days <= self.max_days:
-            raise ValueError(f"min_days {self.min_days} must lie in 1..max_days {self.max_days}")
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutState:
-    """Where one rollout stands. ``paused_by`` is "guardrail" or a person's name, "" when
-    running."""
-
-    rollout_id: str
-    stage: Stage
-    started_on: date
-    paused_since: date | None = None
-    paused_days: int = 0
-    paused_by: str = ""
-
-    def days_live(self, now: date) -> int:
-        """Days in force so far without the pauses; ``now`` itself has not happened yet."""
-        pause = (now - self.paused_since).days if self.paused_since else 0
-        return max((now - self.started_on).days - self.paused_days - pause, 0)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; :meth:`from_dict` reads them back."""
-        since = self.paused_since.isoformat() if self.paused_since else None
-        return {**asdict(self), "started_on": self.started_on.isoformat(), "paused_since": since}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RolloutState:
-        since = values["paused_since"]
-        return cls(
-            rollout_id=values["rollout_id"],
-            stage=values["stage"],
-            started_on=date.fromisoformat(values["started_on"]),
-            paused_since=date.fromisoformat(since) if since else None,
-            paused_days=int(values["paused_days"]),
-            paused_by=values["paused_by"],
-        )
+OVER = "The rollout has ended."
+Waves = Sequence[Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One step: what was, what is, why, and all it rests on."""
-
-    act: Act
-    before: RolloutState
-    after: RolloutState
-    on: date
-    reason: str
-    verdicts: tuple[GuardrailVerdict, ...] = ()
-    barred_until: date | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for the ledger's JSON: the state after it, and each verdict whole."""
-        return {
-            "state": self.after.as_dict(),
-            "verdicts": [{**asdict(v), "evidence": dict(v.evidence)} for v in self.verdicts],
-            "barred_until": self.barred_until.isoformat() if self.barred_until else None,
-        }
-
-    @property
-    def changes_budgets(self) -> bool:
-        """Whether the exposed set must get other budgets because of this step."""
-        return self.act in ("start", "promote", "roll_back")
-
-
-def start(rollout_id: str, *, on: date, reason: str) -> Transition:
-    """The first step: the canary gets the new policy from ``on``."""
+def start(
+    rollout_id: str, *, on: date, reason: str, canary: Sequence[str] = (), shadow: bool = False
+) -> Transition:
+    """The first step: the segments of ``canary`` get the new policy from ``on``; in the shadow
+    nobody does yet."""
     before = RolloutState(rollout_id, "incumbent", on)
-    return Transition("start", before, replace(before, stage="canary"), on, reason)
+    stage: Stage = "shadow" if shadow else "canary"
+    exposed = {} if shadow else dict.fromkeys(canary, on)
+    after = replace(before, stage=stage, since=on, exposed=exposed)
+    return Transition("start", before, after, on, reason)
 
 
 def _ended(state: RolloutState, stage: Stage) -> RolloutState:
-    return replace(state, stage=stage, paused_since=None, paused_by="")
+    return replace(_running_again(state, None), stage=stage)
+
+
+def _running_again(state: RolloutState, now: date | None) -> RolloutState:
+    """The state without its pause; the pause's days are booked up to ``now``, if given."""
+    if state.paused_since is None:
+        return state
+    days = max((now - state.paused_since).days, 0) if now else 0
+    person = days if state.paused_by != GUARDRAIL else 0
+    return replace(
+        state,
+        stage=state.level,
+        paused_since=None,
+        paused_by="",
+        interrupted=None,
+        paused_days=state.paused_days + days,
+        held_days=state.held_days + person,
+    )
 
 
 def roll_back(
@@ -118,12 +91,14 @@ def roll_back(
     config: RolloutConfig,
     reason: str,
     verdicts: Sequence[GuardrailVerdict] = (),
+    bar: bool = True,
 ) -> Transition:
-    """Back to the incumbent, by a verdict or by hand; the policy is barred for the cool-down."""
+    """Back to the incumbent, by a verdict or by hand; the policy is barred for the cool-down, but
+    for one that only makes room (``bar`` false)."""
     if state.stage in ENDED:
-        return Transition("hold", state, state, now, "The rollout has ended.", tuple(verdicts))
-    until = now + timedelta(days=config.cooldown_days)
-    after = _ended(state, "rolled_back")
+        return Transition("hold", state, state, now, OVER, tuple(verdicts))
+    until = now + timedelta(days=config.cooldown_days) if bar else None
+    after = replace(_ended(state, "rolled_back"), since=now, exposed={})
     return Transition("roll_back", state, after, now, reason, tuple(verdicts), until)
 
 
@@ -135,10 +110,15 @@ def pause(
     reason: str,
     verdicts: Sequence[GuardrailVerdict] = (),
 ) -> Transition:
-    """Budgets stay as they are and the clock stops. A person's pause replaces a guardrail's."""
+    """Budgets stay as they are and the stage's clock stops. A person's pause replaces a
+    guardrail's, never the other way round."""
     if state.stage in ENDED:
-        return Transition("hold", state, state, now, "The rollout has ended.", tuple(verdicts))
-    after = replace(state, stage="paused", paused_since=state.paused_since or now, paused_by=by)
+        return Transition("hold", state, state, now, OVER, tuple(verdicts))
+    if state.stage == "paused" and (by == GUARDRAIL or state.paused_by != GUARDRAIL):
+        words = f"Paused by {state.paused_by} since {state.paused_since} already."
+        return Transition("hold", state, state, now, words, tuple(verdicts))
+    going = _running_again(state, now)
+    after = replace(going, stage="paused", interrupted=going.stage, paused_since=now, paused_by=by)
     return Transition("pause", state, after, now, reason, tuple(verdicts))
 
 
@@ -149,16 +129,41 @@ def resume(
     reason: str,
     verdicts: Sequence[GuardrailVerdict] = (),
 ) -> Transition:
-    """The canary goes on, and so does its clock."""
+    """The stage that was interrupted goes on, and so does its clock."""
     if state.stage != "paused" or state.paused_since is None:
-        return Transition("hold", state, state, now, "Nothing is paused.", tuple(verdicts))
-    days = state.paused_days + (now - state.paused_since).days
-    after = replace(state, stage="canary", paused_since=None, paused_by="", paused_days=days)
-    return Transition("resume", state, after, now, reason, tuple(verdicts))
+        words = OVER if state.stage in ENDED else "Nothing is paused."
+        return Transition("hold", state, state, now, words, tuple(verdicts))
+    return Transition("resume", state, _running_again(state, now), now, reason, tuple(verdicts))
+
+
+def meet_newer(state: RolloutState, *, now: date, config: RolloutConfig) -> Transition:
+    """What a newer policy does to a rollout under way. Replacing it takes it back first; it did not
+    fail, so it is not barred. A person's pause is kept: the newer policy waits."""
+    if state.stage in ENDED:
+        return Transition("hold", state, state, now, OVER)
+    if config.newer == "wait":
+        words = "A newer policy waits until this rollout has ended."
+        return Transition("hold", state, state, now, words)
+    if state.stage == "paused" and state.paused_by != GUARDRAIL:
+        words = f"A newer policy waits: {state.paused_by} paused this rollout."
+        return Transition("hold", state, state, now, words)
+    words = "A newer policy replaces it: its segments go back to the budgets before it first."
+    return roll_back(state, now=now, config=config, reason=words, bar=False)
 
 
 def _because(verdicts: Sequence[GuardrailVerdict], *kinds: str) -> str:
     return " ".join(f"{v.name.capitalize()}: {v.sentence}" for v in verdicts if v.verdict in kinds)
+
+
+def _next(state: RolloutState, now: date, waves: Waves) -> RolloutState:
+    """The state one stage further; ``waves[k]`` join at step k, the canary being step 0."""
+    step = 0 if state.stage == "shadow" else state.step + 1
+    if state.stage != "shadow" and step >= len(waves):
+        return replace(_ended(state, "full"), since=now, step=0, paused_days=0)
+    stage: Stage = "ramp" if step else "canary"
+    joined = waves[step] if step < len(waves) else ()
+    exposed = {**state.exposed, **{name: now for name in joined if name not in state.exposed}}
+    return replace(state, stage=stage, step=step, since=now, paused_days=0, exposed=exposed)
 
 
 def advance(
@@ -167,12 +172,22 @@ def advance(
     verdicts: Sequence[GuardrailVerdict],
     now: date,
     config: RolloutConfig,
+    waves: Waves = (),
 ) -> Transition:
     """The next step of a rollout. Guardrails are judged in every state that is not an end.
 
     A failing guardrail rolls back at once. Promotion needs at least one verdict, all of them a
-    pass, evidence without a problem, and ``min_days``. No verdict at all, or one that cannot
-    measure, never promotes.
+    pass, the days of the stage, and (but in the shadow, where nobody is exposed) evidence without a
+    problem. No verdict at all, or one that cannot measure, never promotes. A stage whose guardrails
+    pass lasts its least days also where ``max_days`` are over before.
+
+    Parameters
+    ----------
+    evidence
+        What the exposed segments show; in the shadow it is not looked at.
+    waves
+        The segments that join at each stage, the canary first; one a step of the ramp after it.
+        Without a ramp a canary that passes goes to all segments.
     """
 
     def step(act: Act, after: RolloutState, reason: str) -> Transition:
@@ -185,29 +200,30 @@ def advance(
             state, now=now, config=config, verdicts=verdicts, reason=_because(verdicts, "fail")
         )
     asks_pause = any(v.recommendation == "pause" for v in verdicts)
+    over = state.days_live(now) >= config.max_days
     if state.stage == "paused":
-        if state.paused_by == "guardrail" and verdicts and not asks_pause:
+        if state.paused_by != GUARDRAIL:
+            return step("hold", state, f"Paused by {state.paused_by} since {state.paused_since}.")
+        if verdicts and not asks_pause:
             return resume(
                 state, now=now, verdicts=verdicts, reason="What the rollout waited for has mended."
             )
-        return step("hold", state, f"Paused by {state.paused_by} since {state.paused_since}.")
-    if asks_pause:
+        if not over:
+            return step("hold", state, f"Paused by a guardrail since {state.paused_since}.")
+    elif asks_pause and not over:
         reason = " ".join(v.sentence for v in verdicts if v.recommendation == "pause")
-        return pause(state, now=now, by="guardrail", reason=reason, verdicts=verdicts)
-    days = state.days_live(now)
-    clear = bool(verdicts) and all(v.verdict == "pass" for v in verdicts)
-    sound = evidence.last is not None and not evidence.problem
-    if clear and sound and days >= config.min_days:
-        return step("promote", _ended(state, "full"), _because(verdicts, "pass"))
-    if days >= config.max_days:
-        open_points = _because(verdicts, "undecided", "review") or "No guardrail could be judged."
-        reason = f"Undecided after {days} days. {open_points}"
-        if config.inconclusive == "roll_back":
-            return roll_back(state, now=now, config=config, reason=reason, verdicts=verdicts)
-        return step("hold", state, f"{reason} It stays a canary until someone decides.")
-    if clear and sound:
-        return step(
-            "hold", state, f"All guardrails pass; {config.min_days - days} more days to go."
-        )
-    open_points = _because(verdicts, "undecided", "review") or "No guardrail was judged."
-    return step("hold", state, open_points)
+        return pause(state, now=now, by=GUARDRAIL, reason=reason, verdicts=verdicts)
+    clear = bool(verdicts) and not asks_pause and all(v.verdict == "pass" for v in verdicts)
+    measured = evidence.last is not None and not evidence.problem
+    days, dwell = state.days_in_stage(now), config.dwell(state.stage)
+    if clear and (measured or state.stage == "shadow"):
+        if days >= dwell:
+            return step("promote", _next(state, now, waves), _because(verdicts, "pass"))
+        return step("hold", state, f"All guardrails pass; {dwell - days} more days to go.")
+    open_points = _because(verdicts, "undecided", "review") or "No guardrail could be judged."
+    if not over:
+        return step("hold", state, open_points)
+    reason = f"Undecided after {state.days_live(now)} days. {open_points}"
+    if config.inconclusive == "roll_back":
+        return roll_back(state, now=now, config=config, reason=reason, verdicts=verdicts)
+    return step("hold", state, f"{reason} It stays where it is until someone decides.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 
 from liftloop.core.canary import CanaryChoice
 from liftloop.core.decide import DecisionKind
@@ -23,8 +24,21 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A rollout under way. ``current`` is what is in force: the incumbent with the challenger
-    blended into the canary segments."""
+    """A rollout under way.
+
+    Attributes
+    ----------
+    canary
+        The segments of its first stage.
+    control
+        The segments that keep the incumbent now.
+    current
+        What is in force: the incumbent with the challenger blended into the exposed segments.
+    exposed
+        Segment -> the first day it follows the challenger; it grows by the stages of the ramp.
+    waves
+        The segments that join at each stage: the canary, then one entry a step of the ramp.
+    """
 
     state: RolloutState
     canary: tuple[str, ...]
@@ -32,6 +46,8 @@ class Running:
     challenger: Policy
     incumbent: Policy
     current: Policy
+    exposed: Mapping[str, date] = field(default_factory=dict)
+    waves: tuple[tuple[str, ...], ...] = ()
 
 
 def stay(policy: Policy, reason: str) -> Settlement:

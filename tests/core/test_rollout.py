@@ -38,7 +38,7 @@ def day(n: int) -> date:
 
 
 def test_a_rollout_starts_as_a_canary() -> None:
-    first = start("r1", on=BEGAN, reason="New plan.")
+    first = start("r1", on=BEGAN, reason="New plan.", canary=["a"])
     assert (first.act, first.before.stage, first.after.stage) == ("start", "incumbent", "canary")
     assert first.changes_budgets
 
@@ -113,7 +113,7 @@ def test_a_failing_guardrail_rolls_back_a_paused_rollout_too() -> None:
 
 def test_pauses_do_not_count_towards_the_days() -> None:
     state = RolloutState("r1", "canary", BEGAN, paused_days=10)
-    assert state.days_live(day(20)) == 10
+    assert state.days_in_stage(day(20)) == 10
     assert advance(state, GOOD, [verdict("pass")], day(20), CONFIG).act == "hold"
     assert advance(state, GOOD, [verdict("pass")], day(24), CONFIG).act == "promote"
 

@@ -17,7 +17,7 @@ def policy(*amounts: int) -> Policy:
 
 OLD, NEW, MIXED = policy(50, 50), policy(60, 40), policy(55, 45)
 STATE = RolloutState("r-1", "canary", date(2026, 1, 5))
-RUNNING = Running(STATE, ("eu",), ("us",), NEW, OLD, MIXED)
+RUNNING = Running(STATE, ("eu",), ("us",), NEW, OLD, MIXED, {"eu": STATE.started_on})
 
 
 def step(act: str, stage: str) -> Transition:

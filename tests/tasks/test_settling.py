@@ -63,7 +63,7 @@ def running() -> Running:
     state = RolloutState("r-1", "canary", DAY)
     current = Policy.of({**OLD.as_dict(), Cell("a", "search"): Decimal(120),
                          Cell("a", "video"): Decimal(80)})  # fmt: skip
-    return Running(state, ("a",), ("b", "c", "d"), NEW, OLD, current)
+    return Running(state, ("a",), ("b", "c", "d"), NEW, OLD, current, {"a": DAY})
 
 
 def test_with_the_rollout_off_a_plan_takes_effect_everywhere_at_once() -> None:

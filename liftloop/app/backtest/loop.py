@@ -201,6 +201,8 @@ class MemoryLoop:
                 challenger=plan.policy,
                 incumbent=self.in_force,
                 current=entry.settlement.policy,
+                exposed=entry.step.after.exposed,
+                waves=(entry.choice.canary,),
             )
         return _told(as_of, entry.settlement)
 
