@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from liftloop.adapters.platforms.configuration import Platforms
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import ConfigurationError
 
@@ -152,8 +153,11 @@ class Exploration(_Section):
 
 class Rollout(_Section):
     enabled: bool = True
+    shadow_days: int = Field(0, ge=0, description="days of keeping a plan before the canary")
     canary_share: float = Field(0.3, gt=0, le=1, description="share of the segments exposed first")
+    ramp: tuple[float, ...] = Field((0.6,), description="shares of the segments after the canary")
     min_days: int = Field(14, ge=1)
+    ramp_min_days: int = Field(7, ge=1)
     max_days: int = Field(56, ge=1)
     alpha: float = Field(0.05, gt=0, lt=0.5)
     margin: float = Field(
@@ -162,6 +166,17 @@ class Rollout(_Section):
     wait_days: int = Field(3, ge=0, description="carry-over and late conversions settle first")
     inconclusive: Literal["roll_back", "hold"] = "roll_back"
     cooldown_days: int = Field(28, ge=0)
+    newer: Literal["wait", "replace"] = Field(
+        "wait", description="what a newer plan does to a rollout under way"
+    )
+
+    @model_validator(mode="after")
+    def _stages(self) -> Self:
+        if any(not 0 < share <= 1 for share in self.ramp):
+            raise ValueError("ramp holds shares above 0, at most 1")
+        if self.min_days > self.max_days:
+            raise ValueError(f"min_days {self.min_days} is more than max_days {self.max_days}")
+        return self
 
 
 class Data(_Section):
@@ -180,6 +195,33 @@ class Notify(_Section):
     slack_webhook: str | None = None
 
 
+class Streams(_Section):
+    """Redis Streams, beside files: one stream a feed."""
+
+    url: str | None = Field(None, description="None: no streams; LIFTLOOP_REDIS_URL wins")
+    prefix: str = Field("liftloop:", description="of a stream's key, before the feed's name")
+    feeds: tuple[Literal["performance", "holdout", "units", "sales", "events"], ...] = ("events",)
+    group: str = Field("liftloop", min_length=1)
+    field: str = Field("json", min_length=1, description="the field that holds a row as JSON")
+    batch_rows: int = Field(50_000, ge=1, le=1_000_000)
+    batch_seconds: float = Field(2.0, gt=0, le=20)
+    batch_mb: float = Field(64.0, gt=0)
+    run_seconds: float = Field(50.0, gt=0, description="after so long a run begins no batch")
+    claim_seconds: float = Field(120.0, gt=0, description="silence after which one counts as dead")
+    trim: bool = Field(True, description="let go of entries that every group has acknowledged")
+
+
+class Collector(_Section):
+    """The HTTP door for single events."""
+
+    max_request_mb: float = Field(5.0, gt=0)
+    max_rows: int = Field(10_000, ge=1)
+    max_waiting_mb: float = Field(64.0, gt=0, description="not yet on the disk; more is refused")
+    segment_mb: float = Field(32.0, gt=0)
+    segment_seconds: float = Field(60.0, gt=0)
+    token_file: Path | None = Field(None, description="LIFTLOOP_COLLECTOR_TOKEN wins")
+
+
 class Settings(_Section):
     """Everything ``liftloop.toml`` may say."""
 
@@ -191,6 +233,10 @@ class Settings(_Section):
     data: Data = Data()
     drift: Drift = Drift()
     notify: Notify = Notify()
+    streams: Streams = Streams()
+    collector: Collector = Collector()
+    # not dumped: where budgets go decides nothing about them, so no plan's key rests on it
+    platforms: Platforms = Field(Platforms(), exclude=True)
     cycle_days: int = Field(7, ge=1, le=31)
     ledger_url: str | None = Field(None, description="default: ledger.db in the workspace")
 
