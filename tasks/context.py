@@ -34,8 +34,10 @@ class Loop:
 
     @property
     def settings_hash(self) -> str:
-        """Names the settings that decide; where the ledger lies or who is told decides nothing."""
-        return key("s", self.settings.model_dump(mode="json", exclude={"ledger_url", "notify"}))
+        """Names the settings that decide; where the ledger lies, who is told or by which door rows
+        come decides nothing."""
+        spare = {"ledger_url", "notify", "streams", "collector"}
+        return key("s", self.settings.model_dump(mode="json", exclude=spare))
 
     def today(self) -> date:
         """The account's present day."""

@@ -42,6 +42,7 @@ from liftloop.adapters.reading import printable
 from liftloop.adapters.sealing import append_audit
 from liftloop.adapters.settings import Account as AccountSettings
 from liftloop.adapters.storing import plan, store
+from liftloop.adapters.streams.entries import ENTRIES, is_entries, read_entries, sift_entries
 from liftloop.adapters.summaries import DeliverySummary, summary_of
 from liftloop.adapters.tables import Delivery, QuarantinedRow
 from liftloop.adapters.workspace import Workspace
@@ -133,7 +134,7 @@ class _Taking:
         self.told(1, STEPS)
         if options.feed is None and options.mapping is None:
             options = replace(options, feed=named_feed(self.path.parent.name, self.path.name))
-        imported = read_delivery(self.archived.path, options)
+        imported = _read(self.archived.path, options)
         self.told(2, STEPS)
         delivery = delivery_id(self.archived.sha256, imported, options)
         known = summary_of(self.engine, delivery)
@@ -141,7 +142,7 @@ class _Taking:
             self._clear()
             return replace(known, filename=self.path.name, duplicate=delivery not in finished)
         at = next_instant(self.engine, now)
-        sifted = sift(imported.feed, imported.frame, account=self.account, received_at=at)
+        sifted = _sift(imported, self.account, at)
         intended = Delivery(
             id=delivery, feed=imported.feed, filename=self.path.name, sha256=self.archived.sha256,
             importer=imported.importer, received_at=at, rows_read=imported.rows_read,
@@ -183,9 +184,19 @@ class _Taking:
         self.told(STEPS, STEPS)
 
 
+def _read(path: Path, options: ImportOptions) -> Imported:
+    return read_entries(path) if is_entries(path) else read_delivery(path, options)
+
+
+def _sift(imported: Imported, account: Account, at: datetime) -> Sifted:
+    if imported.importer == ENTRIES:
+        return sift_entries(imported, account=account, received_at=at)
+    return sift(imported.feed, imported.frame, account=account, received_at=at)
+
+
 def delivery_id(sha256: str, imported: Imported, options: ImportOptions) -> str:
     """Names a delivery by its content and by how it was read."""
-    how = {} if imported.importer == "contract" else options_key(options)
+    how = {} if imported.importer in ("contract", ENTRIES) else options_key(options)
     return long_key("d", sha256, imported.feed, imported.importer, how)
 
 
@@ -288,11 +299,11 @@ def _accepted_again(workspace: Workspace, delivery: Delivery, at: datetime) -> p
             frame: pd.DataFrame = parquet.read_table(folder / f"{delivery.id}.parquet").to_pandas()
             return frame
         copy, options, account = load_reading(workspace, delivery.sha256, delivery.id)
-        imported = read_delivery(copy, options)
+        imported = _read(copy, options)
     except FileNotFoundError as error:
         raise ConfigurationError(
             f"Delivery {delivery.id} ({delivery.filename}) was cut short, and its copy is gone "
             f"from the archive ({error.filename}).",
             fix="restore the archive folder from a backup, then run the command again.",
         ) from None
-    return sift(imported.feed, imported.frame, account=account, received_at=at).accepted
+    return _sift(imported, account, at).accepted

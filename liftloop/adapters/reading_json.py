@@ -21,7 +21,7 @@ def read_json(name: str, text: str) -> RawTable:
         lines = [line for line in text.split("\n") if line.strip()]
         if len(lines) < 2 or not any(_is_object(line) for line in lines[:20]):
             raise
-        records, broken = _lines(lines)
+        records, broken = read_lines(lines)
     if not records or len(broken) == len(records):
         raise RefusedFile(
             name,
@@ -49,7 +49,8 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _lines(lines: list[str]) -> tuple[list[dict[str, Any]], dict[int, str]]:
+def read_lines(lines: list[str]) -> tuple[list[dict[str, Any]], dict[int, str]]:
+    """One record a line, empty where the line is no JSON object; and what is wrong with those."""
     records: list[dict[str, Any]] = []
     broken: dict[int, str] = {}
     for at, line in enumerate(lines):
