@@ -250,3 +250,38 @@ class AuditEntry(Table, table=True):
     hash: str
 
     __table_args__ = (Index("ix_auditentry_subject", "subject"),)
+
+
+class PlatformWrite(Table, table=True):
+    """A decision's budget for one cell on its way to one platform.
+
+    ``state``: intended (not yet begun), failed (begun, and not known to stand there), applied (the
+    platform took it), confirmed (read back, and right), differs (read back, and otherwise),
+    superseded (a later decision took its place before it was confirmed).
+    """
+
+    platform: str = Field(primary_key=True)
+    decision_id: str = Field(primary_key=True, foreign_key="decision.id")
+    segment: str = Field(primary_key=True)
+    channel: str = Field(primary_key=True)
+    sequence: int  # the decision's
+    idempotency_key: str = Field(index=True)
+    wanted_cents: int = Field(sa_type=BigInteger)
+    state: str = Field(index=True)
+    attempts: int = 0
+    found_cents: int | None = Field(default=None, sa_type=BigInteger)  # before it was first set
+    read_back_cents: int | None = Field(default=None, sa_type=BigInteger)
+    last_error: str = _text(default="")
+    created_at: datetime = _instant()
+    attempted_at: datetime | None = _instant(default=None, nullable=True)
+    settled_at: datetime | None = _instant(default=None, nullable=True)  # last read back
+
+
+class PlatformBreaker(Table, table=True):
+    """A platform's circuit breaker; without a row it is closed."""
+
+    platform: str = Field(primary_key=True)
+    state: str  # closed, open, half-open
+    failures: int = 0  # in a row
+    successes: int = 0  # since it is half-open
+    opened_at: datetime | None = _instant(default=None, nullable=True)

@@ -1,0 +1,1 @@
+"""Ad platforms: one protocol, connectors, and the policies around all of them."""

@@ -1,0 +1,107 @@
+"""The ``[platforms]`` section: where budgets go, and how patiently."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+BUILT_IN = ("files", "sql", "http", "google", "meta")
+_NEEDS = {
+    "files": ("path",),
+    "sql": (),
+    "http": ("url", "secret_env"),
+    "google": ("account",),
+    "meta": ("secret_env",),
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Target(_Part):
+    """One platform. Secrets are named by their environment variable, never written down."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    kind: str = Field(description="files, sql, http, google, meta, or your own module:function")
+    segments: tuple[str, ...] = ("*",)
+    channels: tuple[str, ...] = ("*",)
+    path: str | None = Field(None, description="files: the file that holds the budgets in force")
+    url: str | None = Field(None, description="the endpoint; sql: the database")
+    url_env: str | None = Field(None, description="sql: the variable that holds the address")
+    table: str = Field("liftloop_budgets", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    secret_env: str | None = Field(None, description="http: signing secret; meta: access token")
+    app_secret_env: str | None = Field(None, description="meta: the app's secret, for its proof")
+    account: str | None = Field(None, description="google: the customer id")
+    minor_units: int = Field(100, description="meta: smallest units in one of the currency")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.kind not in BUILT_IN and self.kind.count(":") != 1:
+            raise ValueError(f"kind is one of {', '.join(BUILT_IN)}, or your own module:function")
+        missing = [key for key in _NEEDS.get(self.kind, ()) if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"{self.name}: the kind {self.kind} needs {' and '.join(missing)}")
+        if self.kind == "sql" and self.url is None and self.url_env is None:
+            raise ValueError(f"{self.name}: the kind sql needs url or url_env")
+        if self.minor_units not in (1, 10, 100, 1000):
+            raise ValueError(f"{self.name}: minor_units is 1, 10, 100 or 1000")
+        self._public_address()
+        return self
+
+    def _public_address(self) -> None:
+        if self.url is None:
+            return
+        if urlsplit(self.url).password:
+            raise ValueError(
+                f"{self.name}: a password does not belong in this file; sql takes url_env, the "
+                "name of an environment variable"
+            )
+        if self.kind == "http" and urlsplit(self.url).scheme not in ("http", "https"):
+            raise ValueError(f"{self.name}: url is no http(s) address")
+
+
+class Campaign(_Part):
+    """Which budget in the advertiser's account stands for a cell."""
+
+    platform: str
+    segment: str
+    channel: str
+    budget_id: str = Field(pattern=r"^[0-9]+$")
+    level: Literal["campaign", "adset"] = Field("campaign", description="meta: what has the budget")
+
+
+class Platforms(_Part):
+    timeout_seconds: float = Field(10.0, gt=0, description="one call")
+    tries: int = Field(3, ge=1, le=10, description="of one call, when the platform is out of reach")
+    wait_seconds: float = Field(0.5, ge=0, description="before the second try, then longer")
+    breaker_failures: int = Field(5, ge=1, description="in a row, before it is left alone")
+    breaker_seconds: float = Field(300.0, gt=0, description="how long it is left alone")
+    targets: tuple[Target, ...] = ()
+    campaigns: tuple[Campaign, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [target.name for target in self.targets]
+        _once(names, "targets: two are called {}")
+        _once(
+            [f"{c.segment} x {c.channel}" for c in self.campaigns],
+            "campaigns: {} is given twice; a cell's money is spent in one place",
+        )
+        _once(
+            [f"{c.platform}: {c.budget_id}" for c in self.campaigns], "campaigns: {} is given twice"
+        )
+        for campaign in self.campaigns:
+            if campaign.platform not in names:
+                raise ValueError(f"campaigns: there is no target {campaign.platform!r}")
+            if "*" in (campaign.segment, campaign.channel):
+                raise ValueError("campaigns: each names one segment and one channel, not '*'")
+        return self
+
+
+def _once(values: list[str], words: str) -> None:
+    twice = [value for n, value in enumerate(values) if value in values[:n]]
+    if twice:
+        raise ValueError(words.format(twice[0]))
