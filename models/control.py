@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from models.boosting import BoosterParameters, fit_booster, predict
+from models.keys import coded, days_of, joined, summed
 
 Array = NDArray[np.float64]
+CATEGORIES = ("segment", "channel")
 FEWEST = 300  # contrasts: with fewer, trees find only noise and a line has to do
 
 
@@ -53,7 +56,27 @@ def chance_table(
         return None
     features, target, weights, _ = _mirrored(seen, usable)
     dates = rows["date"].to_numpy()[usable]
-    return ChanceTable(features, target, weights, np.concatenate([dates, dates]))
+    return ChanceTable(_named(seen, features), target, weights, np.concatenate([dates, dates]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """Who, where, when and how much is sold, of each contrast (n,): ``segment`` and ``channel`` as
+    places in ``segments`` and ``channels``; ``sold`` None where no sales are known."""
+
+    segments: pd.Index[Any]
+    channels: pd.Index[Any]
+    segment: Array
+    channel: Array
+    weekday: Array
+    trend: Array
+    sold: Array | None = None
+
+    @property
+    def columns(self) -> dict[str, Array]:
+        """The features by name, categories first."""
+        names = (*CATEGORIES, "weekday", "trend", *(() if self.sold is None else ("sold",)))
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +85,7 @@ class _Seen:
     scaled, ``outcome`` and ``noise`` (n,), and what may change how much a covariate means."""
 
     gaps: Array
-    context: pd.DataFrame
+    context: Context
     outcome: Array
     noise: Array
     age: Array
@@ -79,9 +102,10 @@ class _Seen:
         )
         gaps = np.where(np.isfinite(gaps), gaps, 0.0)
         differs = bool(np.any(gaps))
-        age = (pd.Timestamp(as_of) - rows["date"]).dt.days.to_numpy()
+        age = (np.datetime64(as_of, "D") - days_of(rows["date"])).astype(np.int64)
         outcome = (rows["mean_t"] - rows["mean_c"]).to_numpy(float)
-        cell = rows.groupby(["segment", "channel"], observed=True, sort=False).ngroup().to_numpy()
+        codes = [rows[name].cat for name in ("segment", "channel")]
+        cell = joined(*((c.codes.to_numpy(), len(c.categories)) for c in codes))
         noise = np.where(noise > 0, noise, np.inf)
         # what a cell's contrasts share is its effect, not chance
         outcome = outcome - _mean_by(cell, outcome, noise**-2.0)[cell]
@@ -149,27 +173,35 @@ def _means_by(group: NDArray[np.intp], values: Array) -> Array:
     return np.column_stack([_mean_by(group, column, ones) for column in values.T])
 
 
-def _context(rows: pd.DataFrame, sales: pd.DataFrame | None, age: Array) -> pd.DataFrame:
+def _context(rows: pd.DataFrame, sales: pd.DataFrame | None, age: Array) -> Context:
     """What may change how much a covariate means: who, where, when, how much is sold."""
-    context = pd.DataFrame(
-        {
-            "segment": pd.Categorical(rows["segment"]),
-            "channel": pd.Categorical(rows["channel"]),
-            "weekday": rows["date"].dt.dayofweek.to_numpy(float),
-            "trend": -age.astype(float),
-        }
-    )
+    names, codes = [], []
+    for name in CATEGORIES:
+        category = rows[name].cat.remove_unused_categories().cat
+        names.append(category.categories)
+        codes.append(category.codes.to_numpy(float))
+    context = Context(
+        names[0], names[1], codes[0], codes[1],
+        weekday=rows["date"].dt.dayofweek.to_numpy(float),
+        trend=-age.astype(float),
+    )  # fmt: skip
     if sales is None or sales.empty:
         return context
-    dates = pd.to_datetime(sales["date"]).dt.normalize()
-    daily = sales.assign(date=dates).groupby(["date", "segment"], observed=True)["revenue"].sum()
-    wide = daily.unstack("segment").sort_index()
-    days = pd.date_range(wide.index[0], wide.index[-1] + pd.Timedelta(days=1))
-    before = wide.reindex(days).rolling(7, min_periods=1).mean().shift(1) / wide.mean()
-    known = before.stack().rename("sold").reset_index()
-    known.columns = ["date", "segment", "sold"]
-    sold = rows[["date", "segment"]].merge(known, on=["date", "segment"], how="left")["sold"]
-    return context.assign(sold=sold.to_numpy(float))
+    dates = days_of(sales["date"])
+    segment, segments = coded(sales["segment"])
+    first, span = dates.min(), int((dates.max() - dates.min()).astype(int)) + 1
+    place = joined(((dates - first).astype(np.intp), 1), (segment, len(segments)))
+    wide = np.full(span * len(segments), np.nan)
+    revenue = sales["revenue"].to_numpy(dtype=np.float64)
+    wide[np.unique(place)] = summed(place, revenue=revenue)["revenue"]
+    daily = pd.DataFrame(wide.reshape(span, len(segments)))
+    before = (daily.rolling(7, min_periods=1).mean() / daily.mean()).to_numpy()
+    # the mean of the seven days before; the first day after the last is known as well
+    row = (days_of(rows["date"]) - first).astype(np.intp) - 1
+    column = segments.get_indexer(names[0])[codes[0].astype(np.intp)]
+    known = (row >= 0) & (row < span) & (column >= 0)
+    sold = np.where(known, before[np.where(known, row, 0), np.where(known, column, 0)], np.nan)
+    return replace(context, sold=sold)
 
 
 def _line(
@@ -182,18 +214,30 @@ def _line(
     return np.asarray(gaps[new] @ np.linalg.solve(square + ridge, x.T @ y))
 
 
-def _table(seen: _Seen, pick: NDArray[np.intp], sign: float) -> pd.DataFrame:
-    values = {f"gap_{i}": sign * column[pick] for i, column in enumerate(seen.gaps.T)}
-    return seen.context.iloc[pick].reset_index(drop=True).assign(**values)
+def _features(seen: _Seen, pick: NDArray[np.intp]) -> Array:
+    """Rows ``pick``, then their mirror images."""
+    context = np.column_stack([column[pick] for column in seen.context.columns.values()])
+    gaps = seen.gaps[pick]
+    return np.concatenate([np.hstack([context, gaps]), np.hstack([context, -gaps])])
 
 
-def _mirrored(seen: _Seen, old: NDArray[np.intp]) -> tuple[pd.DataFrame, Array, Array, float]:
+def _mirrored(seen: _Seen, old: NDArray[np.intp]) -> tuple[Array, Array, Array, float]:
     """Features, scaled target, weights of the contrasts and their mirror images; the unit."""
-    both = pd.concat([_table(seen, old, 1.0), _table(seen, old, -1.0)], ignore_index=True)
     target = np.concatenate([seen.outcome[old], -seen.outcome[old]])
     unit = float(np.sqrt(np.mean(target**2))) or 1.0
     weights = np.concatenate([seen.noise[old], seen.noise[old]]) ** -2.0
-    return both, target / unit, weights / weights.mean(), unit
+    return _features(seen, old), target / unit, weights / weights.mean(), unit
+
+
+def _named(seen: _Seen, features: Array) -> pd.DataFrame:
+    """The same as a frame: the form in which a registry keeps a model's input."""
+    context = seen.context
+    names = [*context.columns, *(f"gap_{i}" for i in range(seen.gaps.shape[1]))]
+    frame = pd.DataFrame(features, columns=names)
+    levels = {"segment": context.segments, "channel": context.channels}
+    return frame.assign(
+        **{n: pd.Categorical.from_codes(frame[n].astype(int), levels[n]) for n in CATEGORIES}
+    )
 
 
 def _trees(
@@ -201,9 +245,14 @@ def _trees(
 ) -> Array:
     """LightGBM on every contrast and its mirror image."""
     features, target, weights, unit = _mirrored(seen, old)
-    fitted = fit_booster(features=features, target=target, weights=weights, parameters=booster)
-    ahead = predict(fitted, _table(seen, new, 1.0))
-    mirrored = predict(fitted, _table(seen, new, -1.0))
+    fitted = fit_booster(
+        features=features,
+        target=target,
+        weights=weights,
+        parameters=booster,
+        categorical=range(len(CATEGORIES)),
+    )
+    ahead, mirrored = predict(fitted, _features(seen, np.flatnonzero(new))).reshape(2, -1)
     return np.asarray(unit * (ahead - mirrored) / 2)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from liftloop.core.policy import Cell
+from models.keys import cell_places, coded, days_of, joined, summed
 from models.sums import period_mean
 
 Array = NDArray[np.float64]
@@ -145,15 +146,25 @@ class Evidence:
 def daily_spend(performance: pd.DataFrame, *, as_of: Any) -> pd.DataFrame:
     """Spend of every cell on every day before ``as_of``: index dates without a gap, columns
     (segment, channel), 0 where nothing was reported. The last day is the last with any report."""
-    dates = pd.to_datetime(performance["date"]).dt.normalize()
-    rows = performance.assign(date=dates)[(dates < pd.Timestamp(as_of)).to_numpy()]
+    dates = days_of(performance["date"])
+    known = dates < np.datetime64(as_of, "D")
+    rows, dates = performance[known], dates[known]
     if rows.empty:
         columns = pd.MultiIndex.from_tuples([], names=CELL)
         return pd.DataFrame(index=pd.DatetimeIndex([], name="date"), columns=columns, dtype=float)
-    summed = rows.groupby(["date", *CELL], observed=True, sort=True)["spend"].sum()
-    wide = summed.unstack(CELL, fill_value=0.0).sort_index(axis=1).astype(float)
-    days = pd.date_range(wide.index[0], wide.index[-1], name="date")
-    return wide.reindex(days, fill_value=0.0).fillna(0.0)
+    (segment, segments), (channel, channels) = coded(rows["segment"]), coded(rows["channel"])
+    pair = joined((segment, len(segments)), (channel, len(channels)))
+    pairs, column = np.unique(pair, return_inverse=True)
+    first = dates.min()
+    days = pd.date_range(pd.Timestamp(first).as_unit("us"), dates.max(), name="date")
+    place = joined(((dates - first).astype(np.intp), 1), (column, len(pairs)))
+    spent = summed(place, spend=rows["spend"].to_numpy(dtype=np.float64))["spend"]
+    wide = np.zeros(len(days) * len(pairs))
+    wide[np.unique(place)] = spent
+    names = [segments.take(pairs // len(channels)), channels.take(pairs % len(channels))]
+    return pd.DataFrame(
+        wide.reshape(len(days), len(pairs)), days, pd.MultiIndex.from_arrays(names, names=CELL)
+    )
 
 
 def effective(spend: Array, carryover: Array) -> Array:
@@ -195,7 +206,8 @@ def gather(
     ``daily`` and of ``lifts``."""
     days = pd.DatetimeIndex(daily.index)
     pairs = {(str(s), str(c)) for s, c in daily.columns}
-    pairs |= {(str(s), str(c)) for s, c in zip(lifts["segment"], lifts["channel"], strict=True)}
+    seen = lifts[CELL].drop_duplicates()
+    pairs |= {(str(s), str(c)) for s, c in zip(seen["segment"], seen["channel"], strict=True)}
     cells = tuple(sorted(Cell(*pair) for pair in pairs))
     segments = tuple(sorted({cell.segment for cell in cells}))
     channels = tuple(sorted({cell.channel for cell in cells}))
@@ -208,8 +220,7 @@ def gather(
     wanted = pd.MultiIndex.from_tuples([(c.segment, c.channel) for c in cells], names=CELL)
     spend = daily.reindex(columns=wanted, fill_value=0.0).to_numpy(dtype=np.float64)
     size = cell_sizes(spend, segment_of, len(segments), len(channels))
-    place = pd.MultiIndex.from_arrays([lifts["segment"], lifts["channel"]])
-    cell = np.asarray(wanted.get_indexer(place), dtype=np.intp)
+    cell = cell_places(lifts["segment"], lifts["channel"], wanted)
     first, last = _rows(lifts["period_start"], days), _rows(lifts["period_end"], days)
     lift = lifts["lift"].to_numpy(dtype=np.float64)
     noise = lifts["standard_error"].to_numpy(dtype=np.float64)
@@ -272,8 +283,7 @@ def _claims(
     nothing says what its claims are worth."""
     if frame is None or frame.empty or len(days) == 0:
         return None
-    place = pd.MultiIndex.from_arrays([frame["segment"], frame["channel"]])
-    cell = np.asarray(wanted.get_indexer(place), dtype=np.intp)
+    cell = cell_places(frame["segment"], frame["channel"], wanted)
     first, last = _rows(frame["period_start"], days), _rows(frame["period_end"], days)
     fine = (cell >= 0) & (first < len(days)) & (last >= 0) & (first <= last)
     fine &= measured[np.maximum(cell, 0)]
@@ -310,7 +320,7 @@ def _rows(dates: pd.Series[Any], days: pd.DatetimeIndex) -> Index:
     """Row of each date in the gapless ``days``; below 0 or above the last outside of them."""
     if len(days) == 0:
         return np.full(len(dates), -1, dtype=np.intp)
-    return ((pd.to_datetime(dates) - days[0]) // pd.Timedelta(days=1)).to_numpy(dtype=np.intp)
+    return np.asarray((days_of(dates) - days[0].to_datetime64().astype("M8[D]")).astype(np.intp))
 
 
 def _tests(

@@ -11,7 +11,7 @@ is left as it is, so the adjustment cannot hurt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from models.boosting import BoosterParameters
 from models.control import Adjustment, adjust
 from models.evidence import CELL, daily_spend
+from models.keys import cell_places, coded, days_of, joined, summed
 
 Array = NDArray[np.float64]
-STRATUM = ["date", *CELL, "stratum"]
+Index = NDArray[np.intp]
 BOOSTER = BoosterParameters(rounds=40, learning_rate=0.1, leaves=7, min_leaf=100, l2=10.0)
 
 
@@ -84,16 +85,11 @@ def weekly_lifts(
         else Adjustment.none(len(rows))
     )  # fmt: skip
     days = _cell_days(rows, adjustment, config)
-    lifts = _periods(days, config)
+    lifts = _periods(days, rows, as_of=as_of, config=config)
     if lifts.empty:
         return _empty()
-    start = pd.Timestamp(as_of) - pd.to_timedelta(
-        (lifts.pop("period") + 1) * config.period_days, unit="D"
-    )
-    lifts.insert(2, "period_start", start)
-    lifts.insert(3, "period_end", start + pd.Timedelta(days=config.period_days - 1))
     lifts.insert(6, "spend", _period_spend(lifts, performance, as_of))
-    return lifts.sort_values(["period_start", *CELL], ignore_index=True)
+    return lifts
 
 
 def variance_reduction(lifts: pd.DataFrame) -> float:
@@ -113,27 +109,56 @@ def contrasts(holdout: pd.DataFrame, *, as_of: date, config: LiftConfig) -> pd.D
     """One row a cell-day and stratum with both arms: users, means and variances per user of each
     arm (suffix ``_t``, ``_c``), ``period`` counted backwards, ``treated_all`` (treated users of the
     cell-day in every stratum), covariates as ``x_..._t`` and ``x_..._c``."""
-    rows = holdout.copy(deep=False)
-    if "stratum" not in rows.columns:
-        rows = rows.assign(stratum="all")
-    dates = pd.to_datetime(rows["date"]).dt.normalize()
-    known = (dates < pd.Timestamp(as_of)) & (rows["users"] > 0)
-    known &= np.isfinite(rows[["revenue", "revenue_sq"]].to_numpy(dtype=float)).all(axis=1)
-    covariates = [name for name in rows.columns if str(name).startswith("x_")]
-    kept = [*CELL, "stratum", "arm", "users", "revenue", "revenue_sq", *covariates]
-    rows = rows.loc[known, kept].assign(date=dates[known])
-    rows = rows.assign(mean=rows["revenue"] / rows["users"])
+    covariates = [name for name in holdout.columns if str(name).startswith("x_")]
+    numbers = {
+        name: holdout[name].to_numpy(dtype=np.float64)
+        for name in ("users", "revenue", "revenue_sq", *covariates)
+    }
+    days = days_of(holdout["date"])
+    known = (days < np.datetime64(as_of, "D")) & (numbers["users"] > 0)
+    known &= np.isfinite(numbers["revenue"]) & np.isfinite(numbers["revenue_sq"])
+    users = np.where(known, numbers.pop("users"), 1.0)
+    mean = numbers.pop("revenue") / users
     # a sum of squares below its least possible value is rounding
-    squares = np.maximum(rows["revenue_sq"] - rows["users"] * rows["mean"] ** 2, 0.0)
-    rows = rows.assign(squares=squares.astype(float))
-    values = [*STRATUM, "users", "mean", "squares", *covariates]
-    treated = rows.loc[rows["arm"] == "treated", values]
-    control = rows.loc[rows["arm"] == "control", values]
-    everyone = treated.groupby(["date", *CELL], observed=True)["users"].sum().rename("treated_all")
-    both = treated.merge(control, on=STRATUM, suffixes=("_t", "_c"))
-    both = both.merge(everyone.reset_index(), on=["date", *CELL])
-    age = (pd.Timestamp(as_of) - both["date"]).dt.days.to_numpy()
-    both = both.assign(period=(age - 1) // config.period_days)
+    squares = np.maximum(numbers.pop("revenue_sq") - users * mean**2, 0.0)
+    values = {"users": users, "mean": mean, "squares": squares, **numbers}
+    age = (np.datetime64(as_of, "D") - days).astype(np.intp)
+    (segment, segments), (channel, channels) = coded(holdout["segment"]), coded(holdout["channel"])
+    stratum, strata = (
+        coded(holdout["stratum"])
+        if "stratum" in holdout.columns
+        else (np.zeros(len(holdout), dtype=np.intp), pd.Index(["all"]))
+    )
+    span = int(age[known].max(initial=0)) + 1
+    cell_day = joined((age, span), (segment, len(segments)), (channel, len(channels)))
+    key = joined((cell_day, 1), (stratum, len(strata)))
+    arm = holdout["arm"]
+    treated, control = (
+        np.flatnonzero(known & (arm == a).to_numpy()) for a in ("treated", "control")
+    )
+    pairs = pd.DataFrame({"key": key[treated], "t": treated}).merge(
+        pd.DataFrame({"key": key[control], "c": control}), on="key"
+    )
+    t, c = pairs["t"].to_numpy(), pairs["c"].to_numpy()
+    found, place = np.unique(cell_day[treated], return_inverse=True)
+    everyone = np.bincount(place, weights=users[treated], minlength=len(found))
+    both = pd.DataFrame(
+        {
+            "date": days[t].astype("datetime64[us]"),
+            **{
+                name: pd.Categorical.from_codes(codes[t], names)
+                for name, codes, names in (
+                    ("segment", segment, segments),
+                    ("channel", channel, channels),
+                    ("stratum", stratum, strata),
+                )
+            },
+            **{f"{name}_t": column[t] for name, column in values.items()},
+            **{f"{name}_c": column[c] for name, column in values.items()},
+            "treated_all": everyone[np.searchsorted(found, cell_day[t])],
+            "period": (age[t] - 1) // config.period_days,
+        }
+    )
     return _with_variances(both, config.smoothing)
 
 
@@ -142,14 +167,16 @@ def _with_variances(both: pd.DataFrame, smoothing: int) -> pd.DataFrame:
     both arms of the cell and stratum over the periods around."""
     users_t, users_c = both["users_t"].to_numpy(float), both["users_c"].to_numpy(float)
     squares = both["squares_t"].to_numpy(float) + both["squares_c"].to_numpy(float)
-    group = both.groupby([*CELL, "stratum"], observed=True, sort=False).ngroup().to_numpy()
     period = both["period"].to_numpy()
     if len(both) == 0:
         return both.assign(var_t=0.0, var_c=0.0, var=0.0)
-    shape = (int(group.max()) + 1, int(period.max()) + 1 + 2 * smoothing)
-    sums, counts = np.zeros(shape), np.zeros(shape)
-    np.add.at(sums, (group, period + smoothing), squares)
-    np.add.at(counts, (group, period + smoothing), users_t + users_c - 2)
+    groups, group = np.unique(_codes(both, *CELL, "stratum"), return_inverse=True)
+    shape = (len(groups), int(period.max()) + 1 + 2 * smoothing)
+    slot = group * shape[1] + period + smoothing
+    sums, counts = (
+        np.bincount(slot, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
+        for values in (squares, users_t + users_c - 2)
+    )
     width = 2 * smoothing + 1
     pooled = [_window(values, width)[group, period] for values in (sums, counts)]
     overall = squares.sum() / max(float((users_t + users_c).sum()), 1.0)
@@ -168,82 +195,113 @@ def _window(values: Array, width: int) -> Array:
     return np.asarray(running[:, width:] - running[:, :-width])
 
 
-def _cell_days(rows: pd.DataFrame, adjustment: Adjustment, config: LiftConfig) -> pd.DataFrame:
-    """Strata summed to cell-days: lifts (per day) and their variances."""
+@dataclass(frozen=True, slots=True, eq=False)
+class CellDays:
+    """Cell-days (n,), ordered by day: ``group`` numbers their cell and period; ``users``; lifts per
+    day, raw and adjusted, with variances."""
+
+    group: Index
+    users: Array
+    raw: Array
+    raw_var: Array
+    lift: Array
+    lift_var: Array
+
+    def only(self, keep: NDArray[np.bool_]) -> CellDays:
+        return CellDays(*(getattr(self, part.name)[keep] for part in fields(self)))
+
+
+def _cell_days(rows: pd.DataFrame, adjustment: Adjustment, config: LiftConfig) -> CellDays:
+    """Strata summed to cell-days."""
     users_t, users_c = rows["users_t"].to_numpy(float), rows["users_c"].to_numpy(float)
     gap = rows["mean_t"].to_numpy(float) - rows["mean_c"].to_numpy(float)
     var = rows["var"].to_numpy(float) * (1 / users_t + 1 / users_c)
     exact = rows["var_t"].to_numpy(float) / users_t + rows["var_c"].to_numpy(float) / users_c
-    table = pd.DataFrame(
-        {
-            "date": rows["date"].to_numpy(),
-            "segment": rows["segment"].to_numpy(),
-            "channel": rows["channel"].to_numpy(),
-            "period": rows["period"].to_numpy(),
-            "treated_all": rows["treated_all"].to_numpy(float),
-            "treated": users_t,
-            "users": users_t + users_c,
-            "raw": users_t * gap,
-            "raw_var": users_t**2 * np.where(exact > 0, exact, var),
-            "lift": users_t * (gap - adjustment.taken_out),
-            "lift_var": users_t**2 * var * adjustment.variance_kept,
-        }
+    periods = int(rows["period"].max()) + 1
+    group = joined((_codes(rows, *CELL), 1), (rows["period"].to_numpy(), periods))
+    day = days_of(rows["date"]).astype(np.int64)
+    _, first, place = np.unique(
+        joined((day - day.min(), 1), (group, int(group.max()) + 1)),
+        return_index=True,
+        return_inverse=True,
     )
-    keys = ["date", *CELL, "period", "treated_all"]
-    days = table.groupby(keys, observed=True, sort=False).sum().reset_index()
-    covered = days["treated"] / days["treated_all"]
-    days = days[(covered >= config.min_coverage).to_numpy()]
+    sums = summed(
+        place,
+        treated=users_t,
+        users=users_t + users_c,
+        raw=users_t * gap,
+        raw_var=users_t**2 * np.where(exact > 0, exact, var),
+        lift=users_t * (gap - adjustment.taken_out),
+        lift_var=users_t**2 * var * adjustment.variance_kept,
+    )
     # treated users of a stratum without control count like the others
-    scale = (days["treated_all"] / days["treated"]).to_numpy()
-    return days.assign(
-        raw=days["raw"] * scale,
-        raw_var=days["raw_var"] * scale**2,
-        lift=days["lift"] * scale,
-        lift_var=days["lift_var"] * scale**2,
+    everyone, treated = rows["treated_all"].to_numpy(float)[first], sums.pop("treated")
+    scale = everyone / treated
+    days = CellDays(
+        group[first],
+        sums["users"],
+        sums["raw"] * scale,
+        sums["raw_var"] * scale**2,
+        sums["lift"] * scale,
+        sums["lift_var"] * scale**2,
     )
+    return days.only(treated / everyone >= config.min_coverage)
 
 
-def _periods(days: pd.DataFrame, config: LiftConfig) -> pd.DataFrame:
-    """Cell-days averaged to periods."""
-    usable = days[(np.isfinite(days["lift_var"]) & (days["lift_var"] > 0)).to_numpy()]
-    keys = [*CELL, "period"]
-    grouped = usable.groupby(keys, observed=True, sort=True)
-    sums = grouped[["users", "raw", "raw_var", "lift", "lift_var"]].sum()
-    count = grouped.size().to_numpy(float)
+def _codes(rows: pd.DataFrame, *names: str) -> Index:
+    """One number for the categories of several columns."""
+    columns = [rows[name].cat for name in names]
+    return joined(*((c.codes.to_numpy(), len(c.categories)) for c in columns))
+
+
+def _periods(
+    days: CellDays, rows: pd.DataFrame, *, as_of: date, config: LiftConfig
+) -> pd.DataFrame:
+    """Cell-days averaged to periods, oldest first."""
+    usable = days.only(np.isfinite(days.lift_var) & (days.lift_var > 0))
+    groups, place, count = np.unique(usable.group, return_inverse=True, return_counts=True)
+    names = ("users", "raw", "raw_var", "lift", "lift_var")
+    sums = summed(place, **{name: getattr(usable, name) for name in names})
     spread = np.sqrt(day_inflation(usable, config.period_days))
+    segments, channels = (rows[name].cat.categories for name in CELL)
+    cell, period = np.divmod(groups, int(rows["period"].max()) + 1)
+    start = np.datetime64(as_of, "us") - (period + 1) * np.timedelta64(config.period_days, "D")
     lifts = pd.DataFrame(
         {
-            "days": count,
-            "users": sums["users"].to_numpy() / count,
-            "lift": sums["lift"].to_numpy() / count,
-            "standard_error": spread * np.sqrt(sums["lift_var"].to_numpy()) / count,
-            "raw_lift": sums["raw"].to_numpy() / count,
-            "raw_standard_error": spread * np.sqrt(sums["raw_var"].to_numpy()) / count,
-        },
-        index=sums.index,
+            "segment": segments.take(cell // len(channels)),
+            "channel": channels.take(cell % len(channels)),
+            "period_start": start,
+            "period_end": start + np.timedelta64(config.period_days - 1, "D"),
+            "days": count.astype(float),
+            "users": sums["users"] / count,
+            "lift": sums["lift"] / count,
+            "standard_error": spread * np.sqrt(sums["lift_var"]) / count,
+            "raw_lift": sums["raw"] / count,
+            "raw_standard_error": spread * np.sqrt(sums["raw_var"]) / count,
+        }
     )
-    return lifts.reset_index()
+    return lifts.iloc[np.lexsort((cell, -period))].reset_index(drop=True)
 
 
-def day_inflation(days: pd.DataFrame, period_days: int) -> float:
+def day_inflation(days: CellDays, period_days: int) -> float:
     """By how much the variance of a period's mean exceeds that of independent days, at least 1.
 
     The same users stay in an arm, so its days share their luck. Days that share a part r of their
     variance spread around their period's mean by 1 - r of it only; r is that shortfall, pooled over
     all periods, less what chance or a roughly reported ``revenue_sq`` (a tenth) may explain.
     """
-    keys = [*CELL, "period"]
-    standard = days["lift"] / np.sqrt(days["lift_var"])
-    groups = standard.groupby([days[key] for key in keys], observed=True, sort=False)
-    count = groups.transform("size")
-    inside = (count >= 2).to_numpy()
-    freedom = float(inside.sum() - (1.0 / count[inside]).sum())
+    standard = days.lift / np.sqrt(days.lift_var)
+    _, place, count = np.unique(days.group, return_inverse=True, return_counts=True)
+    mean = summed(place, standard=standard)["standard"] / count
+    inside = count[place] >= 2
+    count_of = count[place][inside].astype(float)
+    freedom = float(inside.sum() - (1.0 / count_of).sum())
     if period_days < 2 or freedom < 30:
         return 1.0
-    within = float(((standard - groups.transform("mean"))[inside] ** 2).sum()) / freedom
+    within = float(((standard - mean[place])[inside] ** 2).sum()) / freedom
     doubt = max(float(np.sqrt(2.0 / freedom)), 0.1)
     shared = float(np.clip(1.0 - within - doubt, 0.0, 0.95))
-    return 1.0 + (float(count[inside].mean()) - 1.0) * shared
+    return 1.0 + (float(count_of.mean()) - 1.0) * shared
 
 
 def _period_spend(lifts: pd.DataFrame, performance: pd.DataFrame, as_of: date) -> Array:
@@ -251,8 +309,7 @@ def _period_spend(lifts: pd.DataFrame, performance: pd.DataFrame, as_of: date) -
     daily = daily_spend(performance, as_of=as_of)
     if daily.empty:
         return np.zeros(len(lifts))
-    place = pd.MultiIndex.from_frame(lifts[CELL])
-    column = daily.columns.get_indexer(place)
+    column = cell_places(lifts["segment"], lifts["channel"], daily.columns)
     running = np.concatenate([np.zeros((1, daily.shape[1])), np.cumsum(daily.to_numpy(), axis=0)])
     origin, day = daily.index[0], pd.Timedelta(days=1)
     first = ((lifts["period_start"] - origin) // day).clip(0, len(daily)).to_numpy(int)
