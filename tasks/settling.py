@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from liftloop.adapters.settings import Rollout, Settings
-from liftloop.core.canary import CanaryChoice, blend, choose_canary
+from liftloop.core.blending import blend
+from liftloop.core.canary import CanaryChoice, choose_canary
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.decide import gain, spends
 from liftloop.core.errors import InfeasibleBudget

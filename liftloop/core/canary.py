@@ -1,53 +1,91 @@
-"""Which segments try a new policy first, and what budgets that makes."""
+"""Which segments try a new policy first, which follow, and whom each is compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from liftloop.core.errors import InfeasibleBudget
-from liftloop.core.policy import Cell, Policy, from_cents, to_cents
+from liftloop.core.similarity import Likeness, likeness
+
+DRAWS = 200
+ACCEPTED = 0.25  # of the draws that fit, the part with the least expected noise
 
 
 @dataclass(frozen=True, slots=True)
 class CanaryChoice:
-    """Who tries the new policy and who keeps the old. ``problem`` says why a choice is impossible;
-    both sets are empty then."""
+    """Who tries the new policy, who joins later, and who keeps the old: drawn once, at the start.
+
+    Attributes
+    ----------
+    canary, control
+        Of the first stage. Both are empty where ``problem`` says why a choice is impossible.
+    seed
+        The same sizes, shares, history and seed choose the same.
+    spend_share
+        The canary's share of the spend.
+    waves
+        The segments that join at each stage: the canary, then one entry a step of the ramp.
+    shares
+        What was asked of each stage, the canary's first, then the steps of the ramp that are left.
+    strata
+        Segments alike in size (and weekly sales): each gives the canary one member.
+    order
+        All segments, in the order in which they join.
+    matches
+        At each stage: exposed segment -> the control segment most like it.
+    notes
+        Which steps of the ramp are skipped, and why.
+    """
 
     canary: tuple[str, ...]
     control: tuple[str, ...]
     seed: int
     spend_share: float
     problem: str = ""
+    waves: tuple[tuple[str, ...], ...] = ()
+    shares: tuple[float, ...] = ()
+    strata: tuple[tuple[str, ...], ...] = ()
+    order: tuple[str, ...] = ()
+    matches: tuple[Mapping[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
-
-def _draw(by_size: list[str], count: int, rng: np.random.Generator) -> tuple[str, ...]:
-    """One segment at random out of each of ``count`` runs of neighbours in size."""
-    edges = np.linspace(0, len(by_size), count + 1).round().astype(int)
-    picks = [rng.integers(low, high) for low, high in pairwise(edges)]
-    return tuple(by_size[pick] for pick in picks)
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values: the design as the ledger keeps it."""
+        return asdict(self)
 
 
 def choose_canary(
-    sizes: Mapping[str, float], *, share: float, seed: int, draws: int = 200
+    sizes: Mapping[str, float],
+    *,
+    share: float,
+    seed: int,
+    ramp: Sequence[float] = (),
+    history: Mapping[str, Sequence[float]] | None = None,
 ) -> CanaryChoice:
-    """Canary segments by stratified randomization on size; all others are control.
+    """Canary segments by stratified randomization with matched controls; all others are control.
 
-    Segments are sorted by size and cut into as many strata as the canary has members, each of at
-    least two segments, so that every canary has a control of its size. One member of each stratum
-    is drawn; a draw whose members hold more than ``share`` of the size is drawn again
-    (rerandomization: Morgan and Rubin 2012, section 2), and when no draw fits, the canary gets one
-    member less.
+    Segments are put into as many strata as the canary has members, each of at least two segments,
+    so that every canary has a control of its kind. Without a history of sales the strata are bands
+    of size; with one, greedy blocks of segments alike in size and in weekly sales (Moore 2012,
+    section 2). One member of each stratum is drawn; draws whose members hold more than ``share`` of
+    the size do not count. With a history, one of the quarter of the draws that promise the least
+    noise is taken (rerandomization: Morgan and Rubin 2012, section 2), so that a loss is seen
+    sooner. When no draw fits, the canary gets one member less.
+
+    The segments of the ramp follow by the same strata: the second member of each, then the third.
+    Exposed segments hold at most the stage's share of the size; one that does not fit is passed
+    over. The last control segment never joins; a step that no segment could join is skipped.
 
     Parameters
     ----------
     sizes : daily spend (or profit) of each segment, >= 0
     share : share of the segments, and at most of their size, in (0, 1]
-    seed : recorded with the choice; the same sizes, share and seed choose the same
+    seed : recorded with the choice
+    ramp : shares exposed after the canary, one a step
+    history : sales of each segment by week, equally many weeks each, the oldest first
 
     Returns
     -------
@@ -55,26 +93,31 @@ def choose_canary(
         At least one canary and one control, or a ``problem``: with a single segment nothing is
         left to compare with.
     """
-    by_size = sorted(sizes, key=lambda name: (sizes[name], name))
+    names = sorted(sizes, key=lambda name: (-sizes[name], name))
     total = float(sum(sizes.values()))
-    if len(by_size) < 2:
-        return CanaryChoice((), (), seed, 0.0, _too_few(by_size))
+    if len(names) < 2:
+        return CanaryChoice((), (), seed, 0.0, _too_few(names))
     if not total > 0:
         return CanaryChoice((), (), seed, 0.0, "No segment spends anything: nothing to roll out.")
     rng = np.random.default_rng(seed)
-    most = min(max(round(share * len(by_size)), 1), len(by_size) // 2)
-    picked: tuple[str, ...] = ()
-    for count in range(most, 0, -1):
-        tries = [_draw(by_size, count, rng) for _ in range(draws)]
-        fits = [t for t in tries if sum(sizes[name] for name in t) <= share * total]
-        if fits:
-            picked = fits[0]
-            break
-    else:
-        picked = (by_size[0],)
-    canary = tuple(sorted(picked))
-    control = tuple(sorted(set(by_size) - set(canary)))
-    return CanaryChoice(canary, control, seed, sum(sizes[name] for name in canary) / total)
+    alike = likeness(names, sizes, history)
+    strata, picked = _first_stage(alike, share, rng)
+    order = _order(strata, picked, rng)
+    waves, shares, notes = _waves([names[i] for i in order], sizes, len(picked), share, ramp)
+    canary = tuple(sorted(waves[0]))
+    control = tuple(sorted(set(names) - set(canary)))
+    return CanaryChoice(
+        canary=canary,
+        control=control,
+        seed=seed,
+        spend_share=sum(sizes[name] for name in canary) / total,
+        waves=(canary, *waves[1:]),
+        shares=shares,
+        strata=tuple(tuple(names[i] for i in members) for members in strata),
+        order=tuple(names[i] for i in order),
+        matches=_matches(alike, strata, waves),
+        notes=notes,
+    )
 
 
 def _too_few(names: list[str]) -> str:
@@ -86,96 +129,90 @@ def _too_few(names: list[str]) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Blend:
-    """Budgets while only some segments follow the new policy. ``waiting`` is what the challenger
-    would move into (positive) or out of (negative) the exposed set, per day, once promoted."""
-
-    policy: Policy
-    waiting: Decimal
-
-
-def _fill(wanted: list[float], low: list[int], high: list[int], total: int) -> list[int]:
-    """Whole cents near ``scale * wanted`` inside [low, high] that sum to ``total``.
-
-    The scale is found by bisection (the clipped sum never decreases in it), the last cents go to
-    the largest remainders. When even an endless scale is not enough, because what is wanted is zero
-    somewhere, the rest goes to those cells in proportion to their room.
-    """
-    want, floor, cap = np.asarray(wanted, float), np.asarray(low, float), np.asarray(high, float)
-    top = np.where(want > 0, cap, floor)
-    if top.sum() <= total:
-        room = cap - top
-        left = total - top.sum()
-        exact = top + (room * (left / room.sum()) if room.sum() > 0 else 0.0)
-    else:
-        small, large = 0.0, 1.0
-        while np.clip(large * want, floor, cap).sum() < total:
-            large *= 2
-        for _ in range(200):
-            middle = (small + large) / 2
-            below = np.clip(middle * want, floor, cap).sum() < total
-            small, large = (middle, large) if below else (small, middle)
-        exact = np.clip(large * want, floor, cap)
-    cents = np.floor(exact + 1e-6).astype(np.int64)
-    cents = np.clip(cents, np.asarray(low), np.asarray(high))
-    order = sorted(range(len(want)), key=lambda i: (-(exact[i] - cents[i]), i))
-    while (gap := total - int(cents.sum())) != 0:
-        step = 1 if gap > 0 else -1
-        movable = [i for i in order if low[i] <= cents[i] + step <= high[i]][: abs(gap)]
-        for i in movable:
-            cents[i] += step
-    return [int(c) for c in cents]
+def _first_stage(
+    alike: Likeness, share: float, rng: np.random.Generator
+) -> tuple[list[list[int]], list[int]]:
+    """The strata, and one member of each. Where even one segment is too much, the smallest goes."""
+    n = len(alike.sizes)
+    room = share * alike.sizes.sum()
+    most = min(max(round(share * n), 1), n // 2)
+    for count in range(most, 0, -1):
+        strata = alike.strata(count)
+        lengths = np.array([len(members) for members in strata])
+        chosen = (rng.random((DRAWS, count)) * lengths).astype(int)
+        tries = np.column_stack([np.array(m)[chosen[:, k]] for k, m in enumerate(strata)])
+        fits = tries[alike.sizes[tries].sum(axis=1) <= room * (1 + 1e-12)]
+        if len(fits) == 0:
+            continue
+        if alike.covariance is None:
+            return strata, [int(i) for i in fits[0]]
+        distinct = np.unique(fits, axis=0)
+        noise = np.array([alike.noise(members) for members in distinct])
+        best = distinct[np.argsort(noise, kind="stable")[: max(int(ACCEPTED * len(distinct)), 1)]]
+        return strata, [int(i) for i in best[rng.integers(len(best))]]
+    return [list(range(n))], [n - 1]
 
 
-def blend(
-    incumbent: Policy,
-    challenger: Policy,
-    exposed: Collection[str],
-    *,
-    max_step: float | None = None,
-    bounds: Mapping[Cell, tuple[Decimal, Decimal]] | None = None,
-) -> Blend:
-    """The challenger inside ``exposed``, rescaled to what the incumbent gives that set.
+def _order(strata: list[list[int]], picked: list[int], rng: np.random.Generator) -> list[int]:
+    """The canary, then round after round one more member of each stratum, all at random."""
+    rest = [
+        [int(i) for i in rng.permutation([i for i in members if i not in picked])]
+        for members in strata
+    ]
+    order = list(picked)
+    for turn in range(max(len(members) for members in rest)):
+        for k in rng.permutation(len(rest)):
+            order += rest[k][turn : turn + 1]
+    return order
 
-    Everything else keeps the incumbent's budgets to the byte, and the total stays exact. Rescaling
-    can push a cell past its step limit, so the rescaled budgets are clipped to the limits and what
-    is cut off is spread over the other cells of the set in the challenger's proportions.
 
-    Parameters
-    ----------
-    max_step : largest change of a cell, as a share of its budget in force, or of a tenth of the
-        average cell's where that is more; None for no limit
-    bounds : floor and cap of a cell in account currency per day, where it has any
+def _waves(
+    order: list[str], sizes: Mapping[str, float], first: int, share: float, ramp: Sequence[float]
+) -> tuple[list[tuple[str, ...]], tuple[float, ...], tuple[str, ...]]:
+    """Who joins at each stage, the shares of the stages that are left, and what is skipped."""
+    total = float(sum(sizes.values()))
+    waves, shares, notes = [tuple(order[:first])], [share], []
+    inside = set(waves[0])
+    for step in ramp:
+        count = min(round(step * len(order)), len(order) - 1)
+        spent = sum(sizes[name] for name in inside)
+        joined: list[str] = []
+        for name in order:
+            if len(inside) + len(joined) >= count:
+                break
+            if name not in inside and spent + sizes[name] <= step * total * (1 + 1e-12):
+                joined.append(name)
+                spent += sizes[name]
+        if joined:
+            waves.append(tuple(joined))
+            shares.append(step)
+            inside |= set(joined)
+        else:
+            notes.append(
+                f"The step to {step:.0%} of the segments is skipped: of {len(order)} segments none "
+                f"can join the {len(inside)} that went before within that share."
+            )
+    return waves, tuple(shares), tuple(notes)
 
-    Raises
-    ------
-    InfeasibleBudget
-        When the floors and caps inside the exposed set cannot hold what the incumbent gives it.
-    """
-    old, new = incumbent.as_dict(), challenger.as_dict()
-    inside = sorted({c for c in (*old, *new) if c.segment in set(exposed)})
-    held = {c: to_cents(old.get(c, Decimal(0))) for c in inside}
-    wanted = [float(to_cents(new.get(c, Decimal(0)))) for c in inside]
-    total = sum(held.values())
-    waiting = from_cents(int(sum(wanted)) - total)
-    if not inside or total == 0 or sum(wanted) == 0:
-        return Blend(incumbent, waiting)
-    tenth = to_cents(incumbent.total) / max(len(old), 1) / 10
-    low, high = [], []
-    for cell in inside:
-        step = total if max_step is None else int(max_step * max(held[cell], tenth))
-        floor, cap = (bounds or {}).get(cell, (Decimal(0), from_cents(total)))
-        low.append(max(held[cell] - step, to_cents(floor), 0))
-        high.append(max(min(held[cell] + step, to_cents(cap)), low[-1]))
-    if not sum(low) <= total <= sum(high):
-        raise InfeasibleBudget(
-            [
-                f"the exposed segments keep {from_cents(total)} a day",
-                f"their floors, caps and steps allow {from_cents(sum(low))} to "
-                f"{from_cents(sum(high))}",
-            ]
+
+def _matches(
+    alike: Likeness, strata: list[list[int]], waves: list[tuple[str, ...]]
+) -> tuple[Mapping[str, str], ...]:
+    """At each stage, whom each exposed segment is compared with: the nearest control segment, of
+    its own stratum where one is left."""
+    place = {name: i for i, name in enumerate(alike.names)}
+    home = {i: k for k, members in enumerate(strata) for i in members}
+    found: list[Mapping[str, str]] = []
+    exposed: list[int] = []
+    for wave in waves:
+        exposed += [place[name] for name in wave]
+        control = [i for i in range(len(alike.names)) if i not in exposed]
+        found.append(
+            {
+                alike.names[i]: alike.names[
+                    min(control, key=lambda j: (home[j] != home[i], alike.distance[i, j], j))
+                ]
+                for i in sorted(exposed, key=lambda i: alike.names[i])
+            }
         )
-    cents = _fill(wanted, low, high, total)
-    mixed = {**old, **{c: from_cents(k) for c, k in zip(inside, cents, strict=True)}}
-    return Blend(Policy.of(mixed), waiting)
+    return tuple(found)

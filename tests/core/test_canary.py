@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftloop.core.canary import blend, choose_canary
+from liftloop.core.blending import blend
+from liftloop.core.canary import choose_canary
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.policy import Cell, Policy
 

@@ -1,0 +1,238 @@
+"""What is in force while only some segments follow a new policy.
+
+The challenger's budgets inside the exposed segments are rescaled to what the incumbent gives them;
+all others keep the incumbent's to the byte. So the total stays exact, and money crosses into or out
+of the exposed segments only as more of them join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array, hstack
+
+from liftloop.core.errors import InfeasibleBudget
+from liftloop.core.policy import Cell, Policy, from_cents, to_cents
+from liftloop.core.rounding import largest_remainder
+from liftloop.core.rules import Book, Cents
+
+Limits = Mapping[Cell, tuple[Decimal, Decimal]]
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Budgets while only some segments follow the new policy. ``waiting`` is what the challenger
+    would move into (positive) or out of (negative) the exposed set, per day, once promoted."""
+
+    policy: Policy
+    waiting: Decimal
+
+
+def blend(
+    incumbent: Policy,
+    challenger: Policy,
+    exposed: Collection[str],
+    *,
+    in_force: Policy | None = None,
+    max_step: float | None = None,
+    bounds: Limits | None = None,
+    groups: Book | None = None,
+) -> Blend:
+    """The challenger inside ``exposed``, rescaled to what the incumbent gives that set.
+
+    Everything else keeps the incumbent's budgets to the byte, and the total stays exact. Rescaling
+    can push a cell past its step limit, so the rescaled budgets are clipped to the limits and what
+    is cut off is spread over the other cells of the set in the challenger's proportions. Where a
+    group's limit is overstepped, the nearest budgets that keep it are taken.
+
+    Parameters
+    ----------
+    in_force
+        What steps are measured from; the incumbent by default. An earlier stage's budgets, when
+        more segments join.
+    max_step
+        Largest change of a cell, as a share of its budget in force, or of a tenth of the average
+        cell's where that is more; None for no limit.
+    bounds
+        Floor and cap of a cell in account currency per day, where it has any.
+    groups
+        Rules written for all cells; the limits on sums of cells are kept, or, where the budgets in
+        force break one already, not broken further.
+
+    Raises
+    ------
+    InfeasibleBudget
+        When the limits inside the exposed set cannot hold what the incumbent gives it.
+    """
+    old, new = incumbent.as_dict(), challenger.as_dict()
+    inside = sorted({c for c in (*old, *new) if c.segment in set(exposed)})
+    total = sum(to_cents(old.get(c, Decimal(0))) for c in inside)
+    waiting = from_cents(sum(to_cents(new.get(c, Decimal(0))) for c in inside) - total)
+    if not inside or total == 0 or waiting == from_cents(-total):
+        return Blend(incumbent, waiting)
+    fitted = _fit(
+        {c: new.get(c, Decimal(0)) for c in inside},
+        total=total,
+        in_force=in_force or incumbent,
+        max_step=max_step,
+        bounds=bounds or {},
+        groups=groups,
+        whose="the exposed segments keep",
+    )
+    return Blend(Policy.of({**old, **fitted}), waiting)
+
+
+def land(
+    challenger: Policy,
+    *,
+    in_force: Policy,
+    max_step: float | None = None,
+    bounds: Limits | None = None,
+    groups: Book | None = None,
+) -> Policy:
+    """The challenger for all segments: itself, or, where it is more than a step away from the
+    budgets in force, the budgets nearest to it within a step. The parameters are as of
+    :func:`blend`."""
+    wanted = challenger.as_dict()
+    everywhere = {c: wanted.get(c, Decimal(0)) for c in {*wanted, *in_force.cells}}
+    low, high = _room(
+        sorted(everywhere), in_force=in_force, max_step=max_step, bounds=bounds or {},
+        total=to_cents(challenger.total),
+    )  # fmt: skip
+    cents = np.array([to_cents(everywhere[c]) for c in sorted(everywhere)])
+    if bool(((cents >= low) & (cents <= high)).all()):
+        return challenger
+    return Policy.of(
+        _fit(
+            everywhere,
+            total=to_cents(challenger.total),
+            in_force=in_force,
+            max_step=max_step,
+            bounds=bounds or {},
+            groups=groups,
+            whose="the new policy spends",
+        )
+    )
+
+
+def _room(
+    cells: list[Cell],
+    *,
+    in_force: Policy,
+    max_step: float | None,
+    bounds: Limits,
+    total: int,
+) -> tuple[Cents, Cents]:
+    """Least and most whole cents of each cell, shape (n_cells,). A floor wins over the step; a
+    cap that a step cannot reach yet is approached by a full one."""
+    held, low, high = in_force.as_dict(), [], []
+    tenth = to_cents(in_force.total) / max(len(held), 1) / 10
+    for cell in cells:
+        now = to_cents(held.get(cell, Decimal(0)))
+        step = total if max_step is None else int(max_step * max(now, tenth))
+        floor, cap = bounds.get(cell, (Decimal(0), from_cents(total)))
+        low.append(max(now - step, to_cents(floor), 0))
+        high.append(max(min(now + step, to_cents(cap)), low[-1]))
+    return np.array(low, dtype=np.int64), np.array(high, dtype=np.int64)
+
+
+def _fit(
+    wanted: Mapping[Cell, Decimal],
+    *,
+    total: int,
+    in_force: Policy,
+    max_step: float | None,
+    bounds: Limits,
+    groups: Book | None,
+    whose: str,
+) -> dict[Cell, Decimal]:
+    """Budgets in the proportions of ``wanted`` that sum to ``total`` cents within all limits."""
+    cells = sorted(wanted)
+    low, high = _room(cells, in_force=in_force, max_step=max_step, bounds=bounds, total=total)
+    if not low.sum() <= total <= high.sum():
+        raise InfeasibleBudget(
+            [
+                f"{whose} {from_cents(total)} a day",
+                f"their floors, caps and steps allow {from_cents(int(low.sum()))} to "
+                f"{from_cents(int(high.sum()))}",
+            ]
+        )
+    cents = _fill([float(to_cents(wanted[c])) for c in cells], low, high, total)
+    if groups is not None and len(groups.membership):
+        cents = _keep_groups(cents, low, high, total, cells, in_force, groups)
+    return {c: from_cents(int(k)) for c, k in zip(cells, cents, strict=True)}
+
+
+def _fill(wanted: list[float], low: Cents, high: Cents, total: int) -> Cents:
+    """Whole cents near ``scale * wanted`` inside [low, high] that sum to ``total``.
+
+    The scale is found by bisection (the clipped sum never decreases in it), the last cents go to
+    the largest remainders. When even an endless scale is not enough, because what is wanted is zero
+    somewhere, the rest goes to those cells in proportion to their room.
+    """
+    want, floor, cap = np.asarray(wanted), low.astype(float), high.astype(float)
+    top = np.where(want > 0, cap, floor)
+    if top.sum() <= total:
+        room = cap - top
+        left = total - top.sum()
+        exact = top + (room * (left / room.sum()) if room.sum() > 0 else 0.0)
+    else:
+        small, large = 0.0, 1.0
+        while np.clip(large * want, floor, cap).sum() < total:
+            large *= 2
+        for _ in range(200):
+            middle = (small + large) / 2
+            below = np.clip(middle * want, floor, cap).sum() < total
+            small, large = (middle, large) if below else (small, middle)
+        exact = np.clip(large * want, floor, cap)
+    return largest_remainder(np.asarray(exact, dtype=np.float64), low, high, total)
+
+
+def _keep_groups(
+    cents: Cents,
+    low: Cents,
+    high: Cents,
+    total: int,
+    cells: list[Cell],
+    in_force: Policy,
+    groups: Book,
+) -> Cents:
+    """The budgets with the least total distance from ``cents`` that keep the groups' limits."""
+    held, place = in_force.as_dict(), {cell: i for i, cell in enumerate(cells)}
+    now = np.array([to_cents(held.get(cell, Decimal(0))) for cell in groups.cells])
+    mine = np.array([cell in place for cell in groups.cells])
+    rows = np.zeros((len(groups.membership), len(cells)))
+    for column, cell in enumerate(groups.cells):
+        if cell in place:
+            rows[:, place[cell]] = groups.membership[:, column]
+    sums, outside = groups.membership @ now, groups.membership @ (now * ~mine)
+    least = np.minimum(groups.group_low, sums) - outside
+    most = np.maximum(groups.group_high, sums) - outside
+    reached = rows @ cents
+    if bool(((reached >= least) & (reached <= most)).all()):
+        return cents
+    n = len(cells)
+    matrix = csr_array(np.vstack([rows, np.ones(n)]))
+    found = milp(
+        np.ones(2 * n),
+        constraints=LinearConstraint(
+            hstack([matrix, -matrix]),
+            np.append(least - reached, 0.0),
+            np.append(np.minimum(most - reached, 2.0**50), 0.0),
+        ),
+        bounds=Bounds(0.0, np.concatenate([high - cents, cents - low]).astype(float)),
+        integrality=np.ones(2 * n, dtype=np.int64),
+    )
+    if found.x is None:
+        names = [
+            name
+            for name, sum_, lo, hi in zip(groups.group_names, reached, least, most, strict=True)
+            if not lo <= sum_ <= hi
+        ]
+        raise InfeasibleBudget([f"the exposed segments keep {from_cents(total)} a day", *names])
+    up, down = np.round(found.x).astype(np.int64).reshape(2, -1)
+    return np.asarray(cents + up - down, dtype=np.int64)
