@@ -179,6 +179,19 @@ class Rollout(_Section):
         return self
 
 
+class Promotion(_Section):
+    """What a new model is held to before it is in force, and an old one while it is."""
+
+    margin: float = Field(0.02, ge=0, description="a refresh may be worse by this share at most")
+    superiority: float = Field(0.0, ge=0, description="another kind must be better by this share")
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+    bootstrap: int = Field(500, ge=100)
+    tolerance: float = Field(0.25, gt=0, lt=1, description="how far calibration may be off")
+    step: float = Field(0.5, ge=0, le=1, description="how far the plans that are compared may go")
+    demote: bool = Field(True, description="a champion that decays in use goes back")
+    decay_alpha: float = Field(0.01, gt=0, lt=0.5)
+
+
 class Data(_Section):
     max_lag_days: int = Field(3, ge=1, description="a cell whose facts are older does not move")
     history_days: int = Field(730, ge=28)
@@ -206,7 +219,9 @@ class Streams(_Section):
     batch_rows: int = Field(50_000, ge=1, le=1_000_000)
     batch_seconds: float = Field(2.0, gt=0, le=20)
     batch_mb: float = Field(64.0, gt=0)
-    run_seconds: float = Field(50.0, gt=0, description="after so long a run begins no batch")
+    run_seconds: float = Field(290.0, gt=0, description="after so long a run begins no batch")
+    max_lag_seconds: float = Field(900.0, gt=0, description="older unread rows are told as late")
+    tell_minutes: float = Field(15.0, ge=0, description="between two events of new facts")
     claim_seconds: float = Field(120.0, gt=0, description="silence after which one counts as dead")
     trim: bool = Field(True, description="let go of entries that every group has acknowledged")
 
@@ -230,6 +245,7 @@ class Settings(_Section):
     model: Model = Model()
     exploration: Exploration = Exploration()
     rollout: Rollout = Rollout()
+    promotion: Promotion = Promotion()
     data: Data = Data()
     drift: Drift = Drift()
     notify: Notify = Notify()

@@ -1,25 +1,200 @@
-"""The examination a new model must pass before it is in force."""
+"""The examination a new model must pass before it is in force: which checks bind, and the verdict.
+
+Models measure (``models.examining``); here it is decided. Why a refresh of the same specification
+need not be shown better, and another specification must: docs/decisions/0009.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-LEAST_COVERAGE = 0.6  # of the 90 % intervals, on the last weeks the fit did not see
+LEAST_COVERAGE = 0.6  # of the 90 % intervals, on lifts the fit did not see
 WORST_MISFIT = 4.0  # weighted mean square of the residuals, 1 where noise alone is left
+
+CheckVerdict = Literal["pass", "fail", "review"]
+Challenge = Literal["first", "refresh", "different"]
+
+SANITY, ACCURACY, CALIBRATION = "sanity", "accuracy", "calibration"
+OUT_OF_TIME, PROFIT, STABILITY = "out-of-time lift", "profit of the plan", "stability of the plan"
+
+# Nobody can be beaten by the first model; a refresh brings data, not a new idea; a jump of response
+# makes any fit to the time before it wrong, so a refresh is not held to foretelling it.
+BINDING: Mapping[Challenge, tuple[str, ...]] = {
+    "first": (SANITY, ACCURACY),
+    "refresh": (SANITY, ACCURACY, CALIBRATION, PROFIT),
+    "different": (SANITY, ACCURACY, CALIBRATION, OUT_OF_TIME, PROFIT, STABILITY),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionRules:
+    """What a challenger is held to.
+
+    Attributes
+    ----------
+    margin
+        By how much a refresh may be worse, as a share of what the champion's plan earns.
+    superiority
+        By how much another specification must be better, as the same share.
+    alpha
+        Chance of promoting a challenger that is exactly at its margin (one-sided).
+    bootstrap
+        Draws of the paired bootstrap.
+    tolerance
+        How far foretold and measured lift may be apart before a level or slope counts as off.
+    most_moved
+        Greatest share of the money two plans of one model, from halves of the evidence, may differ
+        by.
+    most_iroas
+        A cell's foretold iROAS is at most so many times the best that was measured of a channel.
+    fewest_lifts
+        Cell-weeks of evidence a model needs.
+    """
+
+    margin: float = 0.02
+    superiority: float = 0.0
+    alpha: float = 0.05
+    bootstrap: int = 500
+    tolerance: float = 0.25
+    most_moved: float = 0.35
+    most_iroas: float = 5.0
+    fewest_lifts: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one check of a model says; ``numbers`` are those the sentence speaks of, by name."""
+
+    name: str
+    verdict: CheckVerdict
+    sentence: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """Whether a model passed, and the sentence for it."""
+    """Whether a model passed, the sentence for it, and its score card."""
 
     passed: bool
     sentence: str
+    challenge: Challenge = "first"
+    checks: tuple[Check, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for a ledger; a number that is not finite becomes None."""
+        return {
+            "passed": self.passed,
+            "sentence": self.sentence,
+            "challenge": self.challenge,
+            "binding": list(BINDING[self.challenge]),
+            "checks": [
+                {
+                    "name": check.name,
+                    "verdict": check.verdict,
+                    "sentence": check.sentence,
+                    "numbers": {
+                        name: float(value) if math.isfinite(value) else None
+                        for name, value in check.numbers.items()
+                    },
+                }
+                for check in self.checks
+            ],
+        }
+
+
+def unmeasured(name: str, why: str) -> Check:
+    """A check that could not be made: where it binds, the model stays out."""
+    return Check(name, "review", f"{why} What cannot be measured does not pass.")
+
+
+def challenge_of(specification: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Challenge:
+    """What a challenger is to the champion, whose specification is ``champion`` (None: there is no
+    champion; empty: it was not kept, and is taken to differ)."""
+    if champion is None:
+        return "first"
+    return "refresh" if champion and dict(specification) == dict(champion) else "different"
+
+
+def decide(checks: Iterable[Check], *, challenge: Challenge) -> Examination:
+    """The examination's outcome: passed when every binding check is there and passes.
+
+    Failing closed: a binding check that is missing or could not be measured keeps the model out.
+    """
+    made = tuple(checks)
+    by_name = {check.name: check for check in made}
+    against = [
+        by_name.get(name, unmeasured(name, f"The {name} was not checked."))
+        for name in BINDING[challenge]
+    ]
+    against = [check for check in against if check.verdict != "pass"]
+    if against:
+        why = " ".join(check.sentence for check in against)
+        return Examination(False, f"It stays out of force: {why}", challenge, made)
+    told = {
+        "first": "It is in force, the first of its kind:",
+        "refresh": "It is in force, a refresh on more evidence:",
+        "different": "It is in force, shown better than the champion:",
+    }[challenge]
+    said = " ".join(by_name[name].sentence for name in BINDING[challenge] if name != SANITY)
+    return Examination(True, f"{told} {said}", challenge, made)
+
+
+def judge_plan(
+    *,
+    gain: float,
+    low: float,
+    high: float,
+    base: float,
+    challenge: Challenge,
+    rules: PromotionRules,
+    unseen: float = 0.0,
+) -> Check:
+    """The check on the profit of the plan a challenger would make, against the champion's plan.
+
+    Parameters
+    ----------
+    gain, low, high
+        Profit a day of the challenger's plan over the champion's, measured on evidence neither
+        saw, with its one-sided lower and upper bounds at ``rules.alpha``.
+    base
+        What the champion's plan earns a day, before the spend, on the same evidence.
+    unseen
+        Share of the money the plans differ by that lies in cells without held-out evidence.
+    """
+    numbers = {"gain": gain, "low": low, "high": high, "base": base, "unseen": unseen}
+    if not all(math.isfinite(value) for value in numbers.values()):
+        return unmeasured(PROFIT, "What the plan would earn could not be measured.")
+    if unseen > 0.1:
+        return unmeasured(
+            PROFIT,
+            f"{unseen:.0%} of the money by which the plans differ is in cells without a lift.",
+        )
+    same = gain == low == high == 0.0
+    if not same and base <= 0:
+        return unmeasured(PROFIT, "The champion's plan was not measured to earn anything.")
+    scale = base if base > 0 else 1.0
+    needed = -rules.margin if challenge == "refresh" else rules.superiority
+    numbers |= {"gain_share": gain / scale, "low_share": low / scale, "needed": needed}
+    found = (
+        f"its plan earns {gain / scale:+.1%} of what the champion's does on evidence neither saw "
+        f"({1 - rules.alpha:.0%} sure of {low / scale:+.1%} or more)"
+    )
+    if challenge == "refresh":
+        passed, asked = same or low / scale > needed, f"no more than {rules.margin:.1%} worse"
+    else:
+        passed, asked = low / scale > needed, f"shown more than {rules.superiority:.1%} better"
+    if same:
+        found = "its plan is the champion's"
+    sentence = f"{found[0].upper()}{found[1:]}; {'' if passed else 'not '}{asked}."
+    return Check(PROFIT, "pass" if passed else "fail", sentence, numbers)
 
 
 def examine(metrics: str, *, door: str) -> Examination:
-    """Examine a training by its metrics (JSON text).
+    """Examine a training by its metrics alone (JSON text), as a first model: no refit, no champion.
 
     A model of the holdout door must explain its evidence about as well as noise lets it, and its
     90 % prediction intervals must hold most of the last weeks, which a fit was kept from seeing. A
@@ -27,24 +202,45 @@ def examine(metrics: str, *, door: str) -> Examination:
     """
     said = json.loads(metrics)
     if door == "units":
-        return Examination(True, "Its effects are doubly robust estimates of a randomized test.")
-    if not said.get("lifts") and said.get("tests"):
-        return Examination(True, "It is in force: it rests on lift tests run elsewhere alone.")
-    misfit = said.get("misfit", math.nan)
+        words = "Its effects are doubly robust estimates of a randomized test."
+        return Examination(True, words, "first", (Check(ACCURACY, "pass", words),))
+    return decide((_finite(said), fit_check(said)), challenge="first")
+
+
+def fit_check(metrics: Mapping[str, float]) -> Check:
+    """The accuracy of a fit by its own diagnostics: misfit, and coverage of the last weeks."""
+    if not metrics.get("lifts") and metrics.get("tests"):
+        return Check(ACCURACY, "pass", "It rests on lift tests run elsewhere alone.")
+    misfit = metrics.get("misfit", math.nan)
+    coverage = metrics.get("coverage_90")
+    numbers = {"misfit": misfit} | ({} if coverage is None else {"coverage_90": coverage})
     if not misfit <= WORST_MISFIT:
-        return Examination(
-            False,
-            f"It stays out of force: its curves miss the lifts they were fitted to (misfit "
-            f"{misfit:.2f}, at most {WORST_MISFIT:g} passes).",
+        return Check(
+            ACCURACY,
+            "fail",
+            f"its curves miss the lifts they were fitted to (misfit {misfit:.2f}, at most "
+            f"{WORST_MISFIT:g} passes).",
+            numbers,
         )
-    coverage = said.get("coverage_90")
     if coverage is not None and not coverage >= LEAST_COVERAGE:
-        return Examination(
-            False,
-            f"It stays out of force: only {coverage:.0%} of the last weeks' lifts lie in its 90 % "
-            f"intervals, fewer than {LEAST_COVERAGE:.0%}.",
+        return Check(
+            ACCURACY,
+            "fail",
+            f"only {coverage:.0%} of the last weeks' lifts lie in its 90 % intervals, fewer than "
+            f"{LEAST_COVERAGE:.0%}.",
+            numbers,
         )
     seen = ""
     if coverage is not None:
         seen = f", and {coverage:.0%} of the last weeks' lifts in its 90 % intervals"
-    return Examination(True, f"It is in force: misfit {misfit:.2f}{seen}.")
+    return Check(ACCURACY, "pass", f"misfit {misfit:.2f}{seen}.", numbers)
+
+
+def _finite(metrics: Mapping[str, float]) -> Check:
+    weights = [value for name, value in metrics.items() if name.startswith("weight_")]
+    if weights and not abs(sum(weights) - 1.0) < 1e-6:
+        return Check(SANITY, "fail", f"Its members' weights sum to {sum(weights):.3f}, not to 1.")
+    broken = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if broken:
+        return Check(SANITY, "fail", f"{broken[0]} is not a number.")
+    return Check(SANITY, "pass", "Its numbers are finite.")

@@ -1,0 +1,74 @@
+"""A paired bootstrap over clusters, for a difference that is (nearly) a sum over them.
+
+Both plans are judged on the same resample, so what they share cancels. The statistic is taken
+linearly in its clusters' influence (Davison & Hinkley 1997, section 2.7.4, equation 2.43), so that
+a resample is one product of counts and influences, and a year of evidence takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+MOST_CLUSTERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """An estimate with one-sided lower and upper bounds, each at the same level."""
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+
+
+def paired_bounds(
+    value: float,
+    influence: Array,
+    cluster: Index | None = None,
+    *,
+    alpha: float,
+    draws: int,
+    seed: int,
+) -> Bounds:
+    """Bounds of a paired difference by resampling its clusters with replacement.
+
+    Parameters
+    ----------
+    value
+        The difference, any unit.
+    influence : shape (n,)
+        What each row moves ``value`` by: ``value`` is, to first order, its truth plus their sum.
+    cluster : shape (n,)
+        Rows with one number are drawn together; None: rows are independent, and put into at most
+        1,000 random groups.
+    alpha
+        Error of each bound, in (0, 0.5).
+
+    Notes
+    -----
+    The basic bootstrap: the errors of resamples are turned around the value (Davison & Hinkley
+    1997, equation 5.6), times ``sqrt(G / (G - 1))`` for G clusters. Fewer than two clusters give
+    bounds that are not finite.
+    """
+    if cluster is None:
+        groups = min(len(influence), MOST_CLUSTERS)
+        order = np.random.default_rng(seed).permutation(len(influence))
+        cluster = np.empty(len(influence), dtype=np.intp)
+        cluster[order] = np.arange(len(influence)) % max(groups, 1)
+    if not influence.any():
+        return Bounds(value, value, value, 0.0)
+    sums = np.bincount(cluster, weights=influence)
+    sums = sums[np.unique(cluster)]
+    n = len(sums)
+    if n < 2:
+        return Bounds(value, -np.inf, np.inf, np.inf)
+    counts = np.random.default_rng(seed + 1).multinomial(n, np.full(n, 1.0 / n), size=draws)
+    errors = np.sqrt(n / (n - 1)) * ((counts - 1) @ sums)
+    low, high = np.quantile(-errors, [alpha, 1.0 - alpha])
+    return Bounds(value, value + float(low), value + float(high), float(errors.std(ddof=1)))

@@ -1,0 +1,85 @@
+"""What curves foretell of measured lifts: the ground that accuracy, calibration and plans stand
+on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liftloop.core.curves import ResponseCurves
+from models.evidence import Evidence, effective
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Foretold:
+    """N lifts, measured and foretold, in money per day.
+
+    ``measured``, ``noise`` (its standard error), ``mean`` and ``sd`` (of the curves' draws),
+    ``spend`` and ``demand`` have the shape (N,); so have ``cell`` (place in the evidence's cells),
+    ``channel`` and ``cluster`` (one number a segment and period: its cells share their users).
+    """
+
+    measured: Array
+    noise: Array
+    mean: Array
+    sd: Array
+    spend: Array
+    demand: Array
+    cell: Index
+    channel: Index
+    cluster: Index
+
+
+def foretell(curves: ResponseCurves, evidence: Evidence) -> Foretold:
+    """What ``curves`` say of every lift of ``evidence``, at the effective spend of its period.
+
+    Lifts of cells without a curve are left out.
+    """
+    place = {cell: number for number, cell in enumerate(curves.cells)}
+    where = np.array([place.get(cell, -1) for cell in evidence.cells], dtype=np.intp)
+    kept = np.flatnonzero(where[evidence.cell] >= 0)
+    cell, first, last = evidence.cell[kept], evidence.first[kept], evidence.last[kept]
+    known = where >= 0
+    carried = np.where(known, curves.carryover[np.maximum(where, 0)], 0.0)
+    levels = effective(evidence.spend * evidence.size, carried)
+    running = np.concatenate([np.zeros((1, levels.shape[1])), np.cumsum(levels, axis=0)])
+    mean, sd, spend = (np.empty(len(kept)) for _ in range(3))
+    spans, span = np.unique(np.column_stack([first, last]), axis=0, return_inverse=True)
+    for number, (start, end) in enumerate(spans):
+        rows = np.flatnonzero(span.ravel() == number)
+        steady = (running[end + 1] - running[start]) / (end - start + 1)
+        asked = np.zeros(len(curves.cells))
+        asked[where[known]] = steady[known]
+        drawn = curves.draw_revenue(asked)[:, where[cell[rows]]]
+        mean[rows], sd[rows], spend[rows] = (
+            drawn.mean(axis=0),
+            drawn.std(axis=0),
+            steady[cell[rows]],
+        )
+    demand = np.ones(len(kept)) if evidence.demand is None else evidence.demand[kept]
+    size = evidence.size[cell]
+    segment = evidence.segment_of[cell]
+    _, cluster = np.unique(np.column_stack([segment, last]), axis=0, return_inverse=True)
+    return Foretold(
+        measured=evidence.lift[kept] * size,
+        noise=evidence.noise[kept] * size,
+        mean=mean * demand,
+        sd=sd * demand,
+        spend=spend,
+        demand=demand,
+        cell=cell,
+        channel=evidence.channel_of[cell],
+        cluster=np.asarray(cluster.ravel(), dtype=np.intp),
+    )
+
+
+def only(evidence: Evidence, keep: NDArray[np.bool_]) -> Evidence:
+    """The evidence of the lifts that ``keep`` (N,) names; tests and claims stay."""
+    names = ("cell", "first", "last", "lift", "noise", "weight", "row")
+    names += ("demand",) if evidence.demand is not None else ()
+    return replace(evidence, **{name: getattr(evidence, name)[keep] for name in names})
