@@ -6,7 +6,17 @@ import sys
 
 import typer
 
-from liftloop.app.commands import act, backtest, data, experiments, loop, setup, show
+from liftloop.app.commands import (
+    act,
+    backtest,
+    collect,
+    data,
+    experiments,
+    loop,
+    service,
+    setup,
+    show,
+)
 from liftloop.core.errors import LiftLoopError
 
 app = typer.Typer(
@@ -17,7 +27,7 @@ app = typer.Typer(
     help="Learn what marketing spend really causes, move budgets to where the next unit of money "
     "earns most, and take back what does harm.",
 )
-for room in (setup, data, experiments, loop, act, show, backtest):
+for room in (setup, data, collect, experiments, loop, act, show, backtest, service):
     room.register(app)
 
 

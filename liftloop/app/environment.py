@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from liftloop.adapters.workspace import Workspace
+from liftloop.app.service import record
 from liftloop.app.temporary_server import TemporaryServer
 from liftloop.core.errors import LiftLoopError
 
@@ -32,9 +33,10 @@ _servers: list[TemporaryServer] = []  # at most one; it ends with the process
 def prepare(workspace: Workspace | None, *, flows: bool = False) -> None:
     """Set the environment for this process and its children. What the user has set stays.
 
-    Without a Prefect server of the user's own, Prefect keeps its database in the workspace; with
-    ``flows`` a server is started for this process, unless Prefect is imported already.
-    :func:`flow_settings` waits for it.
+    Without a Prefect server of the user's own, and without a service of the workspace
+    (``liftloop up``), Prefect keeps its database in the workspace; with ``flows`` a server is
+    started for this process, unless Prefect is imported already. :func:`flow_settings` waits for
+    it.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -43,6 +45,10 @@ def prepare(workspace: Workspace | None, *, flows: bool = False) -> None:
         return
     workspace.prefect.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(workspace.prefect.resolve())
+    service = record.running(workspace)
+    if service is not None and service.ready:
+        os.environ["PREFECT_API_URL"] = service.api
+        return
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     if flows:
         # Modules make millions of objects that stay; looking for garbage in them takes a second.

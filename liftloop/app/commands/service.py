@@ -1,0 +1,100 @@
+"""up and down: the loop as a service on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liftloop.app.options import JsonOption, WorkspaceOption, opened, show_json
+from liftloop.core.errors import Declined, OutsideServiceFailed
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: liftloop up --detach --workspace shop")(up)
+    app.command(epilog="Example: liftloop down --workspace shop")(down)
+
+
+def up(
+    workspace: WorkspaceOption = Path("workspace"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of Prefect's server.")] = 4200,
+    dashboard_port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+    dashboard: Annotated[bool, typer.Option(help="Serve the page as well.")] = True,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return once all is up; end it with down.")
+    ] = False,
+) -> None:
+    """Start Prefect's server, the deployments, a worker and the page, and keep them running."""
+    place = opened(workspace)
+    from liftloop.app.service.supervisor import Ports, serve
+
+    if detach:
+        _detach(workspace, port, dashboard_port, dashboard)
+        return
+    serve(place, Ports(port, dashboard_port), dashboard=dashboard, say=typer.echo)
+
+
+def _detach(workspace: Path, port: int, dashboard_port: int, dashboard: bool) -> None:
+    """Start ``up`` in a session of its own, and wait until all is up."""
+    place = opened(workspace)
+    from liftloop.app.service import record
+
+    if record.running(place) is not None:
+        raise Declined("The service of this workspace runs already: liftloop down ends it.")
+    log = place.root / "logs" / "up.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable, "-m", "liftloop.app.cli", "up", "--workspace", str(place.root.resolve()),
+        "--port", str(port), "--dashboard-port", str(dashboard_port),
+        "--dashboard" if dashboard else "--no-dashboard",
+    ]  # fmt: skip
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+        )
+    while process.poll() is None:
+        known = record.last(place)
+        if known is not None and known.supervisor == process.pid and known.ready:
+            typer.echo(log.read_text(encoding="utf-8").strip())
+            return
+        time.sleep(0.3)
+    words = log.read_text(encoding="utf-8").strip().splitlines()
+    raise OutsideServiceFailed(
+        "The service", words[-1] if words else "ended at once.", fix=f"read {log}."
+    )
+
+
+def down(
+    workspace: WorkspaceOption = Path("workspace"),
+    seconds: Annotated[
+        float, typer.Option(min=1, help="How long to wait for it to end in order.")
+    ] = 90.0,
+    as_json: JsonOption = False,
+) -> None:
+    """End the service that up started for this workspace."""
+    place = opened(workspace)
+    from liftloop.app.service import record
+
+    known = record.running(place)
+    if known is None:
+        record.forget(place)
+        show_json({"ended": False}) if as_json else typer.echo("No service of this workspace runs.")
+        return
+    os.kill(known.supervisor, signal.SIGTERM)
+    end = time.monotonic() + seconds
+    while record.running(place) is not None:
+        if time.monotonic() > end:
+            raise OutsideServiceFailed(
+                "The service",
+                f"did not end within {seconds:.0f} s.",
+                fix=f"look at process {known.supervisor}, and at the logs in {place.root}/logs.",
+            )
+        time.sleep(0.2)
+    show_json({"ended": True}) if as_json else typer.echo("Ended.")

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liftloop.adapters.workspace import Workspace
+from liftloop.app.service import record
+from liftloop.app.service.children import DEATHS, Child, end_all
+from liftloop.core.errors import OutsideServiceFailed
+
+SLEEPS = (sys.executable, "-c", "import time; time.sleep(60)")
+DIES = (sys.executable, "-c", "print('no room'); raise SystemExit(3)")
+
+
+def until(found: Callable[[], Any], seconds: float = 20.0) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if answer := found():
+                return answer
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s in vain")
+
+
+def child(tmp_path: Path, command: tuple[str, ...]) -> Child:
+    return Child("worker", command, os.environ, tmp_path / "logs" / "worker.log")
+
+
+def test_a_child_that_was_killed_is_started_again_after_a_pause(tmp_path: Path) -> None:
+    one = child(tmp_path, SLEEPS)
+    one.start()
+    assert one.process is not None
+    first = one.process.pid
+    assert not one.watch(0.0)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: not one.alive)
+    assert not one.watch(100.0), "the pause comes first"
+    assert one.watch(101.0)
+    assert one.process.pid != first
+    end_all([one], grace=5)
+    assert not one.alive
+
+
+def test_a_child_that_dies_time_and_again_is_given_up_with_words(tmp_path: Path) -> None:
+    one = child(tmp_path, DIES)
+    one.start()
+    with pytest.raises(OutsideServiceFailed, match=f"died {DEATHS} times") as told:
+        for second in range(0, 1000, 10):
+            until(lambda: not one.alive)
+            one.watch(float(second))
+    assert "worker.log" in str(told.value)
+    assert "no room" in one.log.read_text()
+
+
+def test_deaths_far_apart_are_no_reason_to_give_up(tmp_path: Path) -> None:
+    one = child(tmp_path, DIES)
+    one.start()
+    for day in range(3 * DEATHS):
+        until(lambda: not one.alive)
+        one.watch(day * 86_400.0)
+        one.watch(day * 86_400.0 + 60)
+    assert len(one.deaths) == 1
+
+
+def test_only_a_living_supervisor_counts_as_running(fresh_workspace: Workspace) -> None:
+    said = record.ServiceRecord(os.getpid(), "http://127.0.0.1:4200/api", "", {}, ready=True)
+    assert record.running(fresh_workspace) is None
+    with record.hold(fresh_workspace):
+        record.write(fresh_workspace, said)
+        assert record.running(fresh_workspace) == said
+    assert record.running(fresh_workspace) is None, "it died: its record deceives nobody"
+    with record.hold(fresh_workspace), pytest.raises(OutsideServiceFailed):
+        record.hold(fresh_workspace).__enter__()
+
+
+def liftloop(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
+    outside = ("PREFECT_", "LIFTLOOP_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(outside)}
+    return subprocess.run(
+        [sys.executable, "-m", "liftloop.app.cli", *arguments, "--workspace", str(workspace.root)],
+        env=environment, capture_output=True, text=True, timeout=400, check=False,
+    )  # fmt: skip
+
+
+def ask(api: str, path: str) -> Any:
+    request = urllib.request.Request(
+        f"{api}{path}", data=b"{}", headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def test_down_without_a_service_says_so(fresh_workspace: Workspace) -> None:
+    ended = liftloop(fresh_workspace, "down")
+    assert (ended.returncode, ended.stdout) == (0, "No service of this workspace runs.\n")
+
+
+@pytest.mark.slow  # starts a Prefect server, a worker and the page, twice
+@pytest.mark.timeout(900)
+def test_up_keeps_its_processes_running_and_down_ends_them(
+    fresh_workspace: Workspace,
+) -> None:
+    port, page = _free_port(), _free_port()
+    places = ("--port", str(port), "--dashboard-port", str(page))
+    try:
+        started = liftloop(fresh_workspace, "up", "--detach", *places)
+        assert started.returncode == 0, started.stderr
+        known = record.running(fresh_workspace)
+        assert known is not None and known.ready
+        assert set(known.processes) == {"server", "worker", "dashboard"}
+        names = {d["name"] for d in ask(known.api, "/deployments/filter")}
+        assert {"ingest", "monitor", "train", "reallocate", "rollout", "report", "cycle"} <= names
+        automations = len(ask(known.api, "/automations/filter"))
+
+        again = liftloop(fresh_workspace, "up", "--detach", *places)
+        assert again.returncode == 1 and "runs already" in again.stderr
+
+        os.kill(known.processes["worker"], signal.SIGKILL)
+        until(lambda: _worker(fresh_workspace) not in (None, known.processes["worker"]), 60)
+
+        os.kill(known.supervisor, signal.SIGKILL)  # nobody is left to end the others
+        until(lambda: record.running(fresh_workspace) is None, 30)
+        until(lambda: not _port_answers(known.api), 60)
+        back = liftloop(fresh_workspace, "up", "--detach", *places)
+        assert back.returncode == 0, back.stderr
+        assert len(ask(known.api, "/automations/filter")) == automations, "none is doubled"
+    finally:
+        ended = liftloop(fresh_workspace, "down")
+    assert (ended.returncode, ended.stdout) == (0, "Ended.\n")
+    assert record.running(fresh_workspace) is None
+    assert not _port_answers(known.api)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _worker(workspace: Workspace) -> int | None:
+    known = record.running(workspace)
+    return known.processes.get("worker") if known else None
+
+
+def _port_answers(api: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{api}/health", timeout=5).close()
+    except OSError:
+        return False
+    return True
