@@ -1,0 +1,236 @@
+"""Guardrails on every plan, whether a rollout follows or not: how much moves, how much one channel
+gets, no raise for cells that do not spend what they have, and no move on stale data.
+
+``fail`` and ``review`` hold the plan: the budgets in force stay, and the sentence says why. A plan
+that moves nothing passes them all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import pandas as pd
+
+from liftloop.core.decide import share_moved
+from liftloop.core.guardrails import GuardrailVerdict
+from liftloop.core.policy import Cell, Policy
+from liftloop.core.spend_guardrails import channel_shares
+
+WINDOW_DAYS = 14
+RECENT_DAYS = 3
+NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRule:
+    """What a plan may do.
+
+    Attributes
+    ----------
+    total_change : largest share of the total that may move at once
+    channel_share : largest share of the total that one channel may reach
+    underspend : a cell that spent less than this share of its budget gets no raise; 0: off
+    stale_days : facts whose last day is older than this many days are stale
+    model_days : a model whose facts end more days ago is stale
+    """
+
+    total_change: float = 0.5
+    channel_share: float = 0.8
+    underspend: float = 0.7
+    stale_days: int = 7
+    model_days: int = 90
+
+
+def _held(
+    name: str, sentence: str, numbers: Mapping[str, float | str], *, measured: bool = True
+) -> GuardrailVerdict:
+    return GuardrailVerdict(
+        name,
+        "fail" if measured else "review",
+        "hold",
+        f"{sentence} The plan is held; the budgets in force stay.",
+        numbers,
+    )
+
+
+def _fine(
+    name: str, sentence: str, numbers: Mapping[str, float | str] | None = None
+) -> GuardrailVerdict:
+    return GuardrailVerdict(name, "pass", "promote", sentence, numbers or {})
+
+
+def judge_total_change(proposed: Policy, incumbent: Policy, rule: PlanRule) -> GuardrailVerdict:
+    """The share of the total that moves, and the total itself."""
+    name = "total change"
+    share = share_moved(proposed, incumbent)
+    grown = float(proposed.total / incumbent.total) - 1 if incumbent.total else 0.0
+    moved = max(share, abs(grown))
+    words = f"{share:.0%} of the money moves"
+    if grown:
+        words += f" and the total changes by {grown:+.0%}"
+    numbers: dict[str, float | str] = {
+        "share_moved": share,
+        "total_change": grown,
+        "limit": rule.total_change,
+    }
+    if moved > rule.total_change:
+        return _held(name, f"{words}; at most {rule.total_change:.0%} may at once.", numbers)
+    return _fine(name, f"{words} (limit {rule.total_change:.0%}).", numbers)
+
+
+def judge_plan_channels(proposed: Policy, incumbent: Policy, rule: PlanRule) -> GuardrailVerdict:
+    """No channel may grow past its largest share; one that had more before may keep or lose it."""
+    name = "channel share"
+    after = channel_shares({cell: float(amount) for cell, amount in proposed.budgets})
+    before = channel_shares({cell: float(amount) for cell, amount in incumbent.budgets})
+    if not after:
+        return _fine(name, "Nothing is spent.")
+    largest = max(sorted(after), key=lambda channel: after[channel])
+    numbers: dict[str, float | str] = {
+        "channel": largest,
+        "share": after[largest],
+        "share_before": before.get(largest, 0.0),
+        "limit": rule.channel_share,
+    }
+    cent = 0.005 / max(float(proposed.total), 0.01)
+    if any(
+        share > max(rule.channel_share, before.get(channel, 0.0) + cent)
+        for channel, share in after.items()
+    ):
+        return _held(
+            name,
+            f"{largest} would get {after[largest]:.0%} of the money (now "
+            f"{before.get(largest, 0.0):.0%}); at most {rule.channel_share:.0%} is allowed.",
+            numbers,
+        )
+    return _fine(
+        name,
+        f"The largest channel, {largest}, gets {after[largest]:.0%} "
+        f"(limit {rule.channel_share:.0%}).",
+        numbers,
+    )
+
+
+def underspenders(
+    performance: pd.DataFrame, *, incumbent: Policy, as_of: date, share: float
+) -> Mapping[Cell, float]:
+    """Cells that spend less than ``share`` of their budget in force, with spend over budget.
+
+    Both the mean of the last 14 days and that of the last 3 reported days must be below: the first
+    alone would catch cells whose budget was just raised, the second alone a quiet weekend. A cell
+    without a reported day is not among them (data health judges it).
+    """
+    if performance.empty:
+        return {}
+    when = pd.to_datetime(performance.date)
+    begin = pd.Timestamp(as_of) - timedelta(days=WINDOW_DAYS)
+    near = performance[(when >= begin) & (when < pd.Timestamp(as_of))]
+    days = (
+        near.assign(spend=near.spend.astype(float), date=when[near.index])
+        .groupby(["segment", "channel", "date"])["spend"]
+        .sum()
+    )
+    cells = days.groupby(level=[0, 1])
+    all_of_it, last = cells.mean(), cells.apply(lambda c: float(c.tail(RECENT_DAYS).mean()))
+    found = {}
+    for cell, budget in incumbent.budgets:
+        key = (cell.segment, cell.channel)
+        if budget <= 0 or key not in all_of_it.index:
+            continue
+        pace = max(float(all_of_it[key]), float(last[key])) / float(budget)
+        if math.isfinite(pace) and pace < share:
+            found[cell] = pace
+    return found
+
+
+def judge_plan_pacing(
+    slow: Mapping[Cell, float], *, proposed: Policy, incumbent: Policy, rule: PlanRule
+) -> GuardrailVerdict:
+    """A cell that does not spend what it has must not get more.
+
+    Parameters
+    ----------
+    slow : as of :func:`underspenders`
+    """
+    name = "spend pacing"
+    before, after = incumbent.as_dict(), proposed.as_dict()
+    raised = [cell for cell in sorted(slow) if after.get(cell, before[cell]) > before[cell]]
+    if raised:
+        told = ", ".join(f"{cell} ({slow[cell]:.0%})" for cell in raised[:NAMED])
+        more = f" and {len(raised) - NAMED} more" if len(raised) > NAMED else ""
+        return _held(
+            name,
+            f"{told}{more} spent less than {rule.underspend:.0%} of their budgets in the last "
+            f"{WINDOW_DAYS} days and would get more.",
+            {"cells": ", ".join(map(str, raised)), "lowest": min(slow[c] for c in raised)},
+        )
+    return _fine(
+        name, f"No cell that spends less than {rule.underspend:.0%} of its budget gets more."
+    )
+
+
+def judge_staleness(
+    last_days: Mapping[str, date | None],
+    *,
+    as_of: date,
+    rule: PlanRule,
+    model_until: date | None = None,
+) -> GuardrailVerdict:
+    """No move on stale data.
+
+    Parameters
+    ----------
+    last_days : feed -> its last day with facts; None for one that was never delivered, which is
+        not stale unless all are
+    model_until : last day of the facts the model learned from; None: not told
+    """
+    name = "fresh data"
+    known = {feed: day for feed, day in last_days.items() if day is not None}
+    if not known:
+        return _held(name, "There are no facts to rest a move on.", {}, measured=False)
+    ages = {feed: (as_of - day).days - 1 for feed, day in known.items()}
+    stale = {feed: age for feed, age in ages.items() if age > rule.stale_days}
+    numbers: dict[str, float | str] = {f"{feed}_days": float(age) for feed, age in ages.items()}
+    if stale:
+        told = " and ".join(f"{feed} is {age} days late" for feed, age in sorted(stale.items()))
+        return _held(name, f"{told}; at most {rule.stale_days} are allowed.".capitalize(), numbers)
+    if model_until is not None:
+        age = (as_of - model_until).days - 1
+        numbers["model_days"] = float(age)
+        if age > rule.model_days:
+            return _held(
+                name,
+                f"The model learned from facts that ended {age} days ago; at most "
+                f"{rule.model_days} are allowed.",
+                numbers,
+            )
+    return _fine(name, "The facts, and the model where one is named, are fresh.", numbers)
+
+
+def judge_plan(
+    *,
+    proposed: Policy,
+    incumbent: Policy,
+    slow: Mapping[Cell, float],
+    last_days: Mapping[str, date | None],
+    as_of: date,
+    rule: PlanRule,
+    model_until: date | None = None,
+) -> tuple[GuardrailVerdict, ...]:
+    """All guardrails on a plan; one verdict that passes where it moves nothing."""
+    if proposed.version == incumbent.version:
+        return (_fine("total change", "Nothing moves."),)
+    return (
+        judge_total_change(proposed, incumbent, rule),
+        judge_plan_channels(proposed, incumbent, rule),
+        judge_plan_pacing(slow, proposed=proposed, incumbent=incumbent, rule=rule),
+        judge_staleness(last_days, as_of=as_of, rule=rule, model_until=model_until),
+    )
+
+
+def held_by(verdicts: Collection[GuardrailVerdict]) -> str:
+    """Why a plan is held, or "" where every guardrail passes."""
+    return " ".join(v.sentence for v in verdicts if v.verdict != "pass")
