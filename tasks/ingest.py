@@ -36,7 +36,7 @@ def _outside_trouble(task: object, run: object, state: object) -> bool:
     return False
 
 
-_RETRIES = {
+RETRIES = {
     "retries": 3,
     "retry_delay_seconds": exponential_backoff(1),
     "retry_jitter_factor": 0.5,
@@ -56,7 +56,7 @@ def find_files(workspace: str, paths: Sequence[str] | None) -> list[str]:
     return [str(path) for path in dict.fromkeys(found)]
 
 
-@task(name="finish what was cut short", **_RETRIES)  # type: ignore[call-overload]
+@task(name="finish what was cut short", **RETRIES)  # type: ignore[call-overload]
 def finish_cut_short(workspace: str) -> list[str]:
     """Finish deliveries that a crash cut short; their ids."""
     loop = open_loop(workspace)
@@ -64,7 +64,7 @@ def finish_cut_short(workspace: str) -> list[str]:
         return list(finish_pending(loop.workspace, engine=loop.engine))
 
 
-@task(name="take in", task_run_name="take in {path}", **_RETRIES)  # type: ignore[call-overload]
+@task(name="take in", task_run_name="take in {path}", **RETRIES)  # type: ignore[call-overload]
 def take_in(workspace: str, path: str, options: ImportOptions | None) -> DeliverySummary:
     """One file through the quality gates, into the facts."""
     loop = open_loop(workspace)

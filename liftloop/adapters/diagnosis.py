@@ -26,6 +26,7 @@ from liftloop.adapters.engine import ledger_address
 from liftloop.adapters.ledger import is_current, open_ledger, session
 from liftloop.adapters.notify import check_webhook
 from liftloop.adapters.settings import Settings, load_settings
+from liftloop.adapters.streams.health import look
 from liftloop.adapters.unfinished import leftovers
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import LiftLoopError
@@ -63,6 +64,9 @@ def diagnose(workspace: Workspace | None) -> list[Finding]:
             findings += _guarded("ledger", lambda: _ledger(settings))
             findings += _guarded("unfinished work", lambda: _unfinished(workspace, settings))
             findings += _guarded("webhook", lambda: _webhook(settings))
+            findings += _guarded(
+                "streams", lambda: (Finding(*f) for f in look(workspace, settings))
+            )
         findings += _guarded("facts", lambda: _facts(workspace))
         findings += _guarded("model registry", lambda: _registry(workspace))
     return findings + _guarded("Prefect", _prefect)

@@ -34,7 +34,7 @@ def publish(files: Sequence[tuple[Path, bytes]]) -> None:
             os.fsync(file.fileno())
     for path, _ in files:
         part(path).replace(path)
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def publish_made(made: Path, path: Path) -> None:
@@ -42,7 +42,7 @@ def publish_made(made: Path, path: Path) -> None:
     with made.open("rb+") as file:
         os.fsync(file.fileno())
     made.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def part(path: Path) -> Path:
@@ -50,7 +50,7 @@ def part(path: Path) -> Path:
     return path.with_name(f".{path.name}{SUFFIX}")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """A rename is durable once its folder is on the disk; Windows does that by itself."""
     if os.name != "posix":
         return

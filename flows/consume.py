@@ -1,0 +1,42 @@
+"""consume: what the streams hold, in batches, through the quality gates, into the facts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from liftloop.adapters.summaries import DeliverySummary
+from tasks.consume import show_lag, take_from_streams, tell_of_streamed
+from tasks.ingest import finish_cut_short
+
+
+@flow(name="consume")
+def consume(
+    workspace: str,
+    seconds: float | None = None,
+    until_idle: bool = True,
+    forever: bool = False,
+) -> list[DeliverySummary]:
+    """Take batches in until the streams are read (or, with ``until_idle`` off, for as long as a run
+    may take); what is left over is the next run's.
+
+    ``seconds`` bounds the run (default: ``streams.run_seconds``). ``forever`` begins again each
+    time, for a process that is not scheduled. New facts emit ``liftloop.facts.updated`` now and
+    then (``streams.tell_minutes``).
+
+    Returns one summary a batch (of the last round).
+    """
+    place = str(Path(workspace).resolve())
+    finish_cut_short(place)
+    summaries = _round(place, seconds, until_idle and not forever)
+    while forever:
+        summaries = _round(place, seconds, False)
+    return summaries
+
+
+def _round(place: str, seconds: float | None, until_idle: bool) -> list[DeliverySummary]:
+    summaries: list[DeliverySummary] = take_from_streams(place, seconds, until_idle)
+    show_lag(place)
+    tell_of_streamed(place, summaries)
+    return summaries
