@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
+import numpy as np
 import pandas as pd
-from pandas.api.types import is_datetime64_dtype
+from numpy.typing import NDArray
 
+from liftloop.core.grouping import coded, days_of, joined, summed
 from liftloop.core.policy import Cell, Policy
 from monitoring.verdicts import CellHealth, HealthVerdict
 
-CELL = ["segment", "channel"]
+Index = NDArray[np.intp]
 DEFAULT = "the budget in force stays as it is"
 
 
@@ -44,7 +47,7 @@ class _Recent:
     """A cell's days of the lookback: the first, how many, how many contradict themselves, and the
     mean spend of those ``paid`` under the budgets in force."""
 
-    first: pd.Timestamp
+    first: date
     days: int
     odd: int
     paid: int
@@ -55,47 +58,55 @@ def _recent(
     performance: pd.DataFrame, as_of: date, since: date | None, config: HealthConfig
 ) -> dict[Cell, _Recent]:
     """The lookback of every cell that has facts in it."""
-    when = _days(performance.date)
-    begin = pd.Timestamp(as_of) - timedelta(days=config.lookback_days)
-    near = performance[(when >= begin) & (when < pd.Timestamp(as_of))]
-    plain = near[CELL].assign(
-        date=when[near.index],
-        spend=near.spend.astype(float),
-        odd=(near.clicks.astype(float) > 0) & (near.impressions.astype(float) == 0),
+    when, today = days_of(performance["date"]), np.datetime64(as_of, "D")
+    near = (when >= today - np.timedelta64(config.lookback_days, "D")) & (when < today)
+    rows, when = performance[near], when[near]
+    if rows.empty:
+        return {}
+    cell, cells = _cells(rows)
+    first, span = when.min(), config.lookback_days
+    day = joined((cell, 1), ((when - first).astype(np.intp), span))
+    days = np.unique(day)
+    clicks, impressions, spend = (
+        rows[name].to_numpy(dtype=float) for name in ("clicks", "impressions", "spend")
     )
-    days = plain.groupby([*CELL, "date"], as_index=False).agg(
-        spend=("spend", "sum"), odd=("odd", "max")
-    )
-    in_force = days.date >= pd.Timestamp(since) if since else pd.Series(False, index=days.index)
-    table = days.assign(paid=in_force, spend=days.spend.where(in_force)).groupby(CELL)
-    found = table.agg(
-        first=("date", "min"),
-        days=("date", "size"),
-        odd=("odd", "sum"),
-        paid=("paid", "sum"),
-        spend=("spend", "mean"),
-    )
-    columns = zip(*(found[name] for name in found.columns), strict=True)
+    sums = summed(day, spend=spend, odd=((clicks > 0) & (impressions == 0)).astype(float))
+    of, dates = days // span, first + days % span
+    in_force = dates >= np.datetime64(since, "D") if since else np.zeros(len(days), dtype=bool)
+
+    def each(values: Any) -> list[Any]:
+        return np.bincount(of, weights=values, minlength=len(cells)).tolist()
+
+    counts = [each(v) for v in (np.ones(len(days)), sums["odd"] > 0, in_force)]
+    spent = [each(np.where(in_force, sums["spend"], 0.0))]
+    begin = dates[np.searchsorted(of, np.arange(len(cells)))].astype(object)
     return {
-        Cell(str(segment), str(channel)): _Recent(first, int(n), int(odd), int(paid), float(spend))
-        for (segment, channel), (first, n, odd, paid, spend) in zip(
-            found.index, columns, strict=True
-        )
-    }
+        name: _Recent(begin[i], int(counts[0][i]), int(counts[1][i]), int(counts[2][i]),
+                      spent[0][i] / counts[2][i] if counts[2][i] else float("nan"))
+        for i, name in enumerate(cells)
+    }  # fmt: skip
 
 
-def _days(dates: pd.Series) -> pd.Series:
-    """Days as datetimes; what is so already is not parsed again."""
-    return dates if is_datetime64_dtype(dates) else pd.to_datetime(dates)
+def _cells(rows: pd.DataFrame) -> tuple[Index, list[Cell]]:
+    """Each row's cell as its place (n,) among the cells that have rows."""
+    (segment, segments), (channel, channels) = coded(rows["segment"]), coded(rows["channel"])
+    pairs, place = np.unique(
+        joined((segment, len(segments)), (channel, len(channels))), return_inverse=True
+    )
+    names = (divmod(int(pair), len(channels)) for pair in pairs)
+    return place, [Cell(str(segments[s]), str(channels[c])) for s, c in names]
 
 
 def _last_days(feed: pd.DataFrame, as_of: date) -> dict[Cell, date]:
-    when = _days(feed.date)
-    known = feed[CELL].assign(date=when)[when < pd.Timestamp(as_of)]
-    return {
-        Cell(str(segment), str(channel)): last.date()
-        for (segment, channel), last in known.groupby(CELL)["date"].max().items()
-    }
+    when = days_of(feed["date"])
+    known = when < np.datetime64(as_of, "D")
+    if not known.any():
+        return {}
+    cell, cells = _cells(feed[known])
+    days, first = when[known], when[known].min()
+    last = np.zeros(len(cells), dtype=np.intp)
+    np.maximum.at(last, cell, (days - first).astype(np.intp))
+    return dict(zip(cells, (first + last).astype(object), strict=True))
 
 
 def _late(last: date | None, as_of: date, config: HealthConfig, feed: str) -> str:
@@ -122,7 +133,7 @@ def _inspect(
         reasons.append(_late(holdout_last, as_of, config, "holdout"))
     missing, pacing = 0, None
     if recent is not None and last is not None:
-        span = (pd.Timestamp(last) - recent.first).days + 1
+        span = (last - recent.first).days + 1
         missing = span - recent.days
         if span >= 7 and 1 - missing / span < config.least_complete:
             reasons.append(f"{missing} of {span} days are missing")
