@@ -15,6 +15,8 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from liftloop.core.grouping import coded, days_of, joined, summed
+
 CELL = ["segment", "channel"]
 FEWEST_DAYS = 4  # of a week
 
@@ -44,32 +46,50 @@ def weekly_claims(
     One row a cell and period with spend: segment, channel, period_start, period_end (inclusive),
     claimed and sold (account currency a day). Empty where nothing is known of what was sold.
     """
-    sold = _sold(sales, holdout, as_of)
-    dates = pd.to_datetime(performance["date"]).dt.normalize()
-    rows = performance.assign(date=dates)[(dates < pd.Timestamp(as_of)).to_numpy()]
-    if rows.empty or sold.empty:
+    today = np.datetime64(as_of, "D")
+    sold = _sold(sales, holdout, today)
+    dates = days_of(performance["date"])
+    known = dates < today
+    if not known.any() or sold.empty:
         return _empty()
-    daily = rows.groupby(["date", *CELL], observed=True)[["spend", "revenue"]].sum().reset_index()
-    daily = daily.merge(sold, on=["date", "segment"], how="left")
-    known = daily["sold"].notna()
-    daily = daily[known & np.isfinite(daily["revenue"].astype(float))]
-    age = (pd.Timestamp(as_of) - daily["date"]).dt.days
-    daily = daily.assign(period=(age - 1) // period_days)
-    grouped = daily.groupby([*CELL, "period"], observed=True)
-    found = grouped[["spend", "revenue", "sold"]].mean().astype(float).reset_index()
-    enough = grouped.size().to_numpy() >= min(FEWEST_DAYS, period_days)
-    found = found[enough & (found["spend"] > 0).to_numpy()]
-    start = pd.Timestamp(as_of) - pd.to_timedelta((found["period"] + 1) * period_days, unit="D")
+    rows, age = performance[known], (today - dates[known]).astype(np.intp)
+    (segment, segments), (channel, channels) = coded(rows["segment"]), coded(rows["channel"])
+    place = segments.get_indexer(sold.index.get_level_values("segment"))
+    when = (today - days_of(sold.index.get_level_values("date").to_series())).astype(np.intp)
+    span = max(int(age.max()), int(when.max())) + 1
+    there = place >= 0
+    of_segment = np.full((len(segments), span), np.nan)
+    of_segment[place[there], when[there]] = sold.to_numpy()[there]
+    cell = joined((segment, len(segments)), (channel, len(channels)))
+    day = joined((cell, 1), (span - 1 - age, span))
+    days = np.unique(day)
+    spent = summed(
+        day,
+        spend=rows["spend"].to_numpy(dtype=np.float64),
+        revenue=rows["revenue"].to_numpy(dtype=np.float64),
+    )
+    cell, age = days // span, span - 1 - days % span
+    values = {**spent, "sold": of_segment[cell // len(channels), age]}
+    fine = np.isfinite(values["sold"]) & np.isfinite(values["revenue"])
+    periods = span // period_days + 1
+    period = joined((cell, 1), ((age - 1) // period_days, periods))[fine]
+    groups, count = np.unique(period, return_counts=True)
+    found = {
+        n: v / count for n, v in summed(period, **{n: v[fine] for n, v in values.items()}).items()
+    }
+    kept = (count >= min(FEWEST_DAYS, period_days)) & (found["spend"] > 0)
+    cell, period = np.divmod(groups[kept], periods)
+    start = np.datetime64(as_of, "us") - (period + 1) * np.timedelta64(period_days, "D")
     return pd.DataFrame(
         {
-            "segment": found["segment"].astype(str),
-            "channel": found["channel"].astype(str),
+            "segment": segments.take(cell // len(channels)).astype(str),
+            "channel": channels.take(cell % len(channels)).astype(str),
             "period_start": start,
-            "period_end": start + pd.Timedelta(days=period_days - 1),
-            "claimed": found["revenue"],
-            "sold": found["sold"],
+            "period_end": start + np.timedelta64(period_days - 1, "D"),
+            "claimed": found["revenue"][kept],
+            "sold": found["sold"][kept],
         }
-    ).reset_index(drop=True)
+    )
 
 
 def _empty() -> pd.DataFrame:
@@ -78,22 +98,19 @@ def _empty() -> pd.DataFrame:
     return pd.DataFrame(texts | days | {n: pd.Series(dtype=float) for n in ("claimed", "sold")})
 
 
-def _sold(sales: pd.DataFrame | None, holdout: pd.DataFrame | None, as_of: date) -> pd.DataFrame:
-    """date, segment, sold: revenue of a segment's day from every source."""
+def _sold(
+    sales: pd.DataFrame | None, holdout: pd.DataFrame | None, today: np.datetime64
+) -> pd.Series[float]:
+    """Revenue of a segment's day from every source, by ``date`` and ``segment``."""
+    keys = ["date", "segment"]
     if sales is not None and not sales.empty:
-        dates = pd.to_datetime(sales["date"]).dt.normalize()
-        rows = sales.assign(date=dates)[(dates < pd.Timestamp(as_of)).to_numpy()]
-        summed = rows.groupby(["date", "segment"], observed=True)["revenue"].sum().astype(float)
-        return summed.rename("sold").reset_index()
+        days = days_of(sales["date"])
+        rows = sales.assign(date=days.astype("datetime64[us]"))[days < today]
+        return rows.groupby(keys, observed=True)["revenue"].sum().astype(float)
     if holdout is None or holdout.empty:
-        return pd.DataFrame(columns=["date", "segment", "sold"])
-    dates = pd.to_datetime(holdout["date"]).dt.normalize()
-    rows = holdout.assign(date=dates)[(dates < pd.Timestamp(as_of)).to_numpy()]
-    keys = ["date", "segment", "channel"]
-    both = rows.groupby(keys, observed=True)[["users", "revenue"]].sum().astype(float)
-    return (
-        both.groupby(["date", "segment"], observed=True)["revenue"]
-        .mean()
-        .rename("sold")
-        .reset_index()
-    )  # every channel's two arms together are the segment
+        return pd.Series(dtype=float)
+    days = days_of(holdout["date"])
+    rows = holdout.assign(date=days.astype("datetime64[us]"))[days < today]
+    both = rows.groupby([*keys, "channel"], observed=True)[["users", "revenue"]].sum().astype(float)
+    # every channel's two arms together are the segment
+    return both.groupby(keys, observed=True)["revenue"].mean()

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from liftloop.core.grouping import coded, days_of, joined, summed
 from models.boosting import BoosterParameters, fit_booster, predict
-from models.keys import coded, days_of, joined, summed
 
 Array = NDArray[np.float64]
 CATEGORIES = ("segment", "channel")

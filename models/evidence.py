@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from liftloop.core.grouping import cell_places, coded, days_of, joined, summed
 from liftloop.core.policy import Cell
-from models.keys import cell_places, coded, days_of, joined, summed
 from models.sums import period_mean
 
 Array = NDArray[np.float64]

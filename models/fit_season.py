@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from liftloop.core.errors import InsufficientEvidence
+from liftloop.core.grouping import days_of
 from liftloop.core.policy import Cell
 from liftloop.core.saturating import SaturatingCurves
 from models.evidence import Claims, Evidence, Test
@@ -45,8 +46,8 @@ def known_season(sales: pd.DataFrame | None, *, as_of: date, cycle_days: int) ->
     cannot be told from growth then."""
     if sales is None or sales.empty:
         return None
-    dates = pd.to_datetime(sales["date"])
-    if (pd.Timestamp(as_of) - dates.min()).days <= SeasonConfig().year_days:
+    known = np.datetime64(as_of, "D") - days_of(sales["date"]).min()
+    if known.astype(int) <= SeasonConfig().year_days:
         return None
     try:
         found = season_index(sales=sales, as_of=as_of, days_ahead=cycle_days)

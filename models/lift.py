@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from liftloop.core.grouping import cell_places, coded, days_of, joined, summed
 from models.boosting import BoosterParameters
 from models.control import Adjustment, adjust
 from models.evidence import CELL, daily_spend
-from models.keys import cell_places, coded, days_of, joined, summed
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

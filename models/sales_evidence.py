@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from liftloop.core.grouping import coded, days_of, joined, summed
 from models.boosting import BoosterParameters, cross_fit
 from models.evidence import Evidence, Test
 
@@ -134,7 +135,7 @@ def without_covariates(
     contrasts as ``sales`` has, without fitting trees anew for each fit of curves."""
     if sales.empty:
         return sales[["date", "segment", "revenue"]]
-    first = pd.to_datetime(sales["date"]).min()
+    first = days_of(sales["date"]).min()
     wide = _complete(sales, pd.date_range(first, as_of, inclusive="left"), config)
     if wide is None:
         return sales[["date", "segment", "revenue"]].iloc[:0]
@@ -153,20 +154,25 @@ def _complete(
     that have all of them and sell in each week; None where that is too little."""
     if len(days) == 0 or sales.empty:
         return None
-    dates = pd.to_datetime(sales["date"]).dt.normalize()
-    rows = sales.assign(date=dates, segment=sales["segment"].astype(str))
-    rows = rows[((dates >= days[0]) & (dates <= days[-1]) & sales["revenue"].notna()).to_numpy()]
-    if rows.empty:
+    dates, revenue = days_of(sales["date"]), sales["revenue"].to_numpy(dtype=np.float64)
+    begin, end = (day.to_datetime64().astype("datetime64[D]") for day in (days[0], days[-1]))
+    rows = (dates >= begin) & (dates <= end) & ~np.isnan(revenue)
+    if not rows.any():
         return None
-    wide = rows.pivot_table(index="date", columns="segment", values="revenue", aggfunc="sum")
-    span = pd.date_range(wide.index[0], wide.index[-1])
+    begin, end = dates[rows].min(), dates[rows].max()
+    segment, segments = coded(sales["segment"][rows].astype(str))
+    place = joined(((dates[rows] - begin).astype(np.intp), 1), (segment, len(segments)))
+    span = pd.date_range(pd.Timestamp(begin).as_unit("us"), end)
+    sold = np.full(len(span) * len(segments), np.nan)
+    sold[np.unique(place)] = summed(place, revenue=revenue[rows])["revenue"]
+    wide = pd.DataFrame(sold.reshape(len(span), -1), span, segments.rename("segment"))
     weeks = min(len(span) // 7, config.weeks)
     if weeks < config.fewest_weeks:
         return None
-    wide = wide.reindex(span[-7 * weeks :]).astype(float)
-    whole = np.isfinite(wide.to_numpy()).all(axis=0)
-    week = np.arange(7 * weeks) // 7
-    whole &= (wide.groupby(week).sum() > 0).all(axis=0).to_numpy()
+    wide = wide.iloc[-7 * weeks :]
+    values = wide.to_numpy()
+    whole = np.isfinite(values).all(axis=0)
+    whole &= (np.nansum(values.reshape(weeks, 7, -1), axis=1) > 0).all(axis=0)
     return wide.loc[:, whole] if whole.sum() >= 2 else None
 
 

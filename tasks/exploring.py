@@ -13,6 +13,7 @@ import pandas as pd
 from liftloop.adapters.settings import Settings
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.exploration import Exploration, explore
+from liftloop.core.grouping import days_of
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rules import Rules
 from models.lift import LiftConfig, weekly_lifts
@@ -27,9 +28,8 @@ def cycle_noise(
 
     The median of the last four cycles with an answer; a cell without both arms has no entry.
     """
-    start = pd.Timestamp(as_of - timedelta(days=RECENT_CYCLES * cycle_days))
-    recent = [feed[(pd.to_datetime(feed["date"]) >= start).to_numpy()]
-              for feed in (holdout, performance)]  # fmt: skip
+    start = np.datetime64(as_of - timedelta(days=RECENT_CYCLES * cycle_days), "D")
+    recent = [feed[days_of(feed["date"]) >= start] for feed in (holdout, performance)]
     lifts = weekly_lifts(
         holdout=recent[0],
         performance=recent[1],

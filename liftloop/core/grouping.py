@@ -1,0 +1,54 @@
+"""Rows by whole numbers: days, texts and pairs of texts, so that sums over rows need no text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.types import is_datetime64_dtype
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+Days = NDArray[np.datetime64]
+
+
+def days_of(dates: pd.Series[Any]) -> Days:
+    """The day of each row, shape (n,), ``datetime64[D]``. Datetimes are not parsed again."""
+    when = dates if is_datetime64_dtype(dates) else pd.to_datetime(dates)
+    return np.asarray(when.to_numpy().astype("datetime64[D]"))
+
+
+def coded(texts: pd.Series[Any]) -> tuple[Index, pd.Index[Any]]:
+    """Each text as its place (n,) among the distinct ones, which are sorted."""
+    if isinstance(texts.dtype, pd.CategoricalDtype):
+        texts = texts.astype(texts.cat.categories.dtype)
+    codes, names = pd.factorize(texts, sort=True)
+    return np.asarray(codes, dtype=np.intp), pd.Index(names)
+
+
+def joined(*parts: tuple[Index, int]) -> Index:
+    """One number for several: ``parts`` are (numbers (n,) from 0, how many there are). Its order is
+    that of the first part, then that of the second."""
+    found = np.zeros(len(parts[0][0]), dtype=np.intp)
+    for numbers, count in parts:
+        found = found * count + numbers
+    return found
+
+
+def summed(group: Index, **values: Array) -> dict[str, Array]:
+    """Sums of ``values`` (n,) by ``group`` (n,), each of which has a row, in the groups' order.
+    Compensated (Kahan 1965): the order of the rows hardly matters."""
+    sums = pd.DataFrame(values, copy=False).groupby(group, sort=True).sum()
+    return {name: sums[name].to_numpy() for name in values}
+
+
+def cell_places(segment: pd.Series[Any], channel: pd.Series[Any], cells: pd.MultiIndex) -> Index:
+    """The place of each row's (segment, channel) in ``cells``, shape (n,); -1 where it is not."""
+    (s, segments), (c, channels) = coded(segment), coded(channel)
+    pairs, place = np.unique(joined((s, len(segments)), (c, len(channels))), return_inverse=True)
+    known = pd.MultiIndex.from_arrays(
+        [segments.take(pairs // len(channels)), channels.take(pairs % len(channels))]
+    )
+    return np.asarray(cells.get_indexer(known), dtype=np.intp)[place]
