@@ -1,4 +1,7 @@
-"""Publishing: a decision's budgets go out, once, whatever happens in between."""
+"""Publishing: a decision's budgets go out, once, whatever happens in between.
+
+First to the outbox, then to the platforms that are configured (``tasks/applying.py``).
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,55 @@ from prefect import task
 from liftloop.adapters.decisions import budget_lines, decision
 from liftloop.adapters.ledger import append_audit, session
 from liftloop.adapters.outbox import write_budgets
+from liftloop.core.errors import OutsideServiceFailed
 from liftloop.core.keys import key
+from tasks.applying import Waiting, apply_in_force
 from tasks.context import Loop, open_loop
 
 
 @task(name="publish budgets", retries=3, retry_delay_seconds=[1, 4, 10], retry_jitter_factor=0.5)
 def publish_budgets(workspace: str, decision_id: str) -> list[str]:
-    """Write the decision's files to the outbox; their names."""
-    return publish(open_loop(workspace), decision_id)
+    """Write the decision's files to the outbox and apply what is in force; the files' names. What a
+    platform does not take waits for the next cycle and is told: the cycle goes on."""
+    loop = open_loop(workspace)
+    files = export(loop, decision_id)
+    apply_in_force(loop)
+    return files
+
+
+@task(name="resume platforms")
+def resume_platforms(workspace: str) -> list[str]:
+    """Go on with budgets that do not stand on their platforms yet; those that still wait."""
+    return [waiting.platform for waiting in apply_in_force(open_loop(workspace))]
 
 
 def publish(loop: Loop, decision_id: str) -> list[str]:
+    """Write the decision's files to the outbox and apply what is in force; again is a no-op.
+
+    Raises
+    ------
+    OutsideServiceFailed
+        If budgets do not stand on a platform yet. The decision is in force all the same.
+    """
+    files = export(loop, decision_id)
+    waiting = apply_in_force(loop)
+    if waiting:
+        raise not_yet(waiting)
+    return files
+
+
+def not_yet(waiting: tuple[Waiting, ...]) -> OutsideServiceFailed:
+    """Budgets in force that do not stand on their platforms, as an error: exit status 3."""
+    first = waiting[0]
+    return OutsideServiceFailed(
+        f"Platform {', '.join(one.platform for one in waiting)}",
+        f"{first.decision_id} is in force, and {sum(one.cells for one in waiting)} of its budgets "
+        f"are not set yet ({first.reason}).",
+        fix="the next liftloop cycle tries again; liftloop doctor shows what waits.",
+    )
+
+
+def export(loop: Loop, decision_id: str) -> list[str]:
     """Write the decision's files to the outbox and note it in the audit trail; again is a no-op."""
     with session(loop.engine, read_only=True) as db:
         lines = budget_lines(db, decision_id=decision_id)

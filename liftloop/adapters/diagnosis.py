@@ -25,8 +25,8 @@ from liftloop.adapters.audit import verify
 from liftloop.adapters.engine import ledger_address
 from liftloop.adapters.ledger import is_current, open_ledger, session
 from liftloop.adapters.notify import check_webhook
+from liftloop.adapters.platforms.standing import standings
 from liftloop.adapters.settings import Settings, load_settings
-from liftloop.adapters.streams.health import look
 from liftloop.adapters.unfinished import leftovers
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import LiftLoopError
@@ -64,9 +64,7 @@ def diagnose(workspace: Workspace | None) -> list[Finding]:
             findings += _guarded("ledger", lambda: _ledger(settings))
             findings += _guarded("unfinished work", lambda: _unfinished(workspace, settings))
             findings += _guarded("webhook", lambda: _webhook(settings))
-            findings += _guarded(
-                "streams", lambda: (Finding(*f) for f in look(workspace, settings))
-            )
+            findings += _guarded("platforms", lambda: _platforms(settings))
         findings += _guarded("facts", lambda: _facts(workspace))
         findings += _guarded("model registry", lambda: _registry(workspace))
     return findings + _guarded("Prefect", _prefect)
@@ -199,6 +197,14 @@ def _unfinished(workspace: Workspace, settings: Settings) -> Iterator[Finding]:
         yield Finding("unfinished work", None, words, fix)
     if not found:
         yield Finding("unfinished work", True, "none")
+
+
+def _platforms(settings: Settings) -> Iterator[Finding]:
+    """From the ledger: no platform is asked."""
+    engine = open_ledger(str(settings.ledger_url))
+    if is_current(engine):
+        for ok, words, fix in standings(settings.platforms, engine=engine):
+            yield Finding("platforms", ok, words, fix)
 
 
 def _facts(workspace: Workspace) -> Iterator[Finding]:

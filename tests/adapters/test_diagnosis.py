@@ -42,8 +42,8 @@ def test_a_new_workspace_is_in_order(fresh_workspace: Workspace) -> None:
     checks = {finding.check for finding in findings}
     assert {
         "Python", "fastapi", "sqlalchemy", "pandas", "other packages", "workspace", "disk",
-        "configuration", "ledger", "audit trail", "unfinished work", "webhook", "facts",
-        "model registry", "champion", "Prefect",
+        "configuration", "ledger", "audit trail", "unfinished work", "webhook", "platforms",
+        "facts", "model registry", "champion", "Prefect",
     } == checks  # fmt: skip
 
 

@@ -1,0 +1,132 @@
+"""Budgets on platforms: what stands there, what should, and what people are told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from liftloop.core.messages import Words, money, notice
+from liftloop.core.policy import Cell
+
+State = Literal["intended", "failed", "applied", "confirmed", "differs", "superseded"]
+PENDING: tuple[State, ...] = ("intended", "failed", "applied", "differs")
+SHOWN = 10  # differences a message lists
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A cell whose budget on a platform is not what it is expected to be."""
+
+    cell: Cell
+    expected: Decimal
+    found: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one cell's budget on a platform; ``words`` say why where it is not right."""
+
+    state: State
+    read_back: Decimal | None
+    words: str = ""
+
+
+def outside_changes(
+    found: Mapping[Cell, Decimal],
+    *,
+    last: Mapping[Cell, Decimal],
+    explained: Mapping[Cell, Iterable[Decimal]],
+) -> tuple[Difference, ...]:
+    """Budgets that somebody else set: found on the platform, and none of those the loop set, found
+    or asked for.
+
+    Parameters
+    ----------
+    found
+        What stands on the platform, per day; a cell it does not know is left out.
+    last
+        What the loop last knew to stand there.
+    explained
+        For each cell the further amounts that may stand there by the loop's own doing: asked for
+        and never confirmed.
+    """
+    return tuple(
+        Difference(cell, last[cell], amount)
+        for cell, amount in sorted(found.items())
+        if cell in last and amount != last[cell] and amount not in set(explained.get(cell, ()))
+    )
+
+
+def outcome_of(wanted: Decimal, *, read_back: Decimal | None, error: str = "") -> Outcome:
+    """The state of a budget that was to be set and has been read back.
+
+    What is read back decides: a call that failed on its way home may have been carried out.
+    ``error`` is what setting it said, empty where it was taken.
+    """
+    if read_back == wanted:
+        return Outcome("confirmed", read_back)
+    if error:
+        return Outcome("failed", read_back, error)
+    if read_back is None:
+        return Outcome("failed", None, "the platform does not show a budget for this cell")
+    words = f"asked for {money(wanted)}, the platform shows {read_back:,}"
+    return Outcome("differs", read_back, words)
+
+
+def outside_notice(
+    platform: str, decision_id: str, found: Sequence[Difference], *, currency: str
+) -> Words:
+    """Somebody else changed budgets; told before they are overwritten."""
+    return notice(
+        title=f"Budgets on {platform} were changed outside LiftLoop",
+        paragraphs=[
+            f"Decision {decision_id} overwrites them now. To keep one, freeze its cell "
+            "(budget.frozen) or pause it (liftloop pause), and set it again.",
+            *_listed(
+                found, lambda d: f"{d.cell}: {d.found:,} where {money(d.expected)} {currency} stood"
+            ),
+        ],
+    )
+
+
+def difference_notice(
+    platform: str, decision_id: str, found: Sequence[Difference], *, currency: str
+) -> Words:
+    """The platform took budgets and shows others."""
+    return notice(
+        title=f"{platform} shows other budgets than were set",
+        paragraphs=[
+            f"Decision {decision_id} set them, and read back something else. The next cycle sets "
+            "them again; does the platform round, or hold a limit?",
+            *_listed(
+                found, lambda d: f"{d.cell}: {d.found:,} instead of {money(d.expected)} {currency}"
+            ),
+        ],
+    )
+
+
+def waiting_notice(
+    platform: str, decision_id: str, reasons: Mapping[Cell, str], *, effective: str
+) -> Words:
+    """Budgets that are in force and do not stand on the platform yet."""
+    said = list(dict.fromkeys(reasons.values()))[:SHOWN]
+    cells = ", ".join(str(cell) for cell in list(reasons)[:SHOWN])
+    more = f" and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+    return notice(
+        title=f"{len(reasons)} budgets are not on {platform} yet",
+        paragraphs=[
+            f"Decision {decision_id} is in force from {effective}; {platform} still has the "
+            f"budgets before for {cells}{more}.",
+            *said,
+            "The next liftloop cycle tries again; liftloop doctor shows what waits.",
+        ],
+    )
+
+
+def _listed(found: Sequence[Difference], say: object) -> list[str]:
+    assert callable(say)
+    lines = [str(say(difference)) for difference in found[:SHOWN]]
+    rest = len(found) - len(lines)
+    return [*lines, f"and {rest} more"] if rest else lines
