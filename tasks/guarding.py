@@ -5,23 +5,33 @@ Pure: frames and settings in, verdicts out. Used by the flows' tasks and by ``li
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 
 import pandas as pd
 
-from liftloop.adapters.settings import Rollout, Settings
+from liftloop.adapters.settings import Guardrails, Rollout, Settings
 from liftloop.core.evidence import CanaryEvidence
-from liftloop.core.guardrails import GuardrailVerdict, judge_health
+from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict, judge_health
+from liftloop.core.noninferiority import ChangeRule, judge_change
+from liftloop.core.plan_guardrails import PlanRule, judge_plan, underspenders
 from liftloop.core.policy import Policy
 from liftloop.core.profit import Prediction, ProfitRule, judge_profit
+from liftloop.core.sample_ratio import arm_counts, judge_sample_ratio
 from liftloop.core.settlement import Running
+from liftloop.core.spend_guardrails import SpendRule, judge_channel_share, judge_pacing, realized
+from liftloop.core.weekly_change import conversions_per_spend_change, sales_change
 from monitoring.verdicts import HealthVerdict
+
+BEFORE = timedelta(days=26 * 7)
+REVENUE, COST = "revenue", "cost per incremental conversion"
 
 
 def profit_rule(settings: Rollout) -> ProfitRule:
-    """The guardrail on incremental profit, as configured."""
-    return ProfitRule(alpha=settings.alpha, margin=settings.margin)
+    """The guardrail on incremental profit, with its part of the error probability."""
+    share = ALPHA_SHARES["incremental profit"]
+    return ProfitRule(alpha=share * settings.alpha, margin=settings.margin)
 
 
 def guard_rollout(
@@ -34,13 +44,162 @@ def guard_rollout(
     prediction: Prediction | None,
     facts_health: HealthVerdict,
 ) -> tuple[GuardrailVerdict, ...]:
-    """What every guardrail says about a running rollout on ``as_of``."""
-    return (
-        judge_profit(
-            evidence, now=as_of, rule=profit_rule(settings.rollout), prediction=prediction
-        ),
-        judge_health(facts_health.paused_segments, canary=running.canary, control=running.control),
+    """What every guardrail says about a running rollout on ``as_of``.
+
+    While nobody is exposed (shadow) there is nothing to measure but the health of the data.
+
+    Parameters
+    ----------
+    facts
+        ``holdout``, ``performance`` and ``sales`` as known on ``as_of``.
+    evidence, prediction
+        What the exposed segments show in incremental profit, and what the model foretold.
+    """
+    exposed = running.exposed
+    health = judge_health(
+        facts_health.paused_segments, canary=exposed or running.canary, control=running.control
     )
+    if not exposed:
+        return (health,)
+    known = _window(facts, since=min(exposed.values()) - BEFORE, as_of=as_of)
+    profit = judge_profit(
+        evidence, now=as_of, rule=profit_rule(settings.rollout), prediction=prediction
+    )
+    return (
+        profit,
+        *_revenue(settings, known, running, as_of, evidence, prediction),
+        *_conversion_cost(settings, known, running, as_of, prediction),
+        *_spending(settings.guardrails, known, running, as_of),
+        *_arms(settings.guardrails, known, running, as_of),
+        health,
+    )
+
+
+def _window(
+    facts: Mapping[str, pd.DataFrame], *, since: date, as_of: date
+) -> dict[str, pd.DataFrame]:
+    """The days that guardrails look at; a feed that is not there has no rows."""
+    kept = {}
+    for feed in ("performance", "holdout", "sales"):
+        frame = facts.get(feed, pd.DataFrame())
+        if len(frame):
+            when = pd.to_datetime(frame["date"])
+            frame = frame[(when >= pd.Timestamp(since)) & (when < pd.Timestamp(as_of))]
+        kept[feed] = frame
+    return kept
+
+
+def _change_rule(settings: Settings, name: str, margin: float) -> ChangeRule:
+    alpha = settings.rollout.alpha
+    return ChangeRule(alpha=ALPHA_SHARES[name] * alpha, margin=margin, alpha_pass=alpha)
+
+
+def _revenue(
+    settings: Settings,
+    facts: Mapping[str, pd.DataFrame],
+    running: Running,
+    as_of: date,
+    evidence: CanaryEvidence,
+    prediction: Prediction | None,
+) -> tuple[GuardrailVerdict, ...]:
+    """First-party sales of exposed against control segments."""
+    rules = settings.guardrails
+    if not _judged(rules.revenue, facts["sales"]):
+        return ()
+    change = sales_change(
+        facts["sales"],
+        exposed=running.exposed,
+        control=running.control,
+        as_of=as_of,
+        wait_days=settings.rollout.wait_days,
+    )
+    # The prediction is a share of what the ads earn; here it counts as a share of all sales.
+    part = evidence.baseline / settings.budget.margin / (change.level or math.nan)
+    prior = (prediction.gain * part, prediction.sd * part) if prediction else None
+    verdict = judge_change(
+        change,
+        name=REVENUE,
+        what="Sales of the exposed segments",
+        now=as_of,
+        rule=_change_rule(settings, REVENUE, rules.revenue_margin),
+        prior=prior if math.isfinite(part) else None,
+    )
+    return (verdict,)
+
+
+def _conversion_cost(
+    settings: Settings,
+    facts: Mapping[str, pd.DataFrame],
+    running: Running,
+    as_of: date,
+    prediction: Prediction | None,
+) -> tuple[GuardrailVerdict, ...]:
+    """Spend per incremental conversion: a cost at most (1 + m) times as high means that spend buys
+    at least 1 / (1 + m) times as many conversions."""
+    rules = settings.guardrails
+    if not _judged(rules.conversion_cost, facts["holdout"]):
+        return ()
+    change, price = conversions_per_spend_change(
+        facts["holdout"],
+        facts["performance"],
+        exposed=running.exposed,
+        control=running.control,
+        as_of=as_of,
+        wait_days=settings.rollout.wait_days,
+    )
+    tolerated = rules.conversion_cost_margin / (1 + rules.conversion_cost_margin)
+    verdict = judge_change(
+        change,
+        name=COST,
+        what=f"Incremental conversions per spend (one cost {price:,.2f} before)",
+        now=as_of,
+        rule=_change_rule(settings, COST, tolerated),
+        prior=(prediction.gain, prediction.sd) if prediction else None,
+    )
+    return (verdict,)
+
+
+def _judged(wanted: str, feed: pd.DataFrame) -> bool:
+    """Whether a guardrail applies: a feed that was never delivered has no metric to watch, unless
+    the settings require it; one that was delivered and stops is a metric that is missing."""
+    return wanted == "required" or (wanted == "if_reported" and not feed.empty)
+
+
+def _spending(
+    rules: Guardrails, facts: Mapping[str, pd.DataFrame], running: Running, as_of: date
+) -> tuple[GuardrailVerdict, ...]:
+    """Pacing and channel share, on what is spent since the budgets in force took effect."""
+    if facts["performance"].empty:
+        cells = ()
+    else:
+        cells = realized(
+            facts["performance"],
+            policy=running.current,
+            since=max(running.exposed.values()),
+            as_of=as_of,
+        )
+    rule = SpendRule(
+        under=rules.underspend, over=rules.overspend, channel_share=rules.channel_share
+    )
+    return (
+        judge_pacing(cells, exposed=running.exposed, rule=rule),
+        judge_channel_share(cells, exposed=running.exposed, incumbent=running.incumbent, rule=rule),
+    )
+
+
+def _arms(
+    rules: Guardrails, facts: Mapping[str, pd.DataFrame], running: Running, as_of: date
+) -> tuple[GuardrailVerdict, ...]:
+    """Whether the holdouts' arms keep their ratio, where there are holdouts."""
+    if facts["holdout"].empty:
+        return ()
+    counts = arm_counts(
+        facts["holdout"],
+        segments=running.segments,
+        started_on=min(running.exposed.values()),
+        as_of=as_of,
+    )
+    return (judge_sample_ratio(counts, alpha=rules.sample_ratio_alpha),)
 
 
 def guard_plan(
@@ -51,6 +210,49 @@ def guard_plan(
     incumbent: Policy,
     as_of: date,
     facts_health: HealthVerdict,
+    model_until: date | None = None,
 ) -> tuple[GuardrailVerdict, ...]:
-    """What the guardrails on plans say about ``proposed``, whether or not a rollout follows."""
-    return ()
+    """What the guardrails on plans say about ``proposed``, whether or not a rollout follows. It may
+    take effect only where every one passes (:func:`liftloop.core.plan_guardrails.held_by`).
+
+    Parameters
+    ----------
+    facts
+        Feeds as known on ``as_of``: ``performance`` and ``holdout``, or ``units``.
+    facts_health
+        Cells that may not move must not move in the plan either.
+    model_until
+        Last day of the facts the model learned from; None: its age is not judged.
+    """
+    rules = settings.guardrails
+    performance = facts.get("performance", pd.DataFrame())
+    slow = (
+        underspenders(performance, incumbent=incumbent, as_of=as_of, share=rules.underspend)
+        if rules.underspend > 0
+        else {}
+    )
+    return judge_plan(
+        proposed=proposed,
+        incumbent=incumbent,
+        slow=slow,
+        late=facts_health.paused,
+        last_days={feed: _last_day(facts.get(feed), as_of) for feed in ("performance", "holdout")},
+        user_level=bool(len(facts.get("units", ()))),
+        as_of=as_of,
+        rule=PlanRule(
+            total_change=rules.total_change,
+            channel_share=rules.channel_share,
+            underspend=rules.underspend,
+            stale_days=rules.stale_days,
+            model_days=rules.model_days,
+        ),
+        model_until=model_until,
+    )
+
+
+def _last_day(feed: pd.DataFrame | None, as_of: date) -> date | None:
+    if feed is None or feed.empty:
+        return None
+    when = pd.to_datetime(feed["date"])
+    last = when[when < pd.Timestamp(as_of)].max()
+    return None if pd.isna(last) else last.date()

@@ -192,6 +192,26 @@ class Promotion(_Section):
     decay_alpha: float = Field(0.01, gt=0, lt=0.5)
 
 
+class Guardrails(_Section):
+    """Beside incremental profit, which ``[rollout]`` sets. Shares are between 0 and 1."""
+
+    revenue: Literal["if_reported", "required", "off"] = "if_reported"
+    revenue_margin: float = Field(0.05, gt=0, description="tolerated fall of first-party sales")
+    conversion_cost: Literal["if_reported", "required", "off"] = "if_reported"
+    conversion_cost_margin: float = Field(
+        0.5, gt=0, description="tolerated rise of the cost per incremental conversion"
+    )
+    underspend: float = Field(0.7, ge=0, lt=1, description="spend over budget that is too little")
+    overspend: float = Field(1.3, gt=1, description="spend over budget that is too much")
+    channel_share: float = Field(0.8, gt=0, le=1, description="the most one channel may grow to")
+    sample_ratio_alpha: float = Field(0.001, gt=0, lt=0.5)
+    total_change: float = Field(
+        0.5, gt=0, le=1, description="share of the total that a plan may move at once"
+    )
+    stale_days: int = Field(7, ge=1, description="nothing moves on facts that are older")
+    model_days: int = Field(90, ge=1, description="nothing moves by a model that is older")
+
+
 class Data(_Section):
     max_lag_days: int = Field(3, ge=1, description="a cell whose facts are older does not move")
     history_days: int = Field(730, ge=28)
@@ -245,6 +265,7 @@ class Settings(_Section):
     model: Model = Model()
     exploration: Exploration = Exploration()
     rollout: Rollout = Rollout()
+    guardrails: Guardrails = Guardrails()
     promotion: Promotion = Promotion()
     data: Data = Data()
     drift: Drift = Drift()

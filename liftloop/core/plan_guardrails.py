@@ -178,6 +178,7 @@ def judge_staleness(
     as_of: date,
     rule: PlanRule,
     model_until: date | None = None,
+    user_level: bool = False,
 ) -> GuardrailVerdict:
     """No move on stale data.
 
@@ -186,9 +187,12 @@ def judge_staleness(
     last_days : feed -> its last day with facts; None for one that was never delivered, which is
         not stale unless all are
     model_until : last day of the facts the model learned from; None: not told
+    user_level : the plan rests on user-level tests, which stay true longer than days do
     """
     name = "fresh data"
     known = {feed: day for feed, day in last_days.items() if day is not None}
+    if not known and user_level:
+        return _fine(name, "The plan rests on user-level tests.")
     if not known:
         return _held(name, "There are no facts to rest a move on.", {}, measured=False)
     ages = {feed: (as_of - day).days - 1 for feed, day in known.items()}
@@ -210,15 +214,37 @@ def judge_staleness(
     return _fine(name, "The facts, and the model where one is named, are fresh.", numbers)
 
 
+def judge_late_cells(
+    late: Mapping[Cell, str], *, proposed: Policy, incumbent: Policy
+) -> GuardrailVerdict:
+    """A cell whose facts are late or broken must not move: planning freezes it, and this makes
+    sure.
+
+    Parameters
+    ----------
+    late : cell -> why it may not move
+    """
+    name = "data health"
+    before, after = incumbent.as_dict(), proposed.as_dict()
+    moved = [cell for cell in sorted(late) if before.get(cell) != after.get(cell)]
+    if not moved:
+        return _fine(name, "No cell with late or broken facts moves.")
+    told = "; ".join(f"{cell}: {late[cell]}" for cell in moved[:NAMED])
+    words = f"{len(moved)} cells would move though their facts are not sound ({told})."
+    return _held(name, words, {"cells": ", ".join(map(str, moved))})
+
+
 def judge_plan(
     *,
     proposed: Policy,
     incumbent: Policy,
     slow: Mapping[Cell, float],
+    late: Mapping[Cell, str],
     last_days: Mapping[str, date | None],
     as_of: date,
     rule: PlanRule,
     model_until: date | None = None,
+    user_level: bool = False,
 ) -> tuple[GuardrailVerdict, ...]:
     """All guardrails on a plan; one verdict that passes where it moves nothing."""
     if proposed.version == incumbent.version:
@@ -227,7 +253,10 @@ def judge_plan(
         judge_total_change(proposed, incumbent, rule),
         judge_plan_channels(proposed, incumbent, rule),
         judge_plan_pacing(slow, proposed=proposed, incumbent=incumbent, rule=rule),
-        judge_staleness(last_days, as_of=as_of, rule=rule, model_until=model_until),
+        judge_late_cells(late, proposed=proposed, incumbent=incumbent),
+        judge_staleness(
+            last_days, as_of=as_of, rule=rule, model_until=model_until, user_level=user_level
+        ),
     )
 
 

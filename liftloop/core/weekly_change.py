@@ -50,7 +50,8 @@ def _weekly(table: pd.DataFrame, segments: Collection[str], began: date) -> pd.D
     week = np.floor_divide((pd.to_datetime(mine.date) - pd.Timestamp(began)).dt.days, WEEK)
     grouped = mine[values].astype(float).groupby(week)
     sums: pd.DataFrame = grouped.sum() / WEEK
-    return sums.loc[grouped.size() == WEEK * len(set(segments))]
+    whole: pd.DataFrame = sums.loc[grouped.size() == WEEK * len(set(segments))]
+    return whole
 
 
 def _mature(week: int, began: date, as_of: date, wait_days: int) -> bool:
