@@ -125,14 +125,17 @@ def underspenders(
     """
     if performance.empty:
         return {}
-    when = pd.to_datetime(performance.date)
-    begin = pd.Timestamp(as_of) - timedelta(days=WINDOW_DAYS)
-    near = performance[(when >= begin) & (when < pd.Timestamp(as_of))]
-    days = (
-        near.assign(spend=near.spend.astype(float), date=when[near.index])
-        .groupby(["segment", "channel", "date"])["spend"]
-        .sum()
+    begin, end = pd.Timestamp(as_of) - timedelta(days=WINDOW_DAYS), pd.Timestamp(as_of)
+    plain = pd.DataFrame(
+        {
+            "segment": performance.segment.astype(str).to_numpy(),
+            "channel": performance.channel.astype(str).to_numpy(),
+            "date": pd.to_datetime(performance.date).to_numpy(),
+            "spend": performance.spend.astype(float).to_numpy(),
+        }
     )
+    near = plain[(plain.date >= begin) & (plain.date < end)]
+    days = near.groupby(["segment", "channel", "date"])["spend"].sum()
     cells = days.groupby(level=[0, 1])
     all_of_it, last = cells.mean(), cells.apply(lambda c: float(c.tail(RECENT_DAYS).mean()))
     found = {}

@@ -56,13 +56,16 @@ def realized(
     """Mean spend a day of every cell of ``policy`` since its budgets took effect, over the last 14
     days at most. A cell without a row spends an unknown amount: NaN."""
     begin = max(pd.Timestamp(since), pd.Timestamp(as_of) - timedelta(days=WINDOW_DAYS))
-    when = pd.to_datetime(performance.date)
-    near = performance[(when >= begin) & (when < pd.Timestamp(as_of))]
-    days = (
-        near.assign(spend=near.spend.astype(float))
-        .groupby([near.segment.astype(str), near.channel.astype(str), "date"])["spend"]
-        .sum()
+    plain = pd.DataFrame(
+        {
+            "segment": performance.segment.astype(str).to_numpy(),
+            "channel": performance.channel.astype(str).to_numpy(),
+            "date": pd.to_datetime(performance.date).to_numpy(),
+            "spend": performance.spend.astype(float).to_numpy(),
+        }
     )
+    near = plain[(plain.date >= begin) & (plain.date < pd.Timestamp(as_of))]
+    days = near.groupby(["segment", "channel", "date"])["spend"].sum()
     found = days.groupby(level=[0, 1]).agg(["mean", "size"])
     means, sizes = found["mean"].to_dict(), found["size"].to_dict()
     return tuple(
