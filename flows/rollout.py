@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow
 
 from tasks.context import resolve
-from tasks.publish import publish_budgets
+from tasks.publish import publish_budgets, resume_platforms
 from tasks.rollout import settle, show_rollout
 
 
@@ -25,5 +25,7 @@ def rollout(
     decision = settle(place, day, proposal_id)
     if decision["state"] == "in_force":
         publish_budgets(place, decision["id"])
+    else:  # nothing new to publish; what an earlier cycle could not set is tried again
+        resume_platforms(place)
     show_rollout(place, decision)
     return decision
