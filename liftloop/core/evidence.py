@@ -19,6 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from liftloop.core.finite_horizon import Plan
+from liftloop.core.spillover import Spillover
+
 Array = NDArray[np.float64]
 
 LIFT_COLUMNS = (
@@ -50,6 +53,8 @@ class CanaryEvidence:
 
     ``baseline`` is the canary's incremental revenue per day under the incumbent times the revenue
     margin: what losses are measured against. ``problem`` says why nothing can be judged, or is "".
+    ``plan`` is what was known before the start; ``at_stake`` what the exposed segments would have
+    earned so far under the incumbent (0: not known).
     """
 
     looks: tuple[Look, ...]
@@ -57,6 +62,9 @@ class CanaryEvidence:
     canary_spend: float
     problem: str = ""
     notes: tuple[str, ...] = ()
+    plan: Plan | None = None
+    at_stake: float = 0.0
+    spillover: Spillover | None = None
 
     @property
     def last(self) -> Look | None:

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Literal
 
 from liftloop.core.evidence import CanaryEvidence, Look
+from liftloop.core.finite_horizon import Plan, spent
 from liftloop.core.guardrails import GuardrailVerdict, review
 from liftloop.core.sequential import (
     Belief,
@@ -37,7 +38,7 @@ class ProfitRule:
         probability <= alpha. And the belief that joins the model's prediction, taken as a sceptical
         prior, with that evidence leaves a loss beyond the margin a probability of at most alpha.
         The prediction alone can never pass. Between the margin and the grave loss this is a
-        weighing of what is likely, not an error guarantee: benchmarks/canary_aa.py shows how often
+        weighing of what is likely, not an error guarantee: benchmarks/canary.py shows how often
         such policies pass.
     ``proven``
         the lower bound is above ``-margin``: a policy worse than that passes ever with probability
@@ -69,7 +70,7 @@ class Prediction:
     sd: float = 0.0
 
 
-def _unmeasurable(evidence: CanaryEvidence, now: date, rule: ProfitRule) -> str:
+def unmeasurable(evidence: CanaryEvidence, now: date, rule: ProfitRule) -> str:
     look = evidence.last
     if evidence.problem:
         return evidence.problem
@@ -87,28 +88,40 @@ def _unmeasurable(evidence: CanaryEvidence, now: date, rule: ProfitRule) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a measurable canary stands at one look; effects are shares of the baseline."""
+    """Where a measurable canary stands at one look; effects are shares of the baseline.
+    ``threshold`` is what an e-value must pass."""
 
     effect: float
     standard_error: float
     bounds: Bounds
+    threshold: float
     loss_e_value: float
     gain_e_value: float
     belief: Belief
 
 
 def standing(
-    look: Look, baseline: float, rule: ProfitRule, prediction: Prediction | None = None
+    look: Look,
+    baseline: float,
+    rule: ProfitRule,
+    prediction: Prediction | None = None,
+    plan: Plan | None = None,
 ) -> Standing:
-    """The confidence bounds, e-values and belief at ``look``, relative to ``baseline``."""
+    """The confidence bounds, e-values and belief at ``look``, relative to ``baseline``.
+
+    With a ``plan`` the boundary is the tightest that keeps the rule's alpha over the rollout's
+    planned looks; without one it holds for all time and is tuned to ``effect_scale``.
+    """
     effect, error = look.effect / baseline, look.standard_error / baseline
-    rho = mixture_precision(rule.effect_scale)
+    rho = mixture_precision(rule.effect_scale) if plan is None else plan.precision
+    alpha = rule.alpha if plan is None else spent(plan, error**-2, rule.alpha)
     said = prediction or Prediction()
     prior = sceptical_prior(said.gain, said.sd, margin=rule.margin, confidence=1 - rule.alpha)
     return Standing(
         effect,
         error,
-        confidence_bounds(effect, error, rho=rho, alpha=rule.alpha),
+        confidence_bounds(effect, error, rho=rho, alpha=alpha),
+        1 / alpha,
         math.exp(min(loss_log_e_value(effect, error, rho=rho), 700.0)),
         math.exp(min(gain_log_e_value(effect, error, rho=rho, tolerated=rule.margin), 700.0)),
         update(prior, effect, error),
@@ -136,12 +149,12 @@ def judge_profit(
     Raises nothing: what cannot be measured (missing, immature, not finite, stale) is REVIEW.
     """
     name = "incremental profit"
-    why = _unmeasurable(evidence, now, rule)
+    why = unmeasurable(evidence, now, rule)
     if why:
         return review(name, why)
     look = evidence.last
     assert look is not None
-    at = standing(look, evidence.baseline, rule, prediction)
+    at = standing(look, evidence.baseline, rule, prediction, evidence.plan)
     numbers: dict[str, float | str] = {
         "day": look.day.isoformat(),
         "days": float(look.days),
@@ -155,7 +168,7 @@ def judge_profit(
         "gain_e_value": at.gain_e_value,
         "belief_mean": at.belief.mean,
         "belief_low": at.belief.quantile(rule.alpha),
-        "threshold": 1 / rule.alpha,
+        "threshold": at.threshold,
         "margin": rule.margin,
     }
     seen = (
@@ -220,11 +233,12 @@ def money_at_risk(
     None while nothing can be measured.
     """
     look = evidence.last
-    if look is None or _unmeasurable(evidence, look.day, rule):
+    if look is None or unmeasurable(evidence, look.day, rule):
         return None
-    bounds = standing(look, evidence.baseline, rule).bounds
-    expected = max(-look.effect, 0.0) * days_live
-    upper = max(-bounds.low * evidence.baseline, 0.0) * days_live
+    bounds = standing(look, evidence.baseline, rule, plan=evidence.plan).bounds
+    stake = evidence.at_stake or evidence.baseline * days_live
+    expected = max(-look.effect / evidence.baseline, 0.0) * stake
+    upper = max(-bounds.low, 0.0) * stake
     return MoneyAtRisk(
         expected,
         upper,

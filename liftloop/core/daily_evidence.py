@@ -1,0 +1,354 @@
+"""What a rollout shows, day by day: holdout lifts and sales of the exposed segments against their
+own past and against the segments that keep the incumbent.
+
+Both streams are judged by :func:`liftloop.core.level_shift.level_shift` and joined by information:
+what they measure is one effect, the change of incremental profit as a share of the exposed
+segments' incremental profit before, and their noise has different sources (who is withheld; what
+people buy anyway). Segments that join later (a ramp) count from their own first day and are control
+until then. All that weighs is fixed before the start from the days before; only then is the sum of
+``information * effect`` a martingale (less its drift) however often it is looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liftloop.core.daily_panels import (
+    LEAST_DAYS_BEFORE,
+    Daily,
+    Stream,
+    lift_stream,
+    pooled_panel,
+    sales_stream,
+    segment_baselines,
+    segment_weights,
+)
+from liftloop.core.evidence import CanaryEvidence, Look
+from liftloop.core.finite_horizon import Plan
+from liftloop.core.level_shift import Shift, level_shift
+from liftloop.core.spillover import leaning, spillover_of
+
+Array = NDArray[np.float64]
+COMMON_SHOCK = 3.0  # standard errors from which the control's own shift counts as a common shock
+
+
+@dataclass(frozen=True, slots=True)
+class DailyConfig:
+    """``wait_days`` after a segment's first day do not count (carry-over), and as many before
+    ``as_of`` are not yet known (late conversions). ``carry_over``: the share of an effect that is
+    still to come after 1, 2, ... days; where it is known, those days count in part instead.
+    ``max_days``: the longest a rollout stays a canary. ``alpha``: of the search for spillover.
+    """
+
+    wait_days: int = 3
+    revenue_margin: float = 1.0
+    before_days: int = 84
+    max_days: int = 56
+    alpha: float = 0.05
+    carry_over: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """Who joined when, in columns and day numbers."""
+
+    cohorts: Mapping[int, Array]
+    alone: Array
+    near: Array
+    start: int
+    days: int
+
+
+def daily_evidence(
+    daily: Daily,
+    *,
+    exposed: Mapping[str, date],
+    control: Collection[str],
+    started_on: date,
+    as_of: date,
+    config: DailyConfig | None = None,
+    baseline: float | None = None,
+    connected: Collection[str] = (),
+) -> CanaryEvidence:
+    """All looks so far, one a day.
+
+    Parameters
+    ----------
+    daily
+        Facts as known on ``as_of``, of any segments and days. Not changed.
+    exposed : a segment that follows the new policy: its first day under it
+    control : segments that kept the incumbent all the time
+    started_on : the first day of the first of them
+    baseline : incremental revenue per day of all ``exposed`` under the incumbent, times the margin;
+        by default that of their own lifts and spend before the start
+    connected : control segments known to share customers with exposed ones: not used as control
+
+    Returns
+    -------
+    CanaryEvidence
+        Money per day of the set exposed now. With ``problem`` set, and no looks, when nothing can
+        be judged. Never raises for bad values.
+    """
+    rules = config or DailyConfig()
+    facts = _window(daily, [*exposed, *control], started_on=started_on, as_of=as_of, rules=rules)
+    if isinstance(facts, str):
+        return CanaryEvidence((), math.nan, 0.0, facts)
+    setting = _setting(facts, exposed, connected, started_on)
+    inside = np.isin(facts.segments, list(exposed)).astype(float)
+    before = slice(0, setting.start)
+    spend = np.nanmean(facts.spend[before], axis=0)
+    canary_spend = float((spend * inside).sum())
+    levels = segment_baselines(
+        facts, before, margin=rules.revenue_margin, total=baseline, inside=inside
+    )
+    against = float((levels * inside).sum())
+
+    def nothing(why: str) -> CanaryEvidence:
+        return CanaryEvidence((), against, canary_spend, why)
+
+    if not (np.isfinite(levels).all() and (levels > 0).all()):
+        return nothing(
+            "The segments earned no measurable incremental revenue before the start, so a loss has "
+            "nothing to be measured against."
+        )
+    found = [
+        make(facts, days_before=setting.start, margin=rules.revenue_margin, baseline=levels)
+        for make in (lift_stream, sales_stream)
+    ]
+    streams = tuple(stream for stream in found if isinstance(stream, Stream))
+    notes = tuple(why for why in found if isinstance(why, str))
+    if not streams:
+        return nothing(" ".join(notes))
+    first = setting.start + rules.wait_days
+    looks = range(first, len(facts.spend))
+    judged = _Judged.of(streams, setting, levels, rules)
+    if not looks:
+        return nothing(
+            f"No day counts yet: carry-over and late conversions need {rules.wait_days} days."
+        )
+    return _read(
+        judged, looks, facts.first, against, canary_spend, notes,
+        at_stake=_at_stake(facts.segments, levels, exposed, as_of), rules=rules,
+    )  # fmt: skip
+
+
+def _window(
+    daily: Daily, wanted: Collection[str], *, started_on: date, as_of: date, rules: DailyConfig
+) -> Daily | str:
+    """The days and segments that matter, or why they do not do."""
+    missing = sorted(set(wanted) - set(daily.segments))
+    if missing:
+        return f"There are no facts by day of {', '.join(missing)}."
+    if len(set(wanted)) < 2:
+        return "One segment alone has nothing to be compared with."
+    low = max((started_on - daily.first).days - rules.before_days, 0)
+    high = (as_of - daily.first).days - rules.wait_days
+    columns = [daily.segments.index(name) for name in sorted(set(wanted))]
+    first = daily.first + timedelta(days=low)
+    before = (started_on - first).days
+    if before < LEAST_DAYS_BEFORE:
+        return (
+            f"There are facts from {max(before, 0)} days before {started_on}; "
+            f"{LEAST_DAYS_BEFORE} are needed."
+        )
+
+    def cut(values: Array) -> Array:
+        return values[low : max(high, low + before)][:, columns]
+
+    spend = cut(daily.spend)
+    if not (np.nan_to_num(spend[:before]).sum(axis=0) > 0).all():
+        return "Some segment of the rollout spent nothing before the start."
+    return Daily(
+        first, tuple(daily.segments[k] for k in columns),
+        cut(daily.lift), cut(daily.lift_error), cut(daily.sales), spend,
+    )  # fmt: skip
+
+
+def _setting(
+    facts: Daily, exposed: Mapping[str, date], connected: Collection[str], started_on: date
+) -> _Setting:
+    start = (started_on - facts.first).days
+    cohorts: dict[int, list[int]] = {}
+    for name, day in sorted(exposed.items()):
+        cohorts.setdefault((day - facts.first).days, []).append(facts.segments.index(name))
+    others = [k for k, name in enumerate(facts.segments) if name not in exposed]
+    near = [k for k in others if facts.segments[k] in set(connected)]
+    alone = [k for k in others if k not in near]
+    return _Setting(
+        {day: np.array(columns) for day, columns in sorted(cohorts.items())},
+        np.array(alone, dtype=int), np.array(near, dtype=int), start, len(facts.spend),
+    )  # fmt: skip
+
+
+def _at_stake(
+    segments: tuple[str, ...], levels: Array, exposed: Mapping[str, date], as_of: date
+) -> float:
+    """What the exposed segments would have earned so far under the incumbent."""
+    return float(
+        sum(levels[segments.index(s)] * max((as_of - day).days, 0) for s, day in exposed.items())
+    )
+
+
+def _exposure(first: int, days: int, rules: DailyConfig) -> Array:
+    """Share of the effect that each day shows: 0 before, NaN while it must not count."""
+    shown = np.where(np.arange(days) < first, 0.0, 1.0)
+    if rules.carry_over:
+        to_come = np.asarray(rules.carry_over, float)[: max(days - first, 0)]
+        shown[first : first + len(to_come)] = 1.0 - to_come
+    else:
+        shown[first : first + rules.wait_days] = np.nan
+    return shown
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The streams as panels: joined with the control, and the control by itself."""
+
+    streams: tuple[Stream, ...]
+    setting: _Setting
+    weights: Mapping[int, tuple[Array, Array]]
+    exposure: Mapping[int, Array]
+    plan: Plan
+
+    @classmethod
+    def of(
+        cls, streams: tuple[Stream, ...], setting: _Setting, levels: Array, rules: DailyConfig
+    ) -> _Judged:
+        weights = {
+            day: (columns, segment_weights(streams, setting.start, levels, columns))
+            for day, columns in setting.cohorts.items()
+        }
+        exposure = {day: _exposure(day, setting.days, rules) for day in setting.cohorts}
+        return cls(streams, setting, weights, exposure, _plan(streams, setting, weights, rules))
+
+    def shift(
+        self, stream: Stream, looks: Collection[int], *, step_variance: float | None = None
+    ) -> Shift:
+        panel = pooled_panel(
+            stream, joined=self.weights, alone=self.setting.alone, exposure=self.exposure,
+            start=self.setting.start, step_variance=step_variance,
+        )  # fmt: skip
+        return level_shift(panel, list(looks))
+
+    def of_control(
+        self, stream: Stream, looks: Collection[int], moved: Array, unit: Array
+    ) -> Shift:
+        """The shift of ``moved`` against the other control segments, or, when ``moved`` is all of
+        them, against their own past."""
+        columns = np.concatenate([self.setting.alone, self.setting.near]).astype(int)
+        days = np.arange(self.setting.days) >= self.setting.start
+        exposed = np.isin(columns, moved) * unit[columns] * days[:, None]
+        panel = pooled_panel(
+            stream, joined={}, alone=columns, exposure={}, start=self.setting.start,
+            step_variance=math.inf if len(moved) < len(columns) else 0.0,
+        )  # fmt: skip
+        return level_shift(replace(panel, exposure=exposed.astype(float)), list(looks))
+
+
+def _plan(
+    streams: tuple[Stream, ...],
+    setting: _Setting,
+    weights: Mapping[int, tuple[Array, Array]],
+    rules: DailyConfig,
+) -> Plan:
+    """The information that the first cohort alone gathers until ``max_days``: it depends on no
+    outcome, so it is known before the start."""
+    day = min(weights)
+    length = day + max(rules.max_days - rules.wait_days, 1)
+    others = [columns for later, (columns, _) in weights.items() if later != day]
+    alone = np.concatenate([setting.alone, *others]).astype(int)
+    information = 0.0
+    for stream in streams:
+        usual = stream.variance[: setting.start].mean(axis=0)
+        ahead = replace(
+            stream,
+            outcome=np.zeros((length, len(usual))),
+            variance=np.broadcast_to(usual, (length, len(usual))),
+        )
+        panel = pooled_panel(
+            ahead, joined={day: weights[day]}, alone=alone,
+            exposure={day: _exposure(day, length, rules)}, start=setting.start,
+        )  # fmt: skip
+        information += float(level_shift(panel, [length - 1]).information[0])
+    counted = max(rules.max_days - 2 * rules.wait_days, 1)
+    return Plan(information, counted, setting.start, rules.wait_days)
+
+
+def _joined(parts: Collection[Shift]) -> Shift:
+    """Independent streams of one effect: information and score add up."""
+    information = np.sum([part.information for part in parts], axis=0)
+    score = np.sum([np.nan_to_num(part.effect) * part.information for part in parts], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Shift(score / information, information)
+
+
+def _read(
+    judged: _Judged,
+    looks: range,
+    first_day: date,
+    against: float,
+    canary_spend: float,
+    notes: tuple[str, ...],
+    *,
+    at_stake: float,
+    rules: DailyConfig,
+) -> CanaryEvidence:
+    setting = judged.setting
+    parts = []
+    for stream in judged.streams:
+        usual = judged.shift(stream, looks)
+        if stream.shock_variance > 0 or stream.name == "sales":
+            own = judged.of_control(stream, looks, setting.alone, np.ones(len(stream.unit)))
+            far = np.nan_to_num(np.abs(own.effect)) * np.sqrt(own.information) >= COMMON_SHOCK
+            shocked = np.maximum.accumulate(far)
+            if shocked.any():
+                free = judged.shift(stream, looks, step_variance=math.inf)
+                usual = Shift(
+                    np.where(shocked, free.effect, usual.effect),
+                    np.where(shocked, free.information, usual.information),
+                )
+                notes = (*notes, "Sales of the control moved more than before: a common shock.")
+        parts.append(usual)
+    effect = _joined(parts)
+    moved = setting.near if len(setting.near) else setting.alone
+    leak = _joined([judged.of_control(s, looks, moved, s.unit) for s in judged.streams])
+    spill = spillover_of(
+        float(leak.effect[-1]), float(leak.information[-1]),
+        plan=judged.plan, alpha=rules.alpha, connected=bool(len(setting.near)),
+    )  # fmt: skip
+    value, error = effect.effect, effect.information
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = error**-0.5
+    if spill is not None and spill.flagged:
+        notes = (*notes, spill.sentence)
+        if not spill.connected:
+            own_past = _joined([judged.shift(s, looks, step_variance=0.0) for s in judged.streams])
+            against_control = _joined(
+                [judged.shift(s, looks, step_variance=math.inf) for s in judged.streams]
+            )
+            pairs = [
+                leaning(float(a), float(b), float(i) ** -0.5)
+                for a, b, i in zip(
+                    own_past.effect, against_control.effect, own_past.information, strict=True
+                )
+            ]
+            value, error = (np.array(each) for each in zip(*pairs, strict=True))
+    found = tuple(
+        Look(
+            first_day + timedelta(days=day), float(value[k]) * against, float(error[k]) * against,
+            k + 1,
+        )
+        for k, day in enumerate(looks)
+        if np.isfinite(value[k]) and np.isfinite(error[k]) and error[k] > 0
+    )  # fmt: skip
+    problem = "" if found else "No day of an exposed segment counts yet."
+    return CanaryEvidence(
+        found, against, canary_spend, problem, notes,
+        plan=judged.plan, at_stake=at_stake, spillover=spill,
+    )  # fmt: skip
