@@ -24,22 +24,26 @@ from liftloop.adapters.ledger import (
 from liftloop.adapters.registry import (
     TrainingRecord,
     log_training,
+    set_challenger,
     set_champion,
     study_storage,
 )
 from liftloop.adapters.tables import Training
 from liftloop.core.ensemble_words import weights_of, why_weights
 from liftloop.core.errors import InsufficientEvidence
-from liftloop.core.examination import examine
+from liftloop.core.examination import Examination
 from liftloop.core.interacting import InteractingCurves
 from liftloop.core.keys import key
+from models.examining.users import targeting, to_arrays
 from models.figures import holdout_figures, units_figures
 from models.holdout_model import parameters_of
 from models.unit_curves import CurveConfig
 from models.units_model import UnitsConfig, train_units
 from tasks.context import Loop, View, open_loop, view
 from tasks.curves import MODEL_OF
+from tasks.examining import examined, keep_score_card, specification
 from tasks.learning import HOLDOUT_FEEDS, holdout_config, learn_from_holdout, quarter
+from tasks.model_acts import watch_champion
 
 FEEDS = {"holdout": list(HOLDOUT_FEEDS), "units": ["units"]}
 
@@ -76,6 +80,9 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
                 run_id=version.run_id,
                 facts=canonical_json(facts.facts),
                 metrics=canonical_json(dict(record.metrics)),
+                examination=canonical_json(
+                    {"specification": specification(loop.settings, door=door)}
+                ),
                 state="registered",
                 reason=reason,
                 created_at=loop.now(),
@@ -172,6 +179,7 @@ def _from_units(loop: Loop, facts: View, id: str) -> TrainingRecord:
         boosters=boosters,
         curves=model.curves.to_arrays() if model.curves is not None else {},
         about_curves={"kind": "units", "problem": model.curves_problem},
+        unseen=to_arrays(targeting(facts["units"], model.findings)),
     )  # fmt: skip
 
 
@@ -182,53 +190,70 @@ def crown(workspace: str, trained: dict[str, Any]) -> dict[str, Any]:
 
 
 def crown_once(loop: Loop, trained: dict[str, Any]) -> dict[str, Any]:
-    """The training with whether it is champion, and why (not). Only here the alias moves."""
+    """The training with whether it is champion, and why (not). Only here, and where a person or a
+    decay takes a champion back, aliases move; always after the ledger."""
     if trained["key"] is None:
         return {**trained, "champion": False}
-    with session(loop.engine) as db:
+    with session(loop.engine, read_only=True) as db:
         found = training(db, key=trained["key"])
         assert found is not None and found.model_version is not None and found.run_id is not None
-        if found.state == "superseded":
-            return {**trained, "champion": False}
-        verdict = examine(found.metrics, door=found.door)
-        reason = verdict.sentence
-        if found.state == "champion":
-            reason = found.reason  # crowned before a crash: the same words
-        elif verdict.passed:
-            before = champion_training(db, model_name=found.model_name)
-            words = why_weights(
-                weights_of(json.loads(found.metrics)),
-                weights_of(json.loads(before.metrics)) if before else {},
-            )
-            reason = f"{reason} {words}".strip()
+        before = champion_training(db, model_name=found.model_name)
+    if found.state in ("superseded", "demoted"):
+        return {**trained, "champion": False}
+    passed, reason = found.state == "champion", found.reason
+    if found.state == "registered":
+        set_challenger(loop.workspace, found.model_name, found.model_version)
+        verdict = examined(loop, found, before)
+        keep_score_card(loop, found, verdict)
+        passed, reason = verdict.passed, _crown(loop, found, before, verdict)
+    if passed:
+        set_champion(loop.workspace, found.model_name, found.model_version)
+    else:
+        set_challenger(loop.workspace, found.model_name, None)
+        reason = f"{reason} {watch_champion(loop, found.model_name, found.as_of)}".strip()
+    return {**trained, "champion": passed, "sentence": f"{trained['sentence']} {reason}"}
+
+
+def _crown(loop: Loop, found: Training, before: Training | None, verdict: Examination) -> str:
+    """Enter the examination of ``found`` into the ledger; the sentence for it."""
+    reason = verdict.sentence
+    if verdict.passed:
+        words = why_weights(
+            weights_of(json.loads(found.metrics)),
+            weights_of(json.loads(before.metrics)) if before else {},
+        )
+        reason = f"{reason} {words}".strip()
+    card = json.loads(found.examination) | verdict.as_dict()
+    with session(loop.engine) as db:
+        kept = training(db, key=found.key)
+        assert kept is not None
+        kept.examination = canonical_json(card)
+        kept.state, kept.reason = ("registered" if verdict.passed else "declined"), reason
+        db.add(kept)
         if verdict.passed:
             mark_champion(
                 db,
                 key=found.key,
-                model_version=found.model_version,
-                run_id=found.run_id,
+                model_version=str(found.model_version),
+                run_id=str(found.run_id),
                 reason=reason,
             )
-        else:
-            found.state, found.reason = "declined", verdict.sentence
-            db.add(found)
         append_audit(
             db,
             key=key("a", "examine", found.key),
             actor=loop.actor,
             act="crown" if verdict.passed else "decline",
             subject=found.key,
-            payload={"reason": reason, "version": found.model_version},
+            payload={
+                "reason": reason,
+                "version": found.model_version,
+                "instead_of": before.key if before else None,
+                "challenge": verdict.challenge,
+                "checks": {check.name: check.verdict for check in verdict.checks},
+            },
             at=loop.now(),
         )
-        name, version = found.model_name, found.model_version
-    if verdict.passed:
-        set_champion(loop.workspace, name, version)
-    return {
-        **trained,
-        "champion": verdict.passed,
-        "sentence": f"{trained['sentence']} {reason}",
-    }
+    return reason
 
 
 @task(name="show training")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import OutsideServiceFailed
 
 EXPERIMENT = "liftloop"
-CHAMPION, PREVIOUS = "champion", "previous"
+CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
@@ -195,22 +195,39 @@ def _aliased(opened: Any, name: str, alias: str) -> RegisteredModel | None:
     return _model(opened.get_model_version(name, aliases[alias]))
 
 
-def set_champion(workspace: Workspace, name: str, version: str) -> bool:
-    """Point ``champion`` at ``version``, and ``previous`` at the champion before it.
+def set_champion(
+    workspace: Workspace, name: str, version: str, *, previous: str | None = None
+) -> bool:
+    """Point ``champion`` at ``version``, ``previous`` at the champion before it (or at the version
+    given), and ``challenger`` at nothing.
 
     ``previous`` moves first: killed in between, nothing is lost, and doing it again ends the same.
-    Returns False when it is champion already; MLflow is then not even imported.
+    Returns False when all is so already; MLflow is then not even imported.
     """
-    if _alias_in_database(workspace, name, CHAMPION) == version:
+    now = _alias_in_database(workspace, name, CHAMPION)
+    wanted: dict[str, str | None] = {CHAMPION: version, CHALLENGER: None}
+    if previous is not None or (now is not None and now != version):
+        wanted = {PREVIOUS: previous or now, **wanted}
+    return _point(workspace, name, wanted)
+
+
+def set_challenger(workspace: Workspace, name: str, version: str | None) -> bool:
+    """Point ``challenger`` at the version that is examined; None: at nothing."""
+    return _point(workspace, name, {CHALLENGER: version})
+
+
+def _point(workspace: Workspace, name: str, wanted: Mapping[str, str | None]) -> bool:
+    """Move aliases, in order; whether any had to move."""
+    if all(_alias_in_database(workspace, name, a) == version for a, version in wanted.items()):
         return False
     with registry_session(workspace) as opened:
-        current = _aliased(opened, name, CHAMPION)
-        if current is not None and current.version == version:
-            return False
-        if current is not None:
-            opened.set_registered_model_alias(name, PREVIOUS, current.version)
-        opened.set_registered_model_alias(name, CHAMPION, version)
-        return True
+        now = opened.get_registered_model(name).aliases
+        for alias, version in wanted.items():
+            if version is not None and str(now.get(alias)) != version:
+                opened.set_registered_model_alias(name, alias, version)
+            elif version is None and alias in now:
+                opened.delete_registered_model_alias(name, alias)
+        return any(now.get(alias) != version for alias, version in wanted.items())
 
 
 def _alias_in_database(workspace: Workspace, name: str, alias: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from liftloop.adapters.mlflow_store import (
+    CHALLENGER,
     CHAMPION,
     PREVIOUS,
     RegisteredModel,
@@ -10,13 +11,21 @@ from liftloop.adapters.mlflow_store import (
     create_registry,
     previous,
     run_folder,
+    set_challenger,
     set_champion,
     tracking_uri,
 )
 from liftloop.adapters.studies import study_storage
-from liftloop.adapters.trainings import TrainingRecord, load_curves, log_training
+from liftloop.adapters.trainings import (
+    TrainingRecord,
+    load_curves,
+    load_unseen,
+    log_examination,
+    log_training,
+)
 
 __all__ = [
+    "CHALLENGER",
     "CHAMPION",
     "PREVIOUS",
     "RegisteredModel",
@@ -24,9 +33,12 @@ __all__ = [
     "champion",
     "create_registry",
     "load_curves",
+    "load_unseen",
+    "log_examination",
     "log_training",
     "previous",
     "run_folder",
+    "set_challenger",
     "set_champion",
     "study_storage",
     "tracking_uri",

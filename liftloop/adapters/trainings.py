@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,8 @@ class TrainingRecord:
         Further boosters, kept in LightGBM's own text format.
     curves, about_curves
         The response curves' arrays, and what JSON can say about them (cells, units, family).
+    unseen
+        Arrays of what was foretold of users or lifts that the fit did not see, for examinations.
     """
 
     key: str
@@ -79,6 +82,7 @@ class TrainingRecord:
     boosters: Mapping[str, lightgbm.Booster] = field(default_factory=dict)
     curves: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     about_curves: Mapping[str, Any] = field(default_factory=dict)
+    unseen: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def log_training(workspace: Workspace, *, record: TrainingRecord) -> RegisteredModel:
@@ -101,6 +105,27 @@ def log_training(workspace: Workspace, *, record: TrainingRecord) -> RegisteredM
             opened.log_artifacts(run_id, folder)
         opened.set_terminated(run_id)
         return _register(opened, record, run_id, run_folder(workspace, run_id))
+
+
+def log_examination(
+    workspace: Workspace,
+    *,
+    run_id: str,
+    numbers: Mapping[str, float],
+    pages: Mapping[str, str],
+    at: datetime,
+) -> None:
+    """Keep a training's score card with its run: ``numbers`` as metrics, ``pages`` (file name ->
+    text) as artifacts in ``examination/``. Doing it again changes nothing."""
+    from mlflow.entities import Metric
+
+    stamp = int(at.timestamp() * 1000)
+    metrics = [Metric(name, float(value), stamp, 0) for name, value in _named(numbers)]
+    with registry_session(workspace) as opened:
+        for start in range(0, len(metrics), 1000):
+            opened.log_batch(run_id, metrics=metrics[start : start + 1000])
+        for name, text in pages.items():
+            opened.log_text(run_id, text, f"examination/{name}")
 
 
 def _forget_unfinished(opened: Any, experiment: str, key: str) -> None:
@@ -151,6 +176,9 @@ def _write_artifacts(folder: Path, record: TrainingRecord, shared: Path) -> None
         booster.save_model(str(_place(folder / "boosters", name, ".txt")))
     if record.curves:
         write_curves(folder / "curves", arrays=record.curves, about=record.about_curves)
+    if record.unseen:
+        (folder / "examination").mkdir(exist_ok=True)
+        np.savez_compressed(folder / "examination" / "unseen.npz", **record.unseen)  # type: ignore[arg-type]
     if record.model is not None:
         _save_model(folder / "model", record)
 
@@ -255,3 +283,12 @@ def load_curves(
             fix="restore the registry folder of the workspace from a backup.",
         ) from None
     return arrays, about
+
+
+def load_unseen(workspace: Workspace, *, run_id: str) -> dict[str, NDArray[Any]]:
+    """What a training foretold of what it did not see; empty where it kept nothing."""
+    place = run_folder(workspace, run_id) / "examination" / "unseen.npz"
+    if not place.exists():
+        return {}
+    with np.load(place, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}

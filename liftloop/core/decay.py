@@ -4,10 +4,10 @@ After a training, lifts arrive that it did not see. For a group of them (all, or
 ratio of measured to foretold lift is estimated from everything since, with a standard error that
 holds the measuring and the champion's own uncertainty. Under "the ratio is within the tolerance of
 1" each one-sided normal-mixture e-value of ``liftloop.core.sequential`` exceeds 1/alpha ever with
-probability at most alpha (Howard et al. 2021, section 3.2; Ville). A mean of e-values is an e-value,
-however they depend on each other (Vovk & Wang 2021, "E-values: calibration, combination and
-applications", Annals of Statistics 49, proposition 3.1): so both sides and all groups are looked at
-with one guarantee, and looking every week costs nothing.
+probability at most alpha (Howard et al. 2021, section 3.2; Ville). A mean of e-values is an
+e-value, however they depend on each other (Vovk & Wang 2021, "E-values: calibration, combination
+and applications", Annals of Statistics 49, proposition 3.1): so both sides and all groups are
+looked at with one guarantee, and looking every week costs nothing.
 """
 
 from __future__ import annotations

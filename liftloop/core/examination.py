@@ -16,17 +16,19 @@ LEAST_COVERAGE = 0.6  # of the 90 % intervals, on lifts the fit did not see
 WORST_MISFIT = 4.0  # weighted mean square of the residuals, 1 where noise alone is left
 
 CheckVerdict = Literal["pass", "fail", "review"]
-Challenge = Literal["first", "refresh", "different"]
+Challenge = Literal["first", "refresh", "different", "tests alone"]
 
 SANITY, ACCURACY, CALIBRATION = "sanity", "accuracy", "calibration"
 OUT_OF_TIME, PROFIT, STABILITY = "out-of-time lift", "profit of the plan", "stability of the plan"
 
 # Nobody can be beaten by the first model; a refresh brings data, not a new idea; a jump of response
-# makes any fit to the time before it wrong, so a refresh is not held to foretelling it.
+# makes any fit to the time before it wrong, so a refresh is not held to foretelling it. Without any
+# holdout there is nothing to judge plans by: then a model may not move much money at once.
 BINDING: Mapping[Challenge, tuple[str, ...]] = {
     "first": (SANITY, ACCURACY),
     "refresh": (SANITY, ACCURACY, CALIBRATION, PROFIT),
     "different": (SANITY, ACCURACY, CALIBRATION, OUT_OF_TIME, PROFIT, STABILITY),
+    "tests alone": (SANITY, ACCURACY, STABILITY),
 }
 
 
@@ -112,11 +114,14 @@ def unmeasured(name: str, why: str) -> Check:
 
 
 def challenge_of(specification: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Challenge:
-    """What a challenger is to the champion, whose specification is ``champion`` (None: there is no
-    champion; empty: it was not kept, and is taken to differ)."""
+    """What a challenger is to the champion, whose specification is ``champion``.
+
+    None: there is no champion. Empty: its specification was not kept; it is taken to be the same,
+    so that it is compared as strictly as any refresh is.
+    """
     if champion is None:
         return "first"
-    return "refresh" if champion and dict(specification) == dict(champion) else "different"
+    return "refresh" if not champion or dict(specification) == dict(champion) else "different"
 
 
 def decide(checks: Iterable[Check], *, challenge: Challenge) -> Examination:
@@ -138,6 +143,7 @@ def decide(checks: Iterable[Check], *, challenge: Challenge) -> Examination:
         "first": "It is in force, the first of its kind:",
         "refresh": "It is in force, a refresh on more evidence:",
         "different": "It is in force, shown better than the champion:",
+        "tests alone": "It is in force, on lift tests run elsewhere alone:",
     }[challenge]
     said = " ".join(by_name[name].sentence for name in BINDING[challenge] if name != SANITY)
     return Examination(True, f"{told} {said}", challenge, made)

@@ -97,7 +97,7 @@ def _members(seen: Foretold) -> float:
 
 
 def check_calibration(seen: Foretold, rules: PromotionRules) -> Check:
-    """Slope and intercept of measured on foretold, the level, and the coverage of 90 % intervals."""
+    """Slope and intercept of measured on foretold lift, its level, and the 90 % coverage."""
     if len(seen.measured) < FEWEST_UNSEEN:
         return unmeasured(CALIBRATION, f"Only {len(seen.measured)} lifts were kept from the fit.")
     slope, slope_error, intercept, intercept_error = slope_of(seen)
@@ -195,7 +195,7 @@ def check_sanity(
     weights: Mapping[str, float],
     rules: PromotionRules,
 ) -> Check:
-    """Rules no sane model breaks: finite, never decreasing, no return beyond what was ever measured,
+    """Rules no sane model breaks: finite, never decreasing, no return beyond what was measured,
     weights that sum to 1, and enough evidence.
 
     Parameters

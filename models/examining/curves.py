@@ -1,38 +1,28 @@
-"""The examination of a curve model: refits that did not see the lifts they are judged by.
-
-The evidence is parted twice. *Folds*: cell-weeks in a chequerboard, so that each half holds every
-cell and about every week; on one half the challenger's specification and the champion's are fitted
-(the champion's on what it knew), on the other both plans are judged, and the other way round.
-*Time*: a fit to the first part of the days foretells the lifts of the rest.
-
-Refits are of the main member of the ensemble at the prior's carry-over: what differs between two
-specifications, or between a model and its refresh, is in it, and a fit takes a tenth of a second.
-"""
+"""The examination of a curve model, on lifts that were kept from the fits they judge."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from liftloop.core.curves import ResponseCurves
-from liftloop.core.errors import InsufficientEvidence
+from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.examination import (
+    ACCURACY,
+    CALIBRATION,
     PROFIT,
     Challenge,
     Check,
     PromotionRules,
+    fit_check,
     judge_plan,
     unmeasured,
 )
 from liftloop.core.policy import Cell
-from models.claims import weekly_claims
-from models.evidence import Evidence, daily_spend
+from models.evidence import Evidence
 from models.examining.bootstrap import paired_bounds
 from models.examining.checks import (
     check_accuracy,
@@ -41,155 +31,12 @@ from models.examining.checks import (
     check_sanity,
     check_stability,
 )
-from models.examining.foretold import Foretold, foretell, only
+from models.examining.foretold import Foretold, foretell
+from models.examining.parting import HeldOut, Parted
 from models.examining.plan_value import contrast_plans
-from models.fit_season import FitSeason, known_season
-from models.lift import LiftConfig, weekly_lifts
-from models.response import ResponseConfig, fit_curves, gather_all
 
 Plan = Callable[[ResponseCurves], Mapping[Cell, float]]
-LATER = 0.3  # of the days, between LEAST_DAYS and MOST_DAYS, are foretold out of time
-LEAST_DAYS, MOST_DAYS = 14, 84
 SEED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Specification:
-    """What makes two curve models the same kind: how evidence fades, and whether platforms' claims
-    count."""
-
-    fade_per_day: float
-    claims: bool
-    season_elasticity: float | None = None
-
-    def response(self) -> ResponseConfig:
-        """The quick fit of its main member."""
-        usual = ResponseConfig(fade_per_day=self.fade_per_day)
-        return replace(usual, carryover_grid=(usual.carryover_mean,), spread_rounds=1)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeldOut:
-    """One part of the evidence that nothing but the judge was fitted to, and what was fitted
-    without it. ``champion`` None: there is none."""
-
-    evidence: Evidence
-    judge: ResponseCurves
-    challenger: ResponseCurves
-    champion: ResponseCurves | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Parted:
-    """The evidence whole, its folds, and what a fit to the earlier days foretold of the later."""
-
-    whole: Evidence
-    folds: tuple[HeldOut, ...]
-    later: Foretold | None
-
-
-def gather_evidence(
-    frames: Mapping[str, pd.DataFrame],
-    *,
-    as_of: date,
-    specification: Specification,
-    lift: LiftConfig | None = None,
-) -> Evidence:
-    """The evidence of the feeds ``holdout``, ``performance``, ``sales`` and ``experiments`` as known
-    on ``as_of``; raises InsufficientEvidence where there is none."""
-    lift = lift or LiftConfig()
-    holdout, performance, sales = frames["holdout"], frames["performance"], frames["sales"]
-    lifts = weekly_lifts(
-        holdout=holdout, performance=performance, sales=sales, as_of=as_of, config=lift
-    )
-    claims = (
-        weekly_claims(performance=performance, sales=sales, holdout=holdout, as_of=as_of,
-                      period_days=lift.period_days)
-        if specification.claims
-        else None
-    )  # fmt: skip
-    return gather_all(
-        lifts=lifts,
-        daily_spend=daily_spend(performance, as_of=as_of),
-        experiments=frames["experiments"],
-        claims=claims,
-        fade_per_day=specification.fade_per_day,
-        season=_season(sales, as_of, specification, lift.period_days),
-    )
-
-
-def _season(
-    sales: pd.DataFrame, as_of: date, specification: Specification, days: int
-) -> FitSeason | None:
-    """The season with the elasticity that the training found, if it found one."""
-    if specification.season_elasticity is None:
-        return None
-    known = known_season(sales, as_of=as_of, cycle_days=days)
-    return None if known is None else replace(known, elasticity=specification.season_elasticity)
-
-
-def part_evidence(
-    evidence: Evidence,
-    *,
-    challenger: Specification,
-    champion: Specification | None,
-    champion_row: int | None = None,
-) -> Parted:
-    """Part the evidence and fit to the parts.
-
-    ``champion_row`` is the row of the evidence's days before which the champion knew it.
-    """
-    folds = []
-    for number in (0, 1):
-        aside = _chequered(evidence) == number
-        if aside.sum() == 0 or aside.all():
-            continue
-        kept, held = only(evidence, ~aside), only(evidence, aside)
-        try:
-            known = kept if champion_row is None else until(kept, champion_row)
-            folds.append(
-                HeldOut(
-                    evidence=replace(held, tests=(), claims=None),
-                    judge=fit_curves(replace(held, tests=(), claims=None), challenger.response()),
-                    challenger=_fit(kept, challenger),
-                    champion=None if champion is None else _fit(known, champion),
-                )
-            )
-        except InsufficientEvidence:
-            continue
-    return Parted(evidence, tuple(folds), _later(evidence, challenger))
-
-
-def _fit(evidence: Evidence, specification: Specification) -> ResponseCurves:
-    known = evidence if specification.claims else replace(evidence, claims=None)
-    return fit_curves(known.faded(specification.fade_per_day), specification.response())
-
-
-def _later(evidence: Evidence, specification: Specification) -> Foretold | None:
-    days = len(evidence.spend)
-    cut = days - int(np.clip(LATER * days, LEAST_DAYS, MOST_DAYS))
-    coming = evidence.since(cut)
-    if cut < LEAST_DAYS or len(coming.lift) == 0:
-        return None
-    try:
-        return foretell(_fit(until(evidence, cut), specification), coming)
-    except InsufficientEvidence:
-        return None
-
-
-def until(evidence: Evidence, row: int) -> Evidence:
-    """What was known before row ``row`` of the days, and nothing of the days since."""
-    if row >= len(evidence.spend):
-        return evidence
-    return replace(evidence.before(row), spend=evidence.spend[:row])
-
-
-def _chequered(evidence: Evidence) -> NDArray[np.intp]:
-    """0 or 1 for each lift, changing from period to period within a cell, and from channel to
-    channel within a segment and period."""
-    _, period = np.unique(evidence.last, return_inverse=True)
-    place = evidence.segment_of[evidence.cell] + evidence.channel_of[evidence.cell]
-    return np.asarray((period.ravel() + place) % 2, dtype=np.intp)
 
 
 def examine_curves(
@@ -200,7 +47,7 @@ def examine_curves(
     margin: float,
     challenge: Challenge,
     rules: PromotionRules,
-    weights: Mapping[str, float],
+    metrics: Mapping[str, float],
     champion: ResponseCurves | None = None,
 ) -> tuple[Check, ...]:
     """Every check of a challenger's ``curves``.
@@ -211,6 +58,8 @@ def examine_curves(
         The plan that curves lead to: cell -> daily spend.
     margin
         Profit per unit of revenue, before the spend.
+    metrics
+        The challenger's training's, with its members' weights as ``weight_...``.
     champion
         The champion's own curves, for what its plan would be; None where there is none.
     """
@@ -224,27 +73,47 @@ def examine_curves(
             foretell(curves, whole),
             present=np.array([present.get(cell, 0.0) for cell in curves.cells]),
             tests=sum(test.randomized for test in whole.tests),
-            weights=weights,
+            weights={n: v for n, v in metrics.items() if n.startswith("weight_")},
             rules=rules,
         )
     ]
+    if len(whole.lift) == 0:
+        return _on_tests_alone(checks[0], curves, champion, plan, metrics, rules)
+    fitted = fit_check(metrics)
     if seen is None:
-        checks += [unmeasured(name, "No lift could be kept from the fit.")
-                   for name in ("accuracy", "calibration")]  # fmt: skip
+        why = "No lift could be kept from the fit."
+        checks += [unmeasured(name, why) for name in (ACCURACY, CALIBRATION)]
     else:
-        checks += [check_accuracy(seen), check_calibration(seen, rules)]
+        accurate = check_accuracy(seen)
+        checks.append(fitted if fitted.verdict == "fail" else accurate)
+        checks.append(check_calibration(seen, rules))
     checks.append(check_out_of_time(parted.later, rules))
     if champion is not None:
-        checks.append(_check_profit(parted.folds, plan, margin, challenge, rules))
-        checks.append(
-            check_stability(
-                challenger=plan(curves),
-                champion=plan(champion),
-                halves=[plan(fold.challenger) for fold in parted.folds],
-                rules=rules,
-            )
-        )
+        try:
+            checks.append(_check_profit(parted.folds, plan, margin, challenge, rules))
+            halves = [plan(fold.challenger) for fold in parted.folds]
+            two = {"challenger": plan(curves), "champion": plan(champion)}
+            checks.append(check_stability(**two, halves=halves, rules=rules))
+        except InfeasibleBudget as conflict:
+            checks.append(unmeasured(PROFIT, f"No plan can be made: {conflict}"))
     return tuple(checks)
+
+
+def _on_tests_alone(
+    sane: Check,
+    curves: ResponseCurves,
+    champion: ResponseCurves | None,
+    plan: Plan,
+    metrics: Mapping[str, float],
+    rules: PromotionRules,
+) -> tuple[Check, ...]:
+    """Lift tests run elsewhere cannot be parted as weeks can: how much money a new model moves
+    against the champion is what can be asked."""
+    checks = (sane, fit_check(metrics))
+    if champion is None:
+        return checks
+    two = plan(champion), plan(curves)
+    return (*checks, check_stability(challenger=two[1], champion=two[0], halves=two, rules=rules))
 
 
 def _check_profit(

@@ -6,7 +6,7 @@ models it: curves fitted to the held-out evidence alone, so that neither plan's 
 With m the judge's curve of a cell, y its measured lifts with standard errors s, x' and x the
 budgets of the two plans:
 
-    theta = sum(m y / s^2) / sum(m^2 / s^2)                 the measured level, per unit of the judge's
+    theta = sum(m y / s^2) / sum(m^2 / s^2)      the measured level, in units of the judge's
     value = sum over cells of  margin theta (m(x') - m(x)) - (x' - x)
 
 theta takes the judge's own level out, so the value is linear in the measured lifts; only the

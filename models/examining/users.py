@@ -8,8 +8,9 @@ Two policies are compared on the same users: only where they differ does chance 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,6 +84,33 @@ def targeting(units: pd.DataFrame, findings: Sequence[UpliftFinding]) -> tuple[T
             )
         )
     return tuple(told)
+
+
+def to_arrays(targets: Sequence[Targeting]) -> dict[str, NDArray[Any]]:
+    """Plain arrays of ``targets``, for a store: no pickle is needed to read them back."""
+    found: dict[str, NDArray[Any]] = {"names": np.array([one.name for one in targets], dtype=str)}
+    for number, one in enumerate(targets):
+        found |= {
+            f"{number}.unit_id": np.array([str(unit) for unit in one.unit_id], dtype=str),
+            f"{number}.scores": one.scores,
+            f"{number}.predicted": one.predicted,
+            f"{number}.about": np.array([one.cost, one.slope, one.slope_error]),
+        }
+    return found
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[Targeting, ...]:
+    """The inverse of :func:`to_arrays`; of nothing, nothing."""
+    return tuple(
+        Targeting(
+            str(name),
+            np.asarray(arrays[f"{number}.unit_id"], dtype=object),
+            np.asarray(arrays[f"{number}.scores"], dtype=np.float64),
+            np.asarray(arrays[f"{number}.predicted"], dtype=np.float64),
+            *(float(value) for value in arrays[f"{number}.about"]),
+        )
+        for number, name in enumerate(arrays.get("names", ()))
+    )
 
 
 def examine_users(

@@ -51,14 +51,26 @@ def reject(
 def rollback(
     to: Annotated[
         str | None,
-        typer.Option(help="An earlier decision or policy version; default: what was before."),
+        typer.Option(
+            help="An earlier decision or policy version (with --model: an earlier champion's "
+            "training or version); default: what was before."
+        ),
     ] = None,
+    model: Annotated[
+        bool, typer.Option("--model", help="Take back the model in force, not the budgets.")
+    ] = False,
     workspace: WorkspaceOption = Path("workspace"),
     reason: Annotated[str, typer.Option(help="Why, for the audit trail.")] = "",
     by: ByOption = "operator",
 ) -> None:
-    """Put earlier budgets back in force, exactly, and end a running rollout."""
+    """Put earlier budgets back in force, exactly, and end a running rollout; or, with --model, an
+    earlier model."""
     place = opened(workspace)
+    if model:
+        from tasks.model_acts import roll_back_model
+
+        typer.echo(roll_back_model(str(place.root), to=to, reason=reason, actor=by))
+        return
     from tasks.acts import roll_back as act
 
     typer.echo(act(str(place.root), to=to, reason=reason, actor=by))

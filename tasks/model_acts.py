@@ -1,0 +1,181 @@
+"""Taking a model back: by hand to any earlier champion, or because the one in force has decayed.
+
+The ledger first, the aliases after it. A model that was taken back is never crowned again by the
+training that made it; a person may still go back to it.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from sqlmodel import Session
+
+from liftloop.adapters.ledger import (
+    append_audit,
+    champion_training,
+    mark_champion,
+    session,
+    training,
+    trainings,
+)
+from liftloop.adapters.registry import champion, set_champion
+from liftloop.adapters.tables import Training
+from liftloop.core.decay import Decay, judge_decay
+from liftloop.core.errors import Declined, InsufficientEvidence
+from liftloop.core.keys import key
+from models.examining.decay import levels_since, log_likelihood
+from tasks.context import Loop, open_loop
+from tasks.curves import MODEL_OF, load_model_curves
+from tasks.examining import evidence_of, kind_of, row_of
+
+EARLIER = ("superseded", "demoted")  # states of what once was champion
+
+
+def roll_back_model(workspace: str, *, to: str | None, reason: str, actor: str) -> str:
+    """Make an earlier champion the model in force again: the one before, or the training or
+    version ``to`` names. The next cycle plans with it; budgets in force stay until then."""
+    loop = open_loop(workspace)
+    with session(loop.engine, read_only=True) as db:
+        target = _named(db, to) if to is not None else None
+        now = _in_force(db, target)
+        known = trainings(db, model_name=now.model_name)
+    unfinished = champion(loop.workspace, name=now.model_name)
+    if unfinished is None or unfinished.version != now.model_version:
+        _point(loop, now, known)  # a rollback was killed before the aliases moved
+        if to is None or (target is not None and target.key == now.key):
+            return f"Finished what was begun: {_called(now)} is in force."
+    if target is None:
+        target = next((one for one in known if one.state == "superseded"), None)
+    if target is None:
+        raise Declined(f"There is no champion before {_called(now)}: nothing to go back to.")
+    if target.key == now.key:
+        return f"{_called(now)} is in force already."
+    words = reason or "rolled back by hand"
+    _take_back(loop, now, target, act="roll_back_model", actor=actor, reason=words)
+    return (
+        f"Rolled back: {_called(target)} is in force again instead of version "
+        f"{now.model_version}, and plans from the next cycle on."
+    )
+
+
+def watch_champion(loop: Loop, name: str, as_of: date) -> str:
+    """Look whether the champion that stays still foretells. One that is shown not to gives way to
+    the one before it, where that foretold the same lifts better; the sentence, empty where all is
+    well or nothing can be said."""
+    with session(loop.engine, read_only=True) as db:
+        now = champion_training(db, model_name=name)
+        known = trainings(db, model_name=name)
+    if now is None or now.door != "holdout" or not now.as_of < as_of:
+        return ""
+    try:
+        found, better = _decay(loop, now, known, as_of)
+    except InsufficientEvidence:
+        return ""
+    if not found.decayed:
+        return ""
+    if better is not None and loop.settings.promotion.demote:
+        words = f"{found.sentence} {_called(better)} foretold the same lifts better."
+        _take_back(loop, now, better, act="demote", actor=loop.actor, reason=words)
+        return f"{words} It is in force again."
+    words = f"{found.sentence} No earlier model foretold better: it stays until a training passes."
+    if better is not None:
+        words = f"{found.sentence} {_called(better)} foretold better: liftloop rollback --model."
+    with session(loop.engine) as db:
+        append_audit(
+            db,
+            key=key("a", "decay", now.key, as_of),
+            actor=loop.actor,
+            act="decay",
+            subject=now.key,
+            payload={"reason": words, "e_value": found.e_value, "ratio": found.ratio},
+            at=loop.now(),
+        )
+    return f"{words} Train again as soon as there is more evidence (liftloop cycle)."
+
+
+def _decay(
+    loop: Loop, now: Training, known: list[Training], as_of: date
+) -> tuple[Decay, Training | None]:
+    """The verdict on ``now``, and the champion before it where that foretold better."""
+    evidence = evidence_of(loop, as_of, kind_of(loop, now))
+    row = row_of(loop, now.as_of, as_of)
+    mine = load_model_curves(loop, now)
+    rules = loop.settings.promotion
+    found = judge_decay(
+        levels_since(mine, evidence, row=row), tolerance=rules.tolerance, alpha=rules.decay_alpha
+    )
+    before = next(
+        (one for one in known if one.state == "superseded" and one.as_of <= now.as_of), None
+    )
+    if not found.decayed or before is None:
+        return found, None
+    theirs = load_model_curves(loop, before)
+    told = [log_likelihood(curves, evidence, row=row) for curves in (theirs, mine)]
+    return found, before if told[0] > told[1] else None
+
+
+def _take_back(
+    loop: Loop, now: Training, target: Training, *, act: str, actor: str, reason: str
+) -> None:
+    with session(loop.engine) as db:
+        fallen = training(db, key=now.key)
+        assert fallen is not None
+        fallen.state = "demoted"
+        db.add(fallen)
+        db.flush()
+        mark_champion(
+            db,
+            key=target.key,
+            model_version=str(target.model_version),
+            run_id=str(target.run_id),
+        )
+        append_audit(
+            db,
+            key=key("a", act, now.key, target.key, now.state, loop.now().isoformat()),
+            actor=actor,
+            act=act,
+            subject=now.key,
+            payload={"from": now.key, "to": target.key, "reason": reason},
+            at=loop.now(),
+        )
+    with session(loop.engine, read_only=True) as db:
+        known = trainings(db, model_name=now.model_name)
+    _point(loop, target, known)
+
+
+def _point(loop: Loop, now: Training, known: list[Training]) -> None:
+    """The aliases follow the ledger: ``previous`` is the champion a further rollback goes to."""
+    before = next((one for one in known if one.state == "superseded" and one.key != now.key), None)
+    set_champion(
+        loop.workspace,
+        now.model_name,
+        str(now.model_version),
+        previous=None if before is None else before.model_version,
+    )
+
+
+def _named(db: Session, to: str) -> Training:
+    """The training, or the version of a model, that ``to`` names, if it ever was champion."""
+    found = [one for one in trainings(db) if to in (one.key, one.model_version)]
+    once = [one for one in found if one.state in (*EARLIER, "champion")]
+    if not found:
+        raise Declined(f"There is no training or model version {to}.")
+    if not once:
+        raise Declined(f"{to} never was champion: it is {found[0].state}.")
+    if len({one.model_name for one in once}) > 1:
+        keys = ", ".join(f"{one.key} ({one.model_name})" for one in once)
+        raise Declined(f"Version {to} names several models; name the training: {keys}.")
+    return once[0]
+
+
+def _in_force(db: Session, target: Training | None) -> Training:
+    """The champion that gives way: of the target's model, or the one trained last."""
+    names = [target.model_name] if target is not None else list(MODEL_OF.values())
+    now = [one for name in names if (one := champion_training(db, model_name=name)) is not None]
+    if not now:
+        raise Declined("No model is in force: there is nothing to roll back.")
+    return max(now, key=lambda one: (one.as_of, one.created_at))
+
+
+def _called(trained: Training) -> str:
+    return f"{trained.model_name} version {trained.model_version} ({trained.key})"
