@@ -62,15 +62,24 @@ def guard_rollout(
     if not exposed:
         return (health,)
     known = _window(facts, since=min(exposed.values()) - BEFORE, as_of=as_of)
+    ever = {feed for feed, frame in facts.items() if len(frame)}
     profit = judge_profit(
         evidence, now=as_of, rule=profit_rule(settings.rollout), prediction=prediction
     )
     return (
         profit,
-        *_revenue(settings, known, running, as_of, evidence, prediction),
-        *_conversion_cost(settings, known, running, as_of, prediction),
+        *(
+            _revenue(settings, known, running, as_of, evidence, prediction)
+            if _judged(settings.guardrails.revenue, "sales" in ever)
+            else ()
+        ),
+        *(
+            _conversion_cost(settings, known, running, as_of, prediction)
+            if _judged(settings.guardrails.conversion_cost, "holdout" in ever)
+            else ()
+        ),
         *_spending(settings.guardrails, known, running, as_of),
-        *_arms(settings.guardrails, known, running, as_of),
+        *(_arms(settings.guardrails, known, running, as_of) if "holdout" in ever else ()),
         health,
     )
 
@@ -104,8 +113,6 @@ def _revenue(
 ) -> tuple[GuardrailVerdict, ...]:
     """First-party sales of exposed against control segments."""
     rules = settings.guardrails
-    if not _judged(rules.revenue, facts["sales"]):
-        return ()
     change = sales_change(
         facts["sales"],
         exposed=running.exposed,
@@ -137,8 +144,6 @@ def _conversion_cost(
     """Spend per incremental conversion: a cost at most (1 + m) times as high means that spend buys
     at least 1 / (1 + m) times as many conversions."""
     rules = settings.guardrails
-    if not _judged(rules.conversion_cost, facts["holdout"]):
-        return ()
     change, price = conversions_per_spend_change(
         facts["holdout"],
         facts["performance"],
@@ -159,10 +164,10 @@ def _conversion_cost(
     return (verdict,)
 
 
-def _judged(wanted: str, feed: pd.DataFrame) -> bool:
+def _judged(wanted: str, ever: bool) -> bool:
     """Whether a guardrail applies: a feed that was never delivered has no metric to watch, unless
     the settings require it; one that was delivered and stops is a metric that is missing."""
-    return wanted == "required" or (wanted == "if_reported" and not feed.empty)
+    return wanted == "required" or (wanted == "if_reported" and ever)
 
 
 def _spending(
@@ -190,9 +195,7 @@ def _spending(
 def _arms(
     rules: Guardrails, facts: Mapping[str, pd.DataFrame], running: Running, as_of: date
 ) -> tuple[GuardrailVerdict, ...]:
-    """Whether the holdouts' arms keep their ratio, where there are holdouts."""
-    if facts["holdout"].empty:
-        return ()
+    """Whether the holdouts' arms keep their ratio."""
     counts = arm_counts(
         facts["holdout"],
         segments=running.segments,
