@@ -56,7 +56,7 @@ class MetaPlatform:
         for cell in cells:
             if cell in self.budgets:
                 said = _answered(lambda cell=cell: self._node(cell).api_get(["daily_budget"]))
-                if said.get("daily_budget"):  # none, or 0: its budget is elsewhere, or lifetime
+                if said.get("daily_budget", "0") != "0":  # 0: its budget is elsewhere, or lifetime
                     found[cell] = self._amount(said["daily_budget"])
         return found
 

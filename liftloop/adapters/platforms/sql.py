@@ -39,6 +39,7 @@ class SqlPlatform:
                 "platforms: url is no database address SQLAlchemy can open.",
                 fix="use dialect+driver://user@host/name, and install the driver.",
             ) from None
+        self._milliseconds = max(1, int(timeout * 1000))
         metadata = sa.MetaData()
         self.budgets = sa.Table(
             table, metadata,
@@ -101,6 +102,9 @@ class SqlPlatform:
     def _transaction(self) -> Iterator[sa.Connection]:
         try:
             with self.engine.begin() as connection:
+                if connection.dialect.name == "postgresql":  # not in the address: it has its own
+                    for limit in ("statement_timeout", "lock_timeout"):
+                        connection.exec_driver_sql(f"SET LOCAL {limit} = {self._milliseconds}")
                 yield connection
         except ProgrammingError as error:
             raise PlatformRefused(f"the database refused ({type(error.orig).__name__})") from None
@@ -110,14 +114,8 @@ class SqlPlatform:
 
 
 def _patience(address: sa.URL, timeout: float) -> dict[str, Any]:
-    """How long to wait, in the words of the driver; others keep their own limits."""
+    """How long a connection is waited for, in the words of the driver; others keep their own."""
     driver = address.get_driver_name()
     if driver == "pysqlite":
         return {"timeout": timeout}
-    if driver == "psycopg":
-        milliseconds = int(timeout * 1000)
-        return {
-            "connect_timeout": max(1, round(timeout)),
-            "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
-        }
-    return {}
+    return {"connect_timeout": max(1, round(timeout))} if driver == "psycopg" else {}
