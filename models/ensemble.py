@@ -104,14 +104,18 @@ def fit_ensemble(
         When there is neither a usable lift nor a usable test, or no spend.
     """
     response, config = response or ResponseConfig(), config or EnsembleConfig()
-    evidence = gather_all(
-        lifts=lifts,
-        daily_spend=daily_spend,
-        experiments=experiments,
-        claims=claims,
-        fade_per_day=response.fade_per_day,
-        sales=sales,
-        season=season,
+    evidence = (
+        replace(main.mode[0].evidence, breaks=None)
+        if main is not None and main.mode is not None
+        else gather_all(
+            lifts=lifts,
+            daily_spend=daily_spend,
+            experiments=experiments,
+            claims=claims,
+            fade_per_day=response.fade_per_day,
+            sales=sales,
+            season=season,
+        )
     )
     members = _members(response, config, claimed=evidence.claims is not None)
     # carry-over hardly matters for what is foretold, and estimating it takes half of a fit's time

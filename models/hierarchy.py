@@ -13,6 +13,7 @@ posterior is normal around it (Laplace; Tierney and Kadane 1986).
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +30,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 Left = tuple[Array, Array, Array]
 EM_DRAWS = 64
+REMEMBERED = 3
 NUDGE = 1e-4  # of log bend, for its derivative
 CLAIM_NOISE = 0.1  # what claims scatter around their model before anything is known, a share
 LEAST_CLAIM_NOISE = 0.03
@@ -90,9 +92,10 @@ class Hierarchy:
             ).astype(float)
         self._noise: tuple[Array, Array, Array] | None = None  # the claims' last noise
         self._left: tuple[Predicted, Array, Left] | None = None
+        self._known: deque[tuple[Array, Array, Predicted]] = deque(maxlen=REMEMBERED)
         self._scaled: tuple[Left, list[tuple[Sums, Array, Array]]] | None = None
         self._lift_scale = np.sqrt(evidence.weight) / evidence.noise
-        self._money = [t.days * evidence.size[t.where] * t.portion for t in evidence.tests]
+        self._contrasts = _by_spend(evidence)
         self._gains = np.array([test.gain for test in evidence.tests], dtype=float)
         self._test_scale = np.array(
             [np.sqrt(t.weight) / t.standard_error for t in evidence.tests], dtype=float
@@ -215,7 +218,11 @@ class Hierarchy:
         return earned, slope
 
     def predict(self, cells: Array, carryover: Array) -> Predicted:
-        """Everything observed, and its derivatives, at cell parameters (C, d)."""
+        """Everything observed, and its derivatives, at cell parameters (C, d). The last are
+        remembered: what follows a climb asks for its top again. No array is changed in place."""
+        for known in self._known:
+            if known[0] is cells and known[1] is carryover:
+                return known[2]
         evidence, claims = self.evidence, self.evidence.claims
         spend, claim_spend = self.spends(carryover)
         lift, curve = self._earned(cells, evidence.cell, spend, self._before, evidence.demand)
@@ -225,7 +232,9 @@ class Hierarchy:
         if claims is not None:
             claim, claim_slope = self._predict_claims(cells, claim_spend, claims)
         test, test_slope = self._predict_tests(cells)
-        return Predicted(lift, slope, claim, claim_slope, test, test_slope)
+        found = Predicted(lift, slope, claim, claim_slope, test, test_slope)
+        self._known.append((cells, carryover, found))
+        return found
 
     def _predict_claims(self, cells: Array, spend: Array, claims: Claims) -> tuple[Array, Array]:
         place, before = claims.cell, self._claim_before
@@ -250,14 +259,12 @@ class Hierarchy:
         tests = self.evidence.tests
         gains = np.zeros(len(tests))
         slopes = np.zeros((len(tests), len(cells), self.d))
-        known: dict[int, tuple[Array, Array]] = {}  # contrasts of sales share their cells' spend
-        for number, (test, money) in enumerate(zip(tests, self._money, strict=True)):
+        for rows, money in self._contrasts:
+            test = tests[rows[0]]
             for spend, sign in ((test.actual, 1.0), (test.otherwise, -1.0)):
-                if id(spend) not in known:
-                    known[id(spend)] = self._earned(cells, test.where, spend)
-                earned, curve = known[id(spend)]
-                gains[number] += sign * float((money * earned).sum())
-                slopes[number, test.where, :CURVE] += sign * money[:, None] * curve
+                earned, curve = self._earned(cells, test.where, spend)
+                gains[rows] += sign * (money * earned).sum(axis=1)
+                slopes[rows[:, None], test.where, :CURVE] += sign * money[:, :, None] * curve
         return gains, slopes.reshape(len(tests), self.d * len(cells))
 
     def claim_noise(self, state: State) -> Array:
@@ -439,3 +446,22 @@ class Hierarchy:
         return 0.5 * np.bincount(
             evidence.channel_of, weights=of_cell, minlength=len(evidence.channels)
         )
+
+
+def _by_spend(evidence: Evidence) -> list[tuple[Index, Array]]:
+    """Tests that compare the same spend of the same cells, as contrasts of sales do: their numbers
+    (e,) and what a unit of each cell's size earns in each of them, in money (e, n_where)."""
+    found: dict[tuple[int, int, int], list[int]] = {}
+    for number, test in enumerate(evidence.tests):
+        same = id(test.where), id(test.actual), id(test.otherwise)
+        found.setdefault(same, []).append(number)
+    tests = evidence.tests
+    return [
+        (
+            np.array(rows, dtype=np.intp),
+            np.array(
+                [tests[r].days * evidence.size[tests[r].where] * tests[r].portion for r in rows]
+            ),
+        )
+        for rows in found.values()
+    ]
