@@ -14,6 +14,7 @@ import pandas as pd
 from liftloop.adapters.settings import Guardrails, Rollout, Settings
 from liftloop.core.evidence import CanaryEvidence
 from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict, judge_health
+from liftloop.core.loss_budget import judge_loss
 from liftloop.core.noninferiority import ChangeRule, judge_change
 from liftloop.core.plan_guardrails import PlanRule, judge_plan, underspenders
 from liftloop.core.policy import Policy
@@ -63,11 +64,10 @@ def guard_rollout(
         return (health,)
     known = _window(facts, since=min(exposed.values()) - BEFORE, as_of=as_of)
     ever = {feed for feed, frame in facts.items() if len(frame)}
-    profit = judge_profit(
-        evidence, now=as_of, rule=profit_rule(settings.rollout), prediction=prediction
-    )
+    rule = profit_rule(settings.rollout)
     return (
-        profit,
+        judge_profit(evidence, now=as_of, rule=rule, prediction=prediction),
+        judge_loss(evidence, now=as_of, days_live=running.state.days_live(as_of), rule=rule),
         *(
             _revenue(settings, known, running, as_of, evidence, prediction)
             if _judged(settings.guardrails.revenue, "sales" in ever)
@@ -80,6 +80,7 @@ def guard_rollout(
         ),
         *_spending(settings.guardrails, known, running, as_of),
         *(_arms(settings.guardrails, known, running, as_of) if "holdout" in ever else ()),
+        *_spillover(evidence),
         health,
     )
 
@@ -162,6 +163,21 @@ def _conversion_cost(
         prior=(prediction.gain, prediction.sd) if prediction else None,
     )
     return (verdict,)
+
+
+def _spillover(evidence: CanaryEvidence) -> tuple[GuardrailVerdict, ...]:
+    """Whether the rollout reaches its control. The evidence has taken it into account already (it
+    leaves connected segments out, or widens its error), so it is named and blocks nothing."""
+    found = evidence.spillover
+    if found is None:
+        return ()
+    numbers: dict[str, float | str] = {
+        "shift": found.shift,
+        "shift_low": found.low,
+        "shift_high": found.high,
+        "flagged": "yes" if found.flagged else "no",
+    }
+    return (GuardrailVerdict("spillover", "pass", "promote", found.sentence, numbers),)
 
 
 def _judged(wanted: str, ever: bool) -> bool:

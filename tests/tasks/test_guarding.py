@@ -16,6 +16,7 @@ from liftloop.core.policy import Cell, Policy
 from liftloop.core.profit import Prediction
 from liftloop.core.rollout import RolloutState
 from liftloop.core.settlement import Running
+from liftloop.core.spillover import Spillover
 from monitoring.verdicts import CellHealth, HealthVerdict
 from tasks.guarding import guard_plan, guard_rollout, profit_rule
 
@@ -74,7 +75,7 @@ def guarded(
     found = guard_rollout(
         Settings.model_validate({"guardrails": rules}), known,
         running=running(exposed), as_of=TODAY,
-        evidence=CanaryEvidence((), 100.0, 100.0, "No day counts."),
+        evidence=CanaryEvidence((), 100.0, 100.0, "No day counts.", spillover=spillover),
         prediction=Prediction(0.05, 0.04), facts_health=health(),
     )  # fmt: skip
     return {verdict.name: verdict for verdict in found}
@@ -84,8 +85,16 @@ def test_each_guardrail_speaks_and_only_what_cannot_be_measured_does_not_pass() 
     found = guarded()
     assert set(NAMES) <= set(found)
     assert found["incremental profit"].verdict == "review"
+    assert found["loss budget"].verdict == "review"
     rest = {n: v.verdict for n, v in found.items() if n in NAMES[1:]}
     assert set(rest.values()) == {"pass"}, rest
+
+
+def test_spillover_is_named_and_blocks_nothing() -> None:
+    reached = Spillover(0.1, 0.01, 0.05, 0.15, flagged=True, connected=True)
+    found = guarded(spillover=reached)["spillover"]
+    assert found.verdict == "pass" and "reaches them" in found.sentence
+    assert "spillover" not in guarded()
 
 
 def test_a_collapse_of_sales_rolls_back_even_where_profit_cannot_be_measured() -> None:
