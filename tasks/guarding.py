@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pandas as pd
@@ -67,7 +68,13 @@ def guard_rollout(
     rule = profit_rule(settings.rollout)
     return (
         judge_profit(evidence, now=as_of, rule=rule, prediction=prediction),
-        judge_loss(evidence, now=as_of, days_live=running.state.days_live(as_of), rule=rule),
+        judge_loss(
+            evidence,
+            now=as_of,
+            days_live=running.state.days_live(as_of),
+            # what may be lost is bounded at the whole error probability: the 95 % bound
+            rule=replace(rule, alpha=settings.rollout.alpha),
+        ),
         *(
             _revenue(settings, known, running, as_of, evidence, prediction)
             if _judged(settings.guardrails.revenue, "sales" in ever)

@@ -70,7 +70,7 @@ def health(*paused: Cell) -> HealthVerdict:
 
 def guarded(
     known: dict[str, pd.DataFrame] = FACTS, *, exposed: dict[str, date] | None = None,
-    **rules: object,
+    spillover: Spillover | None = None, **rules: object,
 ):  # fmt: skip
     found = guard_rollout(
         Settings.model_validate({"guardrails": rules}), known,
