@@ -1,4 +1,4 @@
-"""rollout: bring a proposal in, canary segments first; judge a running rollout."""
+"""rollout: bring a proposal in, canary segments first; judge a running rollout, every day."""
 
 from __future__ import annotations
 
@@ -7,25 +7,31 @@ from typing import Any
 
 from prefect import flow
 
+from flows.report import report
 from tasks.context import resolve
-from tasks.publish import publish_budgets, resume_platforms
-from tasks.rollout import settle, show_rollout
+from tasks.publish import publish_budgets
+from tasks.rollout import look, settle, show_rollout
+from tasks.waiting import review_waiting
 
 
 @flow(name="rollout")
 def rollout(
     workspace: str, as_of: date | None = None, proposal_id: str | None = None
 ) -> dict[str, Any]:
-    """Decide what takes effect on ``as_of`` and publish it, once.
+    """Decide what takes effect on ``as_of`` (default: today) and publish it, once.
 
-    Without ``proposal_id`` the day's latest proposal is taken. Returns the decision: id (None when
-    there is no proposal), new, kind, state, reason.
+    Without ``proposal_id`` the day's latest proposal is taken. On a day without one, a running
+    rollout is judged all the same: what it then decides is told, and a hold changes nothing.
+    Returns the decision: id (None when there is none), new, kind, state, reason.
     """
     place, day = resolve(workspace, as_of)
+    review_waiting(place, day)
     decision = settle(place, day, proposal_id)
+    if decision["id"] is None:
+        decision = look(place, day) or decision
     if decision["state"] == "in_force":
         publish_budgets(place, decision["id"])
-    else:  # nothing new to publish; what an earlier cycle could not set is tried again
-        resume_platforms(place)
     show_rollout(place, decision)
+    if proposal_id is None and decision["new"] and decision["id"]:
+        report(place, day, decision["id"])
     return decision

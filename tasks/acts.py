@@ -34,7 +34,7 @@ from liftloop.core.policy import Policy
 from liftloop.core.rollout import start as first_step
 from tasks.context import Loop, open_loop
 from tasks.publish import publish
-from tasks.rollout import record_step
+from tasks.recording import record_step
 
 WAITING = "awaiting_approval"
 

@@ -1,4 +1,4 @@
-"""A running rollout as the ledger has it, and what its canary segments show."""
+"""A running rollout as the ledger has it, and what it is judged by."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from datetime import date
 from sqlmodel import Session
 
 from liftloop.adapters.decisions import decisions
-from liftloop.adapters.ledger import policy, session
-from liftloop.adapters.rollouts import active_rollout, transitions
+from liftloop.adapters.ledger import active_pauses, policy, session
+from liftloop.adapters.rollouts import active_rollout, rollouts, transitions
 from liftloop.adapters.tables import RolloutRecord
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.evidence import CanaryEvidence
@@ -18,9 +18,11 @@ from liftloop.core.policy import Policy
 from liftloop.core.profit import Prediction
 from liftloop.core.rollout import RolloutState
 from liftloop.core.settlement import Running
-from tasks.context import Loop, view
+from monitoring.verdicts import HealthVerdict
+from tasks.context import Loop, View, view
 from tasks.curves import curves_of
-from tasks.settling import baseline_of, predicted, seen_in_canary
+from tasks.judging import evidence_so_far, predicted
+from tasks.planning import Frozen
 
 
 def running_rollout(db: Session) -> Running | None:
@@ -35,6 +37,7 @@ def as_running(db: Session, record: RolloutRecord) -> Running:
     state = state_of(db, record)
     canary = tuple(json.loads(record.canary_segments))
     everyone = {*canary, *json.loads(record.control_segments)}
+    waves = json.loads(record.design).get("waves") or (canary,)
     return Running(
         state=state,
         canary=canary,
@@ -43,7 +46,7 @@ def as_running(db: Session, record: RolloutRecord) -> Running:
         incumbent=_policy(db, record.incumbent_version),
         current=_policy(db, found.policy_version),
         exposed=state.exposed,
-        waves=(canary,),
+        waves=tuple(tuple(wave) for wave in waves),
     )
 
 
@@ -64,31 +67,57 @@ def _policy(db: Session, version: str) -> Policy:
     return found
 
 
+def failed_policies(loop: Loop) -> list[tuple[Policy, date]]:
+    """Policies that were rolled back, each with the end of its cool-down."""
+    with session(loop.engine, read_only=True) as db:
+        return [
+            (_policy(db, record.challenger_version), date.fromisoformat(until))
+            for record in rollouts(db)
+            for step in transitions(db, rollout_id=record.id)
+            if step.act == "roll_back"
+            and (until := json.loads(step.evidence).get("barred_until")) is not None
+        ]
+
+
+def frozen_today(loop: Loop, health: HealthVerdict) -> Frozen:
+    """Cells that may not move: a person paused them, or their facts are late or broken."""
+    with session(loop.engine, read_only=True) as db:
+        pauses = [(p.segment, p.channel, f"paused by {p.actor}") for p in active_pauses(db)]
+    return (*pauses, *((c.segment, c.channel, why) for c, why in health.paused.items()))
+
+
+def seen_facts(loop: Loop, as_of: date) -> View:
+    """The facts a rollout is judged on."""
+    return view(loop, as_of, ["holdout", "performance", "sales"])
+
+
 def evidence_of(loop: Loop, as_of: date, running: Running) -> CanaryEvidence:
-    """What the canary shows so far, by the facts known on ``as_of``."""
-    return seen_in_canary(
+    """What the exposed segments show so far, by the facts known on ``as_of``."""
+    return evidence_so_far(
         loop.settings,
-        view(loop, as_of, ["holdout", "performance", "sales"]).frames,
+        seen_facts(loop, as_of).frames,
         running=running,
         as_of=as_of,
-        baseline=baseline_of(
-            _curves_at_start(loop, running), running=running, margin=loop.settings.budget.margin
-        ),
+        curves=curves_at_start(loop, running),
     )
 
 
 def prediction_of(loop: Loop, running: Running, evidence: CanaryEvidence) -> Prediction | None:
-    """The gain the model predicted when the rollout began, as a share of the canary's baseline."""
+    """The gain the model predicted when the rollout began, as a share of the baseline."""
     return predicted(
-        _curves_at_start(loop, running),
+        curves_at_start(loop, running),
         running=running,
         evidence=evidence,
         margin=loop.settings.budget.margin,
     )
 
 
-def _curves_at_start(loop: Loop, running: Running) -> ResponseCurves | None:
-    """The curves the rollout was begun on."""
+def training_at_start(loop: Loop, running: Running) -> str | None:
+    """The training the rollout was begun on."""
     with session(loop.engine, read_only=True) as db:
-        began = decisions(db, rollout_id=running.state.rollout_id)[-1]
-    return curves_of(loop, began.training_key)
+        return decisions(db, rollout_id=running.state.rollout_id)[-1].training_key
+
+
+def curves_at_start(loop: Loop, running: Running) -> ResponseCurves | None:
+    """The curves the rollout was begun on."""
+    return curves_of(loop, training_at_start(loop, running))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -11,35 +10,38 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from sqlmodel import Session
 
-from liftloop.adapters.decisions import decisions, proposal, proposals, record_decision
-from liftloop.adapters.ledger import append_audit, policy, save_policy, session, training
-from liftloop.adapters.rollouts import (
-    append_transition,
-    rollouts,
-    start_rollout,
-    transitions,
+from liftloop.adapters.decisions import (
+    budgets_in_force,
+    decisions,
+    proposal,
+    proposals,
 )
-from liftloop.adapters.tables import Decision, Proposal, RolloutRecord, RolloutTransition
-from liftloop.core.decide import budget_lines
-from liftloop.core.ensemble_words import weights_of
+from liftloop.adapters.ledger import policy, session, training
+from liftloop.adapters.rollouts import transitions
+from liftloop.adapters.tables import Decision, Proposal, RolloutRecord
 from liftloop.core.keys import canonical, key
 from liftloop.core.policy import Policy
 from liftloop.core.rollout import Transition
-from liftloop.core.settlement import (
-    Running,
-    Settlement,
-    follow,
-    needs_approval,
+from liftloop.core.settlement import Running, Settlement, barred_until, needs_approval
+from tasks.canary import (
+    curves_at_start,
+    evidence_of,
+    failed_policies,
+    frozen_today,
+    prediction_of,
+    running_rollout,
+    seen_facts,
+    training_at_start,
 )
-from tasks.canary import evidence_of, prediction_of, running_rollout
 from tasks.context import Loop, open_loop
-from tasks.curves import expectations, gain_of
+from tasks.curves import curves_of
 from tasks.health import health_of
-from tasks.settling import enter, judge
+from tasks.judging import judge
+from tasks.recording import Grounds, Outcome, record, record_step
+from tasks.settling import enter, meet, settle_step
+from tasks.staging import Base
 
 NOTHING_PROPOSED = "none"
-
-Step = tuple[Settlement, Transition | None, RolloutRecord | None]
 
 
 @task(name="settle")
@@ -55,24 +57,21 @@ def settle_once(loop: Loop, as_of: date, proposal_id: str | None) -> dict[str, A
         if plan is None:
             return _nothing("There is no proposal for this day.")
         known = [d for d in decisions(db) if d.proposal_id == plan.id]
-        later = [d for d in decisions(db, state="in_force") if d.effective_from > as_of]
         if known:
             return _told(known[0], new=False)
-        if later:
-            return _nothing(
-                f"{later[0].id} is in force from {later[0].effective_from} already; a plan for "
-                f"{as_of} would undo the future."
-            )
+        undone = _undoes(db, as_of, plan.previous_policy_version)
+        if undone:
+            return _nothing(undone)
         proposed = _policy(db, plan.policy_version)
         incumbent = _policy(db, plan.previous_policy_version)
         running = running_rollout(db)
-    settlement, step, record = (
-        _advance(loop, as_of, running) if running else _enter(loop, plan, proposed, incumbent)
+    outcome = (
+        _meet(loop, plan, proposed, running) if running else _enter(loop, plan, proposed, incumbent)
     )
-    waits = running is None and needs_approval(
-        plan.share_moved if settlement.kind == "move" else 0.0, loop.settings.budget.approve_above
-    )
-    return _told(_record(loop, plan, incumbent, settlement, step, record, waits), new=True)
+    begins = outcome.record is not None or outcome.settlement.kind == "move"
+    waits = begins and needs_approval(plan.share_moved, loop.settings.budget.approve_above)
+    grounds = Grounds(plan.as_of, plan.id, incumbent, plan.training_key, plan.facts, plan)
+    return _told(record(loop, grounds, outcome, waits=waits), new=True)
 
 
 def _plan(db: Session, as_of: date, id: str | None) -> Proposal | None:
@@ -81,14 +80,33 @@ def _plan(db: Session, as_of: date, id: str | None) -> Proposal | None:
     return next((p for p in proposals(db) if p.as_of == as_of), None)
 
 
+def _undoes(db: Session, as_of: date, previous: str) -> str:
+    """Why a plan for ``as_of`` made around the policy ``previous`` comes too late, or ""."""
+    later = [d for d in decisions(db, state="in_force") if d.effective_from > as_of]
+    if later:
+        return (
+            f"{later[0].id} is in force from {later[0].effective_from} already; a plan for "
+            f"{as_of} would undo the future."
+        )
+    now = budgets_in_force(db, before=date.max)
+    if now is None or now[1].effective_from != as_of or now[1].proposal_id is not None:
+        return ""
+    if now[0].version != previous:
+        return (
+            f"{now[1].id} changed the budgets of {as_of} ({now[1].kind}), which this plan was not "
+            "made for; the next cycle plans from there."
+        )
+    return ""
+
+
 def _policy(db: Session, version: str) -> Policy:
     found = policy(db, version=version)
     assert found is not None  # a foreign key holds it
     return found
 
 
-def _nothing(reason: str) -> dict[str, Any]:
-    return {"id": None, "new": False, "kind": "hold", "state": "declined", "reason": reason}
+def _nothing(reason: str, *, new: bool = False) -> dict[str, Any]:
+    return {"id": None, "new": new, "kind": "hold", "state": "declined", "reason": reason}
 
 
 def _told(decision: Decision, *, new: bool) -> dict[str, Any]:
@@ -101,194 +119,117 @@ def _told(decision: Decision, *, new: bool) -> dict[str, Any]:
     }
 
 
-def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> Step:
-    """A new proposal: at once, or its canary, or a hold."""
+def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> Outcome:
+    """A new proposal: at once, or its shadow or canary, or a hold."""
     seed = int(key("seed", plan.id).removeprefix("seed-")[:8], 16)
+    health = health_of(loop, plan.as_of, incumbent, door=_door(loop, plan.training_key))
     entry = enter(
         loop.settings,
+        seen_facts(loop, plan.as_of).frames,
         proposed=proposed,
         incumbent=incumbent,
         reason=plan.reason,
         as_of=plan.as_of,
         rollout_id=key("r", plan.id),
         seed=seed,
-        barred_until=_barred_until(loop, proposed.version, plan.as_of),
+        barred_until=barred_until(proposed, failed_policies(loop)),
+        facts_health=health,
+        curves=curves_of(loop, plan.training_key),
+        frozen=frozen_today(loop, health),
     )
     if entry.step is None or entry.choice is None:
-        return entry.settlement, None, None
-    record = RolloutRecord(
+        return Outcome(entry.settlement, verdicts=entry.verdicts)
+    kept = RolloutRecord(
         id=entry.step.after.rollout_id,
         challenger_version=proposed.version,
         incumbent_version=incumbent.version,
         canary_segments=canonical(entry.choice.canary),
         control_segments=canonical(entry.choice.control),
         seed=seed,
+        design=canonical({**entry.choice.as_dict(), "expected": entry.expected}),
         started_on=plan.as_of,
-        stage="canary",
+        stage=entry.step.after.stage,
         created_at=loop.now(),
     )
-    return entry.settlement, entry.step, record
+    return Outcome(entry.settlement, entry.step, kept, verdicts=entry.verdicts)
 
 
-def _barred_until(loop: Loop, version: str, as_of: date) -> date | None:
-    """Until when a policy that was rolled back may not come again, or None."""
+def _door(loop: Loop, training_key: str | None) -> str:
     with session(loop.engine, read_only=True) as db:
-        failed = [r for r in rollouts(db) if r.challenger_version == version]
-        said = [t for r in failed for t in transitions(db, rollout_id=r.id)]
-    until = [json.loads(t.evidence).get("barred_until") for t in said if t.act == "roll_back"]
-    latest = max((date.fromisoformat(day) for day in until if day), default=None)
-    return latest if latest and latest > as_of else None
+        trained = training(db, key=training_key) if training_key else None
+    return trained.door if trained else "holdout"
 
 
-def _advance(loop: Loop, as_of: date, running: Running) -> Step:
-    """A running rollout: judged on its evidence, and on the health of its data."""
+def _meet(loop: Loop, plan: Proposal, proposed: Policy, running: Running) -> Outcome:
+    """A running rollout is judged; then the newer plan waits for it, or replaces it."""
+    step, settled = _judged(loop, plan.as_of, running)
+    step, ended = meet(loop.settings, step=step, running=running, proposed=proposed)
+    if ended is not None:
+        instead = _enter(loop, plan, proposed, running.incumbent)
+        if instead.record is not None or instead.settlement.kind == "move":
+            return replace(instead, judged=step, ended=ended)
+    return Outcome(replace(settled, reason=step.reason), step)
+
+
+def _judged(loop: Loop, as_of: date, running: Running) -> tuple[Transition, Settlement]:
+    """The step of a running rollout by its evidence and every guardrail, and its budgets."""
+    door = _door(loop, training_at_start(loop, running))
+    health = health_of(loop, as_of, running.current, door=door)
+    facts = seen_facts(loop, as_of).frames
     evidence = evidence_of(loop, as_of, running)
     step = judge(
         loop.settings,
+        facts,
         running=running,
         as_of=as_of,
         evidence=evidence,
         prediction=prediction_of(loop, running, evidence),
-        facts_health=health_of(loop, as_of, running.current, door="holdout"),
+        facts_health=health,
     )
-    return follow(step, running), step, None
-
-
-def _record(
-    loop: Loop,
-    plan: Proposal,
-    incumbent: Policy,
-    settled: Settlement,
-    step: Transition | None,
-    record: RolloutRecord | None,
-    waits: bool,
-) -> Decision:
-    """One transaction: the decision, its lines, the rollout's step, the audit entry."""
-    gain = gain_of(loop, plan.training_key, policy=settled.policy, incumbent=incumbent)
-    decision = Decision(
-        id=key("d", plan.id, settled.kind, settled.policy.version),
-        sequence=0,
-        kind=settled.kind,
-        as_of=plan.as_of,
-        effective_from=plan.as_of,
-        state="awaiting_approval" if waits else "in_force",
-        policy_version=settled.policy.version,
-        previous_policy_version=incumbent.version,
-        proposal_id=plan.id,
-        rollout_id=step.after.rollout_id if step else None,
-        training_key=plan.training_key,
-        facts=plan.facts,
-        settings_hash=loop.settings_hash,
-        expected_gain=gain.mean,
-        gain_low=gain.low,
-        gain_high=gain.high,
-        reason=settled.reason,
-        evidence=canonical(_evidence(step, record) | _ensemble(loop, plan.training_key)),
-        created_at=loop.now(),
+    base = Base(
+        loop.settings,
+        running.incumbent,
+        running.challenger,
+        running.current,
+        curves_at_start(loop, running),
+        frozen_today(loop, health),
+        facts,
+        as_of,
     )
-    lines = budget_lines(
-        decision_id=decision.id,
-        effective_from=plan.as_of,
-        policy=settled.policy,
-        previous=incumbent,
-        stages=settled.stages,
-        expected=expectations(loop, plan.training_key, plan.as_of, settled.policy),
-        reasons=_reasons(plan, settled, incumbent),
-    )
-    with session(loop.engine) as db:
-        save_policy(db, policy=settled.policy, origin="rollout", at=loop.now())
-        if step is not None and not waits:
-            record_step(db, loop, step, record)
-        record_decision(db, decision=decision, lines=lines)
-        append_audit(
-            db,
-            key=key("a", "decide", decision.id),
-            actor=loop.actor,
-            act=decision.kind,
-            subject=decision.id,
-            payload={
-                "proposal": plan.id,
-                "policy": decision.policy_version,
-                "instead_of": incumbent.version,
-                "state": decision.state,
-                "rollout": decision.rollout_id,
-                "reason": decision.reason,
-            },
-            at=loop.now(),
-        )
-    return decision
+    return settle_step(base, step=step, running=running)
 
 
-def _ensemble(loop: Loop, training_key: str | None) -> dict[str, Any]:
-    """Which members of the ensemble the plan rests on, with how much weight, and why."""
-    if training_key is None:
-        return {}
+@task(name="look at rollout")
+def look(workspace: str, as_of: date) -> dict[str, Any] | None:
+    """Judge a running rollout on a day without a new plan; None when there is none."""
+    return look_once(open_loop(workspace), as_of)
+
+
+def look_once(loop: Loop, as_of: date) -> dict[str, Any] | None:
+    """The running rollout's step of the day, as of :func:`settle_once`.
+
+    A hold is kept in the ledger once a day and decides nothing; any other step becomes a decision.
+    """
     with session(loop.engine, read_only=True) as db:
-        trained = training(db, key=training_key)
-    weights = weights_of(json.loads(trained.metrics)) if trained else {}
-    return (
-        {"ensemble": {"weights": weights, "reason": trained.reason}} if trained and weights else {}
+        running = running_rollout(db)
+        if running is None or _undoes(db, as_of, running.current.version):
+            return None
+        seen_on = transitions(db, rollout_id=running.state.rollout_id)[-1].as_of
+    if seen_on > as_of:
+        return _nothing(f"The rollout was judged on {seen_on} already.")
+    step, settled = _judged(loop, as_of, running)
+    if step.act == "hold":
+        with session(loop.engine) as db:
+            new = record_step(db, loop, step, None)
+        return _nothing(step.reason, new=new)
+    grounds = Grounds(
+        as_of,
+        key("look", step.after.rollout_id, as_of, step.act, step.before.as_dict()),
+        running.current,
+        training_at_start(loop, running),
+        canonical(seen_facts(loop, as_of).facts),
     )
-
-
-def _evidence(step: Transition | None, record: RolloutRecord | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if step is not None:
-        found["step"] = asdict(step)
-    if record is not None:
-        found["rollout"] = record.model_dump(mode="json")
-    return found
-
-
-def record_step(db: Session, loop: Loop, step: Transition, record: RolloutRecord | None) -> None:
-    """Keep a rollout's step, and the rollout itself when this is its first."""
-    if record is not None:
-        start_rollout(db, rollout=record)
-    append_transition(
-        db,
-        transition=RolloutTransition(
-            key=key("t", step.after.rollout_id, step.on, step.act),
-            rollout_id=step.after.rollout_id,
-            as_of=step.on,
-            from_stage=step.before.stage,
-            to_stage=step.after.stage,
-            act=step.act,
-            reason=step.reason,
-            evidence=canonical(step.as_dict()),
-            created_at=loop.now(),
-        ),
-    )
-
-
-_AFTER_A_CANARY = {
-    "promote": "The new budgets passed their test in the canary segments.",
-    "roll_back": "Back to the budgets before: the new ones failed their test.",
-    "pause": "Unchanged while the rollout is paused.",
-}
-
-
-def _reasons(plan: Proposal, settled: Settlement, incumbent: Policy) -> dict[Any, str]:
-    """Why each cell moved or not. The proposal's sentences hold where the settled budget is the
-    proposed one; elsewhere the rollout is the reason."""
-    said = {(s, c): text for s, c, text in json.loads(plan.cells).values()}
-    before, words = incumbent.as_dict(), {}
-    judged = any(stage in ("canary", "ramp", "paused") for stage in settled.stages.values())
-    for cell, amount in settled.policy.budgets:
-        stage = settled.stages.get(cell.segment, "incumbent")
-        own = said.get((cell.segment, cell.channel), "")
-        if settled.kind == "move" and stage == "incumbent":
-            words[cell] = "Waits: the new policy is tried in the canary segments first."
-        elif settled.kind in _AFTER_A_CANARY:
-            words[cell] = (
-                _AFTER_A_CANARY[settled.kind] if before.get(cell) != amount else "Unchanged."
-            )
-        elif settled.kind == "hold" and judged:
-            words[cell] = "Unchanged while the canary is judged."
-        elif stage == "canary" and ": " in own:  # rescaled inside the canary: the move is another
-            words[cell] = own.split(": ", 1)[1].capitalize()
-        else:
-            words[cell] = own or "Unchanged."
-    return words
+    return _told(record(loop, grounds, Outcome(settled, step), waits=False), new=True)
 
 
 @task(name="show rollout")

@@ -4,44 +4,62 @@ enters, how a running rollout is judged. Used by the flows' tasks and by ``liftl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
 
 import pandas as pd
 
-from liftloop.adapters.settings import Rollout, Settings
-from liftloop.core.blending import blend
+from liftloop.adapters.settings import Settings
 from liftloop.core.canary import CanaryChoice, choose_canary
 from liftloop.core.curves import ResponseCurves
-from liftloop.core.decide import gain, spends
-from liftloop.core.errors import InfeasibleBudget
-from liftloop.core.evidence import CanaryEvidence, canary_evidence, combine
-from liftloop.core.guardrails import judge_health
+from liftloop.core.decide import Estimate, gain
+from liftloop.core.guardrails import GuardrailVerdict
 from liftloop.core.policy import Policy
-from liftloop.core.profit import Prediction, ProfitRule, judge_profit
-from liftloop.core.rollout import RolloutConfig, Transition, advance, start
-from liftloop.core.rules import limits_inside
-from liftloop.core.sales_contrast import sales_evidence
-from liftloop.core.settlement import Running, Settlement, at_once, begin, stay
-from models.lift import LiftConfig, weekly_lifts
+from liftloop.core.rollout import (
+    RolloutConfig,
+    Transition,
+    meet_newer,
+    start,
+    unfit,
+)
+from liftloop.core.settlement import (
+    Running,
+    Settlement,
+    alike,
+    at_once,
+    begin,
+    follow,
+    keep_in_shadow,
+    stay,
+)
 from monitoring.data_health import HealthConfig, health
 from monitoring.verdicts import HealthVerdict
-from tasks.planning import rules_of
+from tasks.guarding import guard_plan
+from tasks.planning import Frozen
+from tasks.staging import Base, full_budgets, stage_budgets
+from tasks.weekly_sales import weekly_sales
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """How a plan enters: what takes effect, and the rollout's first step if it begins one."""
+    """How a plan enters: what takes effect, and the rollout's first step if it begins one.
+
+    ``expected`` is the whole plan's gain in profit a day, kept with the rollout; ``verdicts`` are
+    the guardrails' on the plan. ``ended`` is the step that took back a rollout this one replaces.
+    """
 
     settlement: Settlement
     step: Transition | None = None
     choice: CanaryChoice | None = None
+    expected: Estimate | None = None
+    verdicts: tuple[GuardrailVerdict, ...] = ()
+    ended: Transition | None = None
 
 
 def enter(
     settings: Settings,
+    facts: Mapping[str, pd.DataFrame],
     *,
     proposed: Policy,
     incumbent: Policy,
@@ -50,47 +68,88 @@ def enter(
     rollout_id: str,
     seed: int,
     barred_until: date | None,
+    facts_health: HealthVerdict,
+    curves: ResponseCurves | None = None,
+    frozen: Frozen = (),
 ) -> Entry:
-    """A new plan: at once, or its canary, or a hold.
+    """A new plan: at once, or its shadow or canary, or a hold.
 
     Parameters
     ----------
+    facts
+        ``performance``, ``holdout`` and ``sales`` as known on ``as_of``.
     rollout_id, seed
-        Of the rollout that may begin; the seed draws its canary segments.
+        Of the rollout that may begin; the seed draws its segments.
     barred_until
         Until when this plan may not come again because it was rolled back.
+    curves, frozen
+        As of :func:`tasks.planning.plan_budgets`.
     """
     rules = settings.rollout
-    if proposed.version == incumbent.version or not rules.enabled:
+    if proposed.version == incumbent.version:
         return Entry(at_once(proposed, incumbent, reason))
     if barred_until and barred_until > as_of:
         why = f"This plan was rolled back; it is barred until {barred_until}."
         return Entry(stay(incumbent, why))
-    choice = choose_canary(sizes_of(incumbent), share=rules.canary_share, seed=seed)
-    if choice.problem:
-        return Entry(stay(incumbent, choice.problem))
-    try:
-        mixed = blend(
-            incumbent,
-            proposed,
-            set(choice.canary),
-            max_step=settings.budget.max_step,
-            bounds=limits_inside(
-                rules_of(settings, incumbent, ()), proposed=proposed, incumbent=incumbent
-            ),
-        )
-    except InfeasibleBudget as conflict:
-        return Entry(stay(incumbent, str(conflict)))
-    if mixed.policy.version == incumbent.version:
-        why = "Inside the canary segments the plan moves nothing: the budgets stay."
-        return Entry(stay(incumbent, why))
-    told = (
-        f"{reason} It is tried in {', '.join(choice.canary)} first "
-        f"({choice.spend_share:.0%} of the spend); {mixed.waiting:+,.2f} a day waits to cross into "
-        f"these segments until it has proved itself."
+    verdicts = guard_plan(
+        settings,
+        facts,
+        proposed=proposed,
+        incumbent=incumbent,
+        as_of=as_of,
+        facts_health=facts_health,
     )
-    step = start(rollout_id, on=as_of, reason=told, canary=choice.canary)
-    return Entry(begin(mixed.policy, choice, told), step, choice)
+    why = objections(verdicts)
+    if why:
+        return Entry(stay(incumbent, f"The plan is held. {why}"), verdicts=verdicts)
+    if not rules.enabled:
+        return Entry(at_once(proposed, incumbent, reason), verdicts=verdicts)
+    sizes = sizes_of(incumbent)
+    choice = choose_canary(
+        sizes,
+        share=rules.canary_share,
+        seed=seed,
+        ramp=rules.ramp,
+        history=weekly_sales(facts.get("sales"), segments=sizes, as_of=as_of),
+    )
+    if choice.problem:
+        return Entry(stay(incumbent, choice.problem), verdicts=verdicts)
+    base = Base(settings, incumbent, proposed, incumbent, curves, frozen, facts, as_of)
+    staged = stage_budgets(base, choice.canary)
+    if staged.problem:
+        return Entry(stay(incumbent, staged.problem), verdicts=verdicts)
+    margin = settings.budget.margin
+    said = gain(curves, policy=proposed, incumbent=incumbent, margin=margin) if curves else None
+    shadow = rules.shadow_days > 0
+    told = " ".join((reason, _plan_of_stages(rules.shadow_days, choice, staged.words)))
+    step = start(rollout_id, on=as_of, reason=told, canary=choice.canary, shadow=shadow)
+    settlement = (
+        keep_in_shadow(incumbent, choice, told) if shadow else begin(staged.policy, choice, told)
+    )
+    return Entry(settlement, step, choice, said, verdicts)
+
+
+def objections(verdicts: Sequence[GuardrailVerdict]) -> str:
+    """Why guardrails hold a plan, in their words; "" where none does."""
+    against = [
+        v
+        for v in verdicts
+        if v.verdict == "fail" or (v.verdict == "review" and v.recommendation != "promote")
+    ]
+    return " ".join(f"{v.name.capitalize()}: {v.sentence}" for v in against)
+
+
+def _plan_of_stages(shadow_days: int, choice: CanaryChoice, words: str) -> str:
+    """Who follows when, in one or two sentences."""
+    names = ", ".join(choice.canary)
+    share = f"({choice.spend_share:.0%} of the spend)"
+    first = (
+        f"It is kept for {shadow_days} days and not applied; then it is tried in {names} {share}."
+        if shadow_days
+        else f"It is tried in {names} first {share}."
+    )
+    later = "".join(f" Then {', '.join(sorted(wave))} join." for wave in choice.waves[1:])
+    return " ".join((first + later, *choice.notes, words))
 
 
 def sizes_of(incumbent: Policy) -> dict[str, float]:
@@ -120,92 +179,50 @@ def feed_health(
     )
 
 
-def seen_in_canary(
-    settings: Settings,
-    facts: Mapping[str, pd.DataFrame],
-    *,
-    running: Running,
-    as_of: date,
-    baseline: float | None,
-) -> CanaryEvidence:
-    """What the canary shows so far: holdout lifts, joined by sales where they are reported.
-
-    Parameters
-    ----------
-    facts
-        ``holdout``, ``performance`` and ``sales`` as known on ``as_of``.
-    baseline
-        As of :func:`baseline_of`.
-    """
-    window: dict[str, Any] = {
-        "canary": running.canary,
-        "control": running.control,
-        "started_on": running.state.started_on,
-        "as_of": as_of,
-        "wait_days": settings.rollout.wait_days,
-        "revenue_margin": settings.budget.margin,
-    }
-    lifts = weekly_lifts(
-        holdout=facts["holdout"],
-        performance=facts["performance"],
-        sales=facts["sales"],
-        as_of=as_of,
-        config=LiftConfig(adjust=False),
-    )
-    found = canary_evidence(lifts, **window, baseline=baseline)
-    if facts["sales"].empty:
-        return found
-    sold = sales_evidence(
-        facts["sales"], **window, baseline=found.baseline, canary_spend=found.canary_spend
-    )
-    return combine(found, sold)
-
-
-def baseline_of(curves: ResponseCurves | None, *, running: Running, margin: float) -> float | None:
-    """The canary's incremental revenue per day under the incumbent, times the margin, as the curves
-    said when the rollout began: what losses are measured against. None without a model."""
-    if curves is None:
-        return None
-    revenue = curves.mean_revenue(spends(running.incumbent, curves))
-    inside = [cell.segment in running.canary for cell in curves.cells]
-    return margin * float(revenue[inside].sum())
-
-
-def predicted(
-    curves: ResponseCurves | None, *, running: Running, evidence: CanaryEvidence, margin: float
-) -> Prediction | None:
-    """The gain that the curves predicted when the rollout began, as a share of the baseline."""
-    if curves is None or not evidence.baseline > 0:
-        return None
-    said = gain(curves, policy=running.current, incumbent=running.incumbent, margin=margin)
-    spread = (said.high - said.low) / (2 * 1.645)
-    return Prediction(said.mean / evidence.baseline, spread / evidence.baseline)
-
-
-def profit_rule(settings: Rollout) -> ProfitRule:
-    """The guardrail on incremental profit, as configured."""
-    return ProfitRule(alpha=settings.alpha, margin=settings.margin)
-
-
-def judge(
-    settings: Settings,
-    *,
-    running: Running,
-    as_of: date,
-    evidence: CanaryEvidence,
-    prediction: Prediction | None,
-    facts_health: HealthVerdict,
-) -> Transition:
-    """The next step of a running rollout, by its evidence and by the health of its data."""
+def rollout_config(settings: Settings) -> RolloutConfig:
+    """The stages' rules, as configured."""
     rules = settings.rollout
-    verdicts = [
-        judge_profit(evidence, now=as_of, rule=profit_rule(rules), prediction=prediction),
-        judge_health(facts_health.paused_segments, canary=running.canary, control=running.control),
-    ]
-    config = RolloutConfig(
+    return RolloutConfig(
         min_days=rules.min_days,
         max_days=rules.max_days,
         inconclusive=rules.inconclusive,
         cooldown_days=rules.cooldown_days,
+        shadow_days=rules.shadow_days,
+        ramp_min_days=rules.ramp_min_days,
+        newer=rules.newer,
     )
-    return advance(running.state, evidence, verdicts, as_of, config, running.waves)
+
+
+def settle_step(base: Base, *, step: Transition, running: Running) -> tuple[Transition, Settlement]:
+    """The step of a judged rollout with the budgets it puts in force. A promotion whose budgets
+    cannot be made waits, or ends as set at ``max_days``."""
+    if step.act != "promote":
+        return step, follow(step, running)
+    full = step.after.stage == "full"
+    staged = full_budgets(base) if full else stage_budgets(base, step.after.exposed)
+    if staged.problem:
+        held = unfit(step, rollout_config(base.settings), staged.problem)
+        return held, follow(held, running)
+    joined = sorted(set(step.after.exposed) - set(running.exposed))
+    news = "It goes to all segments." if full else f"{', '.join(joined)} join."
+    told = replace(step, reason=" ".join(filter(None, (step.reason, news, staged.words))))
+    return told, follow(told, running, staged.policy)
+
+
+def meet(
+    settings: Settings, *, step: Transition, running: Running, proposed: Policy
+) -> tuple[Transition, Transition | None]:
+    """What a newer plan does to a rollout that ``step`` leaves as it is.
+
+    Returns
+    -------
+    The same step, saying so where the newer plan waits; and the step that takes the rollout back
+    to make room, where the newer plan may replace it.
+    """
+    known = alike(proposed, running.challenger) or alike(proposed, running.current)
+    if step.act != "hold" or known:
+        return step, None
+    met = meet_newer(running.state, now=step.on, config=rollout_config(settings))
+    if met.act == "roll_back":
+        return step, replace(met, verdicts=step.verdicts)
+    return replace(step, reason=f"{step.reason} {met.reason}"), None

@@ -45,6 +45,7 @@ __all__ = [
     "resume",
     "roll_back",
     "start",
+    "unfit",
 ]
 
 OVER = "The rollout has ended."
@@ -227,3 +228,14 @@ def advance(
     if config.inconclusive == "roll_back":
         return roll_back(state, now=now, config=config, reason=reason, verdicts=verdicts)
     return step("hold", state, f"{reason} It stays where it is until someone decides.")
+
+
+def unfit(step: Transition, config: RolloutConfig, why: str) -> Transition:
+    """What becomes of a promotion whose budgets cannot be made: it waits, and at ``max_days`` it
+    ends as set for what is inconclusive."""
+    state, now = step.before, step.on
+    reason = f"All guardrails pass, but the next stage cannot begin: {why}"
+    over = state.days_live(now) >= config.max_days
+    if over and config.inconclusive == "roll_back":
+        return roll_back(state, now=now, config=config, reason=reason, verdicts=step.verdicts)
+    return Transition("hold", state, state, now, reason, step.verdicts)

@@ -20,6 +20,7 @@ from liftloop.adapters.outbox import read_budgets
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import Declined
 from liftloop.core.policy import Policy
+from liftloop.core.settlement import Running, alike
 from liftloop.markets.demo_market import DemoMarket
 from tasks import acts
 from tasks.canary import running_rollout
@@ -187,18 +188,33 @@ def test_a_canary_that_loses_goes_back_to_the_incumbent_to_the_cent(world: World
         assert running_rollout(db) is None
 
 
-def test_a_canary_that_keeps_its_promise_is_promoted(world: World) -> None:
-    last = world.cycle()
+def rollout_now(world: World) -> Running | None:
     with session(world.loop.engine, read_only=True) as db:
-        began = running_rollout(db)
+        return running_rollout(db)
+
+
+def test_a_rollout_that_keeps_its_promise_goes_through_the_ramp_to_all_segments(
+    world: World,
+) -> None:
+    last = world.cycle()
+    began = rollout_now(world)
     assert began is not None
-    for _ in range(8):
+    assert len(began.waves) == 2
+    stages = [began.state.stage]
+    for _ in range(12):
         world.live(last)
         last = world.cycle()
-        if last["kind"] != "hold":
+        budgets = world.budgets(last["id"])
+        assert budgets.total == began.incumbent.total
+        now = rollout_now(world)
+        stages.append(now.state.stage if now else "full")
+        if now is None:
             break
+        held, mixed = now.incumbent.as_dict(), budgets.as_dict()
+        assert all(mixed[c] == held[c] for c in held if c.segment in now.control)
     assert last["kind"] == "promote", last["reason"]
-    assert world.budgets(last["id"]).version == began.challenger.version
+    assert [s for i, s in enumerate(stages) if s not in stages[:i]] == ["canary", "ramp", "full"]
+    assert alike(budgets, began.challenger)
 
 
 def test_with_the_rollout_off_the_plan_reaches_all_segments_at_once(world: World) -> None:

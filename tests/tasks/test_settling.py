@@ -14,7 +14,8 @@ from liftloop.core.evidence import CanaryEvidence
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout import RolloutState
 from liftloop.core.settlement import Running
-from tasks.settling import baseline_of, enter, feed_health, judge, predicted, sizes_of
+from tasks.judging import baseline_of, judge, predicted
+from tasks.settling import enter, feed_health, sizes_of
 
 DAY = date(2026, 3, 2)
 SEGMENTS = ("a", "b", "c", "d")
@@ -37,9 +38,11 @@ def settings(*, rollout: bool, **budget: object) -> Settings:
 def entered(
     *, rollout: bool, proposed: Policy = NEW, old: Policy = OLD, barred: date | None = None
 ):
+    told, known = settings(rollout=rollout), facts(DAY - timedelta(days=1))
     return enter(
-        settings(rollout=rollout), proposed=proposed, incumbent=old, reason="It pays.", as_of=DAY,
+        told, known, proposed=proposed, incumbent=old, reason="It pays.", as_of=DAY,
         rollout_id="r-1", seed=1, barred_until=barred,
+        facts_health=feed_health(told, known, policy=old, as_of=DAY, in_force_since=None),
     )  # fmt: skip
 
 
@@ -125,7 +128,8 @@ def facts(until: date) -> dict[str, pd.DataFrame]:
     rows = [(d, c.segment, c.channel, 100.0, 10, 1) for d in days for c in OLD.cells]
     names = ["date", "segment", "channel", "spend", "impressions", "clicks"]
     performance = pd.DataFrame(rows, columns=names)
-    return {"performance": performance, "holdout": performance.iloc[:0]}
+    sales = pd.DataFrame({"date": [], "segment": [], "revenue": []})
+    return {"performance": performance, "holdout": performance.iloc[:0], "sales": sales}
 
 
 @pytest.mark.parametrize(("lag", "paused"), [(3, 0), (4, 8)])
@@ -144,7 +148,7 @@ def test_a_rollout_whose_evidence_cannot_be_judged_is_not_promoted() -> None:
     )  # fmt: skip
     evidence = CanaryEvidence((), float("nan"), 0.0, problem="no lifts yet")
     step = judge(
-        settings(rollout=True), running=running(), as_of=DAY + timedelta(days=20),
+        settings(rollout=True), facts(DAY), running=running(), as_of=DAY + timedelta(days=20),
         evidence=evidence, prediction=None, facts_health=late,
     )  # fmt: skip
     assert step.act == "pause"

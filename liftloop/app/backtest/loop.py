@@ -16,10 +16,21 @@ from liftloop.core.decide import DecisionKind, share_moved
 from liftloop.core.errors import InfeasibleBudget, InsufficientEvidence
 from liftloop.core.keys import key
 from liftloop.core.policy import Policy
-from liftloop.core.settlement import Running, Settlement, follow, needs_approval, stay
+from liftloop.core.rollout import ENDED, Transition
+from liftloop.core.settlement import (
+    Running,
+    Settlement,
+    barred_until,
+    begun,
+    needs_approval,
+    stay,
+)
+from monitoring.verdicts import HealthVerdict
+from tasks.judging import evidence_so_far, judge, predicted
 from tasks.learning import HOLDOUT_FEEDS, examine_metrics, learn_from_holdout, quarter
 from tasks.planning import Frozen, plan_budgets
-from tasks.settling import baseline_of, enter, feed_health, judge, predicted, seen_in_canary
+from tasks.settling import enter, feed_health, meet, settle_step
+from tasks.staging import Base
 
 Facts = Mapping[str, pd.DataFrame]
 Learn = Callable[[Settings, Facts, date], ResponseCurves | None]
@@ -113,7 +124,7 @@ class MemoryLoop:
     decided: list[Decided] = field(default_factory=list)
     _running: Running | None = None
     _began_on: ResponseCurves | None = None
-    _barred: dict[str, date] = field(default_factory=dict)
+    _failed: list[tuple[Policy, date]] = field(default_factory=list)
 
     def cycle(self, as_of: date, facts: Facts) -> Policy:
         """The budgets that take effect on ``as_of``."""
@@ -125,9 +136,7 @@ class MemoryLoop:
         return self.in_force
 
     def _decide(self, as_of: date, facts: Facts) -> Decided:
-        sound = feed_health(
-            self.settings, facts, policy=self.in_force, as_of=as_of, in_force_since=self.since
-        )
+        sound = self._health(as_of, facts, self.in_force)
         frozen = tuple((c.segment, c.channel, why) for c, why in sound.paused.items())
         try:
             plan = self.plan(
@@ -138,73 +147,100 @@ class MemoryLoop:
                 as_of=as_of,
                 facts=facts,
             )
-        except InfeasibleBudget as conflict:  # as in production: nothing is settled on this day
-            return _told(as_of, stay(self.in_force, str(conflict)), in_force=False)
-        if self._running is not None:
-            return _told(as_of, self._judge(as_of, facts, self._running))
-        return self._enter(as_of, plan)
+        except InfeasibleBudget as conflict:  # as in production: no plan, but a rollout is judged
+            if self._running is None:
+                return _told(as_of, stay(self.in_force, str(conflict)), in_force=False)
+            return self._follow(self._judge(as_of, facts, self._running, frozen), self._running)
+        if self._running is None:
+            return self._enter(as_of, facts, plan, self.in_force, frozen)
+        running = self._running
+        step, settled = self._judge(as_of, facts, running, frozen)
+        step, ended = meet(self.settings, step=step, running=running, proposed=plan.policy)
+        if ended is not None:
+            instead = self._enter(as_of, facts, plan, running.incumbent, frozen, makes_room=True)
+            if instead.kind != "hold" or instead.waits or self._running is not running:
+                return instead
+        return self._follow((step, replace(settled, reason=step.reason)), running)
 
-    def _judge(self, as_of: date, facts: Facts, running: Running) -> Settlement:
-        margin = self.settings.budget.margin
-        evidence = seen_in_canary(
-            self.settings,
-            facts,
-            running=running,
-            as_of=as_of,
-            baseline=baseline_of(self._began_on, running=running, margin=margin),
+    def _judge(
+        self, as_of: date, facts: Facts, running: Running, frozen: Frozen
+    ) -> tuple[Transition, Settlement]:
+        settings, margin = self.settings, self.settings.budget.margin
+        evidence = evidence_so_far(
+            settings, facts, running=running, as_of=as_of, curves=self._began_on
         )
         step = judge(
-            self.settings,
+            settings,
+            facts,
             running=running,
             as_of=as_of,
             evidence=evidence,
             prediction=predicted(self._began_on, running=running, evidence=evidence, margin=margin),
-            facts_health=feed_health(
-                self.settings,
-                facts,
-                policy=running.current,
-                as_of=as_of,
-                in_force_since=self.since,
-            ),
+            facts_health=self._health(as_of, facts, running.current),
         )
-        settled = follow(step, running)
-        if step.act in ("promote", "roll_back"):
-            self._running = None
-        else:
-            self._running = replace(running, state=step.after)
-        if step.barred_until is not None:
-            self._barred[running.challenger.version] = step.barred_until
-        return settled
+        base = Base(
+            settings,
+            running.incumbent,
+            running.challenger,
+            running.current,
+            self._began_on,
+            frozen,
+            facts,
+            as_of,
+        )
+        return settle_step(base, step=step, running=running)
 
-    def _enter(self, as_of: date, plan: Planned) -> Decided:
+    def _follow(self, judged: tuple[Transition, Settlement], running: Running) -> Decided:
+        """Keep what a step leaves of the rollout."""
+        step, settled = judged
+        self._running = None if step.after.stage in ENDED else running.after(step, settled.policy)
+        if step.barred_until is not None:
+            self._failed.append((running.challenger, step.barred_until))
+        return _told(step.on, settled)
+
+    def _enter(
+        self,
+        as_of: date,
+        facts: Facts,
+        plan: Planned,
+        incumbent: Policy,
+        frozen: Frozen,
+        *,
+        makes_room: bool = False,
+    ) -> Decided:
+        """A new plan; where it ``makes_room`` for itself, the rollout under way ends with it."""
         proposal = key("x", as_of, self.in_force.version, plan.policy.version)
         entry = enter(
             self.settings,
+            facts,
             proposed=plan.policy,
-            incumbent=self.in_force,
+            incumbent=incumbent,
             reason=plan.reason,
             as_of=as_of,
             rollout_id=key("r", proposal),
             seed=int(key("seed", proposal).removeprefix("seed-")[:8], 16),
-            barred_until=self._barred.get(plan.policy.version),
+            barred_until=barred_until(plan.policy, self._failed),
+            facts_health=self._health(as_of, facts, incumbent),
+            curves=self.curves,
+            frozen=frozen,
         )
-        moved = entry.settlement.kind == "move"
+        moved = entry.step is not None or entry.settlement.kind == "move"
         share = share_moved(plan.policy, self.in_force) if moved else 0.0
         if needs_approval(share, self.settings.budget.approve_above):
             return _told(as_of, entry.settlement, in_force=False, waits=True)
+        if makes_room and moved:
+            self._running = None
         if entry.step is not None and entry.choice is not None:
             self._began_on = self.curves
-            self._running = Running(
-                state=entry.step.after,
-                canary=entry.choice.canary,
-                control=entry.choice.control,
-                challenger=plan.policy,
-                incumbent=self.in_force,
-                current=entry.settlement.policy,
-                exposed=entry.step.after.exposed,
-                waves=(entry.choice.canary,),
+            self._running = begun(
+                entry.step, entry.choice, plan.policy, incumbent, entry.settlement.policy
             )
         return _told(as_of, entry.settlement)
+
+    def _health(self, as_of: date, facts: Facts, policy: Policy) -> HealthVerdict:
+        return feed_health(
+            self.settings, facts, policy=policy, as_of=as_of, in_force_since=self.since
+        )
 
 
 def _told(

@@ -1,0 +1,216 @@
+"""Keeping what was settled: one transaction holds the decision, its lines, the rollout's steps and
+the audit entry."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlmodel import Session
+
+from liftloop.adapters.decisions import record_decision
+from liftloop.adapters.ledger import append_audit, save_policy, session, training
+from liftloop.adapters.rollouts import append_transition, start_rollout, transitions
+from liftloop.adapters.tables import Decision, Proposal, RolloutRecord, RolloutTransition
+from liftloop.core.decide import budget_lines
+from liftloop.core.ensemble_words import weights_of
+from liftloop.core.guardrails import GuardrailVerdict
+from liftloop.core.keys import canonical, key
+from liftloop.core.policy import Policy
+from liftloop.core.rollout import Transition
+from liftloop.core.settlement import Settlement
+from tasks.context import Loop
+from tasks.curves import expectations, gain_of
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a day came to, and the steps that led there.
+
+    Attributes
+    ----------
+    step, record
+        Of the rollout under way; with ``record``, the first step of a new one.
+    judged
+        The step of a rollout that stays under way while its successor waits for a person.
+    ended
+        The step that takes a rollout back to make room for the new one.
+    verdicts
+        The guardrails' on the plan.
+    """
+
+    settlement: Settlement
+    step: Transition | None = None
+    record: RolloutRecord | None = None
+    judged: Transition | None = None
+    ended: Transition | None = None
+    verdicts: tuple[GuardrailVerdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a decision is about and rests on: a proposal, or a look on a day without one."""
+
+    as_of: date
+    subject: str
+    incumbent: Policy
+    training_key: str | None
+    facts: str
+    proposal: Proposal | None = None
+
+
+def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool) -> Decision:
+    """The decision, kept once with all that belongs to it."""
+    settled, step = outcome.settlement, outcome.step
+    found = gain_of(loop, grounds.training_key, policy=settled.policy, incumbent=grounds.incumbent)
+    decision = Decision(
+        id=key("d", grounds.subject, settled.kind, settled.policy.version),
+        sequence=0,
+        kind=settled.kind,
+        as_of=grounds.as_of,
+        effective_from=grounds.as_of,
+        state="awaiting_approval" if waits else "in_force",
+        policy_version=settled.policy.version,
+        previous_policy_version=grounds.incumbent.version,
+        proposal_id=grounds.proposal.id if grounds.proposal else None,
+        rollout_id=step.after.rollout_id if step else None,
+        training_key=grounds.training_key,
+        facts=grounds.facts,
+        settings_hash=loop.settings_hash,
+        expected_gain=found.mean,
+        gain_low=found.low,
+        gain_high=found.high,
+        reason=settled.reason,
+        evidence=canonical(_evidence(outcome) | _ensemble(loop, grounds.training_key)),
+        created_at=loop.now(),
+    )
+    lines = budget_lines(
+        decision_id=decision.id,
+        effective_from=grounds.as_of,
+        policy=settled.policy,
+        previous=grounds.incumbent,
+        stages=settled.stages,
+        expected=expectations(loop, grounds.training_key, grounds.as_of, settled.policy),
+        reasons=_reasons(grounds, settled),
+    )
+    with session(loop.engine) as db:
+        save_policy(db, policy=settled.policy, origin="rollout", at=loop.now())
+        _record_steps(db, loop, outcome, waits=waits)
+        record_decision(db, decision=decision, lines=lines)
+        append_audit(
+            db,
+            key=key("a", "decide", decision.id),
+            actor=loop.actor,
+            act=decision.kind,
+            subject=decision.id,
+            payload={
+                "proposal": decision.proposal_id,
+                "policy": decision.policy_version,
+                "instead_of": grounds.incumbent.version,
+                "state": decision.state,
+                "rollout": decision.rollout_id,
+                "reason": decision.reason,
+            },
+            at=loop.now(),
+        )
+    return decision
+
+
+def _record_steps(db: Session, loop: Loop, outcome: Outcome, *, waits: bool) -> None:
+    """The steps in their order; nothing of a plan that waits happens yet."""
+    if waits:
+        if outcome.judged is not None:
+            record_step(db, loop, outcome.judged, None)
+        return
+    if outcome.ended is not None:
+        record_step(db, loop, outcome.ended, None)
+    if outcome.step is not None:
+        record_step(db, loop, outcome.step, outcome.record)
+
+
+def record_step(db: Session, loop: Loop, step: Transition, record: RolloutRecord | None) -> bool:
+    """Keep a rollout's step, and the rollout itself when this is its first.
+
+    A hold is kept once a day. Any other act has its place among the acts of the rollout in its key,
+    so that a pause after a resumption on the same day is another one.
+    """
+    if record is not None:
+        start_rollout(db, rollout=record)
+    id = step.after.rollout_id
+    acts = [t for t in transitions(db, rollout_id=id) if t.act != "hold"]
+    turn = () if step.act in ("hold", "start") else (len(acts),)
+    return append_transition(
+        db,
+        transition=RolloutTransition(
+            key=key("t", id, step.on, step.act, *turn),
+            rollout_id=id,
+            as_of=step.on,
+            from_stage=step.before.stage,
+            to_stage=step.after.stage,
+            act=step.act,
+            reason=step.reason,
+            evidence=canonical(step.as_dict()),
+            created_at=loop.now(),
+        ),
+    )
+
+
+def _evidence(outcome: Outcome) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, step in (("step", outcome.step), ("ended", outcome.ended)):
+        if step is not None:
+            before = step.before.as_dict()
+            found[name] = {"act": step.act, "on": step.on, "before": before, **step.as_dict()}
+    if outcome.record is not None:
+        found["rollout"] = outcome.record.model_dump(mode="json")
+    if outcome.verdicts:
+        found["guardrails"] = list(outcome.verdicts)
+    return found
+
+
+def _ensemble(loop: Loop, training_key: str | None) -> dict[str, Any]:
+    """Which members of the ensemble the plan rests on, with how much weight, and why."""
+    if training_key is None:
+        return {}
+    with session(loop.engine, read_only=True) as db:
+        trained = training(db, key=training_key)
+    weights = weights_of(json.loads(trained.metrics)) if trained else {}
+    return (
+        {"ensemble": {"weights": weights, "reason": trained.reason}} if trained and weights else {}
+    )
+
+
+_AFTER_A_CANARY = {
+    "promote": "The new budgets passed their test and reach more segments.",
+    "roll_back": "Back to the budgets before: the new ones failed their test.",
+    "pause": "Unchanged while the rollout is paused.",
+}
+
+
+def _reasons(grounds: Grounds, settled: Settlement) -> dict[Any, str]:
+    """Why each cell moved or not. The proposal's sentences hold where the settled budget is the
+    proposed one; elsewhere the rollout is the reason."""
+    cells = json.loads(grounds.proposal.cells).values() if grounds.proposal else []
+    said = {(s, c): text for s, c, text in cells}
+    before, words = grounds.incumbent.as_dict(), {}
+    inside = {name for name, stage in settled.stages.items() if stage not in ("incumbent", "full")}
+    for cell, amount in settled.policy.budgets:
+        stage = settled.stages.get(cell.segment, "incumbent")
+        own = said.get((cell.segment, cell.channel), "")
+        if settled.kind == "move" and stage == "incumbent":
+            words[cell] = "Waits: the new policy is tried in the canary segments first."
+        elif settled.kind in _AFTER_A_CANARY:
+            words[cell] = (
+                _AFTER_A_CANARY[settled.kind] if before.get(cell) != amount else "Unchanged."
+            )
+        elif settled.kind == "hold" and "shadow" in settled.stages.values():
+            words[cell] = "Unchanged: the new policy is kept and not applied yet."
+        elif settled.kind == "hold" and inside:
+            words[cell] = "Unchanged while the canary is judged."
+        elif stage == "canary" and ": " in own:  # rescaled inside the canary: the move is another
+            words[cell] = own.split(": ", 1)[1].capitalize()
+        else:
+            words[cell] = own or "Unchanged."
+    return words

@@ -1,0 +1,70 @@
+"""Plans that wait for a person's approval are no way around a guardrail."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from prefect import task
+from sqlmodel import Session
+
+from liftloop.adapters.decisions import decisions, set_decision_state
+from liftloop.adapters.ledger import append_audit, policy, session
+from liftloop.core.keys import key
+from liftloop.core.policy import Policy
+from tasks.canary import seen_facts
+from tasks.context import Loop, open_loop
+from tasks.guarding import guard_plan
+from tasks.health import health_of
+
+
+@task(name="review what waits")
+def review_waiting(workspace: str, as_of: date) -> list[str]:
+    """Judge the plans that wait for approval; those that a guardrail fails now are rejected."""
+    return review_waiting_once(open_loop(workspace), as_of)
+
+
+def review_waiting_once(loop: Loop, as_of: date) -> list[str]:
+    """The decisions that were rejected: each guardrail that failed is its reason."""
+    with session(loop.engine, read_only=True) as db:
+        waiting = [
+            (d.id, _known(db, d.policy_version), _known(db, d.previous_policy_version))
+            for d in decisions(db, state="awaiting_approval")
+            if d.effective_from <= as_of
+        ]
+    facts = seen_facts(loop, as_of).frames if waiting else {}
+    rejected = []
+    for id, proposed, incumbent in waiting:
+        verdicts = guard_plan(
+            loop.settings,
+            facts,
+            proposed=proposed,
+            incumbent=incumbent,
+            as_of=as_of,
+            facts_health=health_of(loop, as_of, incumbent, door="holdout"),
+        )
+        against = " ".join(v.sentence for v in verdicts if v.verdict == "fail")
+        if against and _reject(loop, id, as_of, against):
+            rejected.append(id)
+    return rejected
+
+
+def _reject(loop: Loop, id: str, as_of: date, why: str) -> bool:
+    with session(loop.engine) as db:
+        done = set_decision_state(db, id=id, state="rejected", expected="awaiting_approval")
+        if done:
+            append_audit(
+                db,
+                key=key("a", "reject", id, as_of),
+                actor=loop.actor,
+                act="reject",
+                subject=id,
+                payload={"reason": why},
+                at=loop.now(),
+            )
+    return done
+
+
+def _known(db: Session, version: str) -> Policy:
+    found = policy(db, version=version)
+    assert found is not None  # a foreign key holds it
+    return found

@@ -1,0 +1,36 @@
+"""Sales by week and segment, for drawing segments that are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+WEEKS = 12  # a season's length: long enough to see who moves together, short enough to be now
+
+
+def weekly_sales(
+    sales: pd.DataFrame | None, *, segments: Collection[str], as_of: date
+) -> dict[str, list[float]]:
+    """Revenue of each segment in the last weeks before ``as_of``, the oldest first; {} where no
+    week has every day of every segment that sells."""
+    if sales is None or sales.empty:
+        return {}
+    mine = sales[sales["segment"].isin(list(segments))]
+    ago = (pd.Timestamp(as_of) - pd.to_datetime(mine["date"])).dt.days
+    week = np.floor_divide(ago - 1, 7)
+    recent = ((week >= 0) & (week < WEEKS)).to_numpy()
+    rows = pd.DataFrame(
+        {
+            "segment": mine["segment"].astype(str)[recent],
+            "week": week[recent],
+            "revenue": mine["revenue"].astype(float)[recent],
+        }
+    )
+    grouped = rows.groupby(["week", "segment"])["revenue"]
+    whole = (grouped.count() == 7).unstack(fill_value=False).all(axis=1)
+    sums = grouped.sum().unstack()
+    kept = sums[whole.reindex(sums.index)].sort_index(ascending=False)
+    return {str(name): [float(x) for x in kept[name]] for name in kept} if len(kept) else {}
