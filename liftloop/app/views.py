@@ -19,10 +19,11 @@ from liftloop.adapters.outbox import rows
 from liftloop.adapters.rollouts import rollouts as all_rollouts
 from liftloop.adapters.rollouts import transitions
 from liftloop.adapters.settings import load_settings
-from liftloop.adapters.tables import Decision, Message
+from liftloop.adapters.tables import Decision, Message, RolloutTransition
 from liftloop.adapters.whole_files import write_whole
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import Declined
+from tasks.rollout_story import story_of
 
 
 def engine_of(place: Workspace) -> Engine:
@@ -59,32 +60,39 @@ def budgets_in_force(place: Workspace) -> tuple[dict[str, Any] | None, list[dict
 
 
 def rollouts(place: Workspace) -> list[dict[str, Any]]:
-    """Every rollout with its steps, the last one first."""
+    """Every rollout with its steps and how it stands, the last one first."""
+    settings = load_settings(place)
     with _reading(place) as db:
-        return [
-            {
-                "id": one.id,
-                "stage": one.stage,
-                "started_on": one.started_on.isoformat(),
-                "challenger_version": one.challenger_version,
-                "incumbent_version": one.incumbent_version,
-                "canary": json.loads(one.canary_segments),
-                "control": json.loads(one.control_segments),
-                "seed": one.seed,
-                "steps": [
-                    {
-                        "as_of": step.as_of.isoformat(),
-                        "act": step.act,
-                        "from": step.from_stage,
-                        "to": step.to_stage,
-                        "reason": step.reason,
-                        "evidence": json.loads(step.evidence),
-                    }
-                    for step in transitions(db, rollout_id=one.id)
-                ],
-            }
-            for one in all_rollouts(db)
-        ]
+        found = []
+        for one in all_rollouts(db):
+            story = story_of(db, one, settings)
+            found.append(
+                {
+                    "id": one.id,
+                    "started_on": one.started_on.isoformat(),
+                    "challenger_version": one.challenger_version,
+                    "incumbent_version": one.incumbent_version,
+                    "canary": json.loads(one.canary_segments),
+                    "control": json.loads(one.control_segments),
+                    "seed": one.seed,
+                    "design": json.loads(one.design),
+                    **(story.as_dict() if story else {}),
+                    "stage": one.stage,
+                    "steps": [_step(step) for step in transitions(db, rollout_id=one.id)],
+                }
+            )
+        return found
+
+
+def _step(step: RolloutTransition) -> dict[str, Any]:
+    return {
+        "as_of": step.as_of.isoformat(),
+        "act": step.act,
+        "from": step.from_stage,
+        "to": step.to_stage,
+        "reason": step.reason,
+        "evidence": json.loads(step.evidence),
+    }
 
 
 def last_report(place: Workspace, day: date | None) -> dict[str, Any] | None:

@@ -7,8 +7,10 @@ counted from that day (so that weekdays cancel),
     contrast = the group's metric - g * the control's metric
 
 minus its mean over the weeks before. The weekly variance of the contrast before the start, widened
-to that of Student's t for how few the weeks are, gives the standard error. Groups share their
-control, so their standard errors are added, which holds whatever their correlation.
+to that of Student's t for how few the weeks are, gives the standard error. The groups' relative
+changes are averaged by their precision, so that a group of a few days does not drown what others
+have shown for weeks. They share their control: the average's error is the average of their errors,
+which holds whatever their correlation.
 """
 
 from __future__ import annotations
@@ -91,13 +93,17 @@ def _joined(found: Mapping[tuple[str, ...], _Group | str]) -> Change:
         return Change(
             problem=next((w for w in found.values() if isinstance(w, str)), "No segment.")
         )
-    level = sum(g.level for g in known.values())
+    groups = list(known.values())
+    if not all(g.level > 0 for g in groups):
+        return Change(problem="The level before the start is not positive.")
+    precision = np.array([(g.level / g.error) ** 2 for g in groups])
+    weights = precision / precision.sum()
     return Change(
-        effect=sum(g.effect for g in known.values()) / level if level else math.nan,
-        standard_error=sum(g.error for g in known.values()) / level if level else math.nan,
-        level=level,
-        day=max(g.last for g in known.values()),
-        days=WEEK * max(g.weeks for g in known.values()),
+        effect=float(weights @ [g.effect / g.level for g in groups]),
+        standard_error=float(weights @ [g.error / g.level for g in groups]),
+        level=sum(g.level for g in groups),
+        day=max(g.last for g in groups),
+        days=WEEK * max(g.weeks for g in groups),
         covered=tuple(sorted(name for names in known for name in names)),
     )
 

@@ -50,12 +50,20 @@ def test_a_fall_in_the_exposed_segment_alone_is_seen_whole() -> None:
 
 def test_a_segment_that_joined_later_is_measured_from_its_own_day() -> None:
     later = START + timedelta(days=14)
-    change = sales_change(
-        sales(fall=0.2, since=later, segment="b"),
-        exposed={"a": START, "b": later}, control=["c"], as_of=AS_OF,
-    )  # fmt: skip
-    assert change.covered == ("a", "b")
-    assert change.effect == pytest.approx(-0.2 * 200 / 300, abs=0.03)
+    feed = sales(fall=0.2, since=later, segment="b")
+    alone = sales_change(feed, exposed={"b": later}, control=["c"], as_of=AS_OF)
+    assert alone.effect == pytest.approx(-0.2, abs=0.02)
+    both = sales_change(feed, exposed={"a": START, "b": later}, control=["c"], as_of=AS_OF)
+    assert both.covered == ("a", "b")
+    assert -0.15 < both.effect < -0.05  # a did not fall; their precisions are alike
+
+
+def test_a_group_of_a_few_days_does_not_drown_what_others_have_shown() -> None:
+    later = AS_OF - timedelta(days=12)
+    first = sales_change(sales(), exposed={"a": START}, control=["c"], as_of=AS_OF)
+    both = sales_change(sales(), exposed={"a": START, "b": later}, control=["c"], as_of=AS_OF)
+    assert both.covered == ("a", "b")
+    assert both.standard_error < 1.5 * first.standard_error
 
 
 def test_a_segment_that_has_just_joined_does_not_count_yet() -> None:

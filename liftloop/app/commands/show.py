@@ -134,10 +134,16 @@ def _preview(root: Path, *, weeks: int, shift: float, calendar: Path | None, as_
     typer.echo(PREVIEW)
 
 
-def rollouts(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption = False) -> None:
-    """Show each rollout: its stage, its segments, its steps and what they rested on."""
+def rollouts(
+    workspace: WorkspaceOption = Path("workspace"),
+    steps: Annotated[bool, typer.Option(help="List every step, also of ended rollouts.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show each rollout: stage, segments, evidence, guardrails, what would promote it, what would
+    roll it back, and the money at risk."""
     place = opened(workspace)
     from liftloop.app import views
+    from liftloop.app.rollout_words import rollout_lines
 
     found = views.rollouts(place)
     if as_json:
@@ -146,13 +152,8 @@ def rollouts(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption
     if not found:
         typer.echo("No rollout yet.")
     for one in found:
-        typer.echo(
-            f"{one['id']}: {one['stage']} since {one['steps'][-1]['as_of']}, "
-            f"{one['challenger_version']} against {one['incumbent_version']}"
-        )
-        typer.echo(f"  canary: {', '.join(one['canary'])}; control: {', '.join(one['control'])}")
-        for step in one["steps"]:
-            typer.echo(f"  {step['as_of']} {step['act']}: {step['reason']}")
+        for line in rollout_lines(one, steps=steps):
+            typer.echo(line)
 
 
 def report(
