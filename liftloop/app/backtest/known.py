@@ -146,29 +146,31 @@ class _Book:
         for frame in self.waiting:
             reported = (frame["known_from"] < pd.Timestamp(cutoff)).to_numpy()
             seen = reported & (frame["date"] < pd.Timestamp(before)).to_numpy()
+            if seen.all():
+                fresh.append(frame)
+                continue
             fresh.append(frame[seen])
-            if not seen.all():
-                still.append(frame[~seen])
+            still.append(frame[~seen])
         self.waiting = still
         fresh = [frame for frame in fresh if len(frame)]
         if fresh:
-            self._merge(pd.concat(fresh, ignore_index=True))
+            self._merge(pd.concat(fresh, ignore_index=True) if len(fresh) > 1 else fresh[0])
 
     def _merge(self, fresh: pd.DataFrame) -> None:
         """Only days that ``fresh`` touches are sorted again where the key begins with the day."""
-        key, parts = list(self.feed.key), [fresh]
-        if self.current is not None:
-            untouched = pd.Series(False, index=self.current.index)
+        key, current, untouched = list(self.feed.key), self.current, 0
+        mixed = fresh
+        if current is not None:
             if key[0] == "date":
-                untouched = self.current["date"] < fresh["date"].min()
-            parts = [self.current[~untouched], fresh]
-        mixed = pd.concat(parts, ignore_index=True) if len(parts) > 1 else fresh
+                untouched = int(current["date"].searchsorted(fresh["date"].min()))
+            if untouched < len(current):
+                mixed = pd.concat([current.iloc[untouched:], fresh], ignore_index=True)
         newest = mixed.sort_values([*key, *ORDER], kind="stable").drop_duplicates(key, keep="last")
-        if self.current is not None and untouched.any():
-            newest = pd.concat([self.current[untouched], newest])
-        free = sorted(c for c in newest if str(c).startswith(("x_", "y_", "c_")))
-        named = [c for c in newest if c not in free]
-        self.current = newest[[*named, *free]].reset_index(drop=True)
+        parts = [newest] if current is None or not untouched else [current.iloc[:untouched], newest]
+        whole = pd.concat(parts, ignore_index=True)
+        free = sorted(c for c in whole if str(c).startswith(("x_", "y_", "c_")))
+        named = [*(c for c in whole if c not in free), *free]
+        self.current = whole if named == list(whole) else whole[named]
 
 
 def _reported_after(frame: pd.DataFrame, moment: datetime) -> Any:
