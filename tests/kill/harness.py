@@ -6,7 +6,8 @@ everything imported and tried once already (``warming.py``) and forks for each o
 costs what it does, not what it imports; it answers with the run's status, -9 for a killed one.
 
 Every write the run makes to the workspace is seen where all of them pass: SQL commits, renames and
-removals of files, Delta tables and their commits, appends to Optuna's journal, MLflow's artifacts.
+removals of files, Delta tables and their commits, appends to Optuna's journal, MLflow's artifacts,
+PUTs to a platform.
 Each counts twice, just before and just after it takes effect. ``log`` gets one line a point; with
 ``kill_at`` 0 nothing is killed, so that the log lists the points there are. The product has no hook
 for this.
@@ -155,6 +156,16 @@ def watch_models() -> None:
     around(MlflowClient, "log_artifacts", lambda *_a, **_k: "copy of the model's files")
 
 
+def watch_http() -> None:
+    """PUTs to a platform's endpoint; killed after one, the answer is lost."""
+    import httpx
+
+    def put(_client: Any, method: str, *_a: Any, **_k: Any) -> str | None:
+        return f"PUT to a platform in {step()}" if method == "PUT" else None
+
+    around(httpx.Client, "request", put)
+
+
 def be_liftloop(order: dict[str, Any]) -> None:
     """In a new process: the command, watched, and then the end."""
     os.setsid()
@@ -186,7 +197,7 @@ def main() -> None:
     from liftloop.app.environment import prepare
 
     prepare(None)
-    for watch in (watch_sql, watch_files, watch_tables, watch_models):
+    for watch in (watch_sql, watch_files, watch_tables, watch_models, watch_http):
         watch()
     from warming import warm
 

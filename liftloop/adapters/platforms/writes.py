@@ -98,13 +98,15 @@ def begin(
     found: Mapping[Cell, Decimal],
     at: datetime,
 ) -> None:
-    """An attempt begins; what stood there before the first one is kept."""
+    """An attempt begins. What stood there before the first one is kept; what a later one finds may
+    be the first one's own work, unless that never got so far as to look."""
     for line, row in _rows(db, platform, lines):
         stood = found.get(Cell(line.segment, line.channel))
+        unseen = row.found_cents is None and (row.attempts == 0 or row.state == "failed")
+        if unseen and stood is not None:
+            row.found_cents = to_cents(stood)
         row.attempts += 1
         row.attempted_at = at
-        if row.found_cents is None and stood is not None:
-            row.found_cents = to_cents(stood)
         db.add(row)
 
 
