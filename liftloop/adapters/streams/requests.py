@@ -20,7 +20,7 @@ from liftloop.adapters.streams.entries import broken_line, row_line
 from liftloop.core.feeds.coercion import DAY_FIRST
 
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)  # no cent is lost
-_DAY = re.compile(DAY_FIRST)
+_INSTANT = re.compile(f"{DAY_FIRST}.*[-T: ]")  # as the contract reads one
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def rule_broken(feed: str, row: dict[str, Any]) -> str | None:
             return "broken_row"
         if kind == "number" and isinstance(value, str) and (rule := _number(value)):
             return rule
-        if kind == "instant" and not (isinstance(value, str) and _DAY.match(value.strip())):
+        if kind == "instant" and not (isinstance(value, str) and _INSTANT.match(value.strip())):
             return "not_an_instant"
     return None
 
