@@ -43,7 +43,7 @@ def test_a_new_workspace_is_in_order(fresh_workspace: Workspace) -> None:
     assert {
         "Python", "fastapi", "sqlalchemy", "pandas", "other packages", "workspace", "disk",
         "configuration", "ledger", "audit trail", "unfinished work", "webhook", "platforms",
-        "facts", "model registry", "champion", "Prefect",
+        "facts", "model registry", "champion", "Prefect", "streams",
     } == checks  # fmt: skip
 
 
