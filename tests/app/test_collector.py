@@ -16,7 +16,7 @@ from liftloop.adapters.settings import Collector, load_settings
 from liftloop.adapters.streams.journal import Journal
 from liftloop.adapters.workspace import Workspace
 from liftloop.app.collector import create_app
-from liftloop.app.commands.collect import tokens_of
+from liftloop.app.commands.collect import collect, tokens_of
 from liftloop.core.contracts import Account
 from liftloop.core.errors import ConfigurationError
 
@@ -166,3 +166,11 @@ def test_tokens_come_from_the_environment_or_a_file(
     assert tokens_of(fresh_workspace) == (TOKEN, f"{TOKEN}-next")
     monkeypatch.setenv("LIFTLOOP_COLLECTOR_TOKEN", f"{TOKEN}-other")
     assert tokens_of(fresh_workspace) == (f"{TOKEN}-other",)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "shop.example.com"])
+def test_without_a_token_it_listens_on_this_machine_alone(
+    fresh_workspace: Workspace, host: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="this machine alone"):
+        collect(fresh_workspace.root, port=0, host=host, insecure_local=True)

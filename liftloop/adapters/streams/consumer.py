@@ -12,7 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +31,6 @@ from liftloop.core.errors import ConfigurationError, OutsideServiceFailed
 log = logging.getLogger(__name__)
 
 SLOTS = 64  # consumers of one workspace on one machine at a time
-_TRIM_EVERY = 10  # batches
 
 Clock = Callable[[], float]
 
@@ -66,7 +65,6 @@ class Consumer:
     clock: Clock = time.monotonic
     actor: str = "liftloop"
     _looked_back: bool = False
-    _batches: int = 0
 
     def step(self) -> DeliverySummary | None:
         """Take one batch in; None when nothing came within ``batch_seconds``."""
@@ -76,8 +74,7 @@ class Consumer:
         there = [entry for entry in batch if entry[1] is not None]
         summary = self._deliver(there) if there else None
         self.broker.acknowledge([name for name, _ in batch])
-        self._batches += 1
-        if self.limits.trim and self._batches % _TRIM_EVERY == 0:
+        if self.limits.trim:
             self.broker.trim()
         return summary
 
@@ -154,18 +151,14 @@ def consumer_name(workspace: Workspace) -> Iterator[str]:
     """A name no running consumer of this workspace has, and a restarted one gets again."""
     host = socket.gethostname()
     for slot in range(1, SLOTS + 1):
-        lock = exclusive(
-            workspace.locks / f"consumer-{host}-{slot}.lock", what="Consuming", timeout=0.0
-        )
-        try:
-            lock.__enter__()
-        except OutsideServiceFailed:
-            continue
-        try:
+        path = workspace.locks / f"consumer-{host}-{slot}.lock"
+        with ExitStack() as held:
+            try:
+                held.enter_context(exclusive(path, what="Consuming", timeout=0.0))
+            except OutsideServiceFailed:
+                continue
             yield f"{host}-{slot}"
-        finally:
-            lock.__exit__(None, None, None)
-        return
+            return
     raise OutsideServiceFailed(
         "Consuming", f"{SLOTS} consumers run already.", fix="let one of them end."
     )

@@ -126,8 +126,12 @@ class Journal:
         return journal_folder(self.workspace)
 
     def _hand_over(self, segment: Path, rows: int) -> None:
-        name = file_name(self.feed, segment.name.removesuffix(OPEN), rows)
-        target = self.workspace.inbox / name
+        first = segment.name.removesuffix(OPEN)
+        target = self.workspace.inbox / file_name(self.feed, first, rows)
+        again = 0
+        while target.exists():  # the clock went back: names that were given once come again
+            again += 1
+            target = self.workspace.inbox / file_name(self.feed, f"{first}-again{again}", rows)
         self.workspace.inbox.mkdir(parents=True, exist_ok=True)
         try:
             publish_made(segment, target)

@@ -143,3 +143,10 @@ def test_many_requests_are_flushed_together(
     asyncio.run(run())
     assert len(flushes) == 1
     assert list(inbox(place)) == ["events-0-0-50.entries.jsonl"]
+
+
+def test_a_clock_that_went_back_overwrites_no_file(place: Workspace, journal: Journal) -> None:
+    for row in (ROW, ROW.replace(b"a", b"b")):
+        journal.commit("1-0", row, 1)
+        journal.rotate()
+    assert sorted(inbox(place).values()) == [ROW, ROW.replace(b"a", b"b")]
