@@ -160,10 +160,10 @@ def watch_http() -> None:
     """PUTs to a platform's endpoint; killed after one, the answer is lost."""
     import httpx
 
-    def put(_client: Any, method: str, *_a: Any, **_k: Any) -> str | None:
-        return f"PUT to a platform in {step()}" if method == "PUT" else None
+    def put(_client: Any, request: Any, **_: Any) -> str | None:
+        return f"PUT to a platform in {step()}" if request.method == "PUT" else None
 
-    around(httpx.Client, "request", put)
+    around(httpx.Client, "send", put)
 
 
 def be_liftloop(order: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -33,9 +34,10 @@ from liftloop.adapters.workspace import Workspace
 from liftloop.core.decide import budget_lines
 from liftloop.core.errors import OutsideServiceFailed
 from liftloop.core.policy import Cell, Policy
+from tasks import acts
 from tasks.applying import Waiting, apply_in_force
 from tasks.context import Loop, open_loop
-from tasks.publish import publish
+from tasks.publish import publish, publish_budgets, resume_platforms
 
 DAY, AT = date(2026, 3, 2), datetime(2026, 3, 2, 6, tzinfo=UTC)
 NORTH, SOUTH, EAST = Cell("north", "search"), Cell("south", "search"), Cell("east", "search")
@@ -409,6 +411,35 @@ def test_an_unknown_failure_of_a_connector_shows_its_kind_alone(shop: Shop) -> N
         patched.setattr(HttpPlatform, "read", breaks)
         (waiting,) = shop.apply()
     assert waiting.reason == "the connector failed (KeyError)"
+
+
+def test_a_rollback_by_hand_goes_through_the_same_door(shop: Shop) -> None:
+    shop.decide("d-1", AFTER, BEFORE)
+    shop.apply()
+    shop.server.mood.append("lost")
+    said = acts.roll_back(str(shop.workspace.root), to=None, reason="it lost", actor="ann")
+    assert "take effect on 2026-03-03" in said  # and are set the day before
+    assert shop.stands() == BEFORE.as_dict()
+    assert set(shop.server.spent.values()) == {1}
+
+
+def test_a_cycle_goes_on_without_a_platform_and_a_later_one_sets_what_waits(shop: Shop) -> None:
+    shop.decide("d-1", AFTER, BEFORE)
+    shop.server.down = True
+    place = str(shop.workspace.root)
+    assert publish_budgets.fn(place, "d-1")
+    assert resume_platforms.fn(place) == ["shop"]
+    shop.server.down = False
+    assert resume_platforms.fn(place) == []
+    assert shop.stands() == AFTER.as_dict()
+
+
+def test_two_programs_at_once_set_each_budget_once(shop: Shop) -> None:
+    shop.decide("d-1", AFTER, BEFORE)
+    with ThreadPoolExecutor(3) as pool:
+        assert [run.result() for run in [pool.submit(shop.apply) for _ in range(3)]] == [()] * 3
+    assert shop.server.puts == 3
+    assert {row.attempts for row in shop.writes("d-1").values()} == {1}
 
 
 def test_messages_go_out_with_the_budgets(shop: Shop) -> None:

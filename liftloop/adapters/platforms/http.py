@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -38,7 +39,7 @@ class HttpPlatform:
 
     def __init__(self, url: str, *, secret: str, currency: str, timeout: float) -> None:
         self.url, self.currency, self._secret = url, currency, secret
-        self._timeout = httpx.Timeout(timeout)
+        self.timeout = timeout
 
     def read(self, cells: Sequence[Cell]) -> Mapping[Cell, Decimal]:
         wanted, answer = set(cells), self._ask("GET", b"", {})
@@ -75,8 +76,7 @@ class HttpPlatform:
         signed = {TIMESTAMP: timestamp, **headers,
                   SIGNATURE: signature(self._secret, timestamp=timestamp, body=body)}  # fmt: skip
         try:
-            with httpx.Client(timeout=self._timeout, follow_redirects=False) as client:
-                answer = client.request(method, self.url, content=body, headers=signed)
+            answer = self._answer(method, body, signed)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise PlatformUnreachable(f"no answer to {method} ({type(error).__name__})") from None
         if answer.status_code in _LATER or answer.status_code >= 500:
@@ -84,6 +84,20 @@ class HttpPlatform:
         if not answer.is_success:
             raise PlatformRefused(f"it answered {method} with {answer.status_code}")
         return answer.content
+
+    def _answer(self, method: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        """The whole answer. The limit is for all of it: one that drips in is cut off, too."""
+        ends = time.monotonic() + self.timeout
+        with (
+            httpx.Client(timeout=self.timeout, follow_redirects=False) as client,
+            client.stream(method, self.url, content=body, headers=headers) as answer,
+        ):
+            content = b""
+            for part in answer.iter_bytes():
+                content += part
+                if time.monotonic() > ends:
+                    raise httpx.ReadTimeout("it drips")
+        return httpx.Response(answer.status_code, content=content)
 
 
 def _money(said: Any) -> Decimal:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 
@@ -115,3 +116,15 @@ def test_what_may_pass_is_told_from_what_will_not(
 
     with pytest.raises(kind, match=f"PUT with {status}"):
         serve(answer).set([line("1.00")])
+
+
+def test_an_answer_that_drips_in_is_cut_off(serve: Callable[[Answer], HttpPlatform]) -> None:
+    def drips() -> Iterator[bytes]:
+        while True:
+            time.sleep(0.02)
+            yield b" "
+
+    there = serve(lambda request: httpx.Response(200, content=drips()))
+    there.timeout = 0.1
+    with pytest.raises(PlatformUnreachable, match="no answer to GET"):
+        there.read([NORTH])
