@@ -16,7 +16,7 @@ LEAST_COVERAGE = 0.6  # of the 90 % intervals, on lifts the fit did not see
 WORST_MISFIT = 4.0  # weighted mean square of the residuals, 1 where noise alone is left
 
 CheckVerdict = Literal["pass", "fail", "review"]
-Challenge = Literal["first", "refresh", "different", "tests alone"]
+Challenge = Literal["first", "refresh", "different", "different users", "tests alone"]
 
 SANITY, ACCURACY, CALIBRATION = "sanity", "accuracy", "calibration"
 OUT_OF_TIME, PROFIT, STABILITY = "out-of-time lift", "profit of the plan", "stability of the plan"
@@ -28,6 +28,7 @@ BINDING: Mapping[Challenge, tuple[str, ...]] = {
     "first": (SANITY, ACCURACY),
     "refresh": (SANITY, ACCURACY, CALIBRATION, PROFIT),
     "different": (SANITY, ACCURACY, CALIBRATION, OUT_OF_TIME, PROFIT, STABILITY),
+    "different users": (SANITY, ACCURACY, CALIBRATION, PROFIT, STABILITY),  # tests have no time
     "tests alone": (SANITY, ACCURACY, STABILITY),
 }
 
@@ -143,6 +144,7 @@ def decide(checks: Iterable[Check], *, challenge: Challenge) -> Examination:
         "first": "It is in force, the first of its kind:",
         "refresh": "It is in force, a refresh on more evidence:",
         "different": "It is in force, shown better than the champion:",
+        "different users": "It is in force, shown better than the champion:",
         "tests alone": "It is in force, on lift tests run elsewhere alone:",
     }[challenge]
     said = " ".join(by_name[name].sentence for name in BINDING[challenge] if name != SANITY)

@@ -30,6 +30,7 @@ from models.examining.foretold import Foretold
 Array = NDArray[np.float64]
 Z90, Z95 = 1.6448536269514722, 1.959963984540054
 GRID = np.linspace(0.0, 2.0, 9)
+SMALL = 0.1  # of what an average cell spends
 FEWEST_UNSEEN = 4  # lifts: fewer say nothing of a calibration
 
 
@@ -221,7 +222,8 @@ def check_sanity(
         )
     if weights and not abs(sum(weights.values()) - 1.0) < 1e-6:
         return broken(f"its members' weights sum to {sum(weights.values()):.3f}, not to 1")
-    base = np.maximum(present, 0.01 * max(float(present.mean()), 1e-9))
+    # a cell that hardly spends earns the return of its first unit, which no channel is measured at
+    base = np.maximum(present, SMALL * max(float(present.mean()), 1e-9))
     path = np.stack([curves.mean_revenue(share * base) for share in GRID])
     if not (np.isfinite(path).all() and np.isfinite(curves.draw_revenue(base)).all()):
         return broken("a curve is not a number")

@@ -120,7 +120,7 @@ def part_evidence(
     """
     folds = []
     for number in (0, 1):
-        aside = _chequered(evidence) == number
+        aside = chequered(evidence) == number
         if aside.sum() == 0 or aside.all():
             continue
         kept, held = only(evidence, ~aside), only(evidence, aside)
@@ -163,7 +163,7 @@ def until(evidence: Evidence, row: int) -> Evidence:
     return replace(evidence.before(row), spend=evidence.spend[:row])
 
 
-def _chequered(evidence: Evidence) -> NDArray[np.intp]:
+def chequered(evidence: Evidence) -> NDArray[np.intp]:
     """0 or 1 for each lift, changing from period to period within a cell, and from channel to
     channel within a segment and period."""
     _, period = np.unique(evidence.last, return_inverse=True)
