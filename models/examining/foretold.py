@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liftloop.core.curves import ResponseCurves
+from liftloop.core.saturating import SaturatingCurves
 from models.evidence import Evidence, effective
 
 Array = NDArray[np.float64]
@@ -48,19 +49,12 @@ def foretell(curves: ResponseCurves, evidence: Evidence) -> Foretold:
     carried = np.where(known, curves.carryover[np.maximum(where, 0)], 0.0)
     levels = effective(evidence.spend * evidence.size, carried)
     running = np.concatenate([np.zeros((1, levels.shape[1])), np.cumsum(levels, axis=0)])
-    mean, sd, spend = (np.empty(len(kept)) for _ in range(3))
-    spans, span = np.unique(np.column_stack([first, last]), axis=0, return_inverse=True)
-    for number, (start, end) in enumerate(spans):
-        rows = np.flatnonzero(span.ravel() == number)
-        steady = (running[end + 1] - running[start]) / (end - start + 1)
-        asked = np.zeros(len(curves.cells))
-        asked[where[known]] = steady[known]
-        drawn = curves.draw_revenue(asked)[:, where[cell[rows]]]
-        mean[rows], sd[rows], spend[rows] = (
-            drawn.mean(axis=0),
-            drawn.std(axis=0),
-            steady[cell[rows]],
-        )
+    spent = (running[last + 1, cell] - running[first, cell]) / (last - first + 1)
+    if isinstance(curves, SaturatingCurves):
+        drawn = _at(curves, where[cell]).draw_revenue(spent)
+        mean, sd = drawn.mean(axis=0), drawn.std(axis=0)
+    else:
+        mean, sd = _by_period(curves, running, first, last, cell=cell, where=where)
     demand = np.ones(len(kept)) if evidence.demand is None else evidence.demand[kept]
     size = evidence.size[cell]
     segment = evidence.segment_of[cell]
@@ -70,12 +64,42 @@ def foretell(curves: ResponseCurves, evidence: Evidence) -> Foretold:
         noise=evidence.noise[kept] * size,
         mean=mean * demand,
         sd=sd * demand,
-        spend=spend,
+        spend=spent,
         demand=demand,
         cell=cell,
         channel=evidence.channel_of[cell],
         cluster=np.asarray(cluster.ravel(), dtype=np.intp),
     )
+
+
+def _at(curves: SaturatingCurves, column: Index) -> SaturatingCurves:
+    """One curve a lift, that of its cell: all lifts are then asked at once."""
+    return replace(
+        curves,
+        cells=tuple(curves.cells[n] for n in column),
+        marginal_at_zero=curves.marginal_at_zero[:, column],
+        half_saturation=curves.half_saturation[:, column],
+        carryover=curves.carryover[column],
+        bend=None if curves.bend is None else curves.bend[:, column],
+    )
+
+
+def _by_period(
+    curves: ResponseCurves, running: Array, first: Index, last: Index, *, cell: Index, where: Index
+) -> tuple[Array, Array]:
+    """Mean and sd of each lift, period by period: where channels meddle with each other, a cell's
+    revenue is asked together with what the others spent in its period."""
+    mean, sd = np.empty(len(cell)), np.empty(len(cell))
+    known = where >= 0
+    spans, span = np.unique(np.column_stack([first, last]), axis=0, return_inverse=True)
+    for number, (start, end) in enumerate(spans):
+        rows = np.flatnonzero(span.ravel() == number)
+        steady = (running[end + 1] - running[start]) / (end - start + 1)
+        asked = np.zeros(len(curves.cells))
+        asked[where[known]] = steady[known]
+        drawn = curves.draw_revenue(asked)[:, where[cell[rows]]]
+        mean[rows], sd[rows] = drawn.mean(axis=0), drawn.std(axis=0)
+    return mean, sd
 
 
 def only(evidence: Evidence, keep: NDArray[np.bool_]) -> Evidence:
