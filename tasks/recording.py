@@ -4,7 +4,8 @@ the audit entry."""
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -51,7 +52,21 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
-    """What a decision is about and rests on: a proposal, or a look on a day without one."""
+    """What a decision is about and rests on: a proposal, a look on a day without one, or a person.
+
+    Attributes
+    ----------
+    subject
+        Names it in the decision's key.
+    incumbent
+        The budgets in force before.
+    actor, act
+        Who does what, for the audit trail; by default the loop, and the decision's kind.
+    words
+        What every cell is told, instead of the proposal's sentences.
+    notes
+        More for the decision's evidence.
+    """
 
     as_of: date
     subject: str
@@ -59,9 +74,14 @@ class Grounds:
     training_key: str | None
     facts: str
     proposal: Proposal | None = None
+    actor: str = ""
+    act: str = ""
+    words: str = ""
+    origin: str = "rollout"
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
-def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool) -> Decision:
+def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = False) -> Decision:
     """The decision, kept once with all that belongs to it."""
     settled, step = outcome.settlement, outcome.step
     found = gain_of(loop, grounds.training_key, policy=settled.policy, incumbent=grounds.incumbent)
@@ -83,7 +103,9 @@ def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool) -> De
         gain_low=found.low,
         gain_high=found.high,
         reason=settled.reason,
-        evidence=canonical(_evidence(outcome) | _ensemble(loop, grounds.training_key)),
+        evidence=canonical(
+            {**_evidence(outcome), **_ensemble(loop, grounds.training_key), **grounds.notes}
+        ),
         created_at=loop.now(),
     )
     lines = budget_lines(
@@ -96,14 +118,15 @@ def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool) -> De
         reasons=_reasons(grounds, settled),
     )
     with session(loop.engine) as db:
-        save_policy(db, policy=settled.policy, origin="rollout", at=loop.now())
+        save_policy(db, policy=grounds.incumbent, origin=grounds.origin, at=loop.now())
+        save_policy(db, policy=settled.policy, origin=grounds.origin, at=loop.now())
         _record_steps(db, loop, outcome, waits=waits)
         record_decision(db, decision=decision, lines=lines)
         append_audit(
             db,
             key=key("a", "decide", decision.id),
-            actor=loop.actor,
-            act=decision.kind,
+            actor=grounds.actor or loop.actor,
+            act=grounds.act or decision.kind,
             subject=decision.id,
             payload={
                 "proposal": decision.proposal_id,
@@ -112,6 +135,7 @@ def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool) -> De
                 "state": decision.state,
                 "rollout": decision.rollout_id,
                 "reason": decision.reason,
+                **grounds.notes,
             },
             at=loop.now(),
         )
@@ -192,6 +216,8 @@ _AFTER_A_CANARY = {
 def _reasons(grounds: Grounds, settled: Settlement) -> dict[Any, str]:
     """Why each cell moved or not. The proposal's sentences hold where the settled budget is the
     proposed one; elsewhere the rollout is the reason."""
+    if grounds.words:
+        return dict.fromkeys(settled.policy.cells, grounds.words)
     cells = json.loads(grounds.proposal.cells).values() if grounds.proposal else []
     said = {(s, c): text for s, c, text in cells}
     before, words = grounds.incumbent.as_dict(), {}

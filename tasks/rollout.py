@@ -229,7 +229,7 @@ def look_once(loop: Loop, as_of: date) -> dict[str, Any] | None:
         training_at_start(loop, running),
         canonical(seen_facts(loop, as_of).facts),
     )
-    return _told(record(loop, grounds, Outcome(settled, step), waits=False), new=True)
+    return _told(record(loop, grounds, Outcome(settled, step)), new=True)
 
 
 @task(name="show rollout")

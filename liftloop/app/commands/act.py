@@ -76,28 +76,44 @@ def rollback(
     typer.echo(act(str(place.root), to=to, reason=reason, actor=by))
 
 
+RolloutOption = Annotated[
+    bool, typer.Option("--rollout", help="The rollout under way, instead of cells.")
+]
+
+
 def pause(
     workspace: WorkspaceOption = Path("workspace"),
     segment: Annotated[str, typer.Option(help="A segment; default: all.")] = "*",
     channel: Annotated[str, typer.Option(help="A channel; default: all.")] = "*",
+    rollout: RolloutOption = False,
     reason: Annotated[str, typer.Option(help="Why, for the audit trail.")] = "",
     by: ByOption = "operator",
 ) -> None:
-    """Stop budget moves for some cells, or all. The rest of the loop goes on."""
+    """Stop budget moves for some cells, or all, or hold a rollout where it is. The rest of the loop
+    goes on, and a failing guardrail still takes a paused rollout back."""
     place = opened(workspace)
     from tasks.acts import pause as act
+    from tasks.acts import pause_rollout
 
-    typer.echo(act(str(place.root), segment=segment, channel=channel, reason=reason, actor=by))
+    if rollout:
+        typer.echo(pause_rollout(str(place.root), reason=reason, actor=by))
+    else:
+        typer.echo(act(str(place.root), segment=segment, channel=channel, reason=reason, actor=by))
 
 
 def resume(
     workspace: WorkspaceOption = Path("workspace"),
     segment: Annotated[str, typer.Option(help="As it was paused.")] = "*",
     channel: Annotated[str, typer.Option(help="As it was paused.")] = "*",
+    rollout: RolloutOption = False,
     by: ByOption = "operator",
 ) -> None:
     """Lift a pause."""
     place = opened(workspace)
     from tasks.acts import resume as act
+    from tasks.acts import resume_rollout
 
-    typer.echo(act(str(place.root), segment=segment, channel=channel, actor=by))
+    if rollout:
+        typer.echo(resume_rollout(str(place.root), actor=by))
+    else:
+        typer.echo(act(str(place.root), segment=segment, channel=channel, actor=by))

@@ -1,0 +1,130 @@
+"""What a person does to the budgets in force: take them back, or set them. Either ends a running
+rollout in its own terms; the budgets go out through the same door as a cycle's."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+from sqlmodel import Session
+
+from liftloop.adapters.decisions import budgets_in_force, decision, decisions
+from liftloop.adapters.ledger import policy, session
+from liftloop.adapters.policies import read_policy
+from liftloop.adapters.tables import Decision
+from liftloop.core.errors import Declined
+from liftloop.core.keys import key
+from liftloop.core.policy import Policy, Stage
+from liftloop.core.rollout import Transition
+from liftloop.core.rollout import roll_back as go_back
+from liftloop.core.settlement import Running, Settlement, follow
+from tasks.canary import running_rollout
+from tasks.context import Loop, open_loop
+from tasks.publish import publish
+from tasks.recording import Grounds, Outcome, record
+from tasks.settling import rollout_config
+
+
+def roll_back(workspace: str, *, to: str | None, reason: str, actor: str) -> str:
+    """Put an earlier policy back in force from tomorrow, and end a running rollout. Without ``to``
+    a rollout goes back to the budgets before it, and else the last change is taken back."""
+    loop = open_loop(workspace)
+    with session(loop.engine, read_only=True) as db:
+        now, running = budgets_in_force(db, before=date.max), running_rollout(db)
+        if now is None:
+            raise Declined("Nothing was decided yet: there is nothing to roll back.")
+        current, last = now
+        target = _target(db, to, running)
+    ends_shadow = running is not None and target.version == running.incumbent.version
+    if target.version == current.version and not ends_shadow:
+        raise Declined(f"The budgets of {target.version} are in force already.")
+    effective = _from_tomorrow(loop, last)
+    words = reason or "rolled back by hand"
+    said = f"Rolled back by {actor}: {words}."
+    step = _ending(loop, running, effective, said)
+    stages: dict[str, Stage] = {cell.segment: "rolled_back" for cell in target.cells}
+    settled = (
+        follow(step, running)
+        if step and running and target.version == running.incumbent.version
+        else Settlement("roll_back", target, stages, said)
+    )
+    grounds = Grounds(
+        effective,
+        key("roll_back", last.id, target.version),
+        current,
+        last.training_key,
+        last.facts,
+        actor=actor,
+        words=said,
+        notes={"undoes": last.id, "actor": actor},
+    )
+    act = record(loop, grounds, Outcome(settled, step))
+    publish(loop, act.id)
+    return f"Rolled back: the budgets of {target.version} take effect on {effective}."
+
+
+def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -> str:
+    """Put the budgets of a file in force: segment, channel, daily_budget; CSV."""
+    loop = open_loop(workspace)
+    target = read_policy(path)
+    effective = start or loop.today() + timedelta(days=1)
+    with session(loop.engine, read_only=True) as db:
+        now, running = budgets_in_force(db, before=date.max), running_rollout(db)
+    if now and now[1].effective_from > effective:
+        raise Declined(f"{now[1].id} is in force from {now[1].effective_from} already.")
+    current = now[0] if now else target
+    reason = f"Set by {actor} from {path.name}."
+    step = _ending(loop, running, effective, f"Budgets set by hand by {actor}.", bar=False)
+    grounds = Grounds(
+        effective,
+        key("set", target.version, current.version, effective),
+        current,
+        None,
+        "{}",
+        actor=actor,
+        act="set",
+        words=reason,
+        origin="imported",
+        notes={"actor": actor, "file": path.name},
+    )
+    act = record(loop, grounds, Outcome(Settlement("move", target, {}, reason), step))
+    publish(loop, act.id)
+    return f"Set: {len(target.cells)} cells, {target.total:,.2f} a day, from {effective}."
+
+
+def _from_tomorrow(loop: Loop, last: Decision) -> date:
+    """Tomorrow, or the day after the last decision took effect."""
+    return max(loop.today(), last.effective_from) + timedelta(days=1)
+
+
+def _target(db: Session, to: str | None, running: Running | None) -> Policy:
+    """The policy a rollback goes to: a named decision's or version's; without a name that before
+    the rollout under way, or before the last change."""
+    if to is None and running is not None:
+        return running.incumbent
+    if to is None:
+        changed = (
+            d.previous_policy_version
+            for d in decisions(db, state="in_force")
+            if d.previous_policy_version != d.policy_version
+        )
+        version = next(changed, "")
+    else:
+        named = decision(db, id=to)
+        version = named.policy_version if named else to
+    found = policy(db, version=version)
+    if found is None:
+        words = f"There is no decision or policy {to}." if to else "No budgets were changed yet."
+        raise Declined(f"{words} liftloop budgets lists them.")
+    return found
+
+
+def _ending(
+    loop: Loop, running: Running | None, on: date, reason: str, *, bar: bool = True
+) -> Transition | None:
+    """The step that ends a running rollout by hand; its policy is barred unless it only makes room
+    for other budgets."""
+    if running is None:
+        return None
+    config = rollout_config(loop.settings)
+    return go_back(running.state, now=on, config=config, reason=reason, bar=bar)
