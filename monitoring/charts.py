@@ -144,23 +144,41 @@ def bounds_chart(
     high: Sequence[float],
     margin: float,
     title: str,
+    marks: Sequence[tuple[float, str]] = (),
 ) -> str:
-    """The canary's effect over the days in force, with its always-valid bounds, zero and the
-    tolerated loss. All are shares of the canary's incremental revenue before."""
+    """The rollout's effect over the days in force, with its always-valid bounds, zero and the
+    tolerated loss. All are shares of the exposed segments' incremental revenue before. ``marks``
+    are days on which the stage changed, with a word each."""
     reach = min(max(1.15 * max(abs(v) for v in (*effect, *low[-3:], *high[-3:])), 0.2), 1.5)
-    frame = Frame((0.0, max(*days, 7.0)), (-reach, reach), width=680, height=260, left=52)
+    latest = max(*days, *(day for day, _ in marks), 7.0)
+    frame = Frame((0.0, latest), (-reach, reach), width=680, height=280, left=52, top=22, right=48)
+    end_x, end_y = frame.at(days[-1], effect[-1])
     body = (
         frame.axes(x_label="days in force", percent=True)
         + frame.band(list(zip(days, low, strict=True)), list(zip(days, high, strict=True)))
         + frame.level(0.0, "zero")
         + frame.level(-margin, "margin")
+        + (frame.line([(days[0], low[0]), (days[0], high[0])], "curve") if len(days) == 1 else "")
+        + "".join(_mark(frame, day, word) for day, word in marks)
         + frame.line(list(zip(days, effect, strict=True)), "curve")
         + "".join(
             f'<circle class="look" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
             for x, y in (frame.at(d, e) for d, e in zip(days, effect, strict=True))
         )
+        + f'<text class="tick" x="{end_x + 7:.1f}" y="{end_y + 3.5:.1f}">{effect[-1]:+.0%}</text>'
     )
     return frame.svg(body, title=title)
+
+
+def _mark(frame: Frame, day: float, word: str) -> str:
+    """A vertical line through the plot with its word above."""
+    x, bottom = frame.at(day, frame.y[0])
+    _, top = frame.at(day, frame.y[1])
+    anchor = "end" if day > 0.8 * frame.x[1] else ""
+    return (
+        f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}"/>'
+        f'<text class="tick {anchor}" x="{x:.1f}" y="{top - 8:.1f}">{escape(word)}</text>'
+    )
 
 
 def change_bar(change: float, largest: float) -> str:

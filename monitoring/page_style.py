@@ -14,6 +14,9 @@ body { margin:0; background:var(--back); color:var(--ink);
 main { max-width:1080px; margin:0 auto; padding:36px 24px 64px; }
 h1 { font-size:30px; line-height:1.2; margin:0 0 4px; letter-spacing:-.01em; text-wrap:balance; }
 h2 { font-size:19px; margin:0 0 12px; }
+h3 { font-size:15px; margin:0 0 6px; }
+.pair { display:grid; grid-template-columns:repeat(auto-fit, minmax(300px, 1fr)); gap:24px;
+  margin-top:20px; font-size:14px; }
 p { margin:0 0 8px; max-width:74ch; }
 .meta { color:var(--soft); font-size:14px; margin-bottom:16px; }
 .lead { font-size:19px; }
@@ -60,6 +63,9 @@ ul { margin:0; padding-left:20px; } a { color:var(--main); }
 .curve { fill:none; stroke:var(--main); stroke-width:2; stroke-linejoin:round; }
 .band { fill:var(--band); } .zero { stroke:var(--ink); stroke-width:1; }
 .margin { stroke:var(--warn); stroke-width:1.5; stroke-dasharray:5 4; }
+.mark { stroke:var(--soft); stroke-width:1; stroke-dasharray:2 3; }
+.state { font-weight:600; white-space:nowrap; } .state.pass { color:var(--more); }
+.state.fail { color:var(--less); } .name { white-space:nowrap; }
 .was { fill:var(--card); stroke:var(--ink); stroke-width:2; } .goes { fill:var(--main); }
 .look { fill:var(--main); } .more { fill:var(--more); } .less { fill:var(--less); }
 @media print { body { background:#fff; } details > * { display:block; } }

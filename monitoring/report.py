@@ -36,7 +36,10 @@ class DecisionPage:
     canary : one row a look: days, effect, low, high, as shares of the canary's revenue before; or
         None
     canary_margin : the tolerated loss, such a share
-    canary_sentences : what was seen, what would promote it, what would roll it back, money at risk
+    canary_marks : (days in force, word) where the rollout's stage changed
+    canary_sentences : where the rollout stands, and the money at risk
+    guardrails : one row a guardrail: name, verdict, sentence; or None
+    would_promote, would_roll_back : what the next looks would have to show
     quality : one row a finding: any columns, shown as they are; or None
     drift : one sentence
     links : label and address of further pages; relative or http(s) addresses only
@@ -52,7 +55,11 @@ class DecisionPage:
     curves: pd.DataFrame | None = None
     canary: pd.DataFrame | None = None
     canary_margin: float = 0.1
+    canary_marks: Sequence[tuple[float, str]] = ()
     canary_sentences: Sequence[str] = ()
+    guardrails: pd.DataFrame | None = None
+    would_promote: Sequence[str] = ()
+    would_roll_back: Sequence[str] = ()
     quality: pd.DataFrame | None = None
     quality_sentence: str = ""
     drift: str = ""
@@ -185,21 +192,56 @@ def _curves(page: DecisionPage, moves: pd.DataFrame) -> str:
     )
 
 
-def _canary(page: DecisionPage) -> str:
+VERDICTS = {"pass": "passes", "undecided": "undecided", "fail": "fails", "review": "not measurable"}
+
+
+def _rollout(page: DecisionPage) -> str:
     words = _paragraphs(page.canary_sentences)
+    return words + _bounds(page) + _guardrails(page.guardrails) + _deciding(page)
+
+
+def _bounds(page: DecisionPage) -> str:
     if page.canary is None or page.canary.empty:
-        return words
+        return ""
     looks = page.canary.sort_values("days")
     chart = bounds_chart(
         **{c: looks[c].astype(float).tolist() for c in ("days", "effect", "low", "high")},
         margin=page.canary_margin,
-        title="The canary's effect on incremental profit, with bounds valid at every look",
+        marks=page.canary_marks,
+        title="The rollout's effect on incremental profit, with bounds valid at every look",
     )
     legend = (
-        '<p class="legend"><i class="key band"></i> bounds that hold at all looks together '
-        '<i class="key margin"></i> tolerated loss. Band wholly below zero: rolled back.</p>'
+        '<p class="legend"><i class="key band"></i> bounds on incremental profit that hold at all '
+        'looks together <i class="key margin"></i> tolerated loss. Band wholly below zero: rolled '
+        "back.</p>"
     )
-    return f'{words}<figure class="full">{chart}</figure>{legend}'
+    return f'<figure class="full">{chart}</figure>{legend}'
+
+
+def _guardrails(found: pd.DataFrame | None) -> str:
+    if found is None or found.empty:
+        return ""
+    rows = "".join(
+        f'<tr><th scope="row" class="name">{escape(str(row.name_))}</th>'
+        f'<td class="state {escape(str(row.verdict))}">'
+        f"{escape(VERDICTS.get(str(row.verdict), str(row.verdict)))}</td>"
+        f'<td class="why">{escape(str(row.sentence))}</td></tr>'
+        for row in found.rename(columns={"name": "name_"}).itertuples()
+    )
+    head = "<thead><tr><th>Guardrail</th><th>Verdict</th><th>What it saw</th></tr></thead>"
+    return f'<div class="wide"><table>{head}<tbody>{rows}</tbody></table></div>'
+
+
+def _deciding(page: DecisionPage) -> str:
+    parts = ""
+    for title, sentences in (
+        ("What would promote it", page.would_promote),
+        ("What would roll it back", page.would_roll_back),
+    ):
+        if sentences:
+            items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+            parts += f"<div><h3>{title}</h3><ul>{items}</ul></div>"
+    return f'<div class="pair">{parts}</div>' if parts else ""
 
 
 def _table(frame: pd.DataFrame) -> str:
@@ -242,7 +284,7 @@ def decision_page(content: DecisionPage) -> str:
             _tiles(content, moves),
             _section("What moves", _moves(moves)),
             _section("What each cell earns, and where it stands", _curves(content, moves)),
-            _section("The canary", _canary(content)),
+            _section("The rollout", _rollout(content)),
             _section("Data quality", quality),
             _section("Drift", _paragraphs([content.drift])),
             _section("More", _links(content.links)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,14 @@ from sqlmodel import Session, col, select
 
 from liftloop.adapters.decisions import budget_lines
 from liftloop.adapters.ledger import verdicts
-from liftloop.adapters.rollouts import transitions
+from liftloop.adapters.rollouts import rollout
 from liftloop.adapters.tables import Decision, Delivery
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.policy import BudgetLine
 from monitoring.report import DecisionPage
 from tasks.context import Loop
 from tasks.curves import curves_of
+from tasks.rollout_story import story_of
 
 POINTS = 30
 
@@ -25,7 +27,6 @@ def gather_page(loop: Loop, db: Session, head: Decision) -> DecisionPage:
     """Everything the page of ``head`` says."""
     lines = budget_lines(db, decision_id=head.id)
     curves = curves_of(loop, head.training_key)
-    looks, said, margin = _canary(db, head)
     drift = next((v for v in verdicts(db) if v.as_of == head.as_of), None)
     health = json.loads(drift.evidence)["health"] if drift else None
     return DecisionPage(
@@ -37,15 +38,13 @@ def gather_page(loop: Loop, db: Session, head: Decision) -> DecisionPage:
         gain=(head.expected_gain, head.gain_low, head.gain_high) if curves else None,
         moves=_moves(lines),
         curves=_samples(curves, lines) if curves else None,
-        canary=looks,
-        canary_margin=margin if margin is not None else loop.settings.rollout.margin,
-        canary_sentences=said,
         quality=_quality(db),
         quality_sentence=health["summary"] if health else "",
         drift=drift.summary if drift else "",
         links=[("Evidently report", drift.report.removeprefix("reports/"))]
         if drift and drift.report
         else [],
+        **_rollout(loop, db, head),
     )
 
 
@@ -98,27 +97,26 @@ def _samples(curves: ResponseCurves, lines: list[BudgetLine]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _canary(db: Session, head: Decision) -> tuple[pd.DataFrame | None, list[str], float | None]:
-    """The looks at a running canary so far, and what was said at the last one."""
-    if head.rollout_id is None:
-        return None, [], None
-    steps = [t for t in transitions(db, rollout_id=head.rollout_id) if t.as_of <= head.as_of]
-    looks, margin = [], None
-    for step in steps:
-        for verdict in json.loads(step.evidence)["verdicts"]:
-            numbers = verdict["evidence"]
-            if "relative_effect" in numbers:
-                margin = numbers["margin"]
-                looks.append(
-                    {
-                        "days": numbers["days"],
-                        "effect": numbers["relative_effect"],
-                        "low": numbers["low"],
-                        "high": numbers["high"],
-                    }
-                )
-    said = [v["sentence"] for v in json.loads(steps[-1].evidence)["verdicts"]] if steps else []
-    return (pd.DataFrame(looks) if looks else None), said, margin
+def _rollout(loop: Loop, db: Session, head: Decision) -> dict[str, Any]:
+    """What the page says of a rollout, as it stood at the decision."""
+    record = rollout(db, id=head.rollout_id) if head.rollout_id else None
+    story = story_of(db, record, loop.settings, until=head.as_of) if record else None
+    if story is None:
+        return {}
+    looks = [
+        {"days": look.in_force, "effect": look.effect, "low": look.low, "high": look.high}
+        for look in story.looks
+    ]
+    names = ["name", "verdict", "sentence"]
+    return {
+        "canary": pd.DataFrame(looks) if looks else None,
+        "canary_margin": story.margin or loop.settings.rollout.margin,
+        "canary_marks": story.marks,
+        "canary_sentences": [story.sentence, story.money.sentence if story.money else ""],
+        "guardrails": pd.DataFrame(story.verdicts)[names] if story.verdicts else None,
+        "would_promote": story.would_promote,
+        "would_roll_back": story.would_roll_back,
+    }
 
 
 def _quality(db: Session) -> pd.DataFrame | None:

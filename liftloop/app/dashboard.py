@@ -16,6 +16,7 @@ import streamlit as st
 
 from liftloop.adapters.settings import Settings, load_settings
 from liftloop.adapters.workspace import Workspace
+from liftloop.app.dashboard_rollout import draw_rollout
 from liftloop.app.dashboard_words import budget_table, day, decision_table, md, move_table, whole
 from liftloop.core.errors import LiftLoopError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from liftloop.adapters.tables import Decision
-    from liftloop.app.dashboard_queries import DashboardView, RolloutView
+    from liftloop.app.dashboard_queries import DashboardView
 
 PERIODS = {"4 weeks": 28, "13 weeks": 91, "26 weeks": 182, "all": 0}
 
@@ -92,7 +93,7 @@ def _draw(workspace: Workspace, settings: Settings) -> None:
     if last is not None:
         _spend(spend, colours=colours, currency=currency)
     _budgets(view, settings, colours=colours, currency=currency)
-    _rollout(view.rollout, enabled=settings.rollout.enabled)
+    draw_rollout(view.rollout, enabled=settings.rollout.enabled, currency=currency)
     _decisions(view, settings, currency=currency)
     _health(view, workspace)
 
@@ -198,31 +199,6 @@ def _budgets(
             st.caption("No response is known yet, so nothing is predicted.")
     if len(view.budgets) > MOST_CELLS:
         st.caption(f"The chart shows the {MOST_CELLS} largest cells, the table all.")
-
-
-def _rollout(rollout: RolloutView | None, *, enabled: bool) -> None:
-    st.subheader("Rollout", anchor=False)
-    if rollout is None:
-        st.caption(
-            "None under way. New budgets go to a few segments first."
-            if enabled
-            else "Off: new budgets reach all segments at once (`[rollout] enabled`)."
-        )
-        return
-    names, control = ", ".join(map(md, rollout.canary)), ", ".join(map(md, rollout.control))
-    st.markdown(
-        f"**{rollout.stage.replace('_', ' ').capitalize()}** since {day(rollout.started_on)} · "
-        f"new budgets in: {names or '–'} · compared with: {control or '–'}"
-    )
-    if len(rollout.transitions):
-        st.markdown(md(rollout.transitions.iloc[0]["reason"]))
-    st.dataframe(
-        rollout.transitions.replace({"from_stage": {"": "–"}}).rename(
-            columns={"as_of": "day", "from_stage": "from", "to_stage": "to", "reason": "why"}
-        ),
-        hide_index=True,
-        column_config={"why": st.column_config.TextColumn(width="large")},
-    )
 
 
 def _decisions(view: DashboardView, settings: Settings, *, currency: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -86,6 +88,58 @@ def return_chart(budgets: pd.DataFrame, *, colours: dict[str, str], currency: st
     )
     figure.update_yaxes(categoryorder="array", categoryarray=labels)
     figure.update_xaxes(rangemode="tozero", tickformat=".1f")
+    return figure
+
+
+def bounds_chart(
+    looks: pd.DataFrame, *, margin: float, marks: Sequence[tuple[int, str]]
+) -> go.Figure:
+    """A rollout's effect on incremental profit over the days, with its bounds, zero, the tolerated
+    loss, and the days on which its stage changed.
+
+    Parameters
+    ----------
+    looks
+        in_force (days), effect, low, high: shares of the revenue before.
+    """
+    blue = PALETTE[0]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=looks["in_force"], y=looks["high"], mode="lines", line={"width": 0}, showlegend=False,
+        hoverinfo="skip",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=looks["in_force"], y=looks["low"], mode="lines", line={"width": 0}, fill="tonexty",
+        fillcolor="rgba(0, 114, 178, 0.16)", name="bounds that hold at all looks together",
+        hoverinfo="skip",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=looks["in_force"],
+        y=looks["effect"],
+        mode="lines+markers",
+        name="effect",
+        line={"color": blue, "width": 2},
+        customdata=looks[["day", "low", "high"]],
+        hovertemplate="%{customdata[0]}: %{y:+.0%} (%{customdata[1]:+.0%} to %{customdata[2]:+.0%})"
+        "<extra></extra>",
+    )
+    figure.add_hline(y=0, line={"color": OTHER_COLOUR, "width": 1.5})
+    figure.add_hline(
+        y=-margin,
+        line={"color": PALETTE[5], "dash": "dash", "width": 1.5},
+        annotation={"text": "tolerated loss", "font": {"color": PALETTE[5]}},
+        annotation_position="bottom right",
+    )
+    for day, word in marks:
+        figure.add_vline(
+            x=day, line={"color": OTHER_COLOUR, "dash": "dot", "width": 1},
+            annotation={"text": plain(word), "xanchor": "left"}, annotation_position="bottom left",
+        )  # fmt: skip
+    figure.update_layout(
+        xaxis_title="days in force", yaxis_title="share of the revenue before", **_layout(340)
+    )
+    figure.update_yaxes(tickformat="+.0%")
+    figure.update_xaxes(rangemode="tozero")
     return figure
 
 

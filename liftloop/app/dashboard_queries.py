@@ -23,6 +23,8 @@ from liftloop.adapters.settings import Settings
 from liftloop.adapters.tables import Decision, Delivery, MonitorVerdict, RolloutRecord
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.policy import BudgetLine
+from liftloop.core.rollout_story import Story
+from tasks.rollout_story import story_of
 
 BUDGET_COLUMNS = (
     "segment", "channel", "daily_budget", "previous_daily_budget", "change", "expected", "low",
@@ -48,6 +50,7 @@ class RolloutView:
     canary: tuple[str, ...]
     control: tuple[str, ...]
     transitions: pd.DataFrame
+    story: Story | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def look(settings: Settings, *, limit: int = 20) -> DashboardView:
             budgets=budgets_frame(budget_lines(db, decision_id=head.id) if head else []),
             decisions=decisions_frame(db, decisions(db, limit=limit)),
             waiting=decisions_frame(db, decisions(db, state="awaiting_approval")),
-            rollout=rollout_view(db, active_rollout(db)),
+            rollout=rollout_view(db, active_rollout(db), settings),
             verdict=last_verdict(db),
             deliveries=deliveries_frame(db, limit=limit),
             open_quarantine=open_quarantine(db),
@@ -168,21 +171,26 @@ def decisions_frame(db: Session, found: list[Decision]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(DECISION_COLUMNS))
 
 
-def rollout_view(db: Session, record: RolloutRecord | None) -> RolloutView | None:
-    """The rollout with its transitions, the last one first."""
+def rollout_view(
+    db: Session, record: RolloutRecord | None, settings: Settings
+) -> RolloutView | None:
+    """The rollout with its transitions, the last one first, and how it stands."""
     if record is None:
         return None
     rows = [
         {name: getattr(step, name) for name in TRANSITION_COLUMNS}
         for step in reversed(transitions(db, rollout_id=record.id))
     ]
+    story = story_of(db, record, settings)
+    following = set(story.exposed) if story else set()
     return RolloutView(
         id=record.id,
         stage=record.stage,
         started_on=record.started_on,
         canary=_names(record.canary_segments),
-        control=_names(record.control_segments),
+        control=tuple(n for n in _names(record.control_segments) if n not in following),
         transitions=pd.DataFrame(rows, columns=list(TRANSITION_COLUMNS)),
+        story=story,
     )
 
 

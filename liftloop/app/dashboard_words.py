@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -58,6 +60,23 @@ def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
         "why": found["reason"],
     })  # fmt: skip
     return table.style.format({moved: MONEY})
+
+
+VERDICTS = {"pass": "✓ passes", "undecided": "… undecided", "fail": "✗ fails",
+            "review": "? not measurable"}  # fmt: skip
+
+
+def guardrail_table(verdicts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A rollout's guardrails as people read them, with nothing in them marked up."""
+    rows = pd.DataFrame([
+        {
+            "guardrail": md(verdict["name"]),
+            "verdict": VERDICTS.get(verdict["verdict"], verdict["verdict"]),
+            "what it saw": md(verdict["sentence"]),
+        }
+        for verdict in verdicts
+    ])  # fmt: skip
+    return rows.set_index("guardrail")
 
 
 def whole(amount: float) -> str:

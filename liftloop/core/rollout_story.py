@@ -80,6 +80,17 @@ class Story:
     money: Money | None = None
     margin: float | None = None
 
+    @property
+    def sentence(self) -> str:
+        """Where it stands, in words."""
+        if self.stage in ENDED:
+            return f"The rollout has ended: {self.stage.replace('_', ' ')}."
+        told = ", ".join(f"{name} ({days} days)" for name, (_, days) in self.exposed.items())
+        return (
+            f"{self.stage.capitalize()}, day {self.days_live} of the rollout. New budgets in: "
+            f"{told or 'no segment yet'}."
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         money = self.money
@@ -200,7 +211,7 @@ def _money(verdicts: Sequence[Mapping[str, Any]], steps: Sequence[Step]) -> Mone
     budget = float(numbers["budget"]) if "budget" in numbers else None
     words = f"Expected loss so far {expected:,.0f}, at most {upper:,.0f}"
     if budget is not None:
-        words += f"; past {budget:,.0f} it goes back"
+        words += f", of a loss budget of {budget:,.0f}"
     return Money(expected, upper, budget, f"{words}.")
 
 

@@ -140,7 +140,7 @@ def test_a_page_without_curves_canary_or_gain_leaves_those_parts_out() -> None:
     )
     text = decision_page(bare)
     read(text)
-    assert "The canary" not in text
+    assert "The rollout" not in text
     assert "Drift" not in text
     assert "What moves" in text
 
