@@ -13,25 +13,22 @@ posterior is normal around it (Laplace; Tierney and Kadane 1986).
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from liftloop.core.saturating import bent_shape, bent_shape_at
 from models.arrow import Arrow
-from models.evidence import Claims, Evidence, effective
+from models.evidence import Evidence
+from models.forecast import Forecast, Predicted
 from models.layout import Layout
-from models.prior import BEND, CLAIM, CURVE, JUMP, ORGANIC, RETURN, SCALE, TILT, Prior
-from models.sums import Sums, period_mean
+from models.prior import CURVE, Prior
+from models.sums import Sums
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 Left = tuple[Array, Array, Array]
 EM_DRAWS = 64
-REMEMBERED = 3
-NUDGE = 1e-4  # of log bend, for its derivative
 CLAIM_NOISE = 0.1  # what claims scatter around their model before anything is known, a share
 LEAST_CLAIM_NOISE = 0.03
 CLAIM_TAIL = 4.0
@@ -52,20 +49,6 @@ class State:
     tilt: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Predicted:
-    """Lifts at a state (N,) with their derivatives by the cell's parameters (N, d); the same for
-    claims, (M,) and (M, d), and for lift tests, (E,) and (E, d C). In units of size; tests in
-    money."""
-
-    lift: Array
-    slope: Array
-    claim: Array
-    claim_slope: Array
-    test: Array
-    test_slope: Array
-
-
 class Hierarchy:
     """The model of one body of evidence."""
 
@@ -78,24 +61,12 @@ class Hierarchy:
         self.layout = Layout.of(evidence, self.levels)
         self._low = np.array([level.low for level in self.levels])
         self._high = np.array([level.high for level in self.levels])
-        self._spends: dict[bytes, tuple[Array, Array]] = {}
-        claims, breaks = evidence.claims, evidence.breaks
-        self._before: Array | None = None  # 1 for a lift before its channel's jump
-        self._claim_before: Array | None = None  # the same for claims, and before theirs (M, 2)
-        if breaks is not None:
-            channel = evidence.channel_of[evidence.cell]
-            self._before = (evidence.last < breaks.response[channel]).astype(float)
-        if breaks is not None and claims is not None:
-            channel = evidence.channel_of[claims.cell]
-            self._claim_before = np.column_stack(
-                [claims.last < at[channel] for at in (breaks.response, breaks.claims)]
-            ).astype(float)
+        claims = evidence.claims
         self._noise: tuple[Array, Array, Array] | None = None  # the claims' last noise
+        self._forecast = Forecast(evidence, self.d)
         self._left: tuple[Predicted, Array, Left] | None = None
-        self._known: deque[tuple[Array, Array, Predicted]] = deque(maxlen=REMEMBERED)
         self._scaled: tuple[Left, list[tuple[Sums, Array, Array]]] | None = None
         self._lift_scale = np.sqrt(evidence.weight) / evidence.noise
-        self._contrasts = _by_spend(evidence)
         self._gains = np.array([test.gain for test in evidence.tests], dtype=float)
         self._test_scale = np.array(
             [np.sqrt(t.weight) / t.standard_error for t in evidence.tests], dtype=float
@@ -104,15 +75,7 @@ class Hierarchy:
         if claims is not None:
             self._of_cells.append(Sums(claims.cell, n))
         self._usual = np.ones(n)
-        self._log_spend = np.zeros(0)
         if claims is not None:
-            running = np.concatenate([np.zeros((1, n)), np.cumsum(evidence.spend, axis=0)])
-            spent = np.log(
-                np.maximum(period_mean(running, claims.cell, claims.first, claims.last), 1e-6)
-            )
-            count = np.maximum(np.bincount(claims.cell, minlength=n), 1)
-            mean = np.bincount(claims.cell, weights=spent, minlength=n) / count
-            self._log_spend = spent - mean[claims.cell]
             total = np.bincount(claims.cell, weights=np.abs(claims.claimed), minlength=n)
             count = np.bincount(claims.cell, minlength=n)
             self._usual = np.maximum(total / np.maximum(count, 1), 1e-9)
@@ -158,114 +121,9 @@ class Hierarchy:
 
     # -- likelihood -------------------------------------------------------------------------------
 
-    def spends(self, carryover: Array) -> tuple[Array, Array]:
-        """Mean effective spend of every lift (N,) and claim (M,), in units of size, remembered."""
-        name = carryover.tobytes()
-        if name not in self._spends:
-            if len(self._spends) > 1:
-                self._spends.clear()
-            evidence = self.evidence
-            levels = effective(evidence.spend, carryover[evidence.channel_of])
-            running = np.zeros((len(levels) + 1, levels.shape[1]))
-            np.cumsum(levels, axis=0, out=running[1:])
-            claims = evidence.claims
-            self._spends[name] = (
-                period_mean(running, evidence.cell, evidence.first, evidence.last),
-                np.zeros(0)
-                if claims is None
-                else period_mean(running, claims.cell, claims.first, claims.last),
-            )
-        return self._spends[name]
-
-    def _level(
-        self, cells: Array, place: Index, spend: Array, before: Array | None, demand: Array | None
-    ) -> tuple[Array, ...]:
-        """What rows (R,) of the cells at ``place`` earn at ``spend``, with m, K, spend / K, bend
-        and log(1 + 2 spend / K / bend) of each.
-
-        Exponentials are taken once a cell, not once a row: rows are many times as many."""
-        m = np.exp(cells[:, RETURN])[place]
-        if before is not None:
-            jumped = np.exp(cells[:, RETURN] + cells[:, JUMP])
-            m = np.where(before > 0, jumped[place], m)
-        m = m if demand is None else m * demand
-        k, bend = np.exp(cells[:, SCALE])[place], np.exp(cells[:, BEND])[place]
-        level = spend / k
-        grown = np.log1p(2.0 * level / bend)
-        return m * k * bent_shape_at(grown, bend), m, k, level, bend, grown
-
-    def _earned(
-        self,
-        cells: Array,
-        place: Index,
-        spend: Array,
-        before: Array | None = None,
-        demand: Array | None = None,
-    ) -> tuple[Array, Array]:
-        """Revenue (R,) of the cells at ``place`` (R,) at ``spend`` (R,) and its derivatives (R, 4)
-        by the curve's logarithms; ``before`` (R,) is 1 where the response had not jumped yet (None:
-        nowhere), ``demand`` (R,) multiplies it.
-
-        df/dlog m = f and df/dlog K = f - x f'(x), for every curve m K h(x / K)."""
-        earned, m, k, level, bend, grown = self._level(cells, place, spend, before, demand)
-        more = m * k * bent_shape(level, bend * np.exp(NUDGE))
-        slope = np.zeros((len(earned), CURVE))
-        slope[:, RETURN] = earned
-        slope[:, SCALE] = earned - m * spend * np.exp(-bend * grown)
-        slope[:, BEND] = (more - earned) / NUDGE
-        if before is not None:
-            slope[:, JUMP] = before * earned
-        return earned, slope
-
     def predict(self, cells: Array, carryover: Array) -> Predicted:
-        """Everything observed, and its derivatives, at cell parameters (C, d). The last are
-        remembered: what follows a climb asks for its top again. No array is changed in place."""
-        for known in self._known:
-            if known[0] is cells and known[1] is carryover:
-                return known[2]
-        evidence, claims = self.evidence, self.evidence.claims
-        spend, claim_spend = self.spends(carryover)
-        lift, curve = self._earned(cells, evidence.cell, spend, self._before, evidence.demand)
-        slope = np.zeros((len(lift), self.d))
-        slope[:, :CURVE] = curve
-        claim, claim_slope = np.zeros(0), np.zeros((0, self.d))
-        if claims is not None:
-            claim, claim_slope = self._predict_claims(cells, claim_spend, claims)
-        test, test_slope = self._predict_tests(cells)
-        found = Predicted(lift, slope, claim, claim_slope, test, test_slope)
-        self._known.append((cells, carryover, found))
-        return found
-
-    def _predict_claims(self, cells: Array, spend: Array, claims: Claims) -> tuple[Array, Array]:
-        place, before = claims.cell, self._claim_before
-        response, said = (None, None) if before is None else before.T
-        earned, curve = self._earned(cells, place, spend, response, claims.demand)
-        factor = np.exp(cells[:, CLAIM])[place]
-        if said is not None:
-            factor = np.where(said > 0, np.exp(cells[:, CLAIM] + cells[:, JUMP])[place], factor)
-            curve[:, JUMP] += said * earned
-        grown = self._log_spend
-        tilt = np.exp(np.clip(cells[place, TILT] * grown, -5.0, 5.0))
-        claim = tilt * (factor * earned + cells[place, ORGANIC] * claims.sold)
-        scale = tilt * factor
-        slope = np.empty((len(claim), self.d))
-        slope[:, :CURVE] = scale[:, None] * curve
-        slope[:, CLAIM] = scale * earned
-        slope[:, ORGANIC] = tilt * claims.sold
-        slope[:, TILT] = grown * claim
-        return claim, slope
-
-    def _predict_tests(self, cells: Array) -> tuple[Array, Array]:
-        tests = self.evidence.tests
-        gains = np.zeros(len(tests))
-        slopes = np.zeros((len(tests), len(cells), self.d))
-        for rows, money in self._contrasts:
-            test = tests[rows[0]]
-            for spend, sign in ((test.actual, 1.0), (test.otherwise, -1.0)):
-                earned, curve = self._earned(cells, test.where, spend)
-                gains[rows] += sign * (money * earned).sum(axis=1)
-                slopes[rows[:, None], test.where, :CURVE] += sign * money[:, :, None] * curve
-        return gains, slopes.reshape(len(tests), self.d * len(cells))
+        """Everything observed, and its derivatives, at cell parameters (C, d)."""
+        return self._forecast.of(cells, carryover)
 
     def claim_noise(self, state: State) -> Array:
         """Standard deviation of each claim around its model (M,), infinite for one not trusted."""
@@ -350,8 +208,7 @@ class Hierarchy:
         """How strongly lifts alone draw each cell's log return up at cell parameters (C, d), and
         by how much less for each unit it is higher: (2, C)."""
         evidence, n = self.evidence, len(self.evidence.cells)
-        spend = self.spends(carryover)[0]
-        lift = self._level(cells, evidence.cell, spend, self._before, evidence.demand)[0]
+        lift = self._forecast.lifts(cells, carryover)
         weight = lift * evidence.weight / evidence.noise**2
         pull = np.bincount(evidence.cell, weights=(evidence.lift - lift) * weight, minlength=n)
         less = np.bincount(evidence.cell, weights=(2 * lift - evidence.lift) * weight, minlength=n)
@@ -446,22 +303,3 @@ class Hierarchy:
         return 0.5 * np.bincount(
             evidence.channel_of, weights=of_cell, minlength=len(evidence.channels)
         )
-
-
-def _by_spend(evidence: Evidence) -> list[tuple[Index, Array]]:
-    """Tests that compare the same spend of the same cells, as contrasts of sales do: their numbers
-    (e,) and what a unit of each cell's size earns in each of them, in money (e, n_where)."""
-    found: dict[tuple[int, int, int], list[int]] = {}
-    for number, test in enumerate(evidence.tests):
-        same = id(test.where), id(test.actual), id(test.otherwise)
-        found.setdefault(same, []).append(number)
-    tests = evidence.tests
-    return [
-        (
-            np.array(rows, dtype=np.intp),
-            np.array(
-                [tests[r].days * evidence.size[tests[r].where] * tests[r].portion for r in rows]
-            ),
-        )
-        for rows in found.values()
-    ]
