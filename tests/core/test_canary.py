@@ -1,23 +1,15 @@
 from __future__ import annotations
 
-from decimal import Decimal
+import json
 
-import pytest
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftloop.core.blending import blend
 from liftloop.core.canary import choose_canary
-from liftloop.core.errors import InfeasibleBudget
-from liftloop.core.policy import Cell, Policy
+from liftloop.core.similarity import likeness
 
 SIZES = {f"s{i}": float(10 * (i + 1)) for i in range(10)}
-
-
-def policy(**budgets: str) -> Policy:
-    """Cells named segment_channel."""
-    pairs = {Cell(*name.split("_")): Decimal(amount) for name, amount in budgets.items()}
-    return Policy.of(pairs)
 
 
 def test_the_same_seed_chooses_the_same_segments_and_another_one_others() -> None:
@@ -68,66 +60,87 @@ def test_segments_without_spend_are_told() -> None:
     assert choose_canary({"a": 0.0, "b": 0.0}, share=0.3, seed=0).problem
 
 
-def test_the_challenger_is_rescaled_to_what_the_set_had_and_the_rest_is_untouched() -> None:
-    old = policy(a_x="60.00", a_y="40.00", b_x="50.00", b_y="50.00")
-    new = policy(a_x="30.00", a_y="120.00", b_x="30.00", b_y="20.00")
-    mixed = blend(old, new, {"a"})
-    assert mixed.policy == policy(a_x="20.00", a_y="80.00", b_x="50.00", b_y="50.00")
-    assert mixed.waiting == Decimal("50.00")
+def test_the_ramp_follows_the_strata_and_leaves_a_control_segment() -> None:
+    for seed in range(20):
+        choice = choose_canary(SIZES, share=0.3, seed=seed, ramp=(0.6, 1.0))
+        assert choice.waves[0] == choice.canary
+        assert [len(wave) for wave in choice.waves[:1]] == [3]
+        joined = [name for wave in choice.waves for name in wave]
+        assert len(joined) == len(set(joined)) <= 9
+        spent = 0.0
+        for wave, share in zip(choice.waves, choice.shares, strict=True):
+            spent += sum(SIZES[name] for name in wave)
+            assert spent <= share * sum(SIZES.values()) * (1 + 1e-9)
+        second = {k for k, m in enumerate(choice.strata) for n in choice.waves[1] if n in m}
+        assert len(second) >= 2
+        assert set(choice.order) == set(SIZES)
 
 
-def test_cents_that_do_not_divide_go_to_the_largest_remainders() -> None:
-    old = policy(a_x="0.34", a_y="0.33", a_z="0.33", b_x="9.00")
-    new = policy(a_x="1.00", a_y="1.00", a_z="1.00", b_x="7.00")
-    mixed = blend(old, new, {"a"})
-    assert [str(v) for _, v in mixed.policy.budgets] == ["0.34", "0.33", "0.33", "9.00"]
+def test_a_step_that_nobody_can_join_is_skipped_and_said() -> None:
+    choice = choose_canary({"a": 1.0, "b": 1.0}, share=0.5, seed=0, ramp=(0.6,))
+    assert len(choice.waves) == 1
+    assert choice.shares == (0.5,)
+    assert "The step to 60% of the segments is skipped" in choice.notes[0]
 
 
-def test_a_rescaled_budget_beyond_its_step_is_clipped_and_the_rest_spread_inside() -> None:
-    old = policy(a_x="100.00", a_y="100.00", a_z="100.00", b_x="300.00")
-    new = policy(a_x="125.00", a_y="75.00", a_z="40.00", b_x="360.00")
-    mixed = blend(old, new, {"a"}, max_step=0.25).policy.as_dict()
-    assert mixed[Cell("a", "x")] == Decimal("125.00")  # wanted 156.25
-    assert mixed[Cell("a", "y")] + mixed[Cell("a", "z")] == Decimal("175.00")
-    assert mixed[Cell("a", "z")] >= Decimal("75.00")
+def test_every_exposed_segment_is_matched_with_a_control_of_its_stratum_where_one_is_left() -> None:
+    choice = choose_canary(SIZES, share=0.3, seed=4, ramp=(0.6,))
+    home = {name: members for members in choice.strata for name in members}
+    exposed: set[str] = set()
+    for wave, matches in zip(choice.waves, choice.matches, strict=True):
+        exposed |= set(wave)
+        assert set(matches) == exposed
+        for name, control in matches.items():
+            assert control not in exposed
+            if set(home[name]) - exposed:
+                assert control in home[name]
 
 
-def test_floors_and_caps_hold_inside_the_set_or_their_conflict_is_named() -> None:
-    old = policy(a_x="50.00", a_y="50.00", b_x="10.00")
-    new = policy(a_x="90.00", a_y="10.00", b_x="10.00")
-    cap = {Cell("a", "x"): (Decimal(0), Decimal("60.00"))}
-    assert blend(old, new, {"a"}, bounds=cap).policy == policy(
-        a_x="60.00", a_y="40.00", b_x="10.00"
-    )
-    floors = {c: (Decimal("60.00"), Decimal("99.00")) for c in old.cells}
-    with pytest.raises(InfeasibleBudget, match=r"keep 100\.00"):
-        blend(old, new, {"a"}, bounds=floors)
+def twins(seed: int, weeks: int = 12) -> dict[str, list[float]]:
+    """Segments s0 and s1 move together, and s2 and s3, ...; otherwise all is noise."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(0, 0.2, (5, weeks))
+    return {f"s{i}": [float(100 * (1 + x)) for x in shared[i // 2]] for i in range(10)}
 
 
-def test_a_challenger_without_money_for_the_set_leaves_it_alone() -> None:
-    old = policy(a_x="50.00", b_x="10.00")
-    mixed = blend(old, policy(a_x="0.00", b_x="60.00"), {"a"})
-    assert mixed.policy == old
-    assert mixed.waiting == Decimal("-50.00")
+def test_segments_whose_sales_move_together_share_a_stratum() -> None:
+    alike = {f"s{i}": 100.0 for i in range(10)}
+    choice = choose_canary(alike, share=0.5, seed=0, history=twins(1))
+    assert {frozenset(m) for m in choice.strata} == {
+        frozenset({f"s{i}", f"s{i + 1}"}) for i in range(0, 10, 2)
+    }
+    assert all(abs(int(a[1:]) - int(b[1:])) == 1 for a, b in choice.matches[0].items())
 
 
-AMOUNTS = st.lists(st.integers(0, 500_000), min_size=6, max_size=6)
+def test_with_a_history_the_comparison_is_less_noisy_than_by_size_alone() -> None:
+    """Sales that move in two blocks of five: a canary from one block alone would be noisy."""
+    rng = np.random.default_rng(0)
+    blocks = rng.normal(0, 0.1, (2, 12))
+    own = rng.normal(0, 0.01, (10, 12))
+    history = {f"s{i}": [*(100 * (1 + blocks[i % 2] + own[i]))] for i in range(10)}
+    names = sorted(SIZES, key=lambda name: (-SIZES[name], name))
+    judge = likeness(names, SIZES, history)
+
+    def noise(canary: tuple[str, ...]) -> float:
+        return judge.noise([names.index(name) for name in canary])
+
+    plain = [noise(choose_canary(SIZES, share=0.3, seed=s).canary) for s in range(40)]
+    better = [
+        noise(choose_canary(SIZES, share=0.3, seed=s, history=history).canary) for s in range(40)
+    ]
+    assert np.mean(better) < 0.8 * np.mean(plain)
+    assert len({choose_canary(SIZES, share=0.3, seed=s, history=history).canary
+                for s in range(40)}) > 3  # fmt: skip
 
 
-@given(AMOUNTS, AMOUNTS, st.sampled_from([None, 0.05, 0.25, 1.0]))
-def test_the_total_of_each_set_is_exact_and_the_others_are_equal_to_the_byte(
-    old_cents: list[int], new_cents: list[int], max_step: float | None
-) -> None:
-    cells = [Cell(s, c) for s in "ab" for c in "xyz"]
-    old = Policy.of({c: Decimal(k) / 100 for c, k in zip(cells, old_cents, strict=True)})
-    new = Policy.of({c: Decimal(k) / 100 for c, k in zip(cells, new_cents, strict=True)})
-    mixed = blend(old, new, {"a"}, max_step=max_step).policy
-    was, now = old.as_dict(), mixed.as_dict()
-    assert mixed.total == old.total
-    assert all(now[c] == was[c] for c in cells if c.segment == "b")
-    assert all(amount >= 0 for amount in now.values())
-    if max_step is not None:
-        tenth = old.total / 6 / 10
-        for cell in cells:
-            limit = Decimal(str(max_step)) * max(was[cell], tenth)
-            assert abs(now[cell] - was[cell]) <= limit + Decimal("0.01")
+def test_a_short_or_broken_history_is_as_none() -> None:
+    plain = choose_canary(SIZES, share=0.3, seed=3)
+    few = {name: [1.0, 2.0] for name in SIZES}
+    lost = {name: [float("nan")] * 12 for name in SIZES}
+    for history in ({}, few, lost):
+        assert choose_canary(SIZES, share=0.3, seed=3, history=history) == plain
+
+
+def test_the_design_is_plain_values_for_the_ledger() -> None:
+    said = json.loads(json.dumps(choose_canary(SIZES, share=0.3, seed=1, ramp=(0.6,)).as_dict()))
+    assert set(said) >= {"strata", "order", "seed", "shares", "matches", "waves", "notes"}
