@@ -6,8 +6,18 @@ from decimal import Decimal
 
 from liftloop.core.canary import CanaryChoice
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rollout import RolloutState, Transition
-from liftloop.core.settlement import Running, at_once, begin, follow, needs_approval
+from liftloop.core.rollout import RolloutState, Transition, start
+from liftloop.core.settlement import (
+    Running,
+    alike,
+    at_once,
+    barred_until,
+    begin,
+    begun,
+    follow,
+    keep_in_shadow,
+    needs_approval,
+)
 
 
 def policy(*amounts: int) -> Policy:
@@ -62,3 +72,48 @@ def test_a_large_move_waits_for_a_person_only_where_a_rule_asks() -> None:
     assert not needs_approval(0.9, None)
     assert needs_approval(0.11, 0.10)
     assert not needs_approval(0.10, 0.10)
+
+
+CHOICE = CanaryChoice(("eu",), ("us",), 7, 0.5, waves=(("eu",),))
+
+
+def test_in_the_shadow_nothing_is_applied_and_the_segments_to_come_are_named() -> None:
+    settled = keep_in_shadow(OLD, CHOICE, "kept")
+    assert (settled.kind, settled.policy) == ("hold", OLD)
+    assert settled.stages == {"eu": "shadow", "us": "incumbent"}
+
+
+def test_a_step_of_the_ramp_puts_its_own_budgets_in_force_in_the_segments_that_follow() -> None:
+    joined = replace(STATE, stage="ramp", step=1, exposed={"eu": STATE.started_on})
+    up = Transition("promote", STATE, joined, date(2026, 1, 19), "because")
+    settled = follow(up, RUNNING, MIXED)
+    assert (settled.kind, settled.policy) == ("promote", MIXED)
+    assert settled.stages == {"eu": "ramp", "us": "incumbent"}
+
+
+def test_a_rollout_after_its_step_knows_who_follows_and_who_is_control() -> None:
+    begun_now = start("r-1", on=STATE.started_on, reason="", canary=("eu",))
+    running = begun(begun_now, CHOICE, NEW, OLD, MIXED)
+    assert (running.exposed, running.control) == ({"eu": STATE.started_on}, ("us",))
+    both = {**running.exposed, "us": date(2026, 1, 19)}
+    up = replace(begun_now, after=replace(begun_now.after, exposed=both))
+    after = running.after(up, NEW)
+    assert (after.exposed, after.control, after.current) == (both, (), NEW)
+    assert after.segments == ("eu", "us")
+
+
+def test_policies_within_a_cent_in_every_cell_are_the_same_plan() -> None:
+    near = Policy.of({cell: amount + Decimal("0.01") for cell, amount in NEW.budgets})
+    far = Policy.of({cell: amount + Decimal("0.02") for cell, amount in NEW.budgets})
+    extra = Policy.of({**NEW.as_dict(), Cell("eu", "tv"): Decimal("0.02")})
+    assert alike(NEW, NEW)
+    assert alike(NEW, near)
+    assert not alike(NEW, far)
+    assert not alike(NEW, extra)
+
+
+def test_a_failed_plan_is_barred_also_when_it_comes_again_a_cent_away() -> None:
+    near = Policy.of({cell: amount + Decimal("0.01") for cell, amount in NEW.budgets})
+    failed = [(near, date(2026, 2, 2)), (OLD, date(2026, 3, 3)), (NEW, date(2026, 2, 9))]
+    assert barred_until(NEW, failed) == date(2026, 2, 9)
+    assert barred_until(MIXED, failed) is None
