@@ -18,7 +18,7 @@ from liftloop.core.errors import ConfigurationError, OutsideServiceFailed
 
 URL_VARIABLE = "LIFTLOOP_REDIS_URL"
 TIMEOUT_SECONDS = 30.0
-_AT_ONCE = 5_000  # entries of one answer, so that neither side holds a huge one
+AT_ONCE = 5_000  # entries of one answer, so that neither side holds a huge one
 
 Fields = dict[bytes, bytes] | None  # None: the entry was deleted from the stream
 Entry = tuple[str, Fields]
@@ -113,7 +113,7 @@ class Broker:
         """All that ``consumer`` was given and has not acknowledged."""
         found: list[Entry] = []
         after = "0"
-        while part := self._read(consumer, after, _AT_ONCE):
+        while part := self._read(consumer, after, AT_ONCE):
             found += part
             after = part[-1][0]
         return found
@@ -121,7 +121,7 @@ class Broker:
     def new(self, consumer: str, *, count: int, seconds: float) -> list[Entry]:
         """Up to ``count`` entries nobody was given; waits up to ``seconds`` for the first."""
         block = max(1, round(1000 * seconds))
-        return self._read(consumer, ">", min(count, _AT_ONCE), block=block)
+        return self._read(consumer, ">", min(count, AT_ONCE), block=block)
 
     def _read(
         self, consumer: str, after: str, count: int, *, block: int | None = None

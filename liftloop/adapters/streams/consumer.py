@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from liftloop.adapters.deliveries import deliver
 from liftloop.adapters.locks import exclusive
 from liftloop.adapters.settings import Streams
-from liftloop.adapters.streams.broker import Broker, Entry, connect, redis_url
+from liftloop.adapters.streams.broker import AT_ONCE, Broker, Entry, connect, redis_url
 from liftloop.adapters.streams.entries import file_name, line, row_line
 from liftloop.adapters.summaries import DeliverySummary
 from liftloop.adapters.workspace import Workspace
@@ -99,15 +99,13 @@ class Consumer:
         batch: list[Entry] = []
         room = self.limits.batch_mb * 1_000_000
         until = self.clock() + self.limits.batch_seconds
-        while len(batch) < self.limits.batch_rows and room > 0:
+        while (wanted := self.limits.batch_rows - len(batch)) and room > 0:
             left = until - self.clock()
-            if left <= 0:
-                break
-            part = self.broker.new(
-                self.name, count=self.limits.batch_rows - len(batch), seconds=left
-            )
+            part = self.broker.new(self.name, count=wanted, seconds=max(left, 0.001))
             room -= sum(len(value) for _, row in part for value in (row or {}).values())
             batch += part
+            if left <= 0 and len(part) < min(wanted, AT_ONCE):
+                break  # a backlog fills the batch, however slow the reading is
         return batch
 
     def _deliver(self, batch: Sequence[Entry]) -> DeliverySummary:
