@@ -6,11 +6,11 @@ from pathlib import Path
 
 from prefect import flow
 
-from tasks.publish import resume_platforms
+from tasks.publish import apply_budgets
 
 
 @flow(name="apply")
 def apply(workspace: str) -> list[str]:
     """Set what waits: a platform that was out of reach, a budget whose day has come. With nothing
-    to set it asks no platform. Returns the platforms that still wait."""
-    return resume_platforms(str(Path(workspace).resolve()))
+    to set it asks no platform. Returns what still waits, a sentence for each platform."""
+    return apply_budgets(str(Path(workspace).resolve()))

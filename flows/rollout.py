@@ -9,7 +9,7 @@ from prefect import flow
 
 from flows.report import report
 from tasks.context import resolve
-from tasks.publish import publish_budgets
+from tasks.publish import apply_budgets, publish_budgets
 from tasks.rollout import look, settle, show_rollout
 from tasks.waiting import review_waiting
 
@@ -22,7 +22,8 @@ def rollout(
 
     Without ``proposal_id`` the day's latest proposal is taken. On a day without one, a running
     rollout is judged all the same: what it then decides is told, and a hold changes nothing.
-    Returns the decision: id (None when there is none), new, kind, state, reason.
+    Returns the decision: id (None when there is none), new, kind, state, reason, and waiting: what
+    does not stand on its platform yet, in sentences.
     """
     place, day = resolve(workspace, as_of)
     review_waiting(place, day)
@@ -31,6 +32,7 @@ def rollout(
         decision = look(place, day) or decision
     if decision["state"] == "in_force":
         publish_budgets(place, decision["id"])
+    decision = {**decision, "waiting": apply_budgets(place)}  # also what an earlier cycle left
     show_rollout(place, decision)
     if proposal_id is None and decision["new"] and decision["id"]:
         report(place, day, decision["id"])

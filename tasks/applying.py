@@ -53,6 +53,13 @@ class Waiting:
     cells: int
     reason: str
 
+    @property
+    def sentence(self) -> str:
+        return (
+            f"{self.decision_id} is in force, and {self.cells} of its budgets do not stand on "
+            f"{self.platform} yet ({self.reason})."
+        )
+
 
 def apply_in_force(loop: Loop) -> tuple[Waiting, ...]:
     """Bring the budgets in force to every platform, or further on their way; what still waits."""

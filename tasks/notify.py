@@ -89,6 +89,18 @@ def announcement_of(loop: Loop, head: Decision) -> Announcement:
         gain=head.expected_gain if known else None,
         gain_low=head.gain_low if known else None,
         gain_high=head.gain_high if known else None,
+        todo=_todo(loop, head),
+    )
+
+
+def _todo(loop: Loop, head: Decision) -> str | None:
+    """Who does what where platforms are configured; None leaves it to the usual sentence."""
+    names = ", ".join(target.name for target in loop.settings.platforms.targets)
+    if not names or head.state != "in_force" or head.kind in ("hold", "pause"):
+        return None
+    return (
+        f"LiftLoop sets the budgets on {names} and reads them back; a message names any it cannot "
+        "set. Cells no platform is configured for are in the outbox, for whoever runs theirs."
     )
 
 
@@ -105,6 +117,7 @@ class CycleSummary:
     declined: bool
     steps: tuple[str, ...]
     text: str
+    waiting: tuple[str, ...] = ()  # what does not stand on its platform yet
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -142,6 +155,7 @@ def sum_up(
     else:
         closing = words["text"]
     shown = steps if changed else ()
+    waiting = tuple(decision.get("waiting", ()))
     return CycleSummary(
         as_of=as_of,
         decision_id=decision["id"],
@@ -152,5 +166,8 @@ def sum_up(
         declined=decision["state"] == "declined"
         or (decision["new"] and decision["kind"] == "hold"),
         steps=steps,
-        text="\n".join([f"Cycle as of {as_of}", *(f"  {step}" for step in shown), "", closing]),
+        text="\n".join(
+            [f"Cycle as of {as_of}", *(f"  {step}" for step in shown), "", closing, *waiting]
+        ),
+        waiting=waiting,
     )

@@ -18,18 +18,15 @@ from tasks.context import Loop, open_loop
 
 @task(name="publish budgets", retries=3, retry_delay_seconds=[1, 4, 10], retry_jitter_factor=0.5)
 def publish_budgets(workspace: str, decision_id: str) -> list[str]:
-    """Write the decision's files to the outbox and apply what is in force; the files' names. What a
-    platform does not take waits for the next cycle and is told: the cycle goes on."""
-    loop = open_loop(workspace)
-    files = export(loop, decision_id)
-    apply_in_force(loop)
-    return files
+    """Write the decision's files to the outbox; their names."""
+    return export(open_loop(workspace), decision_id)
 
 
-@task(name="resume platforms")
-def resume_platforms(workspace: str) -> list[str]:
-    """Go on with budgets that do not stand on their platforms yet; those that still wait."""
-    return [waiting.platform for waiting in apply_in_force(open_loop(workspace))]
+@task(name="apply budgets", retries=1, retry_delay_seconds=5)
+def apply_budgets(workspace: str) -> list[str]:
+    """Bring the budgets in force to their platforms, or further on their way. What still waits, a
+    sentence for each platform: it is told and tried again, and the loop goes on."""
+    return [waiting.sentence for waiting in apply_in_force(open_loop(workspace))]
 
 
 def publish(loop: Loop, decision_id: str) -> list[str]:
@@ -49,11 +46,9 @@ def publish(loop: Loop, decision_id: str) -> list[str]:
 
 def not_yet(waiting: tuple[Waiting, ...]) -> OutsideServiceFailed:
     """Budgets in force that do not stand on their platforms, as an error: exit status 3."""
-    first = waiting[0]
     return OutsideServiceFailed(
         f"Platform {', '.join(one.platform for one in waiting)}",
-        f"{first.decision_id} is in force, and {sum(one.cells for one in waiting)} of its budgets "
-        f"are not set yet ({first.reason}).",
+        " ".join(one.sentence for one in waiting),
         fix="the next liftloop cycle tries again; liftloop doctor shows what waits.",
     )
 

@@ -1,4 +1,4 @@
-"""cycle and monitor: the loop, once."""
+"""cycle: the loop, once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ AsOfOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command(epilog="Example: liftloop cycle --as-of 2026-03-02 --workspace shop")(cycle)
-    app.command(epilog="Example: liftloop monitor --as-of 2026-03-02 --workspace shop")(monitor)
 
 
 def cycle(
@@ -39,25 +38,7 @@ def cycle(
         typer.echo(summary.text)
     if summary.refused:
         raise typer.Exit(2)
+    if summary.waiting:
+        raise typer.Exit(3)
     if summary.declined:
         raise typer.Exit(1)
-
-
-def monitor(
-    workspace: WorkspaceOption = Path("workspace"),
-    as_of: AsOfOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare the last weeks with the weeks before, and write the Evidently report."""
-    place = opened(workspace, flows=True)
-    from flows.monitor import monitor as run
-    from liftloop.app.environment import flow_settings
-
-    with flow_settings():
-        verdict = run(str(place.root), as_day(as_of) if as_of else None)
-    if as_json:
-        show_json(verdict)
-    else:
-        typer.echo(verdict["summary"])
-        if verdict["report"]:
-            typer.echo(f"Report: {place.root / verdict['report']}")
