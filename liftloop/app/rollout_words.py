@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from liftloop.core.rollout_story import days
+
 ENDED = ("full", "rolled_back")
 MARKS = {"pass": "pass", "undecided": "undecided", "fail": "FAIL", "review": "not measurable"}
 LOOKS_SHOWN = 8
@@ -36,7 +38,7 @@ def rollout_lines(one: Mapping[str, Any], *, steps: bool = False) -> Iterator[st
 def _standing(one: Mapping[str, Any]) -> Iterator[str]:
     exposed = one.get("exposed", ())
     if exposed:
-        told = ", ".join(f"{e['segment']} ({e['days']} days)" for e in exposed)
+        told = ", ".join(f"{e['segment']} ({days(e['days'])})" for e in exposed)
         yield f"  exposed: {told}"
     if one.get("money_at_risk"):
         yield f"  money at risk: {one['money_at_risk']['sentence']}"

@@ -85,7 +85,7 @@ class Story:
         """Where it stands, in words."""
         if self.stage in ENDED:
             return f"The rollout has ended: {self.stage.replace('_', ' ')}."
-        told = ", ".join(f"{name} ({days} days)" for name, (_, days) in self.exposed.items())
+        told = ", ".join(f"{name} ({days(since)})" for name, (_, since) in self.exposed.items())
         return (
             f"{self.stage.capitalize()}, day {self.days_live} of the rollout. New budgets in: "
             f"{told or 'no segment yet'}."
@@ -108,6 +108,11 @@ class Story:
             "would_roll_back": list(self.would_roll_back),
             "money_at_risk": asdict(money) if money else None,
         }
+
+
+def days(count: int, which: str = "") -> str:
+    """A count of days in words."""
+    return f"{count} {which}{'day' if count == 1 else 'days'}"
 
 
 def tell(
@@ -228,7 +233,7 @@ def _would_promote(
         )
     left = config.dwell(state.level) - state.days_in_stage(now)
     if left > 0:
-        told.append(f"{left} more {'day' if left == 1 else 'days'} in this stage.")
+        told.append(f"{days(left, 'more ')} in this stage.")
     told += [
         f"{v['name'].capitalize()} must pass. {v['sentence']}"
         for v in verdicts

@@ -13,9 +13,16 @@ from liftloop.adapters.ledger import open_ledger, session
 from liftloop.adapters.settings import load_settings
 from liftloop.adapters.workspace import Workspace
 from liftloop.app import dashboard
-from liftloop.app.dashboard_charts import PALETTE, colours_of, plain, return_chart, spend_chart
+from liftloop.app.dashboard_charts import (
+    PALETTE,
+    bounds_chart,
+    colours_of,
+    plain,
+    return_chart,
+    spend_chart,
+)
 from liftloop.app.dashboard_queries import budgets_frame, look, moves_frame, spend_by_day
-from liftloop.app.dashboard_words import budget_table, md
+from liftloop.app.dashboard_words import budget_table, guardrail_table, md
 from liftloop.core.policy import BudgetLine
 
 
@@ -182,3 +189,21 @@ def test_a_wrong_configuration_is_one_sentence_on_the_page(
     page = shown(empty_workspace.root, monkeypatch)
     assert not page.exception
     assert "margn" in page.error[0].value
+
+
+def test_a_rollouts_bounds_are_drawn_with_its_stages_and_the_tolerated_loss() -> None:
+    looks = pd.DataFrame(
+        {"day": ["8 March"], "in_force": [7], "effect": [0.0], "low": [-0.5], "high": [0.5]}
+    )
+    figure = bounds_chart(looks, margin=0.1, marks=[(0, "canary"), (7, "<b>")])
+    assert [trace.name for trace in figure.data][1:] == [
+        "bounds that hold at all looks together", "effect",
+    ]  # fmt: skip
+    words = [note.text for note in figure.layout.annotations]
+    assert words == ["tolerated loss", "canary", "&lt;b>"]
+
+
+def test_guardrails_are_told_with_nothing_marked_up() -> None:
+    table = guardrail_table([{"name": "revenue", "verdict": "fail", "sentence": "**a** fell."}])
+    assert table.loc["revenue", "verdict"] == "✗ fails"
+    assert table.loc["revenue", "what it saw"] == r"\*\*a\*\* fell."

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.charts import compact, ticks
+from monitoring.charts import bounds_chart, compact, ticks
 from monitoring.report import DecisionPage, decision_page
 
 EVIL = "<script>alert('x')</script>\"&"
@@ -50,7 +50,17 @@ def page(name: str = "north") -> DecisionPage:
         canary=pd.DataFrame(
             {"days": [7, 14], "effect": [-0.1, 0.0], "low": [-1.0, -0.6], "high": [0.8, 0.6]}
         ),
+        canary_marks=[(0, "canary"), (14, f"ramp of {name}")],
         canary_sentences=[f"{name} tries it first."],
+        guardrails=pd.DataFrame(
+            {
+                "name": ["revenue", f"share of {name}"],
+                "verdict": ["pass", "review"],
+                "sentence": ["Sales hold.", f"{name} is late."],
+            }
+        ),
+        would_promote=[f"{name} must report."],
+        would_roll_back=["A loss wholly below zero."],
         quality=pd.DataFrame({"cell": [name], "finding": ["4 days late"]}),
         quality_sentence="One cell is paused.",
         drift="No drift.",
@@ -103,6 +113,12 @@ def test_the_page_says_what_moved_why_and_what_is_expected() -> None:
         "4 days late",
         "No drift.",
         "north tries it first.",
+        ">ramp of north<",
+        'state review">not measurable<',
+        "north is late.",
+        "What would promote it",
+        "north must report.",
+        "A loss wholly below zero.",
         "Budget a day EUR",
         "200.00",
         ">canary<",
@@ -132,6 +148,9 @@ def test_a_page_without_curves_canary_or_gain_leaves_those_parts_out() -> None:
         curves=None,
         canary=None,
         canary_sentences=(),
+        guardrails=None,
+        would_promote=(),
+        would_roll_back=(),
         gain=None,
         quality=None,
         quality_sentence="",
@@ -152,7 +171,7 @@ def test_a_page_without_any_cell_is_still_a_page() -> None:
 def test_many_cells_unfold_on_demand() -> None:
     one = page().moves.iloc[:1]
     many = pd.concat([one.assign(segment=f"s{i}") for i in range(30)])
-    text = decision_page(replace(page(), moves=many))
+    text = decision_page(replace(page(), moves=many, guardrails=None))
     assert "18 more cells" in text
     assert text.count("<tr>") == 30 + 2 + 2
 
@@ -185,3 +204,8 @@ def test_ticks_are_round_and_inside() -> None:
     assert ticks(0, 100) == [0, 25, 50, 75, 100]
     assert ticks(-0.3, 0.3) == pytest.approx([-0.2, 0, 0.2])
     assert ticks(5, 5) == [5]
+
+
+def test_one_look_alone_shows_its_bounds_as_a_line() -> None:
+    chart = bounds_chart(days=[7], effect=[0.0], low=[-0.5], high=[0.5], margin=0.1, title="One")
+    assert chart.count('class="curve"') == 2
