@@ -17,6 +17,7 @@ from scipy.signal import lfilter
 from liftloop.core.grouping import cell_places, coded, days_of, joined, summed
 from liftloop.core.policy import Cell
 from models.sums import period_mean
+from models.told_spend import mended
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -145,7 +146,8 @@ class Evidence:
 
 def daily_spend(performance: pd.DataFrame, *, as_of: Any) -> pd.DataFrame:
     """Spend of every cell on every day before ``as_of``: index dates without a gap, columns
-    (segment, channel), 0 where nothing was reported. The last day is the last with any report."""
+    (segment, channel), 0 where nothing was spent; holes of the feed are mended
+    (``models.told_spend``). The last day is the last with any report."""
     dates = days_of(performance["date"])
     known = dates < np.datetime64(as_of, "D")
     rows, dates = performance[known], dates[known]
@@ -158,12 +160,18 @@ def daily_spend(performance: pd.DataFrame, *, as_of: Any) -> pd.DataFrame:
     first = dates.min()
     days = pd.date_range(pd.Timestamp(first).as_unit("us"), dates.max(), name="date")
     place = joined(((dates - first).astype(np.intp), 1), (column, len(pairs)))
-    spent = summed(place, spend=rows["spend"].to_numpy(dtype=np.float64))["spend"]
-    wide = np.zeros(len(days) * len(pairs))
-    wide[np.unique(place)] = spent
-    names = [segments.take(pairs // len(channels)), channels.take(pairs % len(channels))]
+    numbers = {n: rows[n].to_numpy(dtype=np.float64) for n in ("spend", "impressions") if n in rows}
+    there, shape = np.unique(place), (len(days), len(pairs))
+    wide = {"impressions": np.zeros(shape)}
+    for name, values in summed(place, **numbers).items():
+        wide[name] = np.zeros(shape)
+        wide[name].flat[there] = values
+    told = np.zeros(shape, dtype=bool)
+    told.flat[there] = True
+    of = pairs // len(channels)
+    names = [segments.take(of), channels.take(pairs % len(channels))]
     return pd.DataFrame(
-        wide.reshape(len(days), len(pairs)), days, pd.MultiIndex.from_arrays(names, names=CELL)
+        mended(told=told, segment_of=of, **wide), days, pd.MultiIndex.from_arrays(names, names=CELL)
     )
 
 

@@ -39,7 +39,8 @@ class SalesConfig:
     """At most ``weeks`` are looked at, and none below ``fewest_weeks``; the stretches are thirds.
     ``segments``: how many of the largest have a row. ``follow``: the standard deviation of the
     elasticity with which sales follow a segment's total spend for other reasons than response. The
-    noise all segments share counts for ``shared`` weeks of a segment's own. Trees need
+    noise all segments share counts for ``shared`` weeks of a segment's own. A segment counts that
+    tells of ``least_told`` of the days, and of ``fewest_days`` in each week. Trees need
     ``fewest_rows``, and foretell blocks of ``block_days``."""
 
     weeks: int = 26
@@ -47,6 +48,8 @@ class SalesConfig:
     segments: int = 40
     follow: float = 1.0
     shared: float = 20.0
+    least_told: float = 0.8
+    fewest_days: int = 4
     fewest_rows: int = 600
     block_days: int = 28
     booster: BoosterParameters = TREES
@@ -69,7 +72,7 @@ def sales_contrasts(
     ----------
     sales
         date, segment, revenue and any covariates ``x_...``; days that are not in ``days``, and
-        segments that lack a day, are not looked at. Not changed.
+        segments that lack many, are not looked at. Not changed.
     evidence
         Gathered; its ``spend`` has a row for each of ``days``.
     fade_per_day
@@ -151,7 +154,7 @@ def _complete(
     sales: pd.DataFrame, days: pd.DatetimeIndex, config: SalesConfig
 ) -> pd.DataFrame | None:
     """Daily revenue of whole weeks up to the last day with sales (days, segments), of the segments
-    that have all of them and sell in each week; None where that is too little."""
+    that have nearly all of the days and sell in each week; None where that is too little."""
     if len(days) == 0 or sales.empty:
         return None
     dates, revenue = days_of(sales["date"]), sales["revenue"].to_numpy(dtype=np.float64)
@@ -171,9 +174,25 @@ def _complete(
         return None
     wide = wide.iloc[-7 * weeks :]
     values = wide.to_numpy()
-    whole = np.isfinite(values).all(axis=0)
-    whole &= (np.nansum(values.reshape(weeks, 7, -1), axis=1) > 0).all(axis=0)
-    return wide.loc[:, whole] if whole.sum() >= 2 else None
+    by_week = values.reshape(weeks, 7, -1)
+    whole = np.isfinite(values).mean(axis=0) >= config.least_told
+    whole &= (np.isfinite(by_week).sum(axis=1) >= config.fewest_days).all(axis=0)
+    whole &= (np.nansum(by_week, axis=1) > 0).all(axis=0)
+    if whole.sum() < 2:
+        return None
+    found = wide.loc[:, whole]
+    return found if np.isfinite(found.to_numpy()).all() else _mended(found)
+
+
+def _mended(wide: pd.DataFrame) -> pd.DataFrame:
+    """Late and lost days filled with what the segment sold on the other days of the week, by the
+    other segments' rhythm; a day of which no segment tells, with the week's mean."""
+    values = wide.to_numpy()
+    rhythm = pd.DataFrame(values / np.nanmean(values, axis=0)).mean(axis=1).fillna(1.0).to_numpy()
+    rhythm = np.where(rhythm > 0, rhythm, 1.0)[:, None]
+    level = np.nanmean((values / rhythm).reshape(-1, 7, values.shape[1]), axis=1)
+    filled = np.where(np.isfinite(values), values, np.repeat(level, 7, axis=0) * rhythm)
+    return pd.DataFrame(filled, wide.index, wide.columns)
 
 
 def _explained(sales: pd.DataFrame, wide: pd.DataFrame, config: SalesConfig) -> Array:

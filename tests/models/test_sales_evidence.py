@@ -224,9 +224,20 @@ def test_budgets_that_follow_demand_tell_nothing_in_their_own_direction() -> Non
     )
 
 
-def test_segments_that_lack_a_day_and_few_weeks_say_nothing() -> None:
+def test_a_segment_that_lacks_a_day_here_and_there_says_about_the_same() -> None:
     world = moved()
-    some = world.sales["date"] == world.daily.index[100]
+    rng = np.random.default_rng(3)
+    kept = world.sales[rng.random(len(world.sales)) > 0.04]
+    whole, holed = world.contrasts(world.sales), world.contrasts(kept)
+    assert [test.name for test in holed] == [test.name for test in whole]
+    for one, two in zip(whole, holed, strict=True):
+        assert two.gain == pytest.approx(one.gain, abs=0.7 * one.standard_error)
+        assert two.standard_error == pytest.approx(one.standard_error, rel=0.3)
+
+
+def test_segments_that_lack_most_of_a_week_and_few_weeks_say_nothing() -> None:
+    world = moved()
+    some = world.sales["date"].isin(world.daily.index[100:108])
     gone = world.sales[~(some & (world.sales["segment"] == "s3"))]
     assert {t.name for t in world.contrasts(gone)} == {
         f"sales of s{i}" for i in range(10) if i != 3
