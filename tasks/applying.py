@@ -21,8 +21,8 @@ from liftloop.adapters.notify import deliver, queue_message
 from liftloop.adapters.platforms import writes
 from liftloop.adapters.platforms.building import guarded
 from liftloop.adapters.platforms.configuration import Target
-from liftloop.adapters.platforms.guarded import GuardedPlatform
 from liftloop.adapters.platforms.protocol import PlatformTrouble
+from liftloop.adapters.platforms.setting import set_budgets
 from liftloop.core.applying import (
     Difference,
     Outcome,
@@ -113,7 +113,7 @@ def _carry_out(loop: Loop, target: Target, lines: Lines) -> list[Waiting]:
         _begin(loop, target, lines, {})
         return _finish(loop, target, lines, _all(cells, Outcome("failed", None, str(trouble))))
     _begin(loop, target, lines, found)
-    errors = _set(platform, lines, found)
+    errors = set_budgets(platform, lines, found)
     taken = {
         cell: Outcome("failed", None, errors[cell]) if cell in errors else Outcome("applied", None)
         for cell in cells
@@ -133,18 +133,6 @@ def _carry_out(loop: Loop, target: Target, lines: Lines) -> list[Waiting]:
         for line in lines
     }
     return _finish(loop, target, lines, outcomes)
-
-
-def _set(platform: GuardedPlatform, lines: Lines, found: Mapping[Cell, Decimal]) -> dict[Cell, str]:
-    """Set what is not right already; what was not taken, and why."""
-    errors: dict[Cell, str] = {}
-    wrong = [line for line in lines if found.get(_cell(line)) != line.daily_budget]
-    for act in [lines] if platform.whole else [[line] for line in wrong]:
-        try:
-            platform.set(act)
-        except PlatformTrouble as trouble:
-            errors |= {_cell(line): str(trouble) for line in act}
-    return errors
 
 
 def _begin(loop: Loop, target: Target, lines: Lines, found: Mapping[Cell, Decimal]) -> None:

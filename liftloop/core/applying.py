@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Literal
 
 from liftloop.core.messages import Words, money, notice
-from liftloop.core.policy import Cell
+from liftloop.core.policy import BudgetLine, Cell
 
 State = Literal["intended", "failed", "applied", "confirmed", "differs", "superseded"]
 PENDING: tuple[State, ...] = ("intended", "failed", "applied", "differs")
@@ -73,6 +73,23 @@ def outcome_of(wanted: Decimal, *, read_back: Decimal | None, error: str = "") -
         return Outcome("failed", None, "the platform does not show a budget for this cell")
     words = f"asked for {money(wanted)}, the platform shows {read_back:,}"
     return Outcome("differs", read_back, words)
+
+
+def cuts_first(lines: Iterable[BudgetLine], stands: Mapping[Cell, Decimal]) -> list[BudgetLine]:
+    """The lines in the order in which one would set them: the largest cut first, the largest raise
+    last, so that one that fails amid them leaves less spent and not more."""
+
+    def change(line: BudgetLine) -> Decimal:
+        return line.daily_budget - stands.get(Cell(line.segment, line.channel), Decimal(0))
+
+    return sorted(lines, key=lambda line: (change(line), line.segment, line.channel))
+
+
+def fits(cell: Cell, wanted: Decimal, *, stands: Mapping[Cell, Decimal], ceiling: Decimal) -> bool:
+    """Whether a cell can be set to ``wanted`` now: a cut always can, a raise while the sum of what
+    stands there, with it, is at most ``ceiling`` (all per day)."""
+    now = stands.get(cell, Decimal(0))
+    return wanted <= now or sum(stands.values()) - now + wanted <= ceiling
 
 
 def outside_notice(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from liftloop.core.applying import (
     Difference,
     difference_notice,
+    fits,
     outcome_of,
     outside_changes,
     outside_notice,
@@ -69,3 +70,11 @@ def test_notices_name_cells_amounts_and_what_to_do() -> None:
     assert waits.count("503") == 1
     assert "2 budgets are not on shop yet" in waits
     assert "liftloop doctor" in waits
+
+
+def test_a_cut_always_fits_and_a_raise_while_there_is_room() -> None:
+    stands = {NORTH: TEN, SOUTH: TEN}
+    assert fits(NORTH, Decimal("9.99"), stands=stands, ceiling=TEN)
+    assert fits(NORTH, Decimal("15.00"), stands=stands, ceiling=Decimal("25.00"))
+    assert not fits(NORTH, Decimal("15.01"), stands=stands, ceiling=Decimal("25.00"))
+    assert fits(Cell("east", "search"), TEN, stands=stands, ceiling=Decimal("30.00"))

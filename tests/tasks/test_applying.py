@@ -191,7 +191,9 @@ def test_tried_again_after_a_lost_answer_it_spends_once(shop: Shop) -> None:
 @pytest.mark.parametrize("mood", ["busy", "silent", "refuses"])
 def test_one_that_fails_half_way_goes_on_where_it_stopped(shop: Shop, mood: str) -> None:
     shop.decide("d-1", AFTER, BEFORE)
-    shop.server.mood.extend(["fine", mood, "fine"])  # east, north, south
+    shop.server.mood.extend(
+        ["fine", "fine", mood]
+    )  # the cuts of south and east, then north's raise
     (waiting,) = shop.apply()
     assert (waiting.platform, waiting.cells) == ("shop", 1)
     assert shop.states("d-1") == {"east": "confirmed", "north": "failed", "south": "confirmed"}
@@ -206,9 +208,29 @@ def test_one_that_fails_half_way_goes_on_where_it_stopped(shop: Shop, mood: str)
     assert len(shop.messages()) == 1
 
 
+@pytest.mark.parametrize("mood", ["busy", "silent", "refuses"])
+def test_a_raise_waits_for_the_cut_that_pays_for_it(shop: Shop, mood: str) -> None:
+    shop.decide("d-1", AFTER, BEFORE)
+    shop.server.mood.append(mood)  # south's cut fails; east's makes room for 0.30 of north's 10.10
+    (waiting,) = shop.apply()
+    assert waiting.cells == 2
+    assert shop.states("d-1") == {"east": "confirmed", "north": "failed", "south": "failed"}
+    assert "held back" in shop.writes("d-1")["north"].last_error
+    assert sum(shop.stands().values()) <= BEFORE.total
+    assert shop.apply() == ()
+    assert shop.stands() == AFTER.as_dict()
+
+
+def test_a_cut_whose_answer_was_lost_does_not_hold_the_raise_back(shop: Shop) -> None:
+    shop.decide("d-1", AFTER, BEFORE)
+    shop.server.mood.append("lost")
+    assert shop.apply() == ()
+    assert shop.stands() == AFTER.as_dict()
+
+
 def test_other_budgets_read_back_are_told_and_shown(shop: Shop) -> None:
     shop.decide("d-1", AFTER, BEFORE)
-    shop.server.mood.extend(["fine", "rounds", "fine"])
+    shop.server.mood.extend(["fine", "fine", "rounds"])
     (waiting,) = shop.apply()
     assert "asked for 110.10, the platform shows 110" in waiting.reason
     assert shop.states("d-1")["north"] == "differs"

@@ -20,9 +20,11 @@ from liftloop.adapters.platforms.protocol import (
     PlatformUnreachable,
 )
 from liftloop.core.errors import ConfigurationError, LiftLoopError
+from liftloop.core.messages import clip, visible
 from liftloop.core.policy import BudgetLine, Cell
 
-LONGEST_WAIT = 30.0
+LONGEST_WAIT = 30.0  # seconds
+LONGEST_WORDS = 400  # characters of what a platform says that are kept
 Answer = TypeVar("Answer")
 
 
@@ -87,7 +89,7 @@ class GuardedPlatform:
     def _without_secrets(self, words: str) -> str:
         for secret in self._secrets:
             words = words.replace(secret, "***")
-        return words
+        return clip(visible(words), LONGEST_WORDS)
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -56,12 +56,12 @@ def intend(
 
 
 def pending(db: Session, *, platform: str | None = None) -> list[PlatformWrite]:
-    """Writes under way, the oldest first."""
+    """Writes under way, by platform and cell."""
     query = select(PlatformWrite).where(col(PlatformWrite.state).in_(PENDING))
     if platform is not None:
         query = query.where(PlatformWrite.platform == platform)
-    rows = db.exec(query.order_by(col(PlatformWrite.created_at), col(PlatformWrite.sequence)))
-    return sorted(rows, key=lambda row: (row.platform, row.segment, row.channel))
+    # sorted here: databases collate names differently
+    return sorted(db.exec(query), key=lambda row: (row.platform, row.segment, row.channel))
 
 
 def known(db: Session, *, platform: str, lines: Sequence[BudgetLine]) -> Known:
