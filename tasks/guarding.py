@@ -246,16 +246,19 @@ def guard_plan(
     facts
         Feeds as known on ``as_of``: ``performance`` and ``holdout``, or ``units``.
     facts_health
-        Cells that may not move must not move in the plan either.
+        Of the budgets in force. Cells that may not move must not move in the plan either, and its
+        pacing says which cells do not spend what they have.
     model_until
         Last day of the facts the model learned from; None: its age is not judged.
     """
     rules = settings.guardrails
     performance = facts.get("performance", pd.DataFrame())
-    slow = (
-        underspenders(performance, incumbent=incumbent, as_of=as_of, share=rules.underspend)
-        if rules.underspend > 0
-        else {}
+    slow = underspenders(
+        performance,
+        incumbent=incumbent,
+        pacing={c.cell: c.pacing for c in facts_health.cells},
+        as_of=as_of,
+        share=rules.underspend,
     )
     return judge_plan(
         proposed=proposed,

@@ -51,7 +51,7 @@ def _held(
         name,
         "fail" if measured else "review",
         "hold",
-        f"{sentence} The plan is held; the budgets in force stay.",
+        f"{sentence} The budgets in force stay.",
         numbers,
     )
 
@@ -115,15 +115,30 @@ def judge_plan_channels(proposed: Policy, incumbent: Policy, rule: PlanRule) -> 
 
 
 def underspenders(
-    performance: pd.DataFrame, *, incumbent: Policy, as_of: date, share: float
+    performance: pd.DataFrame,
+    *,
+    incumbent: Policy,
+    pacing: Mapping[Cell, float | None],
+    as_of: date,
+    share: float,
 ) -> Mapping[Cell, float]:
     """Cells that spend less than ``share`` of their budget in force, with spend over budget.
 
-    Both the mean of the last 14 days and that of the last 3 reported days must be below: the first
-    alone would catch cells whose budget was just raised, the second alone a quiet weekend. A cell
-    without a reported day is not among them (data health judges it).
+    Three means must all be below: that since the budget took effect, that of the last 14 days, and
+    that of the last 3 reported days. The first leaves out cells whose budget was just raised, the
+    second those that began slowly, the third those that are catching up. A cell without a reported
+    day, or whose budget has not been in force for some days, is not among them.
+
+    Parameters
+    ----------
+    pacing : spend over budget since the budget took effect; None where that is not known
     """
-    if performance.empty:
+    suspects = {
+        cell: float(budget)
+        for cell, budget in incumbent.budgets
+        if budget > 0 and (pace := pacing.get(cell)) is not None and pace < share
+    }
+    if performance.empty or not suspects:
         return {}
     begin, end = pd.Timestamp(as_of) - timedelta(days=WINDOW_DAYS), pd.Timestamp(as_of)
     plain = pd.DataFrame(
@@ -137,15 +152,14 @@ def underspenders(
     near = plain[(plain.date >= begin) & (plain.date < end)]
     days = near.groupby(["segment", "channel", "date"])["spend"].sum()
     cells = days.groupby(level=[0, 1])
-    all_of_it, last = cells.mean(), cells.apply(lambda c: float(c.tail(RECENT_DAYS).mean()))
+    means, last = cells.mean(), cells.apply(lambda spend: float(spend.tail(RECENT_DAYS).mean()))
     found = {}
-    for cell, budget in incumbent.budgets:
+    for cell, budget in suspects.items():
         key = (cell.segment, cell.channel)
-        if budget <= 0 or key not in all_of_it.index:
-            continue
-        pace = max(float(all_of_it[key]), float(last[key])) / float(budget)
-        if math.isfinite(pace) and pace < share:
-            found[cell] = pace
+        if key in means.index:
+            pace = max(float(means[key]), float(last[key])) / budget
+            if math.isfinite(pace) and pace < share:
+                found[cell] = pace
     return found
 
 

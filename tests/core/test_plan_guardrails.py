@@ -64,12 +64,16 @@ def feed(*paces: float, last: date = YESTERDAY) -> pd.DataFrame:
     )
 
 
+def found_slow(spent: pd.DataFrame, incumbent: Policy = OLD, pace: float | None = 0.5):
+    return underspenders(spent, incumbent=incumbent, pacing={SEARCH: pace}, as_of=TODAY, share=0.7)
+
+
 @pytest.mark.parametrize(
     ("paces", "slow"),
     [
         ([0.5] * 14, True),
         ([0.71] * 14, False),
-        ([0.5] * 11 + [1.0] * 3, False),  # its budget was just raised
+        ([0.5] * 11 + [1.0] * 3, False),  # it is catching up
         ([1.0] * 11 + [0.3] * 3, False),  # a quiet weekend
         ([0.5] * 30, True),
     ],
@@ -77,15 +81,21 @@ def feed(*paces: float, last: date = YESTERDAY) -> pd.DataFrame:
 def test_a_cell_is_slow_when_two_weeks_and_the_last_days_both_say_so(
     paces: list[float], slow: bool
 ) -> None:
-    found = underspenders(feed(*paces), incumbent=OLD, as_of=TODAY, share=0.7)
+    found = found_slow(feed(*paces))
     assert list(found) == ([SEARCH] if slow else [])
 
 
 def test_days_long_past_and_cells_without_a_budget_are_not_looked_at() -> None:
-    old = feed(*[0.1] * 14, last=TODAY - timedelta(days=20))
-    assert not underspenders(old, incumbent=OLD, as_of=TODAY, share=0.7)
-    assert not underspenders(feed(0.0), incumbent=policy(0, 100), as_of=TODAY, share=0.7)
-    assert not underspenders(feed(), incumbent=OLD, as_of=TODAY, share=0.7)
+    assert not found_slow(feed(*[0.1] * 14, last=TODAY - timedelta(days=20)))
+    assert not found_slow(feed(0.0), incumbent=policy(0, 100))
+    assert not found_slow(feed())
+
+
+@pytest.mark.parametrize("pace", [None, 0.8])
+def test_a_budget_that_was_just_set_is_not_held_against_what_was_spent_before(
+    pace: float | None,
+) -> None:
+    assert not found_slow(feed(*[0.5] * 14), pace=pace)
 
 
 def test_a_slow_cell_gets_no_raise_and_may_get_less() -> None:

@@ -63,8 +63,10 @@ def running(exposed: dict[str, date] | None = None) -> Running:
     return Running(state, ("a",), ("b", "c"), OTHER, POLICY, POLICY, following)
 
 
-def health(*paused: Cell) -> HealthVerdict:
-    cells = tuple(CellHealth(c, TODAY, 0, 0, 1.0, "9 days late") for c in paused)
+def health(*paused: Cell, pacing: float = 1.0) -> HealthVerdict:
+    cells = tuple(
+        CellHealth(c, TODAY, 0, 0, pacing, "9 days late" if c in paused else "") for c in CELLS
+    )
     return HealthVerdict(TODAY, cells, "", "")
 
 
@@ -139,12 +141,14 @@ def test_the_error_probability_is_shared_out_and_never_exceeded() -> None:
     assert profit_rule(settings.rollout).alpha < settings.rollout.alpha
 
 
-def planned(known: dict[str, pd.DataFrame], proposed: Policy = OTHER, *paused: Cell):
+def planned(
+    known: dict[str, pd.DataFrame], proposed: Policy = OTHER, *paused: Cell, pacing: float = 1.0
+):
     return {
         v.name: v.verdict
         for v in guard_plan(
             Settings(), known, proposed=proposed, incumbent=POLICY, as_of=TODAY,
-            facts_health=health(*paused),
+            facts_health=health(*paused, pacing=pacing),
         )
     }  # fmt: skip
 
@@ -165,9 +169,9 @@ def test_a_plan_on_facts_of_last_month_is_held() -> None:
 def test_a_plan_that_raises_a_cell_that_does_not_spend_is_held() -> None:
     performance = FACTS["performance"]
     spent = performance.spend.where(performance.channel != "search", 20.0)
-    assert planned({**FACTS, "performance": performance.assign(spend=spent)})["spend pacing"] == (
-        "fail"
-    )
+    slow = {**FACTS, "performance": performance.assign(spend=spent)}
+    assert planned(slow, pacing=0.4)["spend pacing"] == "fail"
+    assert planned(slow, POLICY, pacing=0.4) == {"total change": "pass"}
 
 
 def test_a_plan_that_moves_a_paused_cell_is_held() -> None:
