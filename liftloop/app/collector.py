@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
 from liftloop.adapters.settings import Collector
 from liftloop.adapters.streams.commits import Commits
@@ -56,6 +57,8 @@ class Door:
                     body += chunk
                     self._bound(len(body))
             return await self._keep(self._rows(bytes(body)))
+        except ClientDisconnect:
+            raise Refusal(400, "the sender has gone") from None
         except TimeoutError:
             raise Refusal(408, f"the body took longer than {BODY_SECONDS:g} s") from None
         finally:
