@@ -1,0 +1,148 @@
+"""A workspace and the market it runs on, for tests of the loop's own steps without Prefect."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from liftloop.adapters.decisions import budget_lines, decision
+from liftloop.adapters.deliveries import account_of, deliver
+from liftloop.adapters.ledger import session
+from liftloop.adapters.rollouts import transitions
+from liftloop.adapters.tables import RolloutTransition
+from liftloop.adapters.workspace import Workspace
+from liftloop.core.policy import Cell, Policy
+from liftloop.core.settlement import Running
+from liftloop.markets.demo_market import DemoMarket
+from tasks.canary import running_rollout
+from tasks.context import Loop, open_loop
+from tasks.publish import publish
+from tasks.reallocate import propose_once
+from tasks.rollout import settle_once
+from tasks.train import crown_once, train_once
+
+Spoil = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+class ClearMarket(DemoMarket):
+    """Six segments, two channels, and holdouts so large that weeks are enough to judge."""
+
+    constants = replace(
+        DemoMarket.constants,
+        channels=("search", "social"),
+        history_days=70,
+        revenue_sd=0.6,
+        holdout_share=0.4,
+    )
+
+
+def harm(segments: tuple[str, ...]) -> Spoil:
+    """The treated users of these segments buy hardly more than those who saw no ads."""
+
+    def spoil(holdout: pd.DataFrame) -> pd.DataFrame:
+        key = ["date", "segment", "channel"]
+        control = holdout[holdout.arm == "control"].set_index(key)
+        mean = (control.revenue / control.users).rename("control_mean")
+        rows = holdout.merge(mean.reset_index(), on=key)
+        hit = (rows.arm == "treated") & rows.segment.isin(segments)
+        lower = rows.users * rows.control_mean * 1.0001
+        return rows.assign(revenue=rows.revenue.where(~hit, lower)).drop(columns="control_mean")
+
+    return spoil
+
+
+class World:
+    """A workspace and the market it runs on."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace, self.market = workspace, ClearMarket(3)
+        self.day = self.market.start
+
+    @property
+    def loop(self) -> Loop:
+        return open_loop(self.workspace.root)
+
+    def set(self, old: str, new: str) -> None:
+        text = self.workspace.config.read_text(encoding="utf-8")
+        assert old in text
+        self.workspace.config.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    def take_in(self, feeds: dict[str, pd.DataFrame]) -> None:
+        for feed, frame in feeds.items():
+            path = self.workspace.inbox / f"{feed}-{self.day}.parquet"
+            frame.to_parquet(path)
+            deliver(
+                self.workspace,
+                path,
+                engine=self.loop.engine,
+                account=account_of(self.loop.settings.account),
+            )
+
+    def cycle(self) -> dict[str, Any]:
+        loop = self.loop
+        crown_once(loop, train_once(loop, self.day, door="holdout", reason="test"))
+        proposal = propose_once(loop, self.day, door="holdout")
+        settled = settle_once(loop, self.day, proposal["id"])
+        if settled["state"] == "in_force":
+            publish(loop, settled["id"])
+        return settled
+
+    def live(self, settled: dict[str, Any], spoil: Spoil | None = None) -> None:
+        """A week passes under the settled budgets; ``spoil`` changes what the holdouts say."""
+        feeds = self.market.step(budgets_frame(self.budgets(settled["id"])), 7)
+        if spoil is not None:
+            feeds = {**feeds, "holdout": spoil(feeds["holdout"])}
+            feeds.pop("sales")
+        self.day += timedelta(days=7)
+        self.take_in(feeds)
+
+    harmed = staticmethod(harm)
+
+    def rollout(self) -> Running | None:
+        with session(self.loop.engine, read_only=True) as db:
+            return running_rollout(db)
+
+    def steps(self, rollout_id: str) -> list[RolloutTransition]:
+        with session(self.loop.engine, read_only=True) as db:
+            return transitions(db, rollout_id=rollout_id)
+
+    def budgets(self, id: str) -> Policy:
+        with session(self.loop.engine, read_only=True) as db:
+            found = decision(db, id=id)
+            assert found is not None
+            lines = budget_lines(db, decision_id=id)
+        return Policy.of({Cell(line.segment, line.channel): line.daily_budget for line in lines})
+
+
+def budgets_frame(policy: Policy) -> pd.DataFrame:
+    return pd.DataFrame(
+        [(cell.segment, cell.channel, amount) for cell, amount in policy.budgets],
+        columns=["segment", "channel", "daily_budget"],
+    )
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory, workspace_model: Workspace) -> Workspace:
+    """A workspace that took the history in and learned from it, to be copied."""
+    root = tmp_path_factory.mktemp("learned") / "workspace"
+    shutil.copytree(workspace_model.root, root)
+    world = World(Workspace(root))
+    world.set("\ntuning_trials = 20", "\ntuning_trials = 0")
+    world.take_in(world.market.history())
+    crown_once(world.loop, train_once(world.loop, world.day, door="holdout", reason="test"))
+    return world.workspace
+
+
+@pytest.fixture
+def world(tmp_path: Path, learned: Workspace) -> World:
+    shutil.copytree(learned.root, tmp_path / "workspace")
+    world = World(Workspace(tmp_path / "workspace"))
+    world.market.history()
+    return world
