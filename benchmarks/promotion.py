@@ -103,7 +103,7 @@ class World:
         )  # fmt: skip
         spends, rows = [], []
         first = pd.Timestamp("2025-01-06")
-        for week in range(weeks):
+        for _ in range(weeks):
             jitter = np.exp(C.history_jitter * self.rng.normal(size=C.shape))
             budget = start * jitter * start.sum() / (start * jitter).sum()
             total = np.zeros(C.shape)
@@ -116,18 +116,18 @@ class World:
                 spends.append(spend.ravel())
             noise = error / np.sqrt(7)
             lift = total / 7 + noise * self.rng.normal(size=C.shape)
-            rows.append(
-                pd.DataFrame(
-                    {
-                        "segment": [cell.segment for cell in CELLS],
-                        "channel": [cell.channel for cell in CELLS],
-                        "period_start": first + pd.Timedelta(days=7 * week),
-                        "period_end": first + pd.Timedelta(days=7 * week + 6),
-                        "lift": lift.ravel(),
-                        "standard_error": noise.ravel(),
-                    }
-                )
-            )
+            rows.append((lift.ravel(), noise.ravel()))
+        begins = first + pd.to_timedelta(np.repeat(7 * np.arange(weeks), len(CELLS)), unit="D")
+        lifts = pd.DataFrame(
+            {
+                "segment": [cell.segment for cell in CELLS] * weeks,
+                "channel": [cell.channel for cell in CELLS] * weeks,
+                "period_start": begins,
+                "period_end": begins + pd.Timedelta(days=6),
+                "lift": np.concatenate([one for one, _ in rows]),
+                "standard_error": np.concatenate([one for _, one in rows]),
+            }
+        )
         daily = pd.DataFrame(
             np.array(spends),
             index=pd.date_range(first, periods=7 * weeks, name="date"),
@@ -136,7 +136,7 @@ class World:
             ),
         )
         return gather(
-            lifts=pd.concat(rows, ignore_index=True),
+            lifts=lifts,
             daily=daily,
             experiments=None,
             fade_per_day=0.007,

@@ -64,7 +64,7 @@ def paired_bounds(
     if not influence.any():
         return Bounds(value, value, value, 0.0)
     sums = np.bincount(cluster, weights=influence)
-    sums = sums[np.unique(cluster)]
+    sums = sums[np.bincount(cluster) > 0]
     n = len(sums)
     if n < 2:
         return Bounds(value, -np.inf, np.inf, np.inf)
