@@ -11,7 +11,7 @@ from flows.report import report
 from tasks.context import resolve
 from tasks.publish import apply_budgets, publish_budgets
 from tasks.rollout import look, settle, show_rollout
-from tasks.waiting import review_waiting
+from tasks.waiting import review_waiting, unpublished
 
 
 @flow(name="rollout")
@@ -26,6 +26,9 @@ def rollout(
     does not stand on its platform yet, in sentences.
     """
     place, day = resolve(workspace, as_of)
+    for begun in unpublished(place):
+        publish_budgets(place, begun)
+        report(place, day, begun)
     review_waiting(place, day)
     decision = settle(place, day, proposal_id)
     if decision["id"] is None:
@@ -34,6 +37,6 @@ def rollout(
         publish_budgets(place, decision["id"])
     decision = {**decision, "waiting": apply_budgets(place)}  # also what an earlier cycle left
     show_rollout(place, decision)
-    if proposal_id is None and decision["new"] and decision["id"]:
+    if proposal_id is None and decision["id"]:
         report(place, day, decision["id"])
     return decision

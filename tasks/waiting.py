@@ -1,20 +1,39 @@
-"""Plans that wait for a person's approval are no way around a guardrail."""
+"""What is open when a rollout's day begins: budgets that were decided and never went out, and plans
+that wait for a person's approval."""
 
 from __future__ import annotations
 
 from datetime import date
 
 from prefect import task
-from sqlmodel import Session
+from sqlmodel import Session, select
 
-from liftloop.adapters.decisions import decisions, set_decision_state
+from liftloop.adapters.decisions import budgets_in_force, decisions, set_decision_state
 from liftloop.adapters.ledger import append_audit, policy, session
+from liftloop.adapters.tables import AuditEntry
 from liftloop.core.keys import key
 from liftloop.core.policy import Policy
 from tasks.canary import seen_facts
 from tasks.context import Loop, open_loop
 from tasks.guarding import guard_plan
 from tasks.health import health_of
+
+
+@task(name="what never went out")
+def unpublished(workspace: str) -> list[str]:
+    """The decision in force, if a kill kept its budgets from going out: a look that took a rollout
+    back is finished by the next one, whatever day that is."""
+    return unpublished_once(open_loop(workspace))
+
+
+def unpublished_once(loop: Loop) -> list[str]:
+    """As :func:`unpublished`; what came before it does not matter any more."""
+    with session(loop.engine, read_only=True) as db:
+        last = budgets_in_force(db, before=date.max)
+        if last is None:
+            return []
+        note = select(AuditEntry).where(AuditEntry.key == key("a", "publish", last[1].id))
+        return [] if db.exec(note).first() else [last[1].id]
 
 
 @task(name="review what waits")
