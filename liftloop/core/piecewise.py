@@ -17,9 +17,10 @@ from liftloop.core.curves import Array
 from liftloop.core.rules import Mask
 
 PIECES = 8
-ROUNDS = 30
+ROUNDS = 60
 GAIN = 1e-12  # of the revenue: less than this a round is not worth another
-SHRINK = 0.4
+QUIET = 4  # so many rounds in vain end it, though a cell still runs to and fro without effect
+SHRINK, WIDEN = 0.4, 3.0
 
 
 def solve_overlapping(
@@ -48,15 +49,15 @@ def solve_overlapping(
     Spend (n_cells,); revenue per unit that each group's bound costs (n_groups,): positive at a
     maximum, negative at a minimum, 0 where it does not bind; revenue of one more unit of the total.
     """
-    center, width = (low + high) / 2, (high - low) / 2
-    best, spend = -np.inf, center
-    prices, price = np.zeros(len(group_low)), 0.0
+    widest = (high - low) / 2
+    center, width = (low + high) / 2, widest
+    most, quiet = -np.inf, 0
     steps = np.linspace(-1.0, 1.0, PIECES + 1)[:, None]
     for turn in range(ROUNDS):
         inner = np.clip(center + width * steps, low, high)
         nodes = np.concatenate([low[None], inner, high[None]])
         revenue = np.array([revenue_of(level) for level in nodes])
-        spend, prices, price = piecewise_plan(
+        plan = piecewise_plan(
             nodes=nodes,
             revenue=revenue,
             total=total,
@@ -64,14 +65,19 @@ def solve_overlapping(
             group_low=group_low,
             group_high=group_high,
         )
+        spend = plan[0]
         earned = float(revenue_of(spend).sum())
+        if turn == 0 or earned > most:
+            best = plan
+        gained, most = earned - most, max(most, earned)
+        # A cell that ran into the end of its fine pieces wants to go further: wider ones again.
         at_edge = (np.abs(spend - center) >= width * (1 - 1e-9)) & (spend > low) & (spend < high)
-        settled = earned - best <= GAIN * abs(earned) and turn > 6
-        best, center = max(best, earned), spend
-        width = np.where(at_edge, width, width * SHRINK)
-        if settled and not at_edge.any():
+        center = spend
+        width = np.where(at_edge, np.minimum(width * WIDEN, widest), width * SHRINK)
+        quiet = quiet + 1 if gained <= GAIN * abs(earned) and turn > 6 else 0
+        if quiet >= (QUIET if at_edge.any() else 1):
             break
-    return spend, prices, price
+    return best
 
 
 def piecewise_plan(

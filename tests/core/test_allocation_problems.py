@@ -28,6 +28,12 @@ def test_the_dual_bound_tells_a_plan_that_is_not_the_best() -> None:
     assert dual_bound(curves, written, good=idle) > idle * 1.001
 
 
+@pytest.mark.parametrize("seed", [3914])
+def test_a_plan_that_once_stopped_too_far_from_the_optimum_reaches_it(seed: int) -> None:
+    """Fine pieces that only ever shrink lock a cell out of where other cells' moves send it."""
+    assert check(seed).wrong == ""
+
+
 @pytest.mark.slow
 def test_ten_thousand_random_plans_are_exact_and_reach_the_dual_bound() -> None:
     assert [one for one in map(check, range(MANY)) if one.wrong] == []
