@@ -65,8 +65,8 @@ def apply_in_force(loop: Loop) -> tuple[Waiting, ...]:
     """Bring the budgets in force to every platform, or further on their way; what still waits."""
     targets = loop.settings.platforms.targets
     found = [waiting for target in targets for waiting in apply_to(loop, target)]
-    if found or targets:
-        deliver(loop.workspace, engine=loop.engine, webhook=loop.settings.notify.slack_webhook)
+    if targets:  # what there is to tell does not wait for the next decision's message
+        _deliver(loop)
     return tuple(found)
 
 
@@ -145,6 +145,8 @@ def _begin(loop: Loop, target: Target, lines: Lines, found: Mapping[Cell, Decima
             id, currency = lines[0].decision_id, loop.settings.account.currency
             words = outside_notice(target.name, id, changed, currency=currency)
             _tell(db, loop, target, id, "changed_outside", {"budgets": _plain(changed)}, words)
+    if changed:
+        _deliver(loop)
 
 
 def _mark(loop: Loop, target: Target, lines: Lines, outcomes: Mapping[Cell, Outcome]) -> None:
@@ -197,6 +199,10 @@ def _tell(
     )
     if words is not None:
         queue_message(db, key=f"n-{id}", kind="platform", words=words, at=loop.now())
+
+
+def _deliver(loop: Loop) -> None:
+    deliver(loop.workspace, engine=loop.engine, webhook=loop.settings.notify.slack_webhook)
 
 
 def _plain(found: Sequence[Difference]) -> dict[str, list[str]]:

@@ -251,8 +251,15 @@ def test_a_change_made_outside_is_told_before_it_is_overwritten(shop: Shop) -> N
     shop.apply()
     shop.server.budgets["south", "search"] = Decimal("999.99")
     shop.decide("d-2", AFTER, AFTER)
-    shop.server.down = False
-    assert shop.apply() == ()
+    stood: list[Decimal] = []
+
+    def delivered(*_: object, **__: object) -> None:
+        stood.append(shop.server.budgets["south", "search"])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tasks.applying.deliver", delivered)
+        assert shop.apply() == ()
+    assert stood[0] == Decimal("999.99"), "told while it still stood there"
     (message,) = shop.messages()
     assert "changed outside" in message
     assert "south x search: 999.99 where 190.20 USD stood" in message
