@@ -131,9 +131,8 @@ def stop_everywhere(
         return Path(shutil.copytree(before, tmp_path / name))
 
     def run(root: Path, point: int) -> int:
-        with stopped_at(point, monkeypatch) as seen:
-            with suppress(Stopped):
-                what(root, day)
+        with stopped_at(point, monkeypatch) as seen, suppress(Stopped):
+            what(root, day)
         return seen[0]
 
     peace = copy("peace")
