@@ -10,6 +10,11 @@ from tasks.context import Loop
 
 FACTS_EVENT = "liftloop.facts.updated"
 DRIFT_EVENT = "liftloop.drift.detected"
+FEED_BROKEN_EVENT = "liftloop.feed.broken"
+FEED_RECOVERED_EVENT = "liftloop.feed.recovered"
+MODEL_EVENT = "liftloop.model.promoted"
+PLAN_EVENT = "liftloop.plan.proposed"
+APPROVED_EVENT = "liftloop.plan.approved"
 
 
 def tell(loop: Loop, event: str, **payload: Any) -> None:

@@ -74,7 +74,12 @@ def test_no_flow_file_hides_a_package() -> None:
 
 
 def test_triggers_listen_for_what_the_tasks_tell(deployments: list[dict[str, Any]]) -> None:
-    from tasks.events import DRIFT_EVENT, FACTS_EVENT
+    from tasks import events
 
     heard = {one["name"]: t["expect"] for one in deployments for t in one.get("triggers", [])}
-    assert heard == {"monitor": [FACTS_EVENT], "train": [DRIFT_EVENT]}
+    assert heard == {
+        "monitor": [events.FACTS_EVENT],
+        "train": [events.DRIFT_EVENT],
+        "reallocate": [events.MODEL_EVENT],
+        "rollout": [events.PLAN_EVENT, events.APPROVED_EVENT, events.FEED_RECOVERED_EVENT],
+    }

@@ -1,4 +1,4 @@
-"""The deployments on a real server: a drifted workspace trains by itself.
+"""The deployments on a real server: a file lands, and new budgets go out without a hand.
 
 Server, worker and flow runs are processes of their own; only the event bus joins them.
 """
@@ -67,9 +67,9 @@ def until(found: Callable[[], Any], seconds: float, what: str) -> Any:
     raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
 
 
-@pytest.mark.slow  # a server, a worker, three flow runs: each loads Prefect
+@pytest.mark.slow  # a server, a worker, five flow runs: each loads Prefect
 @pytest.mark.timeout(900)
-def test_a_drift_makes_the_deployed_train_flow_run(
+def test_a_file_that_tells_of_a_drift_ends_in_new_budgets_without_a_hand(
     shop: Workspace,
     small_market: DemoMarket,
     drifted: Mapping[str, pd.DataFrame],
@@ -116,12 +116,16 @@ def test_a_drift_makes_the_deployed_train_flow_run(
         prefect("work-pool", "create", "liftloop", "--type", "process")
         prefect("deploy", "--all")
         prefect("deploy", "--all")
-        assert len(ask(api, "/automations/filter", {})) == 2
+        assert len(ask(api, "/automations/filter", {})) == 4
         assert len(ask(api, "/deployments/filter", {})) == len(list(ROOT.glob("flows/[!_]*.py")))
         with running(worker, environment, tmp_path / "worker.log"):
             # New facts are told by ingest; monitor hears it, and train hears of the drift.
             prefect("deployment", "run", "ingest/ingest")
             until(lambda: completed("monitor"), 300, "monitor, after ingest")
             (trained, *_) = until(lambda: completed("train"), 300, "train, after the drift")
+            (planned, *_) = until(lambda: completed("reallocate"), 300, "a plan, after training")
+            (settled, *_) = until(lambda: completed("rollout"), 300, "a rollout, after the plan")
     assert trained["parameters"]["reason"].startswith("Drift")
-    assert trained["created_by"]["type"] == "AUTOMATION"
+    for run in (trained, planned, settled):
+        assert run["created_by"]["type"] == "AUTOMATION"
+    assert list(shop.outbox.glob("budgets-*.csv")), "the plan's budgets went out without a hand"

@@ -31,8 +31,10 @@ def approve(
     """Approve a decision that a rule holds for a person; its budgets go out."""
     place = opened(workspace)
     from tasks.acts import approve as act
+    from tasks.telling import tell_of_approval
 
     typer.echo(act(str(place.root), decision, actor=by))
+    tell_of_approval(str(place.root), decision)
 
 
 def reject(
