@@ -1,4 +1,4 @@
-"""monitor: compare the last weeks with the weeks before; tell the event bus of drift."""
+"""monitor: compare the last weeks with those before, say why they differ, tell the event bus."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from tasks.monitor import compare_windows
 
 @flow(name="monitor", validate_parameters=True)
 def monitor(workspace: str, as_of: date | None = None) -> dict[str, Any]:
-    """Write the drift report and its verdict; emit ``liftloop.drift.detected`` when there is one.
+    """Write the reports and the verdict of the triage.
 
-    Returns the verdict: key, drifted, summary, health, report (path inside the workspace), new.
+    Emits ``liftloop.drift.detected`` where a training is asked for, ``liftloop.feed.broken`` and
+    ``liftloop.feed.recovered``; each trouble is told once while it stands.
+
+    Returns the verdict: key, as_of, drifted (it asks for something), summary, cause, act, findings,
+    noted, told, health, report (path inside the workspace), new.
     """
     place, day = resolve(workspace, as_of)
     return compare_windows(place, day)

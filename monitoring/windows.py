@@ -17,6 +17,7 @@ import pandas as pd
 from monitoring.drift import DriftConfig
 
 WEEK = 7
+YEAR = 52 * WEEK  # the same weekday a year before
 RATIOS = {  # metric: (numerator, denominator)
     "cpm": ("spend", "impressions"),
     "ctr": ("clicks", "impressions"),
@@ -84,7 +85,12 @@ def _against_itself(
         usual = daily.spend.where(is_reference).groupby(daily.cell).transform("mean")
         with np.errstate(divide="ignore", invalid="ignore"):
             values = values * (daily.spend / usual) ** -slope
-    level = values.where(is_reference).groupby(daily.cell).transform("mean")
+    early = values.where(is_reference).groupby(daily.cell)
+    total, count = early.transform("sum"), early.transform("count")
+    # A reference day is compared with the others: its own part in the mean would draw it there, and
+    # the fewer days are known, the more would the current ones look as if they had moved.
+    own = values.where(is_reference)
+    level = (total - own.fillna(0.0)) / (count - own.notna()).where(lambda n: n > 0)
     return (values / level).replace([np.inf, -np.inf], np.nan)
 
 
@@ -98,7 +104,9 @@ def windows(
     """The current and the reference window before ``as_of``.
 
     Both are whole weeks, so that each weekday has the same weight in both; the reference is the
-    ``reference_weeks`` before the current window (fewer where the facts begin later).
+    ``reference_weeks`` before the current window (fewer where the facts begin later). Where the
+    same weeks of the year before are known it is those instead, each year over its own weeks
+    before: a season that comes every year is no drift, nor is a trend.
 
     Parameters
     ----------
@@ -115,12 +123,38 @@ def windows(
     rule = config or DriftConfig()
     weeks = max(rule.window_days // WEEK, 1)
     end = pd.Timestamp(as_of)
-    begin = end - timedelta(days=WEEK * weeks)
-    first = begin - timedelta(days=WEEK * rule.reference_weeks)
     daily = _daily(performance)
-    daily = daily[(daily.date >= first) & (daily.date < end)]
+    daily = daily[(daily.date >= end - timedelta(days=YEAR + _span(rule))) & (daily.date < end)]
     if holdout is not None and len(holdout):
         daily = daily.merge(_control_revenue(holdout), on=["date", *CELL], how="left")
+    current, reference, weeks_before = _compared(daily, end, rule)
+    year_before, _, enough = _compared(daily, end - timedelta(days=YEAR), rule)
+    if enough >= rule.reference_weeks and 2 * len(year_before) >= len(current):
+        sentence = (
+            f"The {weeks} weeks before {as_of} over the {weeks_before} before those, against the "
+            "same weeks a year before over the weeks before them."
+        )
+        return Windows(current, year_before, sentence)
+    sentence = (
+        f"The {weeks} weeks before {as_of} against the {weeks_before} weeks before those, "
+        "same weekdays in both."
+    )
+    return Windows(current, reference, sentence)
+
+
+def _span(rule: DriftConfig) -> int:
+    """Days of the current window and its reference together."""
+    return WEEK * (max(rule.window_days // WEEK, 1) + rule.reference_weeks)
+
+
+def _compared(
+    daily: pd.DataFrame, end: pd.Timestamp, rule: DriftConfig
+) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """The weeks before ``end`` and the weeks before those, both over the latter's means, and how
+    many weeks these are."""
+    begin = end - timedelta(days=WEEK * max(rule.window_days // WEEK, 1))
+    first = begin - timedelta(days=WEEK * rule.reference_weeks)
+    daily = daily[(daily.date >= first) & (daily.date < end)]
     # Drop the odd days of a history that begins inside the reference: whole weeks only.
     if len(daily):
         whole = (begin - daily.date.min()).days // WEEK
@@ -140,13 +174,9 @@ def windows(
         made["control_revenue"] = _against_itself(
             daily, "control_revenue", is_reference, moves_with_spend=False
         )
-    weeks_before = daily.date[is_reference].dt.normalize().nunique() // WEEK
-    sentence = (
-        f"The {weeks} weeks before {as_of} against the {weeks_before} weeks before those, "
-        "same weekdays in both."
-    )
-    return Windows(
+    weeks = daily.date[is_reference].dt.normalize().nunique() // WEEK
+    return (
         made[~is_reference].reset_index(drop=True),
         made[is_reference].reset_index(drop=True),
-        sentence,
+        weeks,
     )

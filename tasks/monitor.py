@@ -1,100 +1,158 @@
-"""Monitoring: the last weeks against the weeks before, and the health of the data."""
+"""Monitoring: the last weeks against those before, why they differ, and the health of the data."""
 
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
-from liftloop.adapters.ledger import append_audit, canonical_json, record_verdict, session
-from liftloop.adapters.tables import MonitorVerdict
-from liftloop.adapters.whole_files import write_whole
+from liftloop.adapters.ledger import (
+    append_audit,
+    canonical_json,
+    record_verdict,
+    session,
+    verdicts,
+)
+from liftloop.adapters.notify import queue_message
+from liftloop.adapters.tables import MonitorVerdict, Training
 from liftloop.core.keys import key
-from monitoring.drift import DriftConfig, as_html, drift
-from monitoring.windows import windows
-from tasks.context import Loop, open_loop, view
-from tasks.events import DRIFT_EVENT, tell
+from liftloop.core.messages import notice
+from monitoring.causes import Act, Triage
+from monitoring.telling import Earlier, Telling, tell
+from monitoring.verdicts import HealthVerdict
+from tasks.context import Loop, View, open_loop, view
+from tasks.events import DRIFT_EVENT, FEED_BROKEN_EVENT, FEED_RECOVERED_EVENT
+from tasks.events import tell as emit
 from tasks.health import health_of
+from tasks.monitor_pages import artifact_of, write_pages
 from tasks.reallocate import budgets_before
+from tasks.watching import Look, champion_before, look_with, triage_config
+
+FEEDS = ("performance", "holdout", "sales")
 
 
 @task(name="compare windows")
 def compare_windows(workspace: str, as_of: date) -> dict[str, Any]:
-    """The verdict on the last weeks, once for what was known; its Evidently page in reports/."""
-    verdict = compare_once(open_loop(workspace), as_of)
+    """The verdict on the last weeks, once for what was known; its pages in reports/."""
+    loop = open_loop(workspace)
+    verdict = compare_once(loop, as_of)
     create_markdown_artifact(
-        f"# Facts as of {as_of}\n\n{verdict['summary']}\n\n{verdict['health']}\n",
-        key="monitor",
-        description="Drift and data health",
+        artifact_of(loop, verdict), key="monitor", description="Why the last weeks differ, if so"
     )
     return verdict
 
 
 def compare_once(loop: Loop, as_of: date) -> dict[str, Any]:
-    """The monitor's verdict: key, drifted, summary, health, report, and whether it is new."""
-    facts = view(loop, as_of, ["performance", "holdout"])
-    id = key("m", as_of, facts.fingerprint, loop.settings.drift.model_dump())
+    """The monitor's verdict: key, drifted, summary, cause, act, findings, health, report, and
+    whether it is new."""
+    facts = view(loop, as_of, FEEDS)
+    trained = champion_before(loop, as_of)
+    id = key("m", as_of, facts.fingerprint, loop.settings.drift.model_dump(),
+             trained.key if trained else None)  # fmt: skip
     with session(loop.engine, read_only=True) as db:
         known = db.get(MonitorVerdict, id)
+        before = next(iter(verdicts(db, before=as_of + timedelta(days=1), limit=1)), None)
     if known is not None:
         return _told(known, new=False)
-    found, report = _judge(loop, facts, id)
+    earlier = Earlier.of(json.loads(before.evidence)) if before else Earlier()
+    health = _health(loop, as_of)
+    seen = look_with(loop, facts, trained=trained, health=health)
+    told = tell(seen.triage, earlier, cooldown_days=loop.settings.drift.cooldown_days)
+    said = _verdict(loop, facts, id, seen=seen, told=told, health=health, trained=trained)
+    _emit(loop, said, told)
+    _record(loop, said, told)
+    return _told(said, new=True)
+
+
+def _health(loop: Loop, as_of: date) -> HealthVerdict | None:
     policy, _ = budgets_before(loop, as_of, door="holdout")
-    health = health_of(loop, as_of, policy, door="holdout") if policy else None
-    said = MonitorVerdict(
+    return health_of(loop, as_of, policy, door="holdout") if policy else None
+
+
+def _verdict(
+    loop: Loop, facts: View, id: str, *, seen: Look, told: Telling, health: HealthVerdict | None,
+    trained: Training | None,
+) -> MonitorVerdict:  # fmt: skip
+    """The verdict with its evidence, and its pages written."""
+    report = write_pages(loop, id, seen=seen, told=told, trained=trained)
+    return MonitorVerdict(
         key=id,
-        as_of=as_of,
-        drifted=found.drifted,
-        summary=found.summary,
+        as_of=facts.as_of,
+        drifted=_asks(seen.triage),
+        summary=seen.triage.summary,
         evidence=canonical_json(
-            {"drift": found.as_dict(), "health": health.as_dict() if health else None}
+            {
+                "triage": seen.triage.as_dict(),
+                "told": told.as_dict(),
+                "drift": seen.drift.as_dict(),
+                "health": health.as_dict() if health else None,
+                "champion": trained.key if trained else None,
+                "windows": seen.windows.sentence,
+                "limits": repr(triage_config(loop.settings.drift)),
+            }
         ),
         report=report,
         created_at=loop.now(),
     )
-    if found.drifted:  # told before it is recorded: a crash in between tells twice, not never
-        tell(loop, DRIFT_EVENT, reason=said.summary, verdict=said.key, as_of=str(said.as_of))
+
+
+def _asks(found: Triage) -> bool:
+    return found.main is not None and found.main.act is not Act.NOTHING
+
+
+def _emit(loop: Loop, said: MonitorVerdict, told: Telling) -> None:
+    """Tell the event bus, before the verdict is recorded: a crash in between tells twice, not
+    never."""
+    about = {"verdict": said.key, "as_of": str(said.as_of)}
+    for found in told.broken:
+        cells = [str(cell) for cell in found.cells[:100]]
+        emit(loop, FEED_BROKEN_EVENT, reason=found.sentence, feed=found.identity, cells=cells,
+             **about)  # fmt: skip
+    for feed in told.recovered:
+        emit(loop, FEED_RECOVERED_EVENT, reason=f"Sound again: {feed}.", feed=feed, **about)
+    if told.train:
+        emit(loop, DRIFT_EVENT, reason=said.summary, **about)
+
+
+def _record(loop: Loop, said: MonitorVerdict, told: Telling) -> None:
+    """The verdict, its audit entry and the messages on what is news, in one transaction."""
     with session(loop.engine) as db:
         record_verdict(db, verdict=said)
         append_audit(
             db,
-            key=key("a", "monitor", id),
+            key=key("a", "monitor", said.key),
             actor=loop.actor,
             act="monitor",
-            subject=id,
-            payload={"as_of": as_of, "drifted": said.drifted, "summary": said.summary},
+            subject=said.key,
+            payload={"as_of": said.as_of, "drifted": said.drifted, "summary": said.summary},
             at=loop.now(),
         )
-    return _told(said, new=True)
-
-
-def _judge(loop: Loop, facts: Any, id: str) -> tuple[Any, str | None]:
-    """Evidently's verdict, and where its page lies inside the workspace."""
-    rules = loop.settings.drift
-    config = DriftConfig(
-        threshold=rules.threshold,
-        share=rules.share,
-        window_days=rules.window_days,
-        max_rows=rules.max_rows,
-    )
-    seen = windows(facts["performance"], facts["holdout"], as_of=facts.as_of, config=config)
-    found = drift(seen.current, seen.reference, config=config)
-    if found.snapshot is None:
-        return found, None
-    name = f"drift-{facts.as_of}-{id}.html"
-    write_whole(loop.workspace.reports / name, as_html(found.snapshot).encode())
-    return found, f"reports/{name}"
+        for found in told.fresh:
+            words = notice(
+                title=f"{found.cause.value.capitalize()}: {found.act.value}",
+                paragraphs=[found.sentence, *([told.waiting] if told.waiting else []),
+                            f"Report: {said.report or 'none'}"],
+            )  # fmt: skip
+            queue_message(db, key=key("n", said.key, found.identity), kind="alarm", words=words,
+                          at=loop.now())  # fmt: skip
 
 
 def _told(said: MonitorVerdict, *, new: bool) -> dict[str, Any]:
-    health = json.loads(said.evidence)["health"]
+    evidence = json.loads(said.evidence)
+    found, health = evidence.get("triage", {}), evidence["health"]
     return {
         "key": said.key,
+        "as_of": said.as_of.isoformat(),
         "drifted": said.drifted,
         "summary": said.summary,
+        "cause": found.get("cause"),
+        "act": found.get("act", Act.NOTHING.value),
+        "findings": found.get("findings", []),
+        "noted": found.get("noted", []),
+        "told": evidence.get("told", {}),
         "health": health["summary"] if health else "No budgets are known yet.",
         "report": said.report,
         "new": new,

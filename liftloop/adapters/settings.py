@@ -164,6 +164,9 @@ class Rollout(_Section):
         0.1, ge=0, description="tolerated loss, as a share of the canary's incremental profit"
     )
     wait_days: int = Field(3, ge=0, description="carry-over and late conversions settle first")
+    loss_budget: float | None = Field(
+        None, gt=0, description="account currency; None: what chance alone reaches in 1 % of cases"
+    )
     inconclusive: Literal["roll_back", "hold"] = "roll_back"
     cooldown_days: int = Field(28, ge=0)
     newer: Literal["wait", "replace"] = Field(
@@ -222,6 +225,9 @@ class Drift(_Section):
     share: float = Field(0.5, gt=0, le=1)
     window_days: int = Field(28, ge=7)
     max_rows: int = Field(100_000, ge=1000)
+    cooldown_days: int = Field(
+        7, ge=0, description="least days between two trainings that alarms ask for"
+    )
 
 
 class Notify(_Section):

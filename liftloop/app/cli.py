@@ -13,6 +13,7 @@ from liftloop.app.commands import (
     data,
     experiments,
     loop,
+    monitor,
     service,
     setup,
     show,
@@ -27,7 +28,18 @@ app = typer.Typer(
     help="Learn what marketing spend really causes, move budgets to where the next unit of money "
     "earns most, and take back what does harm.",
 )
-for room in (setup, data, collect, experiments, loop, act, show, backtest, service):
+for room in (
+    setup,
+    data,
+    collect,
+    experiments,
+    loop,
+    monitor,
+    act,
+    show,
+    backtest,
+    service,
+):
     room.register(app)
 
 

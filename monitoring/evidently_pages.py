@@ -1,0 +1,175 @@
+"""Evidently's reports of a look: the data, the features, the forecast against what was measured.
+
+Each is one snapshot. Methods and thresholds are named column by column (``monitoring.drift``), none
+depends on the number of rows; larger windows are sampled, and the snapshot's name says so.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from monitoring.drift import DriftConfig, drift
+from monitoring.watched import MEASURES, Watched
+from monitoring.windows import Windows
+
+CELL = ["segment", "channel"]
+MOST_SLOPES = 30
+FEWEST_ROWS = 20
+MEASURED, FORETOLD, ERROR = "measured", "foretold", "standard_error"
+
+
+def snapshots(seen: Watched, compared: Windows, config: DriftConfig) -> dict[str, Any]:
+    """Evidently's snapshots by name (``data``, ``features``, ``forecast``); those that cannot be
+    made, because a side has too few rows, are left out."""
+    made = {}
+    for name, build in (("data", _data), ("forecast", _forecast)):
+        snapshot = build(seen, config)
+        if snapshot is not None:
+            made[name] = snapshot
+    moved = drift(compared.current, compared.reference, config=config).snapshot
+    if moved is not None:
+        made["features"] = moved
+    for name, snapshot in made.items():
+        snapshot.set_name(f"{seen.as_of} {name}{_sampling(seen, config)}")
+    return made
+
+
+def _sampling(seen: Watched, config: DriftConfig) -> str:
+    rows = seen.days * len(seen.segments) * len(seen.channels)
+    return f" (sampled to {config.max_rows:,} rows)" if rows > config.max_rows else ""
+
+
+def _run(
+    metrics: list[Any],
+    frames: tuple[pd.DataFrame, pd.DataFrame],
+    config: DriftConfig,
+    **shape: Any,
+) -> Any:
+    from evidently import DataDefinition, Dataset, Report
+
+    definition = DataDefinition(**shape)
+    sides = [
+        frame if len(frame) <= config.max_rows else frame.sample(config.max_rows, random_state=0)
+        for frame in frames
+    ]
+    with warnings.catch_warnings():  # correlations of a constant column, for a chart
+        warnings.simplefilter("ignore")
+        return Report(metrics).run(
+            *(Dataset.from_pandas(side, data_definition=definition) for side in sides)
+        )
+
+
+def _data(seen: Watched, config: DriftConfig) -> Any | None:
+    """What is there: counts, gaps, ranges of what platforms and the shop report, by cell-day."""
+    from evidently.presets import DataSummaryPreset
+
+    table = cell_days(seen)
+    numbers = [c for c in table.columns if c not in ("day", *CELL) and table[c].notna().any()]
+    sides = _sides(table[["day", *CELL, *numbers]], seen)
+    numbers = [n for n in numbers if all(side[n].notna().any() for side in sides)]
+    if min(len(side) for side in sides) < FEWEST_ROWS or not numbers:
+        return None
+    frames = (sides[0][[*CELL, *numbers]], sides[1][[*CELL, *numbers]])
+    return _run([DataSummaryPreset()], frames, config, numerical_columns=numbers,
+                categorical_columns=CELL)  # fmt: skip
+
+
+def _forecast(seen: Watched, config: DriftConfig) -> Any | None:
+    """Prediction and target drift, errors of the forecast and its calibration, a cell-week a row:
+    a cell-day's lift is nearly all noise."""
+    from evidently import Regression
+    from evidently.metrics import ValueDrift
+    from evidently.presets import RegressionPreset
+
+    from monitoring.evidently_slope import CalibrationSlope
+
+    sides = _sides(cell_weeks(seen), seen)
+    if min(len(side) for side in sides) < FEWEST_ROWS:
+        return None
+    slopes = [CalibrationSlope()]
+    slopes += [CalibrationSlope(column="channel", name=n) for n in seen.channels[:MOST_SLOPES]]
+    slopes += [CalibrationSlope(column="segment", name=n) for n in seen.segments[:MOST_SLOPES]]
+    drifts = [
+        ValueDrift(column=c, method="wasserstein",
+                   threshold=config.threshold_of(c, number=True, columns=2))
+        for c in (FORETOLD, MEASURED)
+    ]  # fmt: skip
+    frames = tuple(side.drop(columns="day") for side in sides)
+    return _run(
+        [*slopes, *drifts, RegressionPreset()], frames, config,
+        regression=[Regression(target=MEASURED, prediction=FORETOLD)],
+        numerical_columns=[MEASURED, FORETOLD, ERROR], categorical_columns=CELL,
+    )  # fmt: skip
+
+
+def _sides(table: pd.DataFrame, seen: Watched) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The current rows, then those of the reference."""
+    early = table["day"] < seen.reference
+    return table[~early].reset_index(drop=True), table[early].reset_index(drop=True)
+
+
+def cell_days(seen: Watched) -> pd.DataFrame:
+    """One row a cell and day that was reported: day (its index), segment, channel, what platforms
+    report, the segment's sales and the holdout's users."""
+    shape = (seen.days, len(seen.segments), len(seen.channels))
+    columns = {name: seen.performance[name] for name in MEASURES}
+    columns |= {"sales": np.broadcast_to(seen.sold[:, :, None], shape), "users": seen.users}
+    return _long(seen, columns, "spend")
+
+
+def cell_weeks(seen: Watched) -> pd.DataFrame:
+    """One row a cell and week that was measured and foretold: day (the week's first), segment,
+    channel, measured, foretold (mean per day), standard_error of what was measured."""
+    weeks = seen.days // 7
+    skip = seen.days - 7 * weeks
+    known = np.isfinite(seen.lift) & np.isfinite(seen.foretold) & (seen.noise > 0)
+
+    def by_week(values: np.ndarray) -> np.ndarray:
+        kept = np.where(known, values, 0.0)[skip:]
+        return np.asarray(kept.reshape(weeks, 7, *kept.shape[1:]).sum(axis=1))
+
+    count = by_week(np.ones_like(seen.lift))
+    safe = np.maximum(count, 1)
+    some = {
+        MEASURED: np.where(count > 0, by_week(seen.lift) / safe, np.nan),
+        FORETOLD: np.where(count > 0, by_week(seen.foretold) / safe, np.nan),
+        ERROR: np.where(count > 0, np.sqrt(by_week(seen.noise**2)) / safe, np.nan),
+    }
+    table = _long(seen, some, MEASURED)
+    return table.assign(day=skip + 7 * table["day"])
+
+
+def _long(seen: Watched, columns: dict[str, np.ndarray], needed: str) -> pd.DataFrame:
+    """Arrays over (day, segment, channel) as rows, where ``needed`` is known."""
+    days, segments, channels = np.nonzero(np.isfinite(columns[needed]))
+    names = (np.array(seen.segments, dtype=object), np.array(seen.channels, dtype=object))
+    made = {"day": days, "segment": names[0][segments], "channel": names[1][channels]}
+    return pd.DataFrame(made | {n: v[days, segments, channels] for n, v in columns.items()})
+
+
+def with_shared_script(page: str) -> tuple[str, str, str]:
+    """A page of Evidently's with its library taken out: the page (small), the library's name and
+    its text. Both lie in one folder; nothing is fetched from elsewhere."""
+    from hashlib import sha256
+
+    begin = max(
+        (place for place in _all(page, "<script>")),
+        key=lambda place: page.find("</script>", place) - place,
+    )
+    end = page.find("</script>", begin)
+    script = page[begin + len("<script>") : end]
+    name = f"evidently-{sha256(script.encode()).hexdigest()[:12]}.js"
+    small = f'{page[:begin]}<script src="{name}">{page[end:]}'
+    return small, name, script
+
+
+def _all(text: str, wanted: str) -> list[int]:
+    places, place = [], text.find(wanted)
+    while place >= 0:
+        places.append(place)
+        place = text.find(wanted, place + 1)
+    return places

@@ -1,0 +1,171 @@
+"""A feed that is late, doubled, stale or in another unit, and which cells depend on it.
+
+What is usual for a feed is what its own reference weeks show: its lag, how complete it is, how its
+columns go together. So a thin feed is not late, and a fault looks the same in ten rows or a
+thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from monitoring.causes import Finding
+from monitoring.fault import Cells, FaultConfig, fault, label_of
+from monitoring.repeated_rows import repeated_rows, stale
+from monitoring.watched import Array, Watched, days_of, mean_of
+
+# what goes up and down together unless a unit changes: (name, above, below)
+RATIOS = (
+    ("spend of performance", "spend", "impressions"),
+    ("clicks of performance", "clicks", "impressions"),
+    ("revenue of performance", "revenue", "conversions"),
+    ("conversions of performance", "conversions", "clicks"),
+)
+
+
+def faults(
+    frames: Mapping[str, pd.DataFrame], seen: Watched, config: FaultConfig | None = None
+) -> list[Finding]:
+    """Every fault of the feeds performance, holdout and sales, the widest first."""
+    rule = config or FaultConfig()
+    found = [
+        *_late(frames, seen, rule),
+        *_units(seen, rule),
+        *repeated_rows(frames, seen, rule),
+        *stale(seen, rule),
+    ]
+    return sorted(found, key=lambda one: -len(one.cells))
+
+
+# -- late -------------------------------------------------------------------------------------
+
+
+def usual_lag(frame: pd.DataFrame) -> int:
+    """Days between a row's day and its report that 19 of 20 rows keep, at least 1; 1 where the feed
+    does not say when it was reported."""
+    if "reported_at" not in frame.columns or frame.empty:
+        return 1
+    told = pd.to_datetime(frame["reported_at"], utc=True, errors="coerce").dt.tz_localize(None)
+    lag = (told - days_of(frame["date"])).dt.total_seconds() / 86_400
+    lag = lag[np.isfinite(lag) & (lag < 60)]
+    return max(int(np.ceil(lag.quantile(0.95) - 1e-9)), 1) if len(lag) else 1
+
+
+def _late(
+    frames: Mapping[str, pd.DataFrame], seen: Watched, rule: FaultConfig
+) -> Iterator[Finding]:
+    present = {
+        "performance": np.isfinite(seen.performance["spend"]),
+        "holdout": np.isfinite(seen.users),
+        "sales": np.isfinite(seen.sold)[:, :, None],
+    }
+    for feed, there in present.items():
+        usual = there[: seen.reference].mean(axis=0)
+        if not usual.any():
+            continue
+        due = seen.days - max(usual_lag(frames[feed]) - 1, 0)
+        for group, label in _groups(seen, usual > 0, wide=feed != "sales"):
+            rate = float(usual[group].sum())
+            rows = there[:, group].sum(axis=1)
+            last = int(np.flatnonzero(rows).max(initial=-1))
+            gap = due - 1 - last
+            lonely = float((1 - np.minimum(usual[group], 0.98)).prod())
+            if gap >= rule.late_days and lonely**gap < rule.chance:
+                words = (
+                    f"{feed} of {label} is {gap} days late (last day {seen.day(last)})."
+                    if last >= 0
+                    else f"{feed} of {label} did not come."
+                )
+                yield fault(seen, feed, "late", label, group, words, last + 1, days=gap)
+                break
+            recent = rows[due - 14 : due].mean()
+            expected = rate
+            spread = np.sqrt(expected * max(1 - float(usual[group].mean()), 0.02) / 14)
+            short = recent < rule.complete * expected and expected - recent > 6 * spread
+            if short and gap < rule.late_days:
+                words = f"{feed} of {label} lacks {1 - recent / expected:.0%} of its usual rows."
+                yield fault(
+                    seen,
+                    feed,
+                    "late",
+                    label,
+                    group,
+                    words,
+                    due - 14,
+                    share=float(recent / expected),
+                )
+                break
+
+
+def _groups(seen: Watched, known: Cells, *, wide: bool) -> Iterator[tuple[Cells, str]]:
+    """Sets of cells that a fault may hit together, the widest first, with their names."""
+    yield known, "all cells" if wide else "all segments"
+    if wide:
+        for c, name in enumerate(seen.channels):
+            mask = np.zeros_like(known)
+            mask[:, c] = known[:, c]
+            if mask.any():
+                yield mask, name
+    for s, name in enumerate(seen.segments):
+        mask = np.zeros_like(known)
+        mask[s] = known[s]
+        if mask.any():
+            yield mask, name
+    if wide:
+        for s, c in np.argwhere(known):
+            mask = np.zeros_like(known)
+            mask[s, c] = True
+            yield mask, f"{seen.segments[s]} x {seen.channels[c]}"
+
+
+# -- units ------------------------------------------------------------------------------------
+
+
+def _units(seen: Watched, rule: FaultConfig) -> Iterator[Finding]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = {
+            name: ("performance", np.log(seen.performance[top]) - np.log(seen.performance[bottom]))
+            for name, top, bottom in RATIOS
+        }
+        logs["revenue of holdout"] = (
+            "holdout", np.log(seen.arm_revenue) - np.log(seen.arm_conversions))  # fmt: skip
+        logs["revenue of sales"] = ("sales", (np.log(seen.sold) - np.log(seen.orders))[:, :, None])
+    for name, (feed, ratio) in logs.items():
+        known = np.isfinite(ratio[: seen.reference]).any(axis=0)
+        finite = np.where(np.isfinite(ratio), ratio, np.nan)
+        apart = finite - mean_of(finite[: seen.reference], 0)
+        recent = apart[-rule.recent_days :]
+        far = np.abs(recent) >= np.log(rule.factor)
+        hit = far.any(axis=0) & known
+        if not hit.any():
+            continue
+        # the last reports decide: what was mended since is no fault any more
+        last = np.abs(_last(apart)) >= np.log(rule.factor)
+        hit &= last
+        if not hit.any():
+            continue
+        moved = float(np.nanmedian(recent[:, hit][far[:, hit]]))
+        label = label_of(seen, hit, known)
+        start = int(
+            np.flatnonzero((np.abs(apart[:, hit]) >= np.log(rule.factor)).any(axis=1)).min()
+        )
+        words = f"{name} ({label}) is {_times(moved)} what it was: its unit changed."
+        yield fault(seen, feed, "unit", label, hit, words, start, factor=float(np.exp(moved)))
+
+
+def _last(values: Array) -> Array:
+    """Each cell's last known value, nan without one."""
+    known = np.isfinite(values)
+    place = len(values) - 1 - known[::-1].argmax(axis=0)
+    last = np.take_along_axis(values, place[None], axis=0)[0]
+    return np.asarray(np.where(known.any(axis=0), last, np.nan))
+
+
+def _times(log: float) -> str:
+    factor = float(np.exp(abs(log)))
+    power = 10 ** round(np.log10(factor))
+    said = power if abs(np.log(factor / power)) < 0.3 else round(factor)
+    return f"{said:,} times" if log > 0 else f"one {said:,}th of"

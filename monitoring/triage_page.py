@@ -1,0 +1,110 @@
+"""The monitor's page: the verdict in words, its evidence, and the way to Evidently's reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import pandas as pd
+
+from monitoring.causes import Finding, Triage
+from monitoring.page_style import STYLE
+from monitoring.verdicts import DriftVerdict
+
+
+def triage_page(
+    found: Triage,
+    *,
+    drift: DriftVerdict,
+    calibration: pd.DataFrame,
+    windows: str,
+    links: Sequence[tuple[str, str]],
+    waiting: str = "",
+) -> str:
+    """One HTML document without script or outside request.
+
+    Parameters
+    ----------
+    calibration : as of ``monitoring.calibration.calibration``
+    windows : what was compared with what, as a sentence
+    links : label and relative address of further pages
+    waiting : why a training that is due does not begin, or ""
+    """
+    findings = "".join(_finding(one) for one in found.findings)
+    more = "".join(f'<p><a href="{escape(a)}">{escape(t)}</a></p>' for t, a in links)
+    parts = [
+        f"<h1>What the last weeks show, {found.as_of}</h1>",
+        f'<p class="lead">{escape(found.summary)}</p>',
+        f"<p>{escape(waiting)}</p>" if waiting else "",
+        f'<p class="meta">{escape(windows)}</p>',
+        _section("What was found", _table(("Cause", "What", "Act", "Numbers"), findings)
+                 if findings else "<p>Nothing beyond noise.</p>"),
+        _section("Forecast against measurement", _calibration(calibration)),
+        _section("How far each feature moved", _columns(drift)),
+        _section("Worth knowing", "".join(f"<p>{escape(n)}</p>" for n in found.noted)),
+        _section("More", more),
+    ]  # fmt: skip
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Monitor {found.as_of}</title><style>{STYLE}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
+
+
+def _table(head: Sequence[str], rows: str) -> str:
+    names = "".join(f"<th>{escape(n)}</th>" for n in head)
+    head_row = f"<thead><tr>{names}</tr></thead>"
+    return f'<div class="wide"><table>{head_row}<tbody>{rows}</tbody></table></div>'
+
+
+def _finding(one: Finding) -> str:
+    numbers = ", ".join(f"{name} {value}" for name, value in one.evidence.items())
+    return (
+        f'<tr><th scope="row">{escape(one.cause.value)}</th><td>{escape(one.sentence)}</td>'
+        f'<td>{escape(one.act.value)}</td><td class="why">{escape(numbers)}</td></tr>'
+    )
+
+
+def _calibration(table: pd.DataFrame) -> str:
+    known = table[[math.isfinite(e) for e in table["now_error"]]]
+    if known.empty:
+        return "<p>Nothing was measured that a champion had foretold.</p>"
+    rows = "".join(
+        f'<tr><th scope="row">{escape("all" if of == "all" else f"{of} {name}")}</th>'
+        f'<td class="n">{_with_error(before, before_error)}</td>'
+        f'<td class="n">{_with_error(now, now_error)}</td><td class="n">{z:+.1f}</td></tr>'
+        for of, name, before, before_error, now, now_error, z in known.itertuples(index=False)
+    )
+    words = (
+        "<p>Measured over foretold incremental revenue (1: as foretold) with standard errors; the "
+        "last column is the change in standard errors.</p>"
+    )
+    return words + _table(("Of", "Before", "Now", "Change"), rows)
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{value:.2f} ± {error:.2f}" if math.isfinite(error) else "–"
+
+
+def _columns(drift: DriftVerdict) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{escape(c.column)}</th><td>{escape(c.method)}</td>'
+        f'<td class="n">{"–" if c.distance is None else f"{c.distance:.3f}"}</td>'
+        f'<td class="n">{c.threshold:.3f}</td><td>{_said(c.drifted, c.triggers, c.note)}</td></tr>'
+        for c in drift.columns
+    )
+    return f"<p>{escape(drift.summary)}</p>" + (
+        _table(("Column", "Method", "Distance", "Threshold", ""), rows) if rows else ""
+    )
+
+
+def _said(drifted: bool, triggers: bool, note: str) -> str:
+    if note:
+        return escape(note)
+    return ("moved" if triggers else "moved, by the loop itself") if drifted else ""
