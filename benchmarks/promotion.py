@@ -424,6 +424,12 @@ def simulate(door: str, runs: int, *, jobs: int = 1, first: int = 0) -> pd.DataF
         return table(list(pool.map(one, seeds, chunksize=8)))
 
 
+def as_markdown(frame: pd.DataFrame) -> str:
+    """The frame as a table of Markdown."""
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(str(value) for value in line) + " |" for line in lines)
+
+
 def main() -> None:
     """Print the tables."""
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -433,7 +439,7 @@ def main() -> None:
     given = asked.parse_args()
     for door in ("holdout", "units") if given.door == "both" else (given.door,):
         print(f"\n{door}: {given.runs} runs each, a year of evidence")
-        print(simulate(door, given.runs, jobs=given.jobs).to_markdown(index=False))
+        print(as_markdown(simulate(door, given.runs, jobs=given.jobs)))
 
 
 if __name__ == "__main__":
