@@ -37,14 +37,10 @@ Clock = Callable[[], float]
 
 @dataclass
 class Consumed:
-    """What a run took in. ``redelivered`` batches had been taken in before a kill."""
+    """What a run took in. A batch that came again after a kill is a duplicate: it counts nothing."""
 
     summaries: list[DeliverySummary] = field(default_factory=list)
     seconds: float = 0.0
-
-    @property
-    def redelivered(self) -> int:
-        return sum(one.duplicate for one in self.summaries)
 
     @property
     def received(self) -> int:
@@ -214,6 +210,3 @@ def consume(
                 break
     consumed.seconds = clock() - begun
     return consumed
-
-
-__all__ = ["Consumed", "Consumer", "broker_of", "consume", "consumer_name"]
