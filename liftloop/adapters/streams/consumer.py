@@ -37,7 +37,7 @@ Clock = Callable[[], float]
 
 @dataclass
 class Consumed:
-    """What a run took in. A batch that came again after a kill is a duplicate: it counts nothing."""
+    """What a run took in. A batch that came again after a kill counts nothing."""
 
     summaries: list[DeliverySummary] = field(default_factory=list)
     seconds: float = 0.0
