@@ -44,9 +44,9 @@ def daily_facts(
     """
     names = tuple(sorted(set(segments)))
     days = pd.date_range(first, as_of - timedelta(days=1), name="date")
-    spend = daily_spend(_of(performance, names, first), as_of=as_of).reindex(days)
+    spend = daily_spend(_of(performance, names, days), as_of=as_of).reindex(days)
     by_segment = spend.T.groupby(level="segment").sum(min_count=1).T.reindex(columns=names)
-    sold = _of(sales, names, first) if len(sales) else sales
+    sold = _of(sales, names, days) if len(sales) else sales
     if len(sold):
         dates = pd.to_datetime(sold["date"]).dt.normalize()
         revenue = sold["revenue"].astype(float)
@@ -54,13 +54,13 @@ def daily_facts(
         sold_by_day = table.reindex(index=days, columns=names).to_numpy(float)
     else:
         sold_by_day = np.full((len(days), len(names)), np.nan)
-    lift, error = _lifts(holdout, performance, sales, names, days, spend, as_of, adjust)
+    lift, error = _lifts(holdout, performance, sold, names, days, spend, as_of, adjust)
     return Daily(first, names, lift, error, sold_by_day, by_segment.to_numpy(float))
 
 
-def _of(rows: pd.DataFrame, names: tuple[str, ...], first: date) -> pd.DataFrame:
-    dates = pd.to_datetime(rows["date"])
-    return rows[(rows["segment"].isin(names) & (dates >= pd.Timestamp(first))).to_numpy()]
+def _of(rows: pd.DataFrame, names: tuple[str, ...], days: pd.DatetimeIndex) -> pd.DataFrame:
+    dates = pd.to_datetime(rows["date"]).dt.normalize()
+    return rows[(rows["segment"].isin(names) & dates.between(days[0], days[-1])).to_numpy()]
 
 
 def _lifts(
@@ -69,7 +69,7 @@ def _lifts(
 ) -> tuple[Array, Array]:  # fmt: skip
     """Lift and standard error per day and segment, over its channels."""
     unknown = np.full((len(days), len(names)), np.nan)
-    mine = _of(holdout, names, days[0].date()) if len(holdout) else holdout
+    mine = _of(holdout, names, days) if len(holdout) else holdout
     if mine.empty:
         return unknown, unknown.copy()
     covariates = any(str(name).startswith("x_") for name in mine.columns)

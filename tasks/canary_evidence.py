@@ -62,6 +62,5 @@ def seen(
             revenue_margin=settings.budget.margin,
             before_days=BEFORE_DAYS,
             max_days=rules.max_days,
-            alpha=rules.alpha,
         ),
     )

@@ -12,7 +12,7 @@ until then. All that weighs is fixed before the start from the days before; only
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -32,10 +32,11 @@ from liftloop.core.daily_panels import (
 from liftloop.core.evidence import CanaryEvidence, Look
 from liftloop.core.finite_horizon import Plan
 from liftloop.core.level_shift import Shift, level_shift
-from liftloop.core.spillover import leaning, spillover_of
+from liftloop.core.spillover import flagged, leaning, spillover_of
 
 Array = NDArray[np.float64]
 COMMON_SHOCK = 3.0  # standard errors from which the control's own shift counts as a common shock
+LARGEST_LEAK = 0.25  # of the control's incremental revenue: a larger shift of sales is no leak
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,15 @@ class DailyConfig:
     """``wait_days`` after a segment's first day do not count (carry-over), and as many before
     ``as_of`` are not yet known (late conversions). ``carry_over``: the share of an effect that is
     still to come after 1, 2, ... days; where it is known, those days count in part instead.
-    ``max_days``: the longest a rollout stays a canary. ``alpha``: of the search for spillover.
+    ``max_days``: the longest a rollout stays a canary. ``leak_alpha``: chance to name a spillover,
+    ever, where there is none (half of it on each side).
     """
 
     wait_days: int = 3
     revenue_margin: float = 1.0
     before_days: int = 84
     max_days: int = 56
-    alpha: float = 0.05
+    leak_alpha: float = 0.1
     carry_over: tuple[float, ...] = ()
 
 
@@ -237,18 +239,34 @@ class _Judged:
         return level_shift(panel, list(looks))
 
     def of_control(
-        self, stream: Stream, looks: Collection[int], moved: Array, unit: Array
+        self, stream: Stream, looks: Collection[int], *, moved: Array, others: Array, unit: Array
     ) -> Shift:
-        """The shift of ``moved`` against the other control segments, or, when ``moved`` is all of
-        them, against their own past."""
-        columns = np.concatenate([self.setting.alone, self.setting.near]).astype(int)
+        """The shift of ``moved`` control segments against ``others``, or, without others, against
+        their own past."""
+        columns = np.concatenate([moved, others]).astype(int)
         days = np.arange(self.setting.days) >= self.setting.start
         exposed = np.isin(columns, moved) * unit[columns] * days[:, None]
         panel = pooled_panel(
             stream, joined={}, alone=columns, exposure={}, start=self.setting.start,
-            step_variance=math.inf if len(moved) < len(columns) else 0.0,
+            step_variance=math.inf if len(others) else 0.0,
         )  # fmt: skip
         return level_shift(replace(panel, exposure=exposed.astype(float)), list(looks))
+
+    def shocked(self, stream: Stream, looks: Collection[int]) -> NDArray[np.bool_]:
+        """At which looks the control has moved, or had before, by more than its noise and by more
+        than a leak of what its ads earn: a common shock, which the control must then take out
+        whole. Of sales alone; a change of all lifts is allowed for from the start."""
+        nowhere = np.zeros(len(looks), dtype=bool)
+        alone = self.setting.alone
+        if stream.name != "sales" or not len(alone):
+            return nowhere
+        own = self.of_control(
+            stream, looks, moved=alone, others=alone[:0], unit=np.ones(len(stream.unit))
+        )
+        size = np.abs(np.nan_to_num(own.effect))
+        large = size > LARGEST_LEAK * float(stream.unit[alone].mean())
+        far = size * np.sqrt(own.information) >= COMMON_SHOCK
+        return np.asarray(np.maximum.accumulate(large & far))
 
 
 def _plan(
@@ -288,6 +306,19 @@ def _joined(parts: Collection[Shift]) -> Shift:
         return Shift(score / information, information)
 
 
+def _leak(judged: _Judged, looks: range, shocks: Sequence[NDArray[np.bool_]]) -> Shift:
+    """The control's own shift. A common shock says nothing about spillover, so sales are not asked
+    then, unless they can be compared with segments that are not connected."""
+    near, alone = judged.setting.near, judged.setting.alone
+    moved, others = (near, alone) if len(near) else (alone, alone[:0])
+    parts = []
+    for stream, shock in zip(judged.streams, shocks, strict=True):
+        part = judged.of_control(stream, looks, moved=moved, others=others, unit=stream.unit)
+        deaf = shock & (len(near) == 0)
+        parts.append(Shift(part.effect, np.where(deaf, 0.0, part.information)))
+    return _joined(parts)
+
+
 def _read(
     judged: _Judged,
     looks: range,
@@ -300,45 +331,52 @@ def _read(
     rules: DailyConfig,
 ) -> CanaryEvidence:
     setting = judged.setting
-    parts = []
-    for stream in judged.streams:
-        usual = judged.shift(stream, looks)
-        if stream.shock_variance > 0 or stream.name == "sales":
-            own = judged.of_control(stream, looks, setting.alone, np.ones(len(stream.unit)))
-            far = np.nan_to_num(np.abs(own.effect)) * np.sqrt(own.information) >= COMMON_SHOCK
-            shocked = np.maximum.accumulate(far)
-            if shocked.any():
+    shocks = [judged.shocked(stream, looks) for stream in judged.streams]
+    if any(shock.any() for shock in shocks):
+        notes = (*notes, "Sales of all segments moved more than before: a common shock.")
+
+    def stepping(variance: float | None) -> Shift:
+        """All streams, with a common step of this variance; a free one where there is a shock."""
+        parts = []
+        for stream, shock in zip(judged.streams, shocks, strict=True):
+            usual = judged.shift(stream, looks, step_variance=variance)
+            if shock.any():
                 free = judged.shift(stream, looks, step_variance=math.inf)
                 usual = Shift(
-                    np.where(shocked, free.effect, usual.effect),
-                    np.where(shocked, free.information, usual.information),
+                    np.where(shock, free.effect, usual.effect),
+                    np.where(shock, free.information, usual.information),
                 )
-                notes = (*notes, "Sales of the control moved more than before: a common shock.")
-        parts.append(usual)
-    effect = _joined(parts)
-    moved = setting.near if len(setting.near) else setting.alone
-    leak = _joined([judged.of_control(s, looks, moved, s.unit) for s in judged.streams])
+            parts.append(usual)
+        return _joined(parts)
+
+    effect = stepping(None)
+    value = effect.effect
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = effect.information**-0.5
+    leak = _leak(judged, looks, shocks)
+    connected, chance = len(setting.near) > 0, rules.leak_alpha / 2
     spill = spillover_of(
         float(leak.effect[-1]), float(leak.information[-1]),
-        plan=judged.plan, alpha=rules.alpha, connected=bool(len(setting.near)),
+        plan=judged.plan, alpha=chance, connected=connected,
     )  # fmt: skip
-    value, error = effect.effect, effect.information
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = error**-0.5
     if spill is not None and spill.flagged:
         notes = (*notes, spill.sentence)
-        if not spill.connected:
-            own_past = _joined([judged.shift(s, looks, step_variance=0.0) for s in judged.streams])
-            against_control = _joined(
-                [judged.shift(s, looks, step_variance=math.inf) for s in judged.streams]
+    named = [
+        k
+        for k in range(len(looks))
+        if not connected
+        and flagged(
+            float(leak.effect[k]), float(leak.information[k]), plan=judged.plan, alpha=chance
+        )
+    ]
+    if named:
+        own_past, against_control = stepping(0.0), stepping(math.inf)
+        for k in named:
+            value[k], error[k] = leaning(
+                float(own_past.effect[k]),
+                float(against_control.effect[k]),
+                float(own_past.information[k]) ** -0.5,
             )
-            pairs = [
-                leaning(float(a), float(b), float(i) ** -0.5)
-                for a, b, i in zip(
-                    own_past.effect, against_control.effect, own_past.information, strict=True
-                )
-            ]
-            value, error = (np.array(each) for each in zip(*pairs, strict=True))
     found = tuple(
         Look(
             first_day + timedelta(days=day), float(value[k]) * against, float(error[k]) * against,

@@ -20,7 +20,7 @@ LEAST_DAYS_BEFORE = 28
 PLANNED_DAYS = 28  # at which length of evidence the segments' weights are best
 UNLIKE = 0.3  # standard deviation of segments' own effects around the common one
 RETURNS_UNLIKE = 0.25  # ... and of their incremental revenue per spend, relative
-COMMON_RESPONSE = 0.2  # standard deviation of a lasting change of all lifts alike
+COMMON_RESPONSE = 0.1  # standard deviation of a lasting change of all lifts alike
 SURE_OF_MEMORY = 2.0  # standard errors from which neighbouring days' lifts count as related
 
 

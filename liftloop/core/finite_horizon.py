@@ -6,7 +6,7 @@ that the e-value's highest value over all planned looks passes with probability 
 nothing changes. (Calibrating a boundary's threshold for a finite, discrete set of looks: Armitage,
 McPherson and Rowe 1969; Howard et al. 2021, section 3.5, on tuning.) Where information grows
 faster than planned the looks are coarser, and a path crosses less. Past the planned information a
-tenth of ``alpha``, kept back for it, holds for all time (a union bound).
+twentieth of ``alpha``, kept back for it, holds for all time (a union bound).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from scipy.special import log_ndtr
 Array = NDArray[np.float64]
 PATHS = 40_000
 SEED = 20_210
-TUNED = 6.0  # the mixture is tightest from about a third of the planned information on
-BEYOND = 2.0  # a ramp may gather so many times the information of the canary alone
-KEPT_BACK = 0.1
+TUNED = 10.0  # the mixture is tightest from about a third of the planned information on
+BEYOND = 1.5  # a ramp may gather so many times the information of the canary alone
+KEPT_BACK = 0.05
 
 
 @dataclass(frozen=True, slots=True)

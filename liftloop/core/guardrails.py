@@ -14,15 +14,17 @@ Verdict = Literal["pass", "undecided", "fail", "review"]
 Recommendation = Literal["promote", "hold", "roll_back", "pause"]
 
 ALPHA_SHARES: Mapping[str, float] = {
-    "incremental profit": 0.7,
-    "loss budget": 0.2,
+    "incremental profit": 0.85,
+    "loss budget": 0.05,
     "revenue": 0.05,
     "cost per incremental conversion": 0.05,
 }
 """How the guardrails that may roll back by chance share the error probability of a rollout. They
 sum to 1, so by the union bound all together roll back a policy that changes nothing ever with at
-most that probability. Guardrails on thresholds (pacing, channel share) and those that only block or
-pause (data health, sample ratio) take no part."""
+most that probability. The loss budget is reached by chance in at most 1 % of the rollouts, nearly
+all of them after the profit guardrail has failed; its part is what it adds. Guardrails on
+thresholds (pacing, channel share) and those that only block or pause (data health, sample ratio)
+take no part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,43 @@ def _whitened(panel: Panel) -> tuple[Array, Array, Array, Array, Array, Array]:
     )  # fmt: skip
 
 
+def _equations(panel: Panel, effects: Array) -> tuple[Array, Array, Array, float]:
+    """Normal matrix and right side of each day's least squares, for the columns intercepts, step
+    (if any) and ``effects`` (n_days, n_series, k; whitened); the prior precision of the columns;
+    and the unit in which step and effects are measured, which keeps the equations well
+    conditioned."""
+    outcome, ones, _, step, loading, variance = _whitened(panel)
+    series = outcome.shape[1]
+    unit = np.sqrt(panel.variance.mean(axis=0))
+    middle = float(np.sqrt(np.mean(unit**2)))
+    columns = [np.eye(series)[None] * (ones * unit)[:, :, None]]
+    floor = [1e-9] * series  # a series without a day
+    if panel.step_variance > 0:
+        columns.append(middle * step[:, :, None])
+        floor.append(middle**2 / panel.step_variance if panel.step_variance < math.inf else 1e-9)
+    columns.append(middle * effects)
+    design = np.concatenate(columns, axis=2)  # (days, series, p)
+    weighted = design / variance[:, :, None]
+    normal = np.swapaxes(design, 1, 2) @ weighted
+    right = np.einsum("tsp,ts->tp", weighted, outcome)
+    if panel.shock_variance > 0:
+        pull = np.einsum("tsp,ts->tp", weighted, loading)
+        width = 1.0 / panel.shock_variance + (loading**2 / variance).sum(axis=1)
+        normal = normal - pull[:, :, None] * pull[:, None, :] / width[:, None, None]
+        against = (outcome * loading / variance).sum(axis=1) / width
+        right = right - pull * against[:, None]
+    prior = np.array(floor + [0.0] * effects.shape[2])
+    return normal, right, prior, middle
+
+
+def _shift(score: Array, information: Array, whole: Array, unit: float) -> Shift:
+    """``whole`` is the information there would be were everything else known."""
+    sees = information > 1e-9 * np.maximum(whole, 1e-300)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effect = np.where(sees, unit * score / information, np.nan)
+    return Shift(effect, np.where(sees, information / unit**2, 0.0))
+
+
 def level_shift(panel: Panel, looks: Sequence[int]) -> Shift:
     """The common effect by all days up to and with each look.
 
@@ -106,39 +143,27 @@ def level_shift(panel: Panel, looks: Sequence[int]) -> Shift:
     Shift
         In the order of ``looks``. An effect is in the unit of ``outcome`` per unit of ``exposure``.
     """
-    outcome, ones, exposure, step, loading, variance = _whitened(panel)
-    series = outcome.shape[1]
-    unit = np.sqrt(panel.variance.mean(axis=0))  # keeps the equations well conditioned
-    middle = float(np.sqrt(np.mean(unit**2)))
-    columns = [np.eye(series)[None] * (ones * unit)[:, :, None]]
-    if panel.step_variance > 0:
-        columns.append(middle * step[:, :, None])
-    columns.append(middle * exposure[:, :, None])
-    design = np.concatenate(columns, axis=2)  # (days, series, p)
-    weighted = design / variance[:, :, None]
-    normal = np.swapaxes(design, 1, 2) @ weighted
-    right = np.einsum("tsp,ts->tp", weighted, outcome)
-    if panel.shock_variance > 0:
-        pull = np.einsum("tsp,ts->tp", weighted, loading)
-        width = 1.0 / panel.shock_variance + (loading**2 / variance).sum(axis=1)
-        normal = normal - pull[:, :, None] * pull[:, None, :] / width[:, None, None]
-        against = (outcome * loading / variance).sum(axis=1) / width
-        right = right - pull * against[:, None]
+    by_day, right_by_day, prior, unit = _equations(panel, _whitened(panel)[2][:, :, None])
     chosen = np.asarray(looks, dtype=int)
-    normal = np.cumsum(normal, axis=0)[chosen]
-    right = np.cumsum(right, axis=0)[chosen]
-    size = normal.shape[1]
-    floor = np.full(size, 1e-9)  # a series without a day
-    floor[-1] = 0.0
-    if 0 < panel.step_variance < math.inf:
-        floor[-2] = middle**2 / panel.step_variance
-    normal = normal + np.diag(floor)
-    inside, across = normal[:, :-1, :-1], normal[:, :-1, -1]
-    both = np.stack([across, right[:, :-1]], axis=2)
-    solved = np.linalg.solve(inside, both)
+    normal = np.cumsum(by_day, axis=0)[chosen] + np.diag(prior)
+    right = np.cumsum(right_by_day, axis=0)[chosen]
+    across = normal[:, :-1, -1]
+    solved = np.linalg.solve(normal[:, :-1, :-1], np.stack([across, right[:, :-1]], axis=2))
     information = normal[:, -1, -1] - np.einsum("lp,lp->l", across, solved[:, :, 0])
     score = right[:, -1] - np.einsum("lp,lp->l", across, solved[:, :, 1])
-    sees = information > 1e-9 * np.maximum(normal[:, -1, -1], 1e-300)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        effect = np.where(sees, middle * score / information, np.nan)
-    return Shift(effect, np.where(sees, information / middle**2, 0.0))
+    return _shift(score, information, normal[:, -1, -1], unit)
+
+
+def each_alone(panel: Panel, unit: Array) -> Shift:
+    """At the last day, the effect of each series in turn, had it alone been exposed from
+    ``panel.start`` on, by ``unit[s]``. Shape (n_series,), where looks would be."""
+    days, series = panel.outcome.shape
+    exposed = replace(panel, exposure=unit * (np.arange(days) >= panel.start)[:, None])
+    effects = np.eye(series)[None] * _whitened(exposed)[2][:, :, None]
+    by_day, right_by_day, prior, scale = _equations(panel, effects)
+    normal, right = by_day.sum(axis=0) + np.diag(prior), right_by_day.sum(axis=0)
+    inside, across = normal[:-series, :-series], normal[:-series, -series:]
+    solved = np.linalg.solve(inside, np.column_stack([across, right[:-series]]))
+    whole = np.diag(normal)[-series:]
+    information = whole - (across * solved[:, :-1]).sum(axis=0)
+    return _shift(right[-series:] - across.T @ solved[:, -1], information, whole, scale)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from liftloop.core.level_shift import Panel, level_shift
+from liftloop.core.level_shift import Panel, each_alone
 
 Array = NDArray[np.float64]
 WEEK = 7
@@ -53,8 +53,9 @@ def shared_noise(residual: Array) -> Noise:
     zero and in multiples of its own level; NaN where unknown. At least two series.
 
     The common shock is what the mean over series varies beyond what the series' own noise makes it
-    vary, by days or by whole weeks, whichever says more: a slow common swing that days hide must
-    count. A series' variance leans on that of the others.
+    vary. A lasting change is judged against slow swings, so the shock is sized by how whole weeks
+    vary, and at least as days would have it were every day's shock forgotten the next day. A
+    series' variance leans on that of the others.
     """
     series = residual.shape[1]
     mean = np.nanmean(residual, axis=1, keepdims=True)
@@ -70,6 +71,7 @@ def shared_noise(residual: Array) -> Noise:
     common = mean[:, 0]
     moves = common[1:] - memory * common[:-1]
     by_day = float(np.nanvar(moves, ddof=1)) - average
+    by_day *= (1 - memory) ** 2 / (1 + memory**2)
     weeks = common[: len(common) // WEEK * WEEK].reshape(-1, WEEK).mean(axis=1)
     weeks = weeks[np.isfinite(weeks)]
     by_week = 0.0
@@ -86,7 +88,7 @@ def placebo_widening(panel: Panel, unit: Array, *, starts: tuple[int, ...]) -> f
     Each series in turn is taken for exposed from each of ``starts`` on, until the next of them (or
     the end), and judged with the days before. Were the claim right, the squares of effect over
     standard error would add up to about their number. Errors are widened as far as that sum lies
-    beyond what chance makes of it in nine of ten cases, so that a claim that is right is left
+    beyond what chance makes of it in 19 of 20 cases, so that a claim that is right is left
     alone. (Placebo tests in space and time: Abadie, Diamond and Hainmueller 2010, section 3.4.)
 
     Parameters
@@ -94,24 +96,20 @@ def placebo_widening(panel: Panel, unit: Array, *, starts: tuple[int, ...]) -> f
     panel : of days before the rollout only, without exposure
     unit : shape (n_series,): the exposure a placebo makes
     """
-    days, series = panel.outcome.shape
-    ends = (*starts[1:], days)
+    ends = (*starts[1:], len(panel.outcome))
     total, freedom = 0.0, 0
     for start, end in zip(starts, ends, strict=True):
-        for one in range(series):
-            exposure = np.zeros((end, series))
-            exposure[start:, one] = unit[one]
-            tried = replace(
-                panel,
-                outcome=panel.outcome[:end],
-                exposure=exposure,
-                variance=panel.variance[:end],
-                start=start,
-            )
-            found = level_shift(tried, [end - 1])
-            if found.information[0] > 0:
-                total += float(found.effect[0] ** 2 * found.information[0])
-                freedom += 1
+        past = replace(
+            panel,
+            outcome=panel.outcome[:end],
+            exposure=np.zeros_like(panel.outcome[:end]),
+            variance=panel.variance[:end],
+            start=start,
+        )
+        found = each_alone(past, unit)
+        seen = found.information > 0
+        total += float((found.effect[seen] ** 2 * found.information[seen]).sum())
+        freedom += int(seen.sum()) - 1
     if freedom < 3:
         return 1.0
-    return float(np.sqrt(max(1.0, total / chi2.ppf(0.9, freedom - len(starts)))))
+    return float(np.sqrt(max(1.0, total / chi2.ppf(0.95, freedom))))

@@ -47,13 +47,6 @@ def mixture_precision(effect_scale: float) -> float:
     return 1.0 / effect_scale**2
 
 
-def tuned_precision(information: float, alpha: float) -> float:
-    """The rho that makes the one-sided boundary tightest at ``information`` (Howard et al. 2021,
-    section 3.5: the two-sided formula at ``2 * alpha``)."""
-    twice_log = 2.0 * math.log(1.0 / (2.0 * alpha))
-    return information / (twice_log + math.log1p(twice_log))
-
-
 def log_e_value(centred: float, information: float, *, rho: float) -> float:
     """Log of the one-sided e-value against "the drift is not positive".
 

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 from liftloop.core.finite_horizon import Plan, spent
-from liftloop.core.sequential import confidence_bounds
+from liftloop.core.sequential import confidence_bounds, log_e_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,21 @@ class Spillover:
             f"start ({self.low:+.0%} to {self.high:+.0%})"
         )
         if not self.flagged:
-            return f"{seen}: no spillover shows."
+            return f"{seen}: no spillover shows; one inside that range would not."
         if self.connected:
             return f"{seen}: the rollout reaches them. They are not used as control."
         return (
             f"{seen}: the rollout may reach them, or all segments changed. The estimate leans on "
             "the exposed segments' own past, and its error is wider."
         )
+
+
+def flagged(effect: float, information: float, *, plan: Plan, alpha: float) -> bool:
+    """Whether a shift's bounds, one error probability ``alpha`` on each side, exclude zero."""
+    if not (information > 0 and math.isfinite(effect)):
+        return False
+    needed = -math.log(spent(plan, information, alpha))
+    return log_e_value(abs(effect) * information, information, rho=plan.precision) > needed
 
 
 def spillover_of(
@@ -62,8 +70,8 @@ def spillover_of(
     bounds = confidence_bounds(
         effect, error, rho=plan.precision, alpha=spent(plan, information, alpha)
     )
-    outside = bounds.low > 0 or bounds.high < 0
-    return Spillover(effect, error, bounds.low, bounds.high, outside, connected)
+    named = flagged(effect, information, plan=plan, alpha=alpha)
+    return Spillover(effect, error, bounds.low, bounds.high, named, connected)
 
 
 def leaning(own_past: float, against_control: float, error: float) -> tuple[float, float]:
