@@ -65,8 +65,9 @@ def examined(loop: Loop, found: Training, before: Training | None) -> Examinatio
     challenge = challenge_of(mine, theirs)
     try:
         return _curves(loop, found, before, challenge)
-    except InsufficientEvidence:  # trained on it, and yet not there: only its own numbers speak
-        return examine(found.metrics, door=found.door)
+    except InsufficientEvidence:  # trained on it, and yet not there: nothing to compare with
+        alone = before is None
+        return examine(found.metrics, door=found.door) if alone else decide((), challenge=challenge)
 
 
 def _curves(
