@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from monitoring.causes import Finding
 from monitoring.fault import Cells, FaultConfig, fault, label_of
 from monitoring.repeated_rows import repeated_rows, stale
 from monitoring.watched import Array, Watched, days_of, mean_of
 
+SUREST = 0.98  # no feed is surer than this to have a row
+Present = NDArray[np.bool_]  # (day, segment, channel)
 # what goes up and down together unless a unit changes: (name, above, below)
 RATIOS = (
     ("spend of performance", "spend", "impressions"),
@@ -57,47 +60,67 @@ def usual_lag(frame: pd.DataFrame) -> int:
 def _late(
     frames: Mapping[str, pd.DataFrame], seen: Watched, rule: FaultConfig
 ) -> Iterator[Finding]:
-    present = {
-        "performance": np.isfinite(seen.performance["spend"]),
-        "holdout": np.isfinite(seen.users),
-        "sales": np.isfinite(seen.sold)[:, :, None],
-    }
-    for feed, there in present.items():
-        usual = there[: seen.reference].mean(axis=0)
-        if not usual.any():
+    performance, holdout = np.isfinite(seen.performance["spend"]), np.isfinite(seen.users)
+    sold = np.isfinite(seen.sold)[:, :, None]
+    for feed, there, sibling in (
+        ("performance", performance, holdout),
+        ("holdout", holdout, performance),
+        ("sales", sold, np.zeros_like(sold)),
+    ):
+        if not there[: seen.reference].any():
             continue
         due = seen.days - max(usual_lag(frames[feed]) - 1, 0)
-        for group, label in _groups(seen, usual > 0, wide=feed != "sales"):
-            rate = float(usual[group].sum())
-            rows = there[:, group].sum(axis=1)
-            last = int(np.flatnonzero(rows).max(initial=-1))
-            gap = due - 1 - last
-            lonely = float((1 - np.minimum(usual[group], 0.98)).prod())
-            if gap >= rule.late_days and lonely**gap < rule.chance:
-                words = (
-                    f"{feed} of {label} is {gap} days late (last day {seen.day(last)})."
-                    if last >= 0
-                    else f"{feed} of {label} did not come."
-                )
-                yield fault(seen, feed, "late", label, group, words, last + 1, days=gap)
-                break
-            recent = rows[due - 14 : due].mean()
-            expected = rate
-            spread = np.sqrt(expected * max(1 - float(usual[group].mean()), 0.02) / 14)
-            short = recent < rule.complete * expected and expected - recent > 6 * spread
-            if short and gap < rule.late_days:
-                words = f"{feed} of {label} lacks {1 - recent / expected:.0%} of its usual rows."
-                yield fault(
-                    seen,
-                    feed,
-                    "late",
-                    label,
-                    group,
-                    words,
-                    due - 14,
-                    share=float(recent / expected),
-                )
-                break
+        told = np.zeros(there.shape[1:], dtype=bool)
+        known = there[: seen.reference].any(axis=0)
+        for group, label in _groups(seen, known, wide=feed != "sales"):
+            if told[group].all():
+                continue
+            found = _gap(seen, feed, there, sibling, group, due, rule) or _holes(
+                seen, feed, there, group, due, rule
+            )
+            if found is not None:
+                told |= group
+                words, start, numbers = found
+                yield fault(seen, feed, "late", label, group, words.format(label), start, **numbers)
+
+
+Found = tuple[str, int, dict[str, float]] | None
+
+
+def _gap(
+    seen: Watched, feed: str, there: Present, sibling: Present, group: Cells, due: int,
+    rule: FaultConfig,
+) -> Found:  # fmt: skip
+    """Whether the group's last days are missing, and not by chance: by how complete its days are,
+    or because the sibling feed told of the same cell-days, as the two always do together."""
+    rows = there[:, group]
+    last = int(np.flatnonzero(rows.any(axis=1)).max(initial=-1))
+    gap = due - 1 - last
+    if gap < rule.late_days:
+        return None
+    early, other = rows[: seen.reference], sibling[:, group]
+    empty = float((1 - np.minimum(early.mean(axis=0), SUREST)).prod()) ** gap
+    both = float((early & other[: seen.reference]).sum())
+    together = both / max(float(other[: seen.reference].sum()), 1.0)
+    alone = (1 - min(together, SUREST)) ** float(other[due - gap : due].sum())
+    if min(empty, alone) >= rule.chance:
+        return None
+    words = f"{feed} of {{}} is {gap} days late (last day {seen.day(last)})."
+    return words, last + 1, {"days": gap}
+
+
+def _holes(
+    seen: Watched, feed: str, there: Present, group: Cells, due: int, rule: FaultConfig
+) -> Found:
+    """Whether the last two weeks lack many of the rows that are usual."""
+    usual = there[: seen.reference][:, group].mean(axis=0)
+    expected, recent = float(usual.sum()), float(there[due - 14 : due][:, group].sum()) / 14
+    spread = np.sqrt(expected * max(1 - float(usual.mean()), 1 - SUREST) / 14)
+    if recent >= rule.complete * expected or expected - recent <= 6 * spread:
+        return None
+    share = recent / expected
+    words = f"{feed} of {{}} lacks {1 - share:.0%} of its usual rows in the last two weeks."
+    return words, due - 14, {"share": share}
 
 
 def _groups(seen: Watched, known: Cells, *, wide: bool) -> Iterator[tuple[Cells, str]]:

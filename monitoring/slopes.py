@@ -20,10 +20,12 @@ class ResponseConfig:
     material : least relative change of a channel's response that is worth a training
     claims_z : standard errors by which claims have to leave their path
     least_share : where less of what a platform claims moves with spend, its claims say nothing
-    prior_odds : of a change of response against a change of attribution, before lifts are seen: a
-        training for nothing costs little, a change that is missed costs money
+    prior_odds : of a change of response against a change of attribution, before lifts are seen (as
+        in ``models.breaks``)
     prior_odds_all : the same where all channels changed alike: no two platforms change their way of
         counting on one day
+    least_chance : of a change of response, from which it counts as one. Below one half, because a
+        training for nothing costs little, and a change that is missed costs money every day
     level : how far a champion's level may be off, as a standard deviation of its ratio to the truth
     jump : standard deviation of relative changes of a response: what the e-detector looks for, and
         what doubtful claims are drawn towards
@@ -33,8 +35,9 @@ class ResponseConfig:
     material: float = 0.2
     claims_z: float = 3.5
     least_share: float = 0.05
-    prior_odds: float = 4.0
+    prior_odds: float = 2.0
     prior_odds_all: float = 20.0
+    least_chance: float = 0.2
     level: float = 0.3
     jump: float = 0.4
     run_length: float = 2800.0

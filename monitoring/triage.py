@@ -75,7 +75,12 @@ def triage(
     found = [*broken, *_demand(seen, moved, rule.demand)]
     found += [_mix(seen, one) for one in shifted[:1]]
     found += _response(
-        seen, changed, alone, known=_known(moved, rule.demand), shifted=bool(shifted)
+        seen,
+        changed,
+        alone,
+        known=_known(moved, rule.demand),
+        shifted=bool(shifted),
+        least=rule.response.least_chance,
     )
     found = _without_what_response_did(seen, found, moved)
     found += _traffic(drift, found, rule)
@@ -149,12 +154,18 @@ def _mix(seen: Watched, one: Mix) -> Finding:
 
 
 def _response(
-    seen: Watched, changed: list[Channel], alone: Detected | None, *, known: int, shifted: bool
+    seen: Watched,
+    changed: list[Channel],
+    alone: Detected | None,
+    *,
+    known: int,
+    shifted: bool,
+    least: float,
 ) -> list[Finding]:
     """Changed responses and attributions. What all channels did together while demand moved the
     same way for a known reason, or while the mix shifted, is that reason's."""
-    likely = [c for c in changed if c.chance >= 0.5]
-    other = [c for c in changed if c.chance < 0.5]
+    likely = [c for c in changed if c.chance >= least]
+    other = [c for c in changed if c.chance < least]
     sides = {c.effect > 0 for c in likely}
     many = 2 * len(likely) > len(seen.channels) > 1 or [c.name for c in likely] == [ALL]
     together = many and len(sides) == 1
