@@ -89,6 +89,7 @@ def test_only_a_living_supervisor_counts_as_running(fresh_workspace: Workspace) 
 def liftloop(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
     outside = ("PREFECT_", "LIFTLOOP_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(outside)}
+    environment["LIFTLOOP_COLLECTOR_TOKEN"] = "a-token-of-this-test-alone"
     return subprocess.run(
         [sys.executable, "-m", "liftloop.app.cli", *arguments, "--workspace", str(workspace.root)],
         env=environment, capture_output=True, text=True, timeout=400, check=False,
@@ -113,14 +114,14 @@ def test_down_without_a_service_says_so(fresh_workspace: Workspace) -> None:
 def test_up_keeps_its_processes_running_and_down_ends_them(
     fresh_workspace: Workspace,
 ) -> None:
-    port, page = _free_port(), _free_port()
-    places = ("--port", str(port), "--dashboard-port", str(page))
+    port, page, door = _free_port(), _free_port(), _free_port()
+    places = ("--port", str(port), "--dashboard-port", str(page), "--collector-port", str(door))
     try:
         started = liftloop(fresh_workspace, "up", "--detach", *places)
         assert started.returncode == 0, started.stderr
         known = record.running(fresh_workspace)
         assert known is not None and known.ready
-        assert set(known.processes) == {"server", "worker", "dashboard"}
+        assert set(known.processes) == {"server", "worker", "dashboard", "collector"}
         names = {d["name"] for d in ask(known.api, "/deployments/filter")}
         assert {"ingest", "monitor", "train", "reallocate", "rollout", "report", "cycle"} <= names
         automations = len(ask(known.api, "/automations/filter"))

@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from liftloop.adapters.settings import load_settings
+from liftloop.adapters.workspace import Workspace
 from liftloop.app.options import JsonOption, WorkspaceOption, opened, show_json
 from liftloop.core.errors import Declined, OutsideServiceFailed
 
@@ -27,6 +30,9 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of Prefect's server.")] = 4200,
     dashboard_port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
     dashboard: Annotated[bool, typer.Option(help="Serve the page as well.")] = True,
+    collector_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Take single events in there as well.")
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return once all is up; end it with down.")
     ] = False,
@@ -36,25 +42,23 @@ def up(
     from liftloop.app.service.supervisor import Ports, serve
 
     if detach:
-        _detach(workspace, port, dashboard_port, dashboard)
+        _detach(place, sys.argv[1:])
         return
-    serve(place, Ports(port, dashboard_port), dashboard=dashboard, say=typer.echo)
+    streams = load_settings(place).streams.url or os.environ.get("LIFTLOOP_REDIS_URL")
+    ports = Ports(port, dashboard_port if dashboard else None, collector_port)
+    serve(place, ports, streams=bool(streams), say=typer.echo)
 
 
-def _detach(workspace: Path, port: int, dashboard_port: int, dashboard: bool) -> None:
-    """Start ``up`` in a session of its own, and wait until all is up."""
-    place = opened(workspace)
+def _detach(place: Workspace, words: Sequence[str]) -> None:
+    """Start ``up`` with the same words in a session of its own, and wait until all is up."""
     from liftloop.app.service import record
 
     if record.running(place) is not None:
         raise Declined("The service of this workspace runs already: liftloop down ends it.")
     log = place.root / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable, "-m", "liftloop.app.cli", "up", "--workspace", str(place.root.resolve()),
-        "--port", str(port), "--dashboard-port", str(dashboard_port),
-        "--dashboard" if dashboard else "--no-dashboard",
-    ]  # fmt: skip
+    stay = [word for word in words if word not in ("--detach", "-d")]
+    command = [sys.executable, "-m", "liftloop.app.cli", *stay]
     with log.open("wb") as said:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True

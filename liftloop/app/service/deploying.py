@@ -53,6 +53,15 @@ def deploy(environment: Mapping[str, str]) -> None:
     _prefect(environment, "deploy", "--all", "--prefect-file", str(deployments_file()))
 
 
+def read_streams(active: bool) -> None:
+    """Switch the schedule that reads the streams on where there are streams to read, else off."""
+    with _client() as client:
+        consume = client.read_deployment_by_name("consume/consume")
+        for schedule in consume.schedules:
+            if schedule.active != active:
+                client.update_deployment_schedule(consume.id, schedule.id, active=active)
+
+
 def _prefect(environment: Mapping[str, str], *arguments: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", *arguments],

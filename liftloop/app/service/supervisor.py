@@ -23,10 +23,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the server and the page answer: on this machine alone."""
+    """Where the server, the page and the collector answer: on this machine alone. None: there is
+    no such process."""
 
     server: int = 4200
-    dashboard: int = 8501
+    dashboard: int | None = 8501
+    collector: int | None = None
     host: str = "127.0.0.1"
 
     @property
@@ -35,7 +37,11 @@ class Ports:
 
     @property
     def page(self) -> str:
-        return f"http://localhost:{self.dashboard}"
+        return f"http://localhost:{self.dashboard}" if self.dashboard else ""
+
+    @property
+    def door(self) -> str:
+        return f"http://{self.host}:{self.collector}" if self.collector else ""
 
 
 def environment(workspace: Workspace, ports: Ports) -> dict[str, str]:
@@ -54,8 +60,10 @@ def environment(workspace: Workspace, ports: Ports) -> dict[str, str]:
     return asked | os.environ | fixed
 
 
-def serve(workspace: Workspace, ports: Ports, *, dashboard: bool, say: Say) -> None:
+def serve(workspace: Workspace, ports: Ports, *, streams: bool, say: Say) -> None:
     """Run the service until SIGINT or SIGTERM.
+
+    ``streams``: there are streams, which a deployment then reads all the time.
 
     Raises
     ------
@@ -67,12 +75,12 @@ def serve(workspace: Workspace, ports: Ports, *, dashboard: bool, say: Say) -> N
     with record.hold(workspace), _told_to_end() as told:
         children: list[Child] = []
         try:
-            _bring_up(workspace, ports, children, surroundings, dashboard, told, say)
+            _bring_up(workspace, ports, children, surroundings, streams, told, say)
             while not told():
                 for child in children:
                     if child.watch(time.monotonic()):
                         say(f"The {child.name} had ended; it was started again.")
-                        _note(workspace, ports, children, dashboard, ready=True)
+                        _note(workspace, ports, children, ready=True)
                 time.sleep(LOOK_SECONDS)
         finally:
             say("Ending.")
@@ -85,7 +93,7 @@ def _bring_up(
     ports: Ports,
     children: list[Child],
     surroundings: Mapping[str, str],
-    dashboard: bool,
+    streams: bool,
     told: Callable[[], bool],
     say: Say,
 ) -> None:
@@ -93,7 +101,7 @@ def _bring_up(
         child = Child(name, command, surroundings, workspace.root / "logs" / f"{name}.log")
         child.start()
         children.append(child)
-        _note(workspace, ports, children, dashboard, ready=False)
+        _note(workspace, ports, children, ready=False)
 
     prefect = (sys.executable, "-m", "prefect")
     if _answers(f"{ports.api}/health"):
@@ -109,27 +117,28 @@ def _bring_up(
         return
     say("Registering the deployments.")
     deploying.deploy(surroundings)
+    deploying.read_streams(streams)
     deploying.watch_for_lost_runs()
     for name in deploying.resume_lost_runs():
         say(f"The run {name} had been cut off; it is started again.")
     add("worker", *prefect, "worker", "start", "--pool", deploying.POOL, "--type", "process")
-    if dashboard:
-        add(
-            "dashboard", sys.executable, "-m", "liftloop.app.cli", "dashboard", "--headless",
-            "--port", str(ports.dashboard),
-        )  # fmt: skip
+    ours = (sys.executable, "-m", "liftloop.app.cli")
+    if ports.dashboard:
+        add("dashboard", *ours, "dashboard", "--headless", "--port", str(ports.dashboard))
         _wait_for(f"{ports.page}/_stcore/health", children[-1], told)
-    _note(workspace, ports, children, dashboard, ready=True)
-    say(f"Up. Prefect: {ports.api.removesuffix('/api')}  Page: {ports.page if dashboard else '-'}")
+    if ports.collector:
+        add("collector", *ours, "collect", "--port", str(ports.collector))
+        _wait_for(f"{ports.door}/health", children[-1], told)
+    _note(workspace, ports, children, ready=True)
+    doors = (("Prefect", ports.api.removesuffix("/api")), ("Page", ports.page),
+             ("Collector", ports.door))  # fmt: skip
+    say("Up. " + "  ".join(f"{name}: {address}" for name, address in doors if address))
 
 
-def _note(
-    workspace: Workspace, ports: Ports, children: list[Child], dashboard: bool, *, ready: bool
-) -> None:
+def _note(workspace: Workspace, ports: Ports, children: list[Child], *, ready: bool) -> None:
     numbers = {c.name: c.process.pid for c in children if c.process is not None}
-    page = ports.page if dashboard else ""
     record.write(
-        workspace, record.ServiceRecord(os.getpid(), ports.api, page, numbers, ready=ready)
+        workspace, record.ServiceRecord(os.getpid(), ports.api, ports.page, numbers, ready=ready)
     )
 
 
