@@ -354,10 +354,15 @@ def _read(
     with np.errstate(divide="ignore", invalid="ignore"):
         error = effect.information**-0.5
     leak = _leak(judged, looks, shocks)
+    # what the control knows of itself, beside what is known of the effect, was known before, too
+    known = float(leak.information[-1] / max(effect.information[-1], 1e-300))
+    if not (0 < known < math.inf) or effect.information[-1] <= 0:
+        known = 1.0
+    plan = replace(judged.plan, information=judged.plan.information * known)
     connected, chance = len(setting.near) > 0, rules.leak_alpha / 2
     spill = spillover_of(
         float(leak.effect[-1]), float(leak.information[-1]),
-        plan=judged.plan, alpha=chance, connected=connected,
+        plan=plan, alpha=chance, connected=connected,
     )  # fmt: skip
     if spill is not None and spill.flagged:
         notes = (*notes, spill.sentence)
@@ -365,9 +370,7 @@ def _read(
         k
         for k in range(len(looks))
         if not connected
-        and flagged(
-            float(leak.effect[k]), float(leak.information[k]), plan=judged.plan, alpha=chance
-        )
+        and flagged(float(leak.effect[k]), float(leak.information[k]), plan=plan, alpha=chance)
     ]
     if named:
         own_past, against_control = stepping(0.0), stepping(math.inf)

@@ -22,7 +22,7 @@ from scipy.special import log_ndtr
 Array = NDArray[np.float64]
 PATHS = 40_000
 SEED = 20_210
-TUNED = 10.0  # the mixture is tightest from about a third of the planned information on
+TUNED = 20.0  # the mixture is tightest from about a quarter of the planned information on
 BEYOND = 1.5  # a ramp may gather so many times the information of the canary alone
 KEPT_BACK = 0.05
 
