@@ -31,10 +31,10 @@ def repeated_rows(
             continue
         when = days_of(frame["date"])
         inside = (when >= begin - timedelta(days=28)) & (when < pd.Timestamp(seen.as_of))
-        near = frame.loc[inside.to_numpy(), columns]
+        near = frame.loc[inside.to_numpy(), columns].reset_index(drop=True)
         money = pd.to_numeric(near["revenue"], errors="coerce").fillna(0) != 0
         twin = near.duplicated(keep=False) & money
-        late = (when[near.index] >= begin).to_numpy()
+        late = (when[inside.to_numpy()] >= begin).to_numpy()
         if not late.any():
             continue
         before = float(twin[~late].mean()) if (~late).any() else 0.0
