@@ -80,9 +80,8 @@ def cases(markets: range, *, talk: bool) -> None:
     for kind in KINDS:
         print(f"| {kind} | {right[kind]} of {seen[kind]} | {same[kind]} of {seen[kind]} |")
     total = sum(seen.values())
-    print(
-        f"| **all** | **{sum(right.values()) / total:.1%}** | **{sum(same.values()) / total:.1%}** |"
-    )
+    shares = [sum(count.values()) / total for count in (right, same)]
+    print(f"| **all** | **{shares[0]:.1%}** | **{shares[1]:.1%}** |")
     print(f"\nA look takes {np.median(spent):.2f} CPU s (median).\n", flush=True)
 
 
@@ -103,8 +102,11 @@ def stationary(markets: range, *, talk: bool) -> None:
         alarmed += bool(heard)
         if talk and heard:
             print(f"  {seed}: {heard}", flush=True)
-    print(f"Stationary markets: {alarmed} of {months} months with an alarm ({alarmed / months:.1%}), "
-          f"looked at daily. {dict(what)}\n", flush=True)  # fmt: skip
+    print(
+        f"Stationary markets, looked at daily: {alarmed} of {months} months with an alarm "
+        f"({alarmed / months:.1%}). {dict(what)}\n",
+        flush=True,
+    )
 
 
 def delays(markets: range, market: type[HillMarket], *, weeks: int, talk: bool) -> None:
@@ -134,11 +136,15 @@ def delays(markets: range, market: type[HillMarket], *, weeks: int, talk: bool) 
                 flush=True,
             )
     ratio = np.median(found) / np.median(fixed)
-    print(f"{market.__name__}, {len(found)} falls of one channel by 40 %: found after {np.median(found):.0f} "
-          f"days (median; nine in ten after {np.quantile(found, 0.9):.0f}; never within {weeks} weeks: "
-          f"{np.isinf(found).sum()}). A fixed test of the lifts has a power of one half after "
-          f"{np.median(fixed):.0f} days: {ratio:.2f} times. At most 1.5 times in "
-          f"{np.mean(np.array(found) <= 1.5 * np.array(fixed)):.0%} of the markets.\n", flush=True)  # fmt: skip
+    soon = np.mean(np.array(found) <= 1.5 * np.array(fixed))
+    print(
+        f"{market.__name__}, {len(found)} falls of one channel by 40 %: found after "
+        f"{np.median(found):.0f} days (median; nine in ten after {np.quantile(found, 0.9):.0f}; "
+        f"never within {weeks} weeks: {np.isinf(found).sum()}). A fixed test of the lifts has a "
+        f"power of one half after {np.median(fixed):.0f} days: {ratio:.2f} times; at most 1.5 "
+        f"times in {soon:.0%} of the markets.\n",
+        flush=True,
+    )
 
 
 def _names(verdict: Triage, channel: str) -> bool:

@@ -273,8 +273,11 @@ def _double(
 def _unit(
     frames: dict[str, pd.DataFrame], as_of: date, rng: np.random.Generator
 ) -> tuple[dict[str, pd.DataFrame], str]:
-    feed, column = [("performance", "spend"), ("performance", "revenue"), ("sales", "revenue"),
-                    ("holdout", "revenue"), ("performance", "impressions")][int(rng.integers(5))]  # fmt: skip
+    columns = (
+        ("performance", "spend"), ("performance", "revenue"), ("sales", "revenue"),
+        ("holdout", "revenue"), ("performance", "impressions"),
+    )  # fmt: skip
+    feed, column = columns[int(rng.integers(5))]
     factor = float(rng.choice([100.0, 0.01, 1000.0, 0.001]))
     if column == "impressions":
         factor = 0.001  # in thousands
