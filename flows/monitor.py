@@ -9,6 +9,7 @@ from prefect import flow
 
 from tasks.context import resolve
 from tasks.monitor import compare_windows
+from tasks.notify import deliver_messages
 
 
 @flow(name="monitor", validate_parameters=True)
@@ -22,4 +23,7 @@ def monitor(workspace: str, as_of: date | None = None) -> dict[str, Any]:
     noted, told, health, report (path inside the workspace), new.
     """
     place, day = resolve(workspace, as_of)
-    return compare_windows(place, day)
+    verdict = compare_windows(place, day)
+    if verdict["new"]:
+        deliver_messages(place)
+    return verdict

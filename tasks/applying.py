@@ -17,7 +17,7 @@ from sqlmodel import Session
 from liftloop.adapters.decisions import budget_lines, budgets_in_force
 from liftloop.adapters.ledger import append_audit, session
 from liftloop.adapters.locks import exclusive
-from liftloop.adapters.notify import deliver, queue_message
+from liftloop.adapters.notify import queue_message
 from liftloop.adapters.platforms import writes
 from liftloop.adapters.platforms.building import guarded
 from liftloop.adapters.platforms.configuration import Target
@@ -38,6 +38,7 @@ from liftloop.core.messages import Words
 from liftloop.core.policy import BudgetLine, Cell
 from liftloop.core.rule_patterns import covered
 from tasks.context import Loop
+from tasks.delivering import deliver_queued
 
 AHEAD = timedelta(days=1)  # a platform knows no dates: a budget is set a day before it takes effect
 
@@ -202,7 +203,7 @@ def _tell(
 
 
 def _deliver(loop: Loop) -> None:
-    deliver(loop.workspace, engine=loop.engine, webhook=loop.settings.notify.slack_webhook)
+    deliver_queued(loop)
 
 
 def _plain(found: Sequence[Difference]) -> dict[str, list[str]]:

@@ -23,6 +23,7 @@ from tasks.context import Loop, View, view
 from tasks.curves import curves_of
 from tasks.judging import evidence_so_far, predicted
 from tasks.planning import Frozen
+from tasks.standing import standing_frozen
 
 
 def running_rollout(db: Session) -> Running | None:
@@ -80,10 +81,12 @@ def failed_policies(loop: Loop) -> list[tuple[Policy, date]]:
 
 
 def frozen_today(loop: Loop, health: HealthVerdict) -> Frozen:
-    """Cells that may not move: a person paused them, or their facts are late or broken."""
+    """Cells that may not move: a person paused them, they stand still to measure the loop, or their
+    facts are late or broken."""
     with session(loop.engine, read_only=True) as db:
         pauses = [(p.segment, p.channel, f"paused by {p.actor}") for p in active_pauses(db)]
-    return (*pauses, *((c.segment, c.channel, why) for c, why in health.paused.items()))
+    broken = ((c.segment, c.channel, why) for c, why in health.paused.items())
+    return (*pauses, *standing_frozen(loop), *broken)
 
 
 def seen_facts(loop: Loop, as_of: date) -> View:

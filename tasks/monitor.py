@@ -19,10 +19,10 @@ from liftloop.adapters.ledger import (
 from liftloop.adapters.notify import queue_message
 from liftloop.adapters.tables import MonitorVerdict, Training
 from liftloop.core.keys import key
-from liftloop.core.messages import notice
 from monitoring.causes import Act, Triage
 from monitoring.telling import Earlier, Telling, tell
 from monitoring.verdicts import HealthVerdict
+from tasks.alarms import alarm_of
 from tasks.context import Loop, View, open_loop, view
 from tasks.events import DRIFT_EVENT, FEED_BROKEN_EVENT, FEED_RECOVERED_EVENT
 from tasks.events import tell as emit
@@ -131,12 +131,8 @@ def _record(loop: Loop, said: MonitorVerdict, told: Telling) -> None:
             at=loop.now(),
         )
         for found in told.fresh:
-            words = notice(
-                title=f"{found.cause.value.capitalize()}: {found.act.value}",
-                paragraphs=[found.sentence, *([told.waiting] if told.waiting else []),
-                            f"Report: {said.report or 'none'}"],
-            )  # fmt: skip
-            queue_message(db, key=key("n", said.key, found.identity), kind="alarm", words=words,
+            kind, words = alarm_of(loop, said, found, told)
+            queue_message(db, key=key("n", said.key, found.identity), kind=kind, words=words,
                           at=loop.now())  # fmt: skip
 
 

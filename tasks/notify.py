@@ -8,18 +8,25 @@ from datetime import date
 from typing import Any
 
 from prefect import task
+from sqlmodel import Session
 
 from liftloop.adapters.decisions import budget_lines, decision, decisions
 from liftloop.adapters.deliveries import DeliverySummary
 from liftloop.adapters.ledger import session
-from liftloop.adapters.notify import deliver, message_file, queue_message
+from liftloop.adapters.notify import message_file, queue_message
+from liftloop.adapters.rollouts import rollout
 from liftloop.adapters.tables import Decision, Message
 from liftloop.adapters.whole_files import write_whole
 from liftloop.core.keys import key
 from liftloop.core.messages import Announcement, decision_message
+from liftloop.core.weekly_message import weekly_message
 from monitoring.report import decision_page
 from tasks.context import Loop, open_loop
 from tasks.decision_page import gather_page
+from tasks.delivering import deliver_queued
+from tasks.links import decision_links
+from tasks.rollout_story import story_of
+from tasks.weekly import gained, week_of
 
 
 @task(name="latest decision")
@@ -58,14 +65,14 @@ def announce_once(loop: Loop, decision_id: str, page: str | None) -> dict[str, A
         head = decision(db, id=decision_id)
         assert head is not None
         words = decision_message(
-            announcement=announcement_of(loop, head),
+            announcement=announcement_of(loop, db, head, page),
             lines=budget_lines(db, decision_id=decision_id),
         )
         id = key("n", decision_id, head.state)
         queue_message(db, key=id, kind=head.kind, words=words, at=loop.now())
         message = db.get(Message, id)
     assert message is not None
-    sent = deliver(loop.workspace, engine=loop.engine, webhook=loop.settings.notify.slack_webhook)
+    sent = deliver_queued(loop)
     file = message_file(loop.workspace, message)
     return {
         "decision": decision_id,
@@ -76,7 +83,7 @@ def announce_once(loop: Loop, decision_id: str, page: str | None) -> dict[str, A
     }
 
 
-def announcement_of(loop: Loop, head: Decision) -> Announcement:
+def announcement_of(loop: Loop, db: Session, head: Decision, page: str | None) -> Announcement:
     """What there is to tell of a decision besides its lines; every number is the ledger's."""
     known = head.training_key is not None
     return Announcement(
@@ -89,8 +96,20 @@ def announcement_of(loop: Loop, head: Decision) -> Announcement:
         gain=head.expected_gain if known else None,
         gain_low=head.gain_low if known else None,
         gain_high=head.gain_high if known else None,
+        reversal=_reversal(loop, db, head),
         todo=_todo(loop, head),
+        worth=gained(db, head.as_of) or None,
+        links=decision_links(loop, db, head, page),
     )
+
+
+def _reversal(loop: Loop, db: Session, head: Decision) -> str | None:
+    """What would roll the decision's rollout back; None leaves it to the usual sentence."""
+    record = rollout(db, id=head.rollout_id) if head.rollout_id else None
+    if record is None or head.state != "in_force" or head.kind == "roll_back":
+        return None
+    story = story_of(db, record, loop.settings, until=head.as_of)
+    return " ".join(story.would_roll_back) or None if story else None
 
 
 def _todo(loop: Loop, head: Decision) -> str | None:
@@ -102,6 +121,39 @@ def _todo(loop: Loop, head: Decision) -> str | None:
         f"LiftLoop sets the budgets on {names} and reads them back; a message names any it cannot "
         "set. Cells no platform is configured for are in the outbox, for whoever runs theirs."
     )
+
+
+@task(name="deliver messages", retries=2, retry_delay_seconds=[1, 5])
+def deliver_messages(workspace: str) -> dict[str, Any]:
+    """Deliver what is queued: how many were delivered, refused, wait, are held, and why."""
+    loop = open_loop(workspace)
+    said = deliver_queued(loop)
+    return {**asdict(said), "delivered": len(said.delivered), "refused": len(said.refused)}
+
+
+@task(name="summarize the week")
+def summarize_week(workspace: str, as_of: date) -> bool:
+    """Queue the weekly summary, once a calendar week; whether it is new."""
+    return summarize_once(open_loop(workspace), as_of)
+
+
+@task(name="summarize the week if nobody did")
+def summarize_if_due(workspace: str, today: date) -> bool:
+    """The weekly summary where no cycle has brought it by Tuesday."""
+    return today.isoweekday() > 1 and summarize_once(open_loop(workspace), today)
+
+
+def summarize_once(loop: Loop, as_of: date) -> bool:
+    """Queue the summary of the seven days up to ``as_of``; False where its week has one."""
+    year, week, _ = as_of.isocalendar()
+    id = key("n", "week", year, week)
+    with session(loop.engine) as db:
+        if db.get(Message, id) is not None:
+            return False
+        found = week_of(loop, db, as_of)
+        if found is None:
+            return False
+        return queue_message(db, key=id, kind="weekly", words=weekly_message(found), at=loop.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +195,8 @@ def sum_up(
         training["sentence"],
         proposal["reason"],
     )
-    if proposal["id"] is None:
+    acted = decision["id"] is not None and decision["new"]  # without a plan a rollout may act
+    if proposal["id"] is None and not acted:
         closing = proposal["reason"]
     elif decision["id"] is None:
         closing = decision["reason"]

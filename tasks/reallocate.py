@@ -28,6 +28,7 @@ from tasks.curves import MODEL_OF, load_model_curves
 from tasks.health import health_of
 from tasks.pages import plain
 from tasks.planning import Frozen, plan_budgets
+from tasks.standing import begin_standing
 
 
 @task(name="propose")
@@ -49,7 +50,8 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
     if incumbent is None:
         return {"id": None, "new": False, "reason": "No spend is known yet: nothing to propose."}
     health = health_of(loop, as_of, incumbent, door=door)
-    frozen = (*pauses, *((c.segment, c.channel, why) for c, why in health.paused.items()))
+    still = begin_standing(loop, as_of, incumbent)
+    frozen = (*pauses, *still, *((c.segment, c.channel, why) for c, why in health.paused.items()))
     id = key(
         "x",
         as_of,

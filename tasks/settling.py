@@ -33,6 +33,7 @@ from liftloop.core.settlement import (
     keep_in_shadow,
     stay,
 )
+from liftloop.core.standing import standing_of
 from monitoring.data_health import HealthConfig, health
 from monitoring.verdicts import HealthVerdict
 from tasks.guarding import guard_plan
@@ -104,7 +105,9 @@ def enter(
         return Entry(stay(incumbent, f"The plan is held. {why}"), verdicts=verdicts)
     if not rules.enabled:
         return Entry(at_once(proposed, incumbent, reason), verdicts=verdicts)
-    sizes = sizes_of(incumbent)
+    standing = standing_of(frozen)
+    everyone = sizes_of(incumbent)
+    sizes = {name: size for name, size in everyone.items() if name not in standing}
     choice = choose_canary(
         sizes,
         share=rules.canary_share,
@@ -112,6 +115,8 @@ def enter(
         ramp=rules.ramp,
         history=weekly_sales(facts.get("sales"), segments=sizes, as_of=as_of),
     )
+    if standing:  # they never join, so they are control to the end
+        choice = replace(choice, control=tuple(sorted({*choice.control, *standing})))
     if choice.problem:
         return Entry(stay(incumbent, choice.problem), verdicts=verdicts)
     base = Base(settings, incumbent, proposed, incumbent, curves, frozen, facts, as_of)

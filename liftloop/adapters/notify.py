@@ -1,7 +1,7 @@
 """Telling people: messages queue in the ledger, then go to the outbox and to a webhook, in order.
 
-Every message is delivered at least once: Slack's webhooks know no idempotency key, so one whose
-answer was lost on the way is sent again.
+In quiet hours what is urgent goes ahead of what waits. Every message is delivered at least once:
+Slack's webhooks know no idempotency key, so one whose answer was lost on the way is sent again.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,24 +25,27 @@ from liftloop.adapters.locks import exclusive
 from liftloop.adapters.tables import Message
 from liftloop.adapters.whole_files import write_whole
 from liftloop.adapters.workspace import Workspace
+from liftloop.core.blocks import MESSAGE_LIMIT, Words, clip, escape
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.keys import canonical
-from liftloop.core.messages import Words, escape
 
 TIMEOUT_SECONDS = 10.0
 QUEUED, DELIVERED, REFUSED = "queued", "delivered", "refused"
+URGENT = frozenset({"roll_back", "alarm", "platform"})  # kinds that quiet hours do not hold
 
 Post = Callable[[str, dict[str, Any]], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a round of deliveries came to. ``problem`` says why ``waiting`` messages wait."""
+    """What a round of deliveries came to. ``problem`` says why ``waiting`` messages wait; ``held``
+    more wait for the end of the quiet hours."""
 
     delivered: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     waiting: int = 0
     problem: str = ""
+    held: int = 0
 
 
 class Unreachable(Exception):
@@ -82,38 +85,56 @@ def message_file(workspace: Workspace, message: Message) -> Path:
 
 def payload(message: Message) -> dict[str, Any]:
     """What a Slack webhook takes."""
-    return {"text": escape(message.text), "blocks": json.loads(message.blocks)}
+    text = clip(escape(message.text), MESSAGE_LIMIT)
+    return {"text": text, "blocks": json.loads(message.blocks)}
 
 
 def deliver(
-    workspace: Workspace, *, engine: Engine, webhook: str | None, post: Post | None = None
+    workspace: Workspace,
+    *,
+    engine: Engine,
+    webhook: str | None,
+    post: Post | None = None,
+    quiet: bool = False,
+    problem: str = "",
 ) -> Delivery:
     """Deliver what is queued: first all files to ``outbox/messages``, then each to the webhook.
 
     A webhook that is down ends the round: the rest waits for the next one, in order. A message that
     it finds malformed is sent as text alone; refused even so, it is marked and the queue goes on.
+    While it is ``quiet``, the webhook gets what is urgent alone. A ``problem`` says why the
+    webhook's address is not known: then only files are written.
     """
-    send = post or post_json
     with exclusive(workspace.locks / "messages.lock", what="The message queue"):
         with session(engine, read_only=True) as opened:
             waiting = queued(opened)
         for message in waiting:
             content = json.dumps(payload(message), ensure_ascii=False, indent=1)
             write_whole(message_file(workspace, message), content.encode())
-        states: dict[str, list[str]] = {DELIVERED: [], REFUSED: []}
-        for done, message in enumerate(waiting):
-            try:
-                state = _send(send, webhook, message) if webhook else DELIVERED
-            except (Unreachable, ConfigurationError) as trouble:
-                return Delivery(
-                    tuple(states[DELIVERED]),
-                    tuple(states[REFUSED]),
-                    len(waiting) - done,
-                    str(trouble),
-                )
-            _mark(engine, message.key, state)
-            states[state].append(message.key)
-    return Delivery(tuple(states[DELIVERED]), tuple(states[REFUSED]))
+        if problem:
+            return Delivery(waiting=len(waiting), problem=problem)
+        hush = quiet and webhook is not None
+        due = [message for message in waiting if not hush or message.kind in URGENT]
+        return replace(
+            _deliver_to(engine, webhook, due, post or post_json), held=len(waiting) - len(due)
+        )
+
+
+def _deliver_to(
+    engine: Engine, webhook: str | None, due: Sequence[Message], send: Post
+) -> Delivery:
+    states: dict[str, list[str]] = {DELIVERED: [], REFUSED: []}
+    trouble = ""
+    for message in due:
+        try:
+            state = _send(send, webhook, message) if webhook else DELIVERED
+        except (Unreachable, ConfigurationError) as error:
+            trouble = str(error)
+            break
+        _mark(engine, message.key, state)
+        states[state].append(message.key)
+    done, refused = tuple(states[DELIVERED]), tuple(states[REFUSED])
+    return Delivery(done, refused, len(due) - len(done) - len(refused), trouble)
 
 
 def _send(send: Post, webhook: str, message: Message) -> str:
@@ -177,7 +198,7 @@ def check_webhook(url: str) -> str:
         usable = None
     if not usable:
         raise ConfigurationError(
-            "notify.slack_webhook is not an http(s) address.",
+            "the webhook's address is not an http(s) address.",
             fix="paste the address Slack shows under Incoming Webhooks.",
         )
     return str(parts.hostname)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from liftloop.adapters.platforms.configuration import Platforms
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import ConfigurationError
+from liftloop.core.quiet_hours import QuietHours
 
 
 class _Section(BaseModel):
@@ -239,6 +240,34 @@ class Streams(_Section):
 
     url: str | None = Field(None, description="None: no streams; LIFTLOOP_REDIS_URL wins")
     prefix: str = Field("liftloop:", description="of a stream's key, before the feed's name")
+    secret_block: str | None = Field(
+        None, min_length=1, description="a Prefect Secret block that holds the webhook; it wins"
+    )
+    base_url: str | None = Field(
+        None, pattern=r"^https?://", description="where the workspace's reports are served"
+    )
+    quiet: str | None = Field(None, description="HH:MM-HH:MM in the account's time zone")
+
+    @field_validator("quiet")
+    @classmethod
+    def _hours(cls, value: str | None) -> str | None:
+        if value is not None:
+            QuietHours.parse(value)
+        return value
+
+
+class Worth(_Section):
+    """A standing holdout: segments whose budgets stay, to measure the loop itself by."""
+
+    segments: tuple[str, ...] = ()
+    share: float = Field(0.0, ge=0, le=0.5, description="of the segments, drawn by ``seed``")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.segments and self.share > 0:
+            raise ValueError("name segments or give a share, not both")
+        return self
     feeds: tuple[Literal["performance", "holdout", "units", "sales", "events"], ...] = ("events",)
     group: str = Field("liftloop", min_length=1)
     field: str = Field("json", min_length=1, description="the field that holds a row as JSON")
@@ -283,6 +312,7 @@ class Settings(_Section):
     cycle_days: int = Field(7, ge=1, le=31)
     ledger_url: str | None = Field(None, description="default: ledger.db in the workspace")
 
+    worth: Worth = Worth()
 
 Budget.model_rebuild()
 

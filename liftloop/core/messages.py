@@ -1,31 +1,40 @@
-"""What people are told: a decision in plain words, as text and as Slack blocks. Pure.
-
-Names come from data, so in blocks ``&``, ``<`` and ``>`` are escaped (a segment called
-``<!channel>`` pings nobody), and in text control characters are shown as blanks.
+"""What people are told of a decision, and of anything else in short: as text and as Slack blocks.
+Pure.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
+from liftloop.core.blocks import (
+    Link,
+    Words,
+    bullets,
+    clip,
+    context,
+    escape,
+    fields,
+    header,
+    section,
+    visible,
+)
 from liftloop.core.policy import BudgetLine
 
-HEADER_LIMIT, TEXT_LIMIT, FIELD_LIMIT, FIELDS_LIMIT = 150, 3000, 2000, 10  # Slack's own
+__all__ = [
+    "Announcement",
+    "Words",
+    "clip",
+    "decision_message",
+    "escape",
+    "money",
+    "notice",
+    "visible",
+]
+
 TOP_MOVES = 8
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A message: ``text`` for a terminal and as fallback (unescaped), ``blocks`` for Slack."""
-
-    text: str
-    blocks: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +44,7 @@ class Announcement:
     ``gain`` is profit per day against the budgets in force before, in the account's currency, with
     the ends of its 90 % interval; None where nothing could be estimated. ``reversal`` and ``todo``
     replace the usual sentences on what would take the decision back, and who must do what.
+    ``worth`` says what the loop gained so far; ``links`` are where more is to be read.
     """
 
     decision_id: str
@@ -48,6 +58,8 @@ class Announcement:
     gain_high: float | None = None
     reversal: str | None = None
     todo: str | None = None
+    worth: str | None = None
+    links: tuple[Link, ...] = ()
 
 
 def decision_message(*, announcement: Announcement, lines: Sequence[BudgetLine]) -> Words:
@@ -61,23 +73,25 @@ def decision_message(*, announcement: Announcement, lines: Sequence[BudgetLine])
         ("Total a day", f"{money(total)} {announcement.currency}"),
     ]
     closing = [
+        *([("Gained so far", announcement.worth)] if announcement.worth else []),
         ("What would reverse it", announcement.reversal or _reversal(announcement)),
         ("Who does what", announcement.todo or _todo(announcement)),
     ]
     text = [title, announcement.reason, "", *moves, ""]
     text += [f"{name}: {words}" for name, words in facts + closing]
-    blocks = [_header(title), _section(announcement.reason)]
+    text += [f"{link.label}: {link.target}" for link in announcement.links]
+    blocks = [header(title), section(announcement.reason)]
     if moves:
-        blocks.append(_section("\n".join(f"• {clip(move, 330)}" for move in moves)))
-    blocks.append(_fields(facts))
-    blocks += [_section(f"{name}: {words}", bold=name) for name, words in closing]
-    blocks.append(_context(f"Decision {announcement.decision_id}"))
+        blocks.append(bullets(moves))
+    blocks.append(fields(facts))
+    blocks += [section(f"{name}: {words}", bold=name) for name, words in closing]
+    blocks.append(context(f"Decision {announcement.decision_id}", announcement.links))
     return Words(visible("\n".join(text)), tuple(blocks))
 
 
 def notice(*, title: str, paragraphs: Sequence[str]) -> Words:
     """A message of a title and a few paragraphs: a drift verdict, a refused file."""
-    blocks = [_header(title), *(_section(paragraph) for paragraph in paragraphs[:45])]
+    blocks = [header(title), *(section(paragraph) for paragraph in paragraphs[:45])]
     return Words(visible("\n".join([title, *paragraphs])), tuple(blocks))
 
 
@@ -161,46 +175,3 @@ def _todo(a: Announcement) -> str:
 def money(amount: Decimal) -> str:
     """An amount with separators and two places: ``12,345.60``."""
     return f"{amount:,.2f}"
-
-
-def visible(text: str) -> str:
-    """``text`` without control characters (line feeds stay): a name must not steer a terminal."""
-    return _CONTROL.sub(" ", text)
-
-
-def escape(text: str) -> str:
-    """``text`` as Slack wants it: the three characters that start its own syntax are escaped."""
-    return visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def clip(text: str, limit: int) -> str:
-    """At most ``limit`` characters; a cut is shown, and never leaves half an escape."""
-    if len(text) <= limit:
-        return text
-    return re.sub(r"&[a-z]{0,3}$", "", text[: limit - 1]) + "…"
-
-
-def _mrkdwn(text: str, limit: int) -> dict[str, Any]:
-    # verbatim: Slack must not make links of what looks like one in a name
-    return {"type": "mrkdwn", "text": clip(text, limit) or " ", "verbatim": True}
-
-
-def _header(title: str) -> dict[str, Any]:
-    words = clip(visible(title).replace("\n", " "), HEADER_LIMIT)
-    return {"type": "header", "text": {"type": "plain_text", "text": words, "emoji": False}}
-
-
-def _section(text: str, *, bold: str = "") -> dict[str, Any]:
-    words = escape(text)
-    if bold and words.startswith(escape(bold)):
-        words = f"*{escape(bold)}*{words[len(escape(bold)) :]}"
-    return {"type": "section", "text": _mrkdwn(words, TEXT_LIMIT)}
-
-
-def _fields(facts: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    texts = [f"*{escape(name)}*\n{escape(words)}" for name, words in facts[:FIELDS_LIMIT]]
-    return {"type": "section", "fields": [_mrkdwn(text, FIELD_LIMIT) for text in texts]}
-
-
-def _context(text: str) -> dict[str, Any]:
-    return {"type": "context", "elements": [_mrkdwn(escape(text), FIELD_LIMIT)]}

@@ -25,12 +25,15 @@ from liftloop.core.settlement import (
     needs_approval,
     stay,
 )
+from liftloop.core.standing import frozen_by
 from monitoring.verdicts import HealthVerdict
 from tasks.judging import evidence_so_far, judge, predicted
 from tasks.learning import HOLDOUT_FEEDS, examine_metrics, learn_from_holdout, quarter
 from tasks.planning import Frozen, plan_budgets
 from tasks.settling import enter, feed_health, meet, settle_step
 from tasks.staging import Base
+from tasks.standing import standing_segments
+from tasks.standing_in import stand_in
 
 Facts = Mapping[str, pd.DataFrame]
 Learn = Callable[[Settings, Facts, date], ResponseCurves | None]
@@ -92,6 +95,7 @@ class HoldoutLearner:
                 study=(lambda: self._study(quarter(as_of))) if tuned else None,
                 for_registry=False,
                 cycle_days=settings.cycle_days,
+                mend=settings.data.health_checks,
             )
         except InsufficientEvidence:
             return None
@@ -122,13 +126,17 @@ class MemoryLoop:
     since: date | None = None
     curves: ResponseCurves | None = None
     decided: list[Decided] = field(default_factory=list)
+    _standing: Frozen | None = None
     _running: Running | None = None
     _began_on: ResponseCurves | None = None
     _failed: list[tuple[Policy, date]] = field(default_factory=list)
 
     def cycle(self, as_of: date, facts: Facts) -> Policy:
         """The budgets that take effect on ``as_of``."""
-        self.curves = self.learn(self.settings, facts, as_of) or self.curves
+        budgets = [(d.as_of, d.policy) for d in self.decided if d.in_force]
+        filled = stand_in(self.settings, facts, budgets=budgets, as_of=as_of)
+        learned = {**facts, "performance": filled.performance}
+        self.curves = self.learn(self.settings, learned, as_of) or self.curves
         found = self._decide(as_of, facts)
         self.decided.append(found)
         if found.in_force:
@@ -137,7 +145,11 @@ class MemoryLoop:
 
     def _decide(self, as_of: date, facts: Facts) -> Decided:
         sound = self._health(as_of, facts, self.in_force)
-        frozen = tuple((c.segment, c.channel, why) for c, why in sound.paused.items())
+        if self._standing is None:
+            segments = {cell.segment for cell in self.in_force.cells}
+            self._standing = frozen_by(standing_segments(self.settings, segments))
+        paused = ((c.segment, c.channel, why) for c, why in sound.paused.items())
+        frozen = (*self._standing, *paused)
         try:
             plan = self.plan(
                 self.settings,

@@ -1,0 +1,30 @@
+"""An alarm of the triage as the message people get."""
+
+from __future__ import annotations
+
+from liftloop.adapters.tables import MonitorVerdict
+from liftloop.core.blocks import Words
+from liftloop.core.weekly_message import Alarm, alarm_message
+from monitoring.causes import Act, Finding
+from monitoring.telling import Telling
+from tasks.context import Loop
+from tasks.links import link, prefect_link
+
+
+def alarm_of(loop: Loop, said: MonitorVerdict, found: Finding, told: Telling) -> tuple[str, Words]:
+    """The message's kind and its words. One that asks a person to act is an ``alarm``, which quiet
+    hours do not hold; a training starts by itself, so a ``finding`` can wait."""
+    pauses = found.act is Act.PAUSE
+    links = [link(loop, "Evidently report", said.report)] if said.report else []
+    words = alarm_message(
+        Alarm(
+            cause=found.cause.value,
+            sentence=found.sentence,
+            since=found.since,
+            pauses=pauses,
+            cells=[(cell.segment, cell.channel) for cell in found.cells],
+            waiting=told.waiting,
+            links=[*links, *prefect_link()],
+        )
+    )
+    return ("alarm" if pauses else "finding"), words
