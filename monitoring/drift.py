@@ -90,12 +90,19 @@ def _is_number(current: pd.Series, reference: pd.Series) -> bool:
     return all(kinds) and not pd.api.types.is_bool_dtype(reference)
 
 
+def unrounded(values: pd.Series) -> pd.Series:
+    """The same without the last bits: a constant that varies by rounding alone breaks Evidently's
+    histograms."""
+    size = float(values.abs().max())
+    return (values / size).round(9) * size if np.isfinite(size) and size > 0 else values
+
+
 def _clean(frame: pd.DataFrame, numbers: list[str]) -> pd.DataFrame:
     """A copy with floats for numbers (no infinities) and text for categories."""
     made = {}
     for name in frame.columns:
         if name in numbers:
-            made[name] = frame[name].astype(float).replace([np.inf, -np.inf], np.nan)
+            made[name] = unrounded(frame[name].astype(float).replace([np.inf, -np.inf], np.nan))
         else:
             made[name] = frame[name].astype("string").astype(object)
     return pd.DataFrame(made, index=frame.index)

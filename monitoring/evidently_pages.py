@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.drift import DriftConfig, drift
+from monitoring.drift import DriftConfig, drift, unrounded
 from monitoring.watched import MEASURES, Watched
 from monitoring.windows import Windows
 
@@ -24,15 +24,16 @@ MEASURED, FORETOLD, ERROR = "measured", "foretold", "standard_error"
 
 def snapshots(seen: Watched, compared: Windows, config: DriftConfig) -> dict[str, Any]:
     """Evidently's snapshots by name (``data``, ``features``, ``forecast``); those that cannot be
-    made, because a side has too few rows, are left out."""
+    made, because a side has too few rows or Evidently cannot draw a column, are left out: a report
+    stops no loop."""
     made = {}
-    for name, build in (("data", _data), ("forecast", _forecast)):
-        snapshot = build(seen, config)
+    for name, build in (("data", _data), ("features", _features), ("forecast", _forecast)):
+        try:
+            snapshot = build(seen, compared, config)
+        except ValueError:  # Evidently cannot draw it (such as bins of a nearly constant column)
+            continue
         if snapshot is not None:
             made[name] = snapshot
-    moved = drift(compared.current, compared.reference, config=config).snapshot
-    if moved is not None:
-        made["features"] = moved
     for name, snapshot in made.items():
         snapshot.set_name(f"{seen.as_of} {name}{_sampling(seen, config)}")
     return made
@@ -45,13 +46,15 @@ def _sampling(seen: Watched, config: DriftConfig) -> str:
 
 def _run(
     metrics: list[Any],
-    frames: tuple[pd.DataFrame, pd.DataFrame],
+    frames: tuple[pd.DataFrame, ...],
     config: DriftConfig,
     **shape: Any,
 ) -> Any:
     from evidently import DataDefinition, Dataset, Report
 
     definition = DataDefinition(**shape)
+    numbers = list(shape["numerical_columns"])
+    frames = tuple(f.assign(**{n: unrounded(f[n]) for n in numbers}) for f in frames)
     sides = [
         frame if len(frame) <= config.max_rows else frame.sample(config.max_rows, random_state=0)
         for frame in frames
@@ -63,7 +66,12 @@ def _run(
         )
 
 
-def _data(seen: Watched, config: DriftConfig) -> Any | None:
+def _features(seen: Watched, compared: Windows, config: DriftConfig) -> Any | None:
+    """How far each feature moved."""
+    return drift(compared.current, compared.reference, config=config).snapshot
+
+
+def _data(seen: Watched, compared: Windows, config: DriftConfig) -> Any | None:
     """What is there: counts, gaps, ranges of what platforms and the shop report, by cell-day."""
     from evidently.presets import DataSummaryPreset
 
@@ -78,7 +86,7 @@ def _data(seen: Watched, config: DriftConfig) -> Any | None:
                 categorical_columns=CELL)  # fmt: skip
 
 
-def _forecast(seen: Watched, config: DriftConfig) -> Any | None:
+def _forecast(seen: Watched, compared: Windows, config: DriftConfig) -> Any | None:
     """Prediction and target drift, errors of the forecast and its calibration, a cell-week a row:
     a cell-day's lift is nearly all noise."""
     from evidently import Regression
