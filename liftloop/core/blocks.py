@@ -38,7 +38,7 @@ class Link:
     def address(self) -> str:
         """``target`` with what could end a link or start another one percent-encoded; "" for a
         path, which Slack cannot open."""
-        if not self.target.startswith(("http://", "https://")):
+        if not re.match(r"https?://[^/?#\s]", self.target):
             return ""
         return quote(visible(self.target), safe=":/?#[]@!$&'()*+,;=%~")
 
@@ -94,7 +94,7 @@ def context(text: str, links: Sequence[Link] = ()) -> Block:
 
 
 def _link(link: Link) -> str:
-    label, address = clip(escape(link.label), 200), escape(link.address)
+    label, address = clip(escape(link.label), 200).strip() or "more", escape(link.address)
     if not address:
         return f"{label}: {clip(escape(link.target), 1000)}"
     # an address that is cut leads nowhere

@@ -4,13 +4,10 @@ import json
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from liftloop.core.messages import Announcement, clip, decision_message, notice
+from liftloop.core.messages import Announcement, clip, decision_message
 from liftloop.core.policy import BudgetLine
 
 LINE = BudgetLine(
@@ -94,39 +91,3 @@ def test_a_cut_is_shown_and_leaves_no_half_escape() -> None:
     assert clip("abcdef", 6) == "abcdef"
     assert clip("abcdefg", 6) == "abcde…"
     assert clip("ab&amp;cd", 6) == "ab…"
-
-
-def within_slacks_limits(blocks: tuple[dict[str, Any], ...]) -> bool:
-    assert 1 <= len(blocks) <= 50
-    for block in blocks:
-        if block["type"] == "header":
-            assert 1 <= len(block["text"]["text"]) <= 150
-        for inner in [block["text"]] if "text" in block else []:
-            assert 1 <= len(inner["text"]) <= 3000
-        for field in block.get("fields", []):
-            assert 1 <= len(field["text"]) <= 2000
-        assert len(block.get("fields", [])) <= 10
-        assert len(block.get("elements", [])) <= 10
-    return True
-
-
-long = st.text(max_size=30) | st.text("&<>\n*", min_size=300, max_size=5000)
-
-
-@settings(max_examples=60, deadline=None)
-@given(name=long, reason=long, why=long, count=st.integers(0, 60))
-def test_whatever_the_names_are_the_blocks_keep_slacks_limits(
-    name: str, reason: str, why: str, count: int
-) -> None:
-    lines = [
-        replace(LINE, segment=f"{name}{n}", reason=reason, daily_budget=Decimal(n))
-        for n in range(count)
-    ]
-    words = decision_message(announcement=replace(MOVE, reason=why), lines=lines)
-    assert within_slacks_limits(words.blocks)
-
-
-def test_a_notice_keeps_the_limits_too() -> None:
-    words = notice(title="Drift " * 60, paragraphs=["a <b>", *["x" * 4000] * 60])
-    assert within_slacks_limits(words.blocks)
-    assert "a &lt;b&gt;" in words.blocks[1]["text"]["text"]

@@ -1,0 +1,133 @@
+"""Whatever names and sentences hold, Slack takes the message."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liftloop.core.blocks import Link, Words, escape
+from liftloop.core.messages import Announcement, decision_message, notice
+from liftloop.core.policy import BudgetLine
+from liftloop.core.weekly_message import Act, Alarm, NetMove, Week, alarm_message, weekly_message
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
+from slack import faults
+
+hostile = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(["<!channel>", "a|b>c", "&lt;", "*_~`", "\u202e\x1b[2J", "", "\n"]),
+    st.builds(
+        str.__mul__, st.sampled_from(["&", "<x>|", "\n*", "ab &amp; "]), st.integers(300, 1500)
+    ),
+)
+amounts = st.decimals(min_value=0, max_value=10**9, places=2)
+money = st.floats(-1e9, 1e9)
+LINKS = st.lists(
+    st.builds(Link, hostile, hostile | hostile.map(lambda text: f"https://x.y/{text}")), max_size=14
+)
+many = {"max_examples": 25, "deadline": None}
+
+
+def body(words: Words) -> dict[str, Any]:
+    return {"text": escape(words.text)[:40_000], "blocks": list(words.blocks)}
+
+
+@settings(**many)
+@given(name=hostile, reason=hostile, worth=hostile, links=LINKS, count=st.integers(0, 60))
+def test_a_decision(name: str, reason: str, worth: str, links: list[Link], count: int) -> None:
+    lines = [
+        BudgetLine(
+            "d-1", "p-1", date(2026, 3, 2), f"{name}{n}", name, Decimal(n), Decimal("60.00"),
+            "full", None, None, None, reason, f"b-{n}",
+        )
+        for n in range(count)
+    ]  # fmt: skip
+    announcement = Announcement(
+        decision_id=name, kind="move", state="in_force", effective_from=date(2026, 3, 2),
+        reason=reason, currency="EUR", gain=1.0, gain_low=-1.0, gain_high=2.0, worth=worth,
+        reversal=reason, links=tuple(links),
+    )  # fmt: skip
+    assert faults(body(decision_message(announcement=announcement, lines=lines))) == []
+
+
+@settings(**many)
+@given(
+    moves=st.lists(st.builds(NetMove, hostile, hostile, amounts, amounts), max_size=20),
+    acts=st.lists(
+        st.builds(Act, st.dates(), hostile, hostile, hostile, st.tuples(money, money, money)),
+        max_size=20,
+    ),
+    texts=st.lists(hostile, max_size=30),
+    words=hostile,
+    links=LINKS,
+)
+def test_a_week(
+    moves: list[NetMove], acts: list[Act], texts: list[str], words: str, links: list[Link]
+) -> None:
+    week = Week(
+        first=date(2026, 3, 2), last=date(2026, 3, 8), currency="EUR", acts=acts, moves=moves,
+        cells=len(moves), total=None, rollout=words, reversal=texts, worth=words, alarms=texts,
+        todo=texts, links=links,
+    )  # fmt: skip
+    assert faults(body(weekly_message(week))) == []
+
+
+@settings(**many)
+@given(
+    cause=hostile, sentence=hostile, waiting=hostile, pauses=st.booleans(), links=LINKS,
+    cells=st.lists(st.tuples(hostile, hostile), max_size=30),
+)  # fmt: skip
+def test_an_alarm(
+    cause: str, sentence: str, waiting: str, pauses: bool, links: list[Link],
+    cells: list[tuple[str, str]],
+) -> None:  # fmt: skip
+    alarm = Alarm(
+        cause=cause, sentence=sentence, since=None, pauses=pauses, cells=cells, waiting=waiting,
+        links=links,
+    )  # fmt: skip
+    assert faults(body(alarm_message(alarm))) == []
+
+
+def test_a_notice() -> None:
+    words = notice(title="Drift " * 60, paragraphs=["a <b>", *["x" * 4000] * 60])
+    assert faults(body(words)) == []
+    assert "a &lt;b&gt;" in words.blocks[1]["text"]["text"]
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"type": "header", "text": {"type": "plain_text", "text": "x" * 151}},
+        {"type": "header", "text": {"type": "mrkdwn", "text": "x"}},
+        {"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3001}},
+        {"type": "section", "text": {"type": "mrkdwn", "text": ""}},
+        {"type": "section", "text": {"type": "mrkdwn", "text": "<!channel>"}},
+        {"type": "section", "text": {"type": "mrkdwn", "text": "you & I"}},
+        {"type": "section", "fields": [{"type": "mrkdwn", "text": "x" * 2001}]},
+        {"type": "section", "fields": [{"type": "mrkdwn", "text": "x"}] * 11},
+        {"type": "section"},
+        {"type": "context", "elements": []},
+        {"type": "table"},
+    ],
+)
+def test_the_rules_find_what_slack_refuses(spoiled: dict[str, Any]) -> None:
+    assert faults({"text": "t", "blocks": [spoiled]})
+    assert faults({"text": "t", "blocks": [{"type": "divider"}] * 51})
+    assert faults({"text": "", "blocks": []})
+
+
+def test_a_link_is_one_where_it_is_an_address_and_a_path_where_it_is_none() -> None:
+    alarm = Alarm(cause="broken feed", sentence="It is late.", since=date(2026, 3, 1), pauses=True)
+    there = replace(alarm, links=[Link("Evidently report", "https://x.y/reports/m 1.html")])
+    here = replace(alarm, links=[Link("Evidently report", "reports/m.html")])
+    last = [alarm_message(one).blocks[-1]["elements"][-1]["text"] for one in (there, here)]
+    assert last == ["<https://x.y/reports/m%201.html|Evidently report>",
+                    "Evidently report: reports/m.html"]  # fmt: skip
