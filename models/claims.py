@@ -49,7 +49,8 @@ def weekly_claims(
     today = np.datetime64(as_of, "D")
     sold = _sold(sales, holdout, today)
     dates = days_of(performance["date"])
-    known = dates < today
+    # a day whose claims are not known (models.stand_ins) is no day without claims
+    known = (dates < today) & performance["revenue"].notna().to_numpy()
     if not known.any() or sold.empty:
         return _empty()
     rows, age = performance[known], (today - dates[known]).astype(np.intp)

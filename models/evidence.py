@@ -144,9 +144,9 @@ class Evidence:
         return replace(self, **{name: getattr(self, name)[keep] for name in names})
 
 
-def daily_spend(performance: pd.DataFrame, *, as_of: Any) -> pd.DataFrame:
+def daily_spend(performance: pd.DataFrame, *, as_of: Any, mend: bool = True) -> pd.DataFrame:
     """Spend of every cell on every day before ``as_of``: index dates without a gap, columns
-    (segment, channel), 0 where nothing was spent; holes of the feed are mended
+    (segment, channel), 0 where nothing was spent; with ``mend`` holes of the feed are mended
     (``models.told_spend``). The last day is the last with any report."""
     dates = days_of(performance["date"])
     known = dates < np.datetime64(as_of, "D")
@@ -170,9 +170,8 @@ def daily_spend(performance: pd.DataFrame, *, as_of: Any) -> pd.DataFrame:
     told.flat[there] = True
     of = pairs // len(channels)
     names = [segments.take(of), channels.take(pairs % len(channels))]
-    return pd.DataFrame(
-        mended(told=told, segment_of=of, **wide), days, pd.MultiIndex.from_arrays(names, names=CELL)
-    )
+    spend = mended(told=told, segment_of=of, **wide) if mend else wide["spend"]
+    return pd.DataFrame(spend, days, pd.MultiIndex.from_arrays(names, names=CELL))
 
 
 def effective(spend: Array, carryover: Array) -> Array:

@@ -205,7 +205,7 @@ def train_holdout(
     lifts = weekly_lifts(
         holdout=holdout, performance=performance, sales=sales, as_of=as_of, config=lift
     )
-    spend = daily_spend(performance, as_of=as_of)
+    spend = daily_spend(performance, as_of=as_of, mend=lift.mend_spend)
     claims = (
         weekly_claims(performance=performance, sales=sales, holdout=holdout, as_of=as_of,
                       period_days=lift.period_days)

@@ -36,7 +36,8 @@ class LiftConfig:
     Periods of ``period_days`` are counted backwards from as_of. ``smoothing`` periods to each side
     share one estimate of the variance per user: a period's own would be low where its mean is low
     by chance, and weighting by it would bias lifts. A cell-day counts when strata that hold at
-    least ``min_coverage`` of its treated users have both arms.
+    least ``min_coverage`` of its treated users have both arms. Without ``mend_spend`` days that no
+    report tells of count as days without spend.
     """
 
     period_days: int = 7
@@ -46,6 +47,7 @@ class LiftConfig:
     adjust: bool = True
     booster: BoosterParameters = BOOSTER
     max_rows: int = 60_000
+    mend_spend: bool = True
 
 
 def weekly_lifts(
@@ -88,7 +90,7 @@ def weekly_lifts(
     lifts = _periods(days, rows, as_of=as_of, config=config)
     if lifts.empty:
         return _empty()
-    lifts.insert(6, "spend", _period_spend(lifts, performance, as_of))
+    lifts.insert(6, "spend", _period_spend(lifts, performance, as_of, config))
     return lifts
 
 
@@ -304,9 +306,11 @@ def day_inflation(days: CellDays, period_days: int) -> float:
     return 1.0 + (float(count_of.mean()) - 1.0) * shared
 
 
-def _period_spend(lifts: pd.DataFrame, performance: pd.DataFrame, as_of: date) -> Array:
+def _period_spend(
+    lifts: pd.DataFrame, performance: pd.DataFrame, as_of: date, config: LiftConfig
+) -> Array:
     """Mean spend per day of each row's period, over the days that performance covers."""
-    daily = daily_spend(performance, as_of=as_of)
+    daily = daily_spend(performance, as_of=as_of, mend=config.mend_spend)
     if daily.empty:
         return np.zeros(len(lifts))
     column = cell_places(lifts["segment"], lifts["channel"], daily.columns)

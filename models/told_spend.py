@@ -39,20 +39,10 @@ def mended(*, spend: Array, told: Mask, impressions: Array, segment_of: Index) -
     Shape (T, C). Before its first told day a cell spent nothing; a hole of more than 14 days stays
     as it was told.
     """
-    priced = told & (spend > 0) & (impressions > 0)
-    price = np.where(priced, spend / np.where(priced, impressions, 1.0), np.nan)
-    usual = pd.DataFrame(price).median().to_numpy()
-    wrong = (price > WRONG_UNIT * usual) | (price * WRONG_UNIT < usual)
-    sound = told & ~wrong
-    if sound.all():
+    hole = holes(spend=spend, told=told, impressions=impressions, segment_of=segment_of)
+    if not hole.any():
         return spend
-    silent = _silent(told, segment_of)
-    often = _around(sound) >= NEARLY_ALL * np.maximum(_around(~silent), 1)
-    hole = ~sound & (wrong | silent | often)
-    days = np.arange(len(spend))[:, None]
-    before = np.maximum.accumulate(np.where(sound, days, -1), axis=0)
-    after = np.where(sound, days, len(spend))[::-1]
-    after = np.minimum.accumulate(after, axis=0)[::-1]
+    before, after = nearest(told & ~hole)
     hole &= (before >= 0) & (after - before - 1 <= MOST_DAYS)
     day, cell = np.nonzero(hole)
     begin, end = before[day, cell], after[day, cell]
@@ -63,6 +53,31 @@ def mended(*, spend: Array, told: Mask, impressions: Array, segment_of: Index) -
         end > begin, (1 - part) * spend[begin, cell] + part * spend[end, cell], spend[begin, cell]
     )
     return filled
+
+
+def holes(*, spend: Array, told: Mask, impressions: Array, segment_of: Index) -> Mask:
+    """Which days of which cells are lost or told in a wrong unit, (T, C), however long the hole.
+
+    Parameters as of :func:`mended`.
+    """
+    priced = told & (spend > 0) & (impressions > 0)
+    price = np.where(priced, spend / np.where(priced, impressions, 1.0), np.nan)
+    usual = pd.DataFrame(price).median().to_numpy()
+    wrong = (price > WRONG_UNIT * usual) | (price * WRONG_UNIT < usual)
+    sound = told & ~wrong
+    if sound.all():
+        return ~sound
+    silent = _silent(told, segment_of)
+    often = _around(sound) >= NEARLY_ALL * np.maximum(_around(~silent), 1)
+    return np.asarray(~sound & (wrong | silent | often))
+
+
+def nearest(sound: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The last sound day up to each day (-1: none) and the first from it on (T: none), (T, C)."""
+    days = np.arange(len(sound))[:, None]
+    before = np.maximum.accumulate(np.where(sound, days, -1), axis=0)
+    after = np.minimum.accumulate(np.where(sound, days, len(sound))[::-1], axis=0)[::-1]
+    return before, after
 
 
 def _silent(told: Mask, segment_of: Index) -> Mask:

@@ -1,24 +1,31 @@
 """Data health: is each cell's feed there, in time, and does it agree with itself and the budgets?
 
-A cell whose facts are late or broken does not move: its budget in force stays. The rest goes on.
+While a feed of a cell is late or broken, a default stands in for it: the budgets set for its spend,
+the model's forecast for its holdout. That is only done for some days, and only while another feed
+of the cell is sound. Then the cell does not move until its facts are sound again. The rest goes on.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any
+from datetime import date
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from liftloop.core.grouping import coded, days_of, joined, summed
+from liftloop.core.grouping import coded, days_of
 from liftloop.core.policy import Cell, Policy
+from monitoring.recent_days import FeedDays, Index, RecentDays, recent_days
 from monitoring.verdicts import CellHealth, HealthVerdict
 
-Index = NDArray[np.intp]
 DEFAULT = "the budget in force stays as it is"
+STAND_IN = {
+    "performance": "the budgets set stand in for its spend",
+    "holdout": "the model's forecast stands in for its lifts",
+}
+SHOWN = 3
+REFERENCE_DAYS = 84  # say what is usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,134 +34,28 @@ class HealthConfig:
 
     Attributes
     ----------
-    max_lag_days : a cell whose last known day is more days before yesterday is paused
+    max_lag_days : a feed whose last sound day is more days before yesterday is late
+    default_days : a default stands in for a feed that is no more days late than this
+    stable_days : a cell that was paused moves again after so many sound days
     lookback_days : completeness and consistency are judged on so many days
-    least_complete : share of the days, between a cell's first and last day of the lookback, below
+    least_complete : share of the days, from a cell's first to its last day of the lookback, below
         which it is paused
     pacing_warn, pacing_pause : spend over budget (mean of the days since the budgets took effect)
-        further from 1 than this factor is told, or pauses the cell (a wrong unit, a broken join)
+        further from 1 than this factor is told, or pauses the cell
     """
 
     max_lag_days: int = 3
+    default_days: int = 10
+    stable_days: int = 2
     lookback_days: int = 28
     least_complete: float = 0.7
     pacing_warn: float = 1.3
     pacing_pause: float = 4.0
 
-
-@dataclass(frozen=True, slots=True)
-class _Recent:
-    """A cell's days of the lookback: the first, how many, how many contradict themselves, and the
-    mean spend of those ``paid`` under the budgets in force."""
-
-    first: date
-    days: int
-    odd: int
-    paid: int
-    spend: float
-
-
-def _recent(
-    performance: pd.DataFrame, as_of: date, since: date | None, config: HealthConfig
-) -> dict[Cell, _Recent]:
-    """The lookback of every cell that has facts in it."""
-    when, today = days_of(performance["date"]), np.datetime64(as_of, "D")
-    near = (when >= today - np.timedelta64(config.lookback_days, "D")) & (when < today)
-    rows, when = performance[near], when[near]
-    if rows.empty:
-        return {}
-    cell, cells = _cells(rows)
-    first, span = when.min(), config.lookback_days
-    day = joined((cell, 1), ((when - first).astype(np.intp), span))
-    days = np.unique(day)
-    clicks, impressions, spend = (
-        rows[name].to_numpy(dtype=float) for name in ("clicks", "impressions", "spend")
-    )
-    sums = summed(day, spend=spend, odd=((clicks > 0) & (impressions == 0)).astype(float))
-    of, dates = days // span, first + days % span
-    in_force = dates >= np.datetime64(since, "D") if since else np.zeros(len(days), dtype=bool)
-
-    def each(values: Any) -> list[Any]:
-        return np.bincount(of, weights=values, minlength=len(cells)).tolist()
-
-    counts = [each(v) for v in (np.ones(len(days)), sums["odd"] > 0, in_force)]
-    spent = [each(np.where(in_force, sums["spend"], 0.0))]
-    begin = dates[np.searchsorted(of, np.arange(len(cells)))].astype(object)
-    return {
-        name: _Recent(begin[i], int(counts[0][i]), int(counts[1][i]), int(counts[2][i]),
-                      spent[0][i] / counts[2][i] if counts[2][i] else float("nan"))
-        for i, name in enumerate(cells)
-    }  # fmt: skip
-
-
-def _cells(rows: pd.DataFrame) -> tuple[Index, list[Cell]]:
-    """Each row's cell as its place (n,) among the cells that have rows."""
-    (segment, segments), (channel, channels) = coded(rows["segment"]), coded(rows["channel"])
-    pairs, place = np.unique(
-        joined((segment, len(segments)), (channel, len(channels))), return_inverse=True
-    )
-    names = (divmod(int(pair), len(channels)) for pair in pairs)
-    return place, [Cell(str(segments[s]), str(channels[c])) for s, c in names]
-
-
-def _last_days(feed: pd.DataFrame, as_of: date) -> dict[Cell, date]:
-    when = days_of(feed["date"])
-    known = when < np.datetime64(as_of, "D")
-    if not known.any():
-        return {}
-    cell, cells = _cells(feed[known])
-    days, first = when[known], when[known].min()
-    last = np.zeros(len(cells), dtype=np.intp)
-    np.maximum.at(last, cell, (days - first).astype(np.intp))
-    return dict(zip(cells, (first + last).astype(object), strict=True))
-
-
-def _late(last: date | None, as_of: date, config: HealthConfig, feed: str) -> str:
-    if last is None:
-        return f"no {feed} facts at all"
-    lag = (as_of - timedelta(days=1) - last).days
-    return f"{feed} is {lag} days late (last day {last})" if lag > config.max_lag_days else ""
-
-
-def _inspect(
-    cell: Cell,
-    recent: _Recent | None,
-    *,
-    last: date | None,
-    holdout_last: date | None,
-    budget: float,
-    as_of: date,
-    config: HealthConfig,
-) -> CellHealth:
-    reasons, warnings = [], []
-    if budget > 0:
-        reasons.append(_late(last, as_of, config, "performance"))
-    if holdout_last is not None:
-        reasons.append(_late(holdout_last, as_of, config, "holdout"))
-    missing, pacing = 0, None
-    if recent is not None and last is not None:
-        span = (last - recent.first).days + 1
-        missing = span - recent.days
-        if span >= 7 and 1 - missing / span < config.least_complete:
-            reasons.append(f"{missing} of {span} days are missing")
-        elif missing:
-            warnings.append(f"{missing} of {span} days are missing")
-        odd = recent.odd
-        if odd * 2 > recent.days:
-            reasons.append(f"{odd} of {recent.days} days have clicks without impressions")
-        elif odd:
-            warnings.append(f"{odd} of {recent.days} days have clicks without impressions")
-        if budget > 0 and recent.paid >= 3:
-            pacing = recent.spend / budget
-            apart = max(pacing, 1 / pacing) if pacing > 0 else float("inf")
-            words = f"spend runs at {pacing:.0%} of the budget"
-            if apart > config.pacing_pause:
-                reasons.append(words)
-            elif apart > config.pacing_warn:
-                warnings.append(words)
-    lag = (as_of - timedelta(days=1) - last).days if last else None
-    paused = "; ".join(r for r in reasons if r)
-    return CellHealth(cell, last, lag, missing, pacing, paused, tuple(warnings))
+    @property
+    def longest_gap(self) -> int:
+        """Days after which a late feed pauses its cell, whatever stands in."""
+        return max(self.max_lag_days, self.default_days)
 
 
 def health(
@@ -163,54 +64,195 @@ def health(
     policy: Policy,
     as_of: date,
     holdout: pd.DataFrame | None = None,
+    sales: pd.DataFrame | None = None,
     in_force_since: date | None = None,
     config: HealthConfig | None = None,
 ) -> HealthVerdict:
-    """Judge the feeds of every cell of the policy in force.
+    """Judge the feeds of every cell of the policy in force, each by its own facts.
 
     Parameters
     ----------
-    performance, holdout : the feeds of those names, as known on ``as_of``; holdout may be None, and
-        is only asked of cells that have ever had it
+    performance, holdout, sales : the feeds of those names, as known on ``as_of``; holdout may be
+        None, and is only asked of cells that have ever had it; sales vouch for a cell without
+        holdout whose performance is late
     policy : budgets in force; a cell with a zero budget owes no performance rows
     as_of : facts on or after this day are ignored; the last day that can be known is the day before
     in_force_since : first day of these budgets, for pacing; None when it is not known
     """
     rule = config or HealthConfig()
-    recent = _recent(performance, as_of, in_force_since, rule)
-    last = _last_days(performance, as_of)
-    held = _last_days(holdout, as_of) if holdout is not None and len(holdout) else {}
+    seen = recent_days(
+        performance,
+        holdout,
+        policy=policy,
+        as_of=as_of,
+        in_force_since=in_force_since,
+        days=REFERENCE_DAYS,
+        believable=rule.pacing_pause,
+    )
+    sold = _sound_sales(sales, as_of, rule)
+    feeds = [_Feed("performance", seen, seen.performance, rule)]
+    if seen.holdout is not None:
+        feeds.append(_Feed("holdout", seen, seen.holdout, rule))
+    pacing = _pacing(seen, policy)
     cells = tuple(
-        _inspect(
-            cell,
-            recent.get(cell),
-            last=last.get(cell),
-            holdout_last=held.get(cell),
-            budget=float(budget),
-            as_of=as_of,
-            config=rule,
-        )
-        for cell, budget in policy.budgets
+        _inspect(cell, i, float(budget), feeds, pacing[i], cell.segment in sold, rule)
+        for i, (cell, budget) in enumerate(policy.budgets)
     )
     return HealthVerdict(as_of, cells, DEFAULT, _summary(cells))
 
 
+class _Feed:
+    """What one feed says of every cell."""
+
+    def __init__(self, name: str, seen: RecentDays, days: FeedDays, rule: HealthConfig) -> None:
+        self.name, self.seen, self.days = name, seen, days
+        self.near, self.lag = rule.lookback_days, days.late()
+        self.since = days.since_gap(rule.longest_gap)
+        self.late = self.lag > rule.max_lag_days
+        self.back = ~self.late & (self.since < rule.stable_days)
+        self.sound = days.ever & ~self.late & ~self.back
+        self.missing, self.span = _missing(days, rule)
+
+    def last(self, i: int) -> date | None:
+        return self.seen.day(self.days.last[i]) if self.days.ever[i] else None
+
+    def trouble(self, i: int) -> str:
+        """Why the feed is late: nothing told, or nothing sound told."""
+        if not self.days.ever[i]:
+            return f"no {self.name} facts at all"
+        count = len(self.days.told)
+        broken = slice(max(count - int(self.lag[i]), 0), count)
+        odd = {name: int(mask[broken, i].sum()) for name, mask in self.days.wrong.items()}
+        if any(odd.values()):
+            name = max(odd, key=lambda word: odd[word])
+            first = self.seen.day(broken.start + int(self.days.wrong[name][broken, i].argmax()))
+            return f"{self.name} {name} since {first}"
+        return f"{self.name} is {self.lag[i]} days late (last day {self.last(i)})"
+
+    def warnings(self, i: int) -> list[str]:
+        """What is not in order, and pauses nothing."""
+        if self.late[i]:
+            return []
+        told = int(self.days.told[-self.near :, i].sum())
+        found = [
+            f"{self.name} {name} on {mask[-self.near :, i].sum()} of {told} days"
+            for name, mask in self.days.wrong.items()
+            if mask[-self.near :, i].any()
+        ]
+        if self.missing[i]:
+            whose = "" if self.name == "performance" else f" in {self.name}"
+            found.append(f"{self.missing[i]} of {self.span[i]} days are missing{whose}")
+        return found
+
+
+def _missing(days: FeedDays, rule: HealthConfig) -> tuple[Index, Index]:
+    """Days not told between a cell's first and last of the lookback, after its last long gap; and
+    how many days that are."""
+    told = days.told[-rule.lookback_days :]
+    count = len(told)
+    first = np.where(told.any(axis=0), told.argmax(axis=0), count)
+    last = np.where(told.any(axis=0), count - 1 - told[::-1].argmax(axis=0), count - 1)
+    run = np.zeros(told.shape[1], dtype=np.intp)
+    for row, there in enumerate(told):
+        first = np.where(there & (run > rule.longest_gap) & (row > first), row, first)
+        run = np.where(there, 0, run + 1)
+    inside = np.arange(count)[:, None] >= first
+    span = np.maximum(last - first + 1, 0)
+    return np.asarray(span - (told & inside).sum(axis=0)), np.asarray(span)
+
+
+def _pacing(seen: RecentDays, policy: Policy) -> list[float | None]:
+    """Spend over budget of the sound days since the budgets took effect; None for less than 3."""
+    used = seen.performance.sound & seen.paid[:, None]
+    spent, days = np.where(used, seen.spend, 0.0).sum(axis=0), used.sum(axis=0)
+    return [
+        float(spent[i] / days[i] / float(budget)) if days[i] >= 3 and budget > 0 else None
+        for i, (_, budget) in enumerate(policy.budgets)
+    ]
+
+
+def _inspect(
+    cell: Cell,
+    i: int,
+    budget: float,
+    feeds: list[_Feed],
+    pacing: float | None,
+    sold: bool,
+    rule: HealthConfig,
+) -> CellHealth:
+    asked = [f for f in feeds if (budget > 0 if f.name == "performance" else f.days.ever[i])]
+    vouched = sold and not (len(feeds) > 1 and feeds[1].days.ever[i])
+    reasons, stands_in, warnings = [], [], []
+    for feed in asked:
+        others = vouched or any(other.sound[i] for other in feeds if other is not feed)
+        if feed.late[i] and feed.days.ever[i] and feed.lag[i] <= rule.default_days and others:
+            stands_in.append(f"{feed.trouble(i)}: {STAND_IN[feed.name]}")
+        elif feed.late[i]:
+            reasons.append(feed.trouble(i))
+        elif feed.back[i]:
+            reasons.append(
+                f"{feed.name} is back for {feed.since[i]} of the {rule.stable_days} sound days "
+                "that are asked for"
+            )
+        warnings += feed.warnings(i)
+    performance = feeds[0]
+    missing, span = int(performance.missing[i]), int(performance.span[i])
+    if span >= 7 and 1 - missing / span < rule.least_complete:
+        reasons.append(f"{missing} of {span} days are missing")
+    if pacing is not None:
+        apart = max(pacing, 1 / pacing) if pacing > 0 else float("inf")
+        words = f"spend runs at {pacing:.0%} of the budget"
+        if apart > rule.pacing_pause:
+            reasons.append(words)
+        elif apart > rule.pacing_warn:
+            warnings.append(words)
+    last = performance.last(i)
+    lag = len(performance.days.told) - 1 - int(performance.days.last[i]) if last else None
+    return CellHealth(
+        cell, last, lag, missing, pacing, "; ".join(reasons), tuple(warnings), tuple(stands_in)
+    )
+
+
+def _sound_sales(sales: pd.DataFrame | None, as_of: date, rule: HealthConfig) -> frozenset[str]:
+    """Segments whose sales are in time."""
+    if sales is None or sales.empty:
+        return frozenset()
+    when, today = days_of(sales["date"]), np.datetime64(as_of, "D")
+    recent = (when < today) & (when >= today - np.timedelta64(rule.max_lag_days + 1, "D"))
+    return frozenset(str(name) for name in coded(sales.loc[recent, "segment"])[1])
+
+
 def _summary(cells: tuple[CellHealth, ...]) -> str:
     stopped = [c for c in cells if c.paused]
-    warned = [c for c in cells if c.warnings and not c.paused]
-    if not stopped and not warned:
+    filled = [c for c in cells if c.stands_in and not c.paused]
+    warned = [c for c in cells if c.warnings and not c.paused and not c.stands_in]
+    if not stopped and not filled and not warned:
         return f"All {len(cells)} cells report in time and agree with their budgets."
     parts = []
     if stopped:
-        shown = "; ".join(f"{c.cell}: {c.paused}" for c in stopped[:3])
-        more = f"; and {len(stopped) - 3} more" if len(stopped) > 3 else ""
+        shown = "; ".join(f"{c.cell}: {c.paused}" for c in stopped[:SHOWN])
+        more = f"; and {len(stopped) - SHOWN} more" if len(stopped) > SHOWN else ""
         parts.append(
             f"{len(stopped)} of {len(cells)} cells are paused ({shown}{more}): {DEFAULT} until "
             "their facts are sound again."
         )
+    if filled:
+        parts.append(f"A default stands in for {defaults_in_words(filled)}.")
     if warned:
         first = warned[0]
         parts.append(
             f"{len(warned)} more deserve a look, such as {first.cell}: {'; '.join(first.warnings)}."
         )
     return " ".join(parts)
+
+
+def defaults_in_words(cells: list[CellHealth]) -> str:
+    """What stands in for what: the same words once, with how many cells they are true of."""
+    words = Counter(text for c in cells for text in c.stands_in)
+    one = {text: c.cell for c in reversed(cells) for text in c.stands_in}
+    said = [
+        f"{count} cells ({text})" if count > 1 else f"{one[text]} ({text})"
+        for text, count in words.most_common(SHOWN)
+    ]
+    more = f", and {len(words) - SHOWN} other troubles" if len(words) > SHOWN else ""
+    return ", ".join(said) + more

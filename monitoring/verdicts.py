@@ -61,7 +61,8 @@ class DriftVerdict:
 
 @dataclass(frozen=True, slots=True)
 class CellHealth:
-    """One cell's facts as of a day. ``paused`` says why the cell may not move, or is ""."""
+    """One cell's facts as of a day. ``paused`` says why the cell may not move, or is "";
+    ``stands_in``, which default stands in for which late feed."""
 
     cell: Cell
     last_day: date | None
@@ -70,6 +71,7 @@ class CellHealth:
     pacing: float | None
     paused: str = ""
     warnings: tuple[str, ...] = ()
+    stands_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class HealthVerdict:
                     "pacing": c.pacing,
                     "paused": c.paused,
                     "warnings": list(c.warnings),
+                    "stands_in": list(c.stands_in),
                 }
                 for c in self.cells
             ],

@@ -14,15 +14,18 @@ from liftloop.adapters.settings import Model
 from liftloop.core.examination import Examination, examine
 from liftloop.core.keys import canonical
 from models.holdout_model import HoldoutConfig, HoldoutModel, train_holdout
+from models.lift import LiftConfig
 from models.response import ResponseConfig
 from models.units_evidence import tests_from_units
 
 HOLDOUT_FEEDS = ("performance", "holdout", "sales", "experiments", "units")
 
 
-def holdout_config(rules: Model, *, cycle_days: int = 7) -> HoldoutConfig:
-    """How the holdout door is trained under these settings, for a cycle of ``cycle_days``."""
+def holdout_config(rules: Model, *, cycle_days: int = 7, mend: bool = True) -> HoldoutConfig:
+    """How the holdout door is trained under these settings, for a cycle of ``cycle_days``; with
+    ``mend`` holes of the performance feed are filled."""
     return HoldoutConfig(
+        lift=LiftConfig(mend_spend=mend),
         response=ResponseConfig(
             draws=rules.draws, seed=rules.seed, fade_per_day=rules.fade_per_day
         ),
@@ -48,6 +51,7 @@ def learn_from_holdout(
     study: Callable[[], Any] | None = None,
     for_registry: bool = True,
     cycle_days: int = 7,
+    mend: bool = True,
 ) -> HoldoutModel:
     """Learn response curves from the feeds as known on ``as_of``; user-level tests join the lift
     tests run elsewhere.
@@ -62,6 +66,8 @@ def learn_from_holdout(
         As of ``train_holdout``; the curves do not depend on it.
     cycle_days
         Curves are those of so many days from ``as_of`` on, where a season is known.
+    mend
+        Whether holes of the performance feed are filled (``models.told_spend``).
 
     Raises
     ------
@@ -74,7 +80,7 @@ def learn_from_holdout(
     return train_holdout(
         feeds,
         as_of=as_of,
-        config=holdout_config(rules, cycle_days=cycle_days),
+        config=holdout_config(rules, cycle_days=cycle_days, mend=mend),
         study=study,
         for_registry=for_registry,
     )

@@ -174,13 +174,21 @@ def feed_health(
     in_force_since: date | None,
 ) -> HealthVerdict:
     """Which cells of ``policy`` may move on ``as_of``, by the facts known then."""
+    rules = settings.data
+    if not rules.health_checks:
+        return HealthVerdict(as_of, (), "", "The health of the facts is not checked.")
     return health(
         facts["performance"],
         policy=policy,
         as_of=as_of,
         holdout=facts["holdout"],
+        sales=facts.get("sales"),
         in_force_since=in_force_since,
-        config=HealthConfig(max_lag_days=settings.data.max_lag_days),
+        config=HealthConfig(
+            max_lag_days=rules.max_lag_days,
+            default_days=rules.default_days,
+            stable_days=rules.stable_days,
+        ),
     )
 
 

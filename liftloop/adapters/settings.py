@@ -217,7 +217,14 @@ class Guardrails(_Section):
 
 
 class Data(_Section):
-    max_lag_days: int = Field(3, ge=1, description="a cell whose facts are older does not move")
+    max_lag_days: int = Field(3, ge=1, description="facts that are older are late")
+    default_days: int = Field(
+        10, ge=0, le=14, description="days of a late feed that a default may stand in for"
+    )
+    stable_days: int = Field(
+        2, ge=1, le=14, description="sound days after which a paused cell moves again"
+    )
+    health_checks: bool = Field(True, description="off: facts are believed as they come")
     history_days: int = Field(730, ge=28)
 
 
@@ -233,13 +240,6 @@ class Drift(_Section):
 
 class Notify(_Section):
     slack_webhook: str | None = None
-
-
-class Streams(_Section):
-    """Redis Streams, beside files: one stream a feed."""
-
-    url: str | None = Field(None, description="None: no streams; LIFTLOOP_REDIS_URL wins")
-    prefix: str = Field("liftloop:", description="of a stream's key, before the feed's name")
     secret_block: str | None = Field(
         None, min_length=1, description="a Prefect Secret block that holds the webhook; it wins"
     )
@@ -268,6 +268,13 @@ class Worth(_Section):
         if self.segments and self.share > 0:
             raise ValueError("name segments or give a share, not both")
         return self
+
+
+class Streams(_Section):
+    """Redis Streams, beside files: one stream a feed."""
+
+    url: str | None = Field(None, description="None: no streams; LIFTLOOP_REDIS_URL wins")
+    prefix: str = Field("liftloop:", description="of a stream's key, before the feed's name")
     feeds: tuple[Literal["performance", "holdout", "units", "sales", "events"], ...] = ("events",)
     group: str = Field("liftloop", min_length=1)
     field: str = Field("json", min_length=1, description="the field that holds a row as JSON")
@@ -305,6 +312,7 @@ class Settings(_Section):
     data: Data = Data()
     drift: Drift = Drift()
     notify: Notify = Notify()
+    worth: Worth = Worth()
     streams: Streams = Streams()
     collector: Collector = Collector()
     # not dumped: where budgets go decides nothing about them, so no plan's key rests on it
@@ -312,7 +320,6 @@ class Settings(_Section):
     cycle_days: int = Field(7, ge=1, le=31)
     ledger_url: str | None = Field(None, description="default: ledger.db in the workspace")
 
-    worth: Worth = Worth()
 
 Budget.model_rebuild()
 

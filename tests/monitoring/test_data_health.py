@@ -71,13 +71,16 @@ def test_a_cell_without_any_facts_is_paused_unless_it_has_no_budget() -> None:
     assert judge(south, policy=silent).paused == {}
 
 
-def test_a_late_holdout_pauses_the_cells_that_have_one() -> None:
+def test_a_late_holdout_pauses_the_cells_that_have_one_when_no_default_may_stand_in() -> None:
     arms = pd.DataFrame(
         {"date": [AS_OF - timedelta(days=8)], "segment": ["north"], "channel": ["search"]}
     )
-    assert judge(feed(), holdout=arms).paused == {
-        NORTH: "holdout is 7 days late (last day 2026-03-22)"
-    }
+    late = "holdout is 7 days late (last day 2026-03-22)"
+    strict = judge(feed(), holdout=arms, config=HealthConfig(default_days=6))
+    assert strict.paused == {NORTH: late}
+    found = judge(feed(), holdout=arms)
+    assert found.paused == {}
+    assert found.cells[0].stands_in == (f"{late}: the model's forecast stands in for its lifts",)
 
 
 def test_gaps_warn_and_many_gaps_pause() -> None:
@@ -96,9 +99,11 @@ def test_clicks_without_impressions_are_told_and_pause_when_they_are_the_rule() 
     frame = feed()
     north = frame.segment == "north"
     frame.loc[frame.index[north][:2], "impressions"] = 0
-    assert judge(frame).cells[0].warnings == ("2 of 28 days have clicks without impressions",)
+    assert judge(frame).cells[0].warnings == (
+        "performance has clicks without impressions on 2 of 28 days",
+    )
     frame.loc[north, "impressions"] = 0
-    assert "clicks without impressions" in judge(frame).paused[NORTH]
+    assert "clicks without impressions since" in judge(frame).paused[NORTH]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from tasks.planning import Frozen, plan_budgets
 from tasks.settling import enter, feed_health, meet, settle_step
 from tasks.staging import Base
 from tasks.standing import standing_segments
+from tasks.standing_in import stand_in
 
 Facts = Mapping[str, pd.DataFrame]
 Learn = Callable[[Settings, Facts, date], ResponseCurves | None]
@@ -94,6 +95,7 @@ class HoldoutLearner:
                 study=(lambda: self._study(quarter(as_of))) if tuned else None,
                 for_registry=False,
                 cycle_days=settings.cycle_days,
+                mend=settings.data.health_checks,
             )
         except InsufficientEvidence:
             return None
@@ -131,7 +133,10 @@ class MemoryLoop:
 
     def cycle(self, as_of: date, facts: Facts) -> Policy:
         """The budgets that take effect on ``as_of``."""
-        self.curves = self.learn(self.settings, facts, as_of) or self.curves
+        budgets = [(d.as_of, d.policy) for d in self.decided if d.in_force]
+        filled = stand_in(self.settings, facts, budgets=budgets, as_of=as_of)
+        learned = {**facts, "performance": filled.performance}
+        self.curves = self.learn(self.settings, learned, as_of) or self.curves
         found = self._decide(as_of, facts)
         self.decided.append(found)
         if found.in_force:
