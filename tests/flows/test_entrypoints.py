@@ -62,7 +62,7 @@ def test_every_parameter_that_prefect_yaml_names_is_one_of_the_flow(
         own = set(loaded[one["entrypoint"]][1])
         given = [one["parameters"], *(t["parameters"] for t in one.get("triggers", []))]
         for parameters in given:
-            assert "workspace" in parameters
+            assert {"workspace", "workspaces"} & set(parameters)
             assert set(parameters) <= own, one["name"]
 
 
