@@ -72,21 +72,22 @@ def guard_rollout(
             evidence,
             now=as_of,
             days_live=running.state.days_live(as_of),
+            budget=settings.rollout.loss_budget,
             # what may be lost is bounded at the whole error probability: the 95 % bound
             rule=replace(rule, alpha=settings.rollout.alpha),
         ),
         *(
-            _revenue(settings, known, running, as_of, evidence, prediction)
+            (_revenue(settings, known, running, as_of, evidence, prediction),)
             if _judged(settings.guardrails.revenue, "sales" in ever)
             else ()
         ),
         *(
-            _conversion_cost(settings, known, running, as_of, prediction)
+            (_conversion_cost(settings, known, running, as_of, prediction),)
             if _judged(settings.guardrails.conversion_cost, "holdout" in ever)
             else ()
         ),
         *_spending(settings.guardrails, known, running, as_of),
-        *(_arms(settings.guardrails, known, running, as_of) if "holdout" in ever else ()),
+        *((_arms(settings.guardrails, known, running, as_of),) if "holdout" in ever else ()),
         *_spillover(evidence),
         health,
     )
@@ -118,7 +119,7 @@ def _revenue(
     as_of: date,
     evidence: CanaryEvidence,
     prediction: Prediction | None,
-) -> tuple[GuardrailVerdict, ...]:
+) -> GuardrailVerdict:
     """First-party sales of exposed against control segments."""
     rules = settings.guardrails
     change = sales_change(
@@ -131,7 +132,7 @@ def _revenue(
     # The prediction is a share of what the ads earn; here it counts as a share of all sales.
     part = evidence.baseline / settings.budget.margin / (change.level or math.nan)
     prior = (prediction.gain * part, prediction.sd * part) if prediction else None
-    verdict = judge_change(
+    return judge_change(
         change,
         name=REVENUE,
         what="Sales of the exposed segments",
@@ -139,7 +140,6 @@ def _revenue(
         rule=_change_rule(settings, REVENUE, rules.revenue_margin),
         prior=prior if math.isfinite(part) else None,
     )
-    return (verdict,)
 
 
 def _conversion_cost(
@@ -148,7 +148,7 @@ def _conversion_cost(
     running: Running,
     as_of: date,
     prediction: Prediction | None,
-) -> tuple[GuardrailVerdict, ...]:
+) -> GuardrailVerdict:
     """Spend per incremental conversion: a cost at most (1 + m) times as high means that spend buys
     at least 1 / (1 + m) times as many conversions."""
     rules = settings.guardrails
@@ -161,7 +161,7 @@ def _conversion_cost(
         wait_days=settings.rollout.wait_days,
     )
     tolerated = rules.conversion_cost_margin / (1 + rules.conversion_cost_margin)
-    verdict = judge_change(
+    return judge_change(
         change,
         name=COST,
         what=f"Incremental conversions per spend (one cost {price:,.2f} before)",
@@ -169,7 +169,6 @@ def _conversion_cost(
         rule=_change_rule(settings, COST, tolerated),
         prior=(prediction.gain, prediction.sd) if prediction else None,
     )
-    return (verdict,)
 
 
 def _spillover(evidence: CanaryEvidence) -> tuple[GuardrailVerdict, ...]:
@@ -217,7 +216,7 @@ def _spending(
 
 def _arms(
     rules: Guardrails, facts: Mapping[str, pd.DataFrame], running: Running, as_of: date
-) -> tuple[GuardrailVerdict, ...]:
+) -> GuardrailVerdict:
     """Whether the holdouts' arms keep their ratio."""
     counts = arm_counts(
         facts["holdout"],
@@ -225,7 +224,7 @@ def _arms(
         started_on=min(running.exposed.values()),
         as_of=as_of,
     )
-    return (judge_sample_ratio(counts, alpha=rules.sample_ratio_alpha),)
+    return judge_sample_ratio(counts, alpha=rules.sample_ratio_alpha)
 
 
 def guard_plan(
