@@ -52,7 +52,7 @@ def with_stand_ins(
     performance: pd.DataFrame,
     *,
     budgets: Sequence[tuple[date, Policy]],
-    as_of: date,
+    until: date,
     most_days: int,
 ) -> StandIns:
     """Performance, with rows of the campaign ``stand-in`` for the holes of days whose budgets are
@@ -61,9 +61,11 @@ def with_stand_ins(
     Parameters
     ----------
     performance
-        The feed as known on ``as_of``. Not changed.
+        The feed. Not changed.
     budgets
         (first day, budgets in force from then on), the oldest first.
+    until
+        The last day that other feeds tell of: what no feed is told of yet is not late.
     most_days
         How many days after the last told one may be filled; holes that ended, up to 14.
 
@@ -74,8 +76,9 @@ def with_stand_ins(
     """
     kept = StandIns(performance, {}, {})
     dates = days_of(performance["date"])
-    known, today = dates < np.datetime64(as_of, "D"), np.datetime64(as_of, "D")
-    begun = [(np.datetime64(day, "D"), policy) for day, policy in budgets if day < as_of]
+    end = np.datetime64(until, "D") + 1
+    known = dates < end
+    begun = [(np.datetime64(day, "D"), policy) for day, policy in budgets if day <= until]
     if not begun or not known.any():
         return kept
     cells = tuple(sorted({cell for _, policy in begun for cell in policy.cells}))
@@ -87,7 +90,7 @@ def with_stand_ins(
     place = cell_places(performance["segment"], performance["channel"], names)
     inside = np.flatnonzero(known & (place >= 0))
     told, spend, impressions = _laid_out(
-        performance.iloc[inside], day[inside], place[inside], (int((today - first).astype(int)),
+        performance.iloc[inside], day[inside], place[inside], (int((end - first).astype(int)),
                                                                len(cells)))  # fmt: skip
     given = _given(begun, cells, first, len(told))
     _, segment_of = np.unique([c.segment for c in cells], return_inverse=True)

@@ -6,12 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 
+import numpy as np
 import pandas as pd
 
 from liftloop.adapters.settings import Settings
+from liftloop.core.grouping import days_of
 from liftloop.core.policy import Policy
 from models.stand_ins import StandIns, with_stand_ins
 
+FEEDS = ("performance", "holdout", "sales")
 BudgetsOverTime = Sequence[tuple[date, Policy]]
 
 
@@ -29,11 +32,21 @@ def stand_in(
     budgets
         (first day, budgets in force from then on), the oldest first.
     """
-    if not settings.data.health_checks:
+    days = [day for feed in FEEDS if (day := _last_day(frames.get(feed), as_of)) is not None]
+    if not (settings.data.health_checks and days):
         return StandIns(frames["performance"], {}, {})
     return with_stand_ins(
         frames["performance"],
         budgets=budgets,
-        as_of=as_of,
+        until=max(days),
         most_days=settings.data.default_days,
     )
+
+
+def _last_day(feed: pd.DataFrame | None, as_of: date) -> date | None:
+    """The last day before ``as_of`` that a feed tells of."""
+    if feed is None or feed.empty:
+        return None
+    when = days_of(feed["date"])
+    known = when[when < np.datetime64(as_of, "D")]
+    return known.max().astype(object) if len(known) else None
