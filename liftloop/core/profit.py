@@ -189,7 +189,7 @@ def judge_profit(
             if rule.promotion == "proven"
             else f"it shows no loss of {rule.grave_loss:.0%}, and with the model's prediction one "
             f"of more than {rule.margin:.0%} has a "
-            f"probability of {1 - at.belief.above(-rule.margin):.1%}, at most {rule.alpha:.0%}"
+            f"probability of {1 - at.belief.above(-rule.margin):.1%}, at most {rule.alpha:.1%}"
         )
         return GuardrailVerdict(name, "pass", "promote", f"{seen} It may go on: {how}.", numbers)
     return GuardrailVerdict(
