@@ -19,6 +19,7 @@ from monitoring.report import DecisionPage
 from tasks.context import Loop
 from tasks.curves import curves_of
 from tasks.rollout_story import story_of
+from tasks.weekly import gained
 
 POINTS = 30
 
@@ -29,11 +30,12 @@ def gather_page(loop: Loop, db: Session, head: Decision) -> DecisionPage:
     curves = curves_of(loop, head.training_key)
     drift = next((v for v in verdicts(db) if v.as_of == head.as_of), None)
     health = json.loads(drift.evidence)["health"] if drift else None
+    worth = gained(db, head.as_of)
     return DecisionPage(
         title=_TITLES.get(head.kind, head.kind.capitalize()),
         as_of=head.as_of,
         decision_id=head.id,
-        sentences=[head.reason],
+        sentences=[head.reason, f"Gained so far: {worth}" if worth else ""],
         currency=loop.settings.account.currency,
         gain=(head.expected_gain, head.gain_low, head.gain_high) if curves else None,
         moves=_moves(lines),

@@ -265,6 +265,10 @@ def _webhook(settings: Settings) -> Iterator[Finding]:
         yield Finding("webhook", True, "none set: messages stay in outbox/messages")
         return
     host = check_webhook(settings.notify.slack_webhook)
+    if settings.notify.secret_block:
+        name = settings.notify.secret_block
+        yield Finding("webhook", True, f"kept in the Prefect Secret block {name}; not looked at")
+        return
     try:
         socket.getaddrinfo(host, None)
         yield Finding("webhook", True, f"{host} is a known host; nothing was sent")

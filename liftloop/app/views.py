@@ -22,6 +22,7 @@ from liftloop.adapters.settings import load_settings
 from liftloop.adapters.tables import Decision, Message, RolloutTransition
 from liftloop.adapters.whole_files import write_whole
 from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.worth_entries import worth_known
 from liftloop.core.errors import Declined
 from tasks.rollout_story import story_of
 
@@ -96,7 +97,8 @@ def _step(step: RolloutTransition) -> dict[str, Any]:
 
 
 def last_report(place: Workspace, day: date | None) -> dict[str, Any] | None:
-    """The message of the last decision (for ``day``, if given), and the pages about it."""
+    """The message of the last decision (for ``day``, if given), the pages about it, and what the
+    loop gained so far."""
     from sqlmodel import col, select
 
     with _reading(place) as db:
@@ -104,6 +106,7 @@ def last_report(place: Workspace, day: date | None) -> dict[str, Any] | None:
         if not found:
             return None
         texts = db.exec(select(Message.text).order_by(col(Message.sequence).desc())).all()
+        worth = worth_known(db, as_of=date.max if day is None else day)
     text = next((said for said in texts if found[0].id in said), found[0].reason)
     pages = sorted(place.reports.glob(f"*{found[0].as_of}*.html"))
     return {
@@ -111,6 +114,7 @@ def last_report(place: Workspace, day: date | None) -> dict[str, Any] | None:
         "as_of": found[0].as_of.isoformat(),
         "text": text,
         "pages": [str(page) for page in pages],
+        "worth": worth,
     }
 
 

@@ -92,8 +92,14 @@ class Worth:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         said = asdict(self)
-        said["months"] = [{**asdict(m), "first": m.first.isoformat()} for m in self.months]
-        return {**said, "start": self.start.isoformat(), "until": self.until.isoformat()}
+        return {
+            **said,
+            "start": self.start.isoformat(),
+            "until": self.until.isoformat(),
+            "months": [{**asdict(m), "first": m.first.isoformat()} for m in self.months],
+            "standing": list(self.standing),
+            "notes": list(self.notes),
+        }
 
 
 def months_between(start: date, until: date) -> list[tuple[date, date]]:

@@ -174,6 +174,8 @@ def report(
         show_json(found)
     else:
         typer.echo(found["text"])
+        if found["worth"] and "Gained so far" not in found["text"]:
+            typer.echo(f"Gained so far: {found['worth']['sentence']}")
         for page in found["pages"]:
             typer.echo(f"Page: {page}")
 
