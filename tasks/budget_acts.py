@@ -27,16 +27,25 @@ from tasks.settling import rollout_config
 
 def roll_back(workspace: str, *, to: str | None, reason: str, actor: str) -> str:
     """Put an earlier policy back in force from tomorrow, and end a running rollout. Without ``to``
-    a rollout goes back to the budgets before it, and else the last change is taken back."""
+    a rollout goes back to the budgets before it, and else the last change is taken back. A rollback
+    is not: done again, perhaps after a kill, it is only brought to its end."""
     loop = open_loop(workspace)
     with session(loop.engine, read_only=True) as db:
         now, running = budgets_in_force(db, before=date.max), running_rollout(db)
         if now is None:
             raise Declined("Nothing was decided yet: there is nothing to roll back.")
         current, last = now
-        target = _target(db, to, running)
+        done = None if to or running else _rollback_in_force(db)
+        target = current if done else _target(db, to, running)
+    if done:
+        publish(loop, last.id)
+        return (
+            f"Rolled back already: the budgets of {current.version} are in force from "
+            f"{done.effective_from}. Name others with --to."
+        )
     ends_shadow = running is not None and target.version == running.incumbent.version
     if target.version == current.version and not ends_shadow:
+        publish(loop, last.id)  # a kill may have kept them from going out
         raise Declined(f"The budgets of {target.version} are in force already.")
     effective = _from_tomorrow(loop, last)
     words = reason or "rolled back by hand"
@@ -95,6 +104,17 @@ def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -
 def _from_tomorrow(loop: Loop, last: Decision) -> date:
     """Tomorrow, or the day after the last decision took effect."""
     return max(loop.today(), last.effective_from) + timedelta(days=1)
+
+
+def _rollback_in_force(db: Session) -> Decision | None:
+    """The rollback that gave the budgets in force, if the last change was one."""
+    changes = (
+        d
+        for d in decisions(db, state="in_force")
+        if d.kind == "roll_back" or d.previous_policy_version != d.policy_version
+    )
+    last = next(changes, None)
+    return last if last and last.kind == "roll_back" else None
 
 
 def _target(db: Session, to: str | None, running: Running | None) -> Policy:

@@ -208,17 +208,20 @@ def look(workspace: str, as_of: date) -> dict[str, Any] | None:
 def look_once(loop: Loop, as_of: date) -> dict[str, Any] | None:
     """The running rollout's step of the day, as of :func:`settle_once`.
 
-    A hold is kept in the ledger once a day and decides nothing; any other step becomes a decision.
+    A hold is kept in the ledger once a day and decides nothing; on the day of a promotion it says
+    nothing new and is not kept. Any other step becomes a decision.
     """
     with session(loop.engine, read_only=True) as db:
         running = running_rollout(db)
         if running is None or _undoes(db, as_of, running.current.version):
             return None
-        seen_on = transitions(db, rollout_id=running.state.rollout_id)[-1].as_of
-    if seen_on > as_of:
-        return _nothing(f"The rollout was judged on {seen_on} already.")
+        last = transitions(db, rollout_id=running.state.rollout_id)[-1]
+    if last.as_of > as_of:
+        return _nothing(f"The rollout was judged on {last.as_of} already.")
     step, settled = _judged(loop, as_of, running)
     if step.act == "hold":
+        if (last.act, last.as_of) == ("promote", as_of):
+            return _nothing(step.reason)
         with session(loop.engine) as db:
             new = record_step(db, loop, step, None)
         return _nothing(step.reason, new=new)

@@ -1,5 +1,5 @@
-"""What is open when a rollout's day begins: budgets that were decided and never went out, and plans
-that wait for a person's approval."""
+"""What is open when a rollout's day begins: a decision that never went out or was never told, and
+plans that wait for a person's approval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlmodel import Session, select
 
 from liftloop.adapters.decisions import budgets_in_force, decisions, set_decision_state
 from liftloop.adapters.ledger import append_audit, policy, session
-from liftloop.adapters.tables import AuditEntry
+from liftloop.adapters.tables import AuditEntry, Message
 from liftloop.core.keys import key
 from liftloop.core.policy import Policy
 from tasks.canary import seen_facts
@@ -21,8 +21,8 @@ from tasks.health import health_of
 
 @task(name="what never went out")
 def unpublished(workspace: str) -> list[str]:
-    """The decision in force, if a kill kept its budgets from going out: a look that took a rollout
-    back is finished by the next one, whatever day that is."""
+    """The decision in force, if a kill kept its budgets from going out or people from being told: a
+    look that took a rollout back is finished by the next one, whatever day that is."""
     return unpublished_once(open_loop(workspace))
 
 
@@ -32,8 +32,10 @@ def unpublished_once(loop: Loop) -> list[str]:
         last = budgets_in_force(db, before=date.max)
         if last is None:
             return []
-        note = select(AuditEntry).where(AuditEntry.key == key("a", "publish", last[1].id))
-        return [] if db.exec(note).first() else [last[1].id]
+        head = last[1]
+        note = select(AuditEntry).where(AuditEntry.key == key("a", "publish", head.id))
+        told = db.get(Message, key("n", head.id, head.state))
+        return [] if db.exec(note).first() and told else [head.id]
 
 
 @task(name="review what waits")
