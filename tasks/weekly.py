@@ -47,7 +47,7 @@ def week_of(loop: Loop, db: Session, last: date) -> Week | None:
         reversal=story.would_roll_back if story else _reversal(every),
         worth=gained(db, last) or NO_FIGURE,
         alarms=_alarms(db, first, last),
-        todo=_todo(every),
+        todo=_todo(loop, every, first),
         links=_links(loop, db, every, last),
     )
 
@@ -104,13 +104,22 @@ def _alarms(db: Session, first: date, last: date) -> list[str]:
     return [f"{day}: {summary}" for summary, day in days.items()]
 
 
-def _todo(every: Sequence[Decision]) -> list[str]:
-    return [
+def _todo(loop: Loop, every: Sequence[Decision], first: date) -> list[str]:
+    """What waits for a person: approvals, and where no platform is configured the last budgets."""
+    waits = [
         f"The budgets proposed for {d.effective_from} wait for whoever approves budgets: liftloop "
         f"approve {d.id} or liftloop reject {d.id}."
         for d in every
         if d.state == "awaiting_approval"
     ]
+    moves = (d for d in every if d.state == "in_force" and d.kind not in ("hold", "pause"))
+    last = next(moves, None)
+    if last is not None and last.as_of >= first and not loop.settings.platforms.targets:
+        waits.append(
+            "Whoever runs the ad platforms: the budgets in force are those of "
+            f"outbox/budgets-{last.effective_from}-{last.id}.csv."
+        )
+    return waits
 
 
 def _links(loop: Loop, db: Session, every: Sequence[Decision], last: date) -> list[Link]:

@@ -122,6 +122,8 @@ def _act(act: Act, currency: str) -> str:
     if act.gain is None or act.kind in ("hold", "pause", "roll_back"):
         return words
     mean, low, high = act.gain
+    if f"{mean:+,.0f}" in act.reason:  # a plan's own sentence says it
+        return words
     return (
         f"{words} Expected: {mean:+,.0f} {currency} profit a day (in 9 of 10 cases between "
         f"{low:+,.0f} and {high:+,.0f})."
@@ -179,9 +181,8 @@ def _response(alarm: Alarm) -> str:
     rest = len(alarm.cells) - len(named)
     more = f" and {rest} more" if rest else ""
     whose = f" ({', '.join(named)}{more})" if named else ""
-    return f"the cells that depend on it{whose} keep their budgets; all others move on. " + (
-        f"{alarm.waiting}" if alarm.waiting else ""
-    )
+    does = f"the cells that depend on it{whose} keep their budgets; all others move on."
+    return f"{does} {alarm.waiting}".strip()
 
 
 def _end(alarm: Alarm) -> str:
