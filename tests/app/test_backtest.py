@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -36,6 +37,7 @@ run = CliRunner()
 PROGRAM = str(Path(sys.executable).with_name("liftloop"))
 
 FOREIGN = '''
+import os
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -107,6 +109,12 @@ class Seeing(Corner):
         factor = budgets.channel.map({"search": 90.0, "radio": 10.0})
         root = budgets.daily_budget.astype(float) ** 0.5
         return budgets[["segment", "channel"]].assign(incremental_revenue=factor * root)
+
+
+class Telling(Corner):
+    def step(self, budgets, days):
+        open(f"stepped-{os.getpid()}", "w").close()
+        return super().step(budgets, days)
 
 
 class Short(Corner):
@@ -311,13 +319,20 @@ def test_a_market_that_ends_its_process_is_named_in_one_line(foreign: Path) -> N
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a group of processes")
 def test_ctrl_c_ends_all_processes_without_a_traceback(foreign: Path) -> None:
-    command = [PROGRAM, "backtest", "--market", "corner:Seeing", "--weeks", "500", "--seeds", "0-2"]
+    command = [PROGRAM, "backtest", "--market", "corner:Telling", "--weeks", "500", "--seeds", "0-2"]
     running = subprocess.Popen(
         command, cwd=foreign, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    time.sleep(6)
-    os.killpg(running.pid, signal.SIGINT)
-    _, said = running.communicate(timeout=30)
+    try:
+        end = time.monotonic() + 120
+        while not list(foreign.glob("stepped-*")):  # the seeds are at work
+            assert running.poll() is None and time.monotonic() < end
+            time.sleep(0.2)
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
     assert running.returncode == 130
     assert "Traceback" not in said
     assert _nobody_is_left(running.pid)
