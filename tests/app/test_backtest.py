@@ -319,7 +319,16 @@ def test_a_market_that_ends_its_process_is_named_in_one_line(foreign: Path) -> N
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a group of processes")
 def test_ctrl_c_ends_all_processes_without_a_traceback(foreign: Path) -> None:
-    command = [PROGRAM, "backtest", "--market", "corner:Telling", "--weeks", "500", "--seeds", "0-2"]
+    command = [
+        PROGRAM,
+        "backtest",
+        "--market",
+        "corner:Telling",
+        "--weeks",
+        "400",
+        "--seeds",
+        "0-2",
+    ]
     running = subprocess.Popen(
         command, cwd=foreign, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
