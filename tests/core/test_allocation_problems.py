@@ -8,7 +8,7 @@ import pytest
 from benchmarks.allocation_problems import KINDS, check, dual_bound, problem
 from liftloop.core.rules import book
 
-FEW, MANY = 150, 10_000
+FEW, MANY = 60, 10_000
 
 
 def test_random_plans_are_exact_keep_every_rule_and_reach_the_dual_bound() -> None:

@@ -257,7 +257,7 @@ def test_a_change_made_outside_is_told_before_it_is_overwritten(shop: Shop) -> N
         stood.append(shop.server.budgets["south", "search"])
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("tasks.applying.deliver", delivered)
+        patched.setattr("tasks.applying.deliver_queued", delivered)
         assert shop.apply() == ()
     assert stood[0] == Decimal("999.99"), "told while it still stood there"
     (message,) = shop.messages()
