@@ -36,6 +36,14 @@ class StandIns:
     last: date | None = None
 
     @property
+    def identity(self) -> list[str]:
+        """Names what stands in, [] where nothing does: a training rests on it."""
+        if not self.days:
+            return []
+        filled = self.performance[["date", "segment", "channel", "spend"]]
+        return [str(pd.util.hash_pandas_object(filled, index=False).sum())]
+
+    @property
     def sentence(self) -> str:
         """What stands in, for people; "" where nothing does."""
         if not self.recent:

@@ -7,8 +7,7 @@ of the cell is sound. Then the cell does not move until its facts are sound agai
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -98,7 +97,8 @@ def health(
         _inspect(cell, i, float(budget), feeds, pacing[i], cell.segment in sold, rule)
         for i, (cell, budget) in enumerate(policy.budgets)
     )
-    return HealthVerdict(as_of, cells, DEFAULT, _summary(cells))
+    verdict = HealthVerdict(as_of, cells, DEFAULT, "")
+    return replace(verdict, summary=_summary(cells, verdict.defaults))
 
 
 class _Feed:
@@ -222,11 +222,10 @@ def _sound_sales(sales: pd.DataFrame | None, as_of: date, rule: HealthConfig) ->
     return frozenset(str(name) for name in coded(sales.loc[recent, "segment"])[1])
 
 
-def _summary(cells: tuple[CellHealth, ...]) -> str:
+def _summary(cells: tuple[CellHealth, ...], defaults: str) -> str:
     stopped = [c for c in cells if c.paused]
-    filled = [c for c in cells if c.stands_in and not c.paused]
     warned = [c for c in cells if c.warnings and not c.paused and not c.stands_in]
-    if not stopped and not filled and not warned:
+    if not stopped and not defaults and not warned:
         return f"All {len(cells)} cells report in time and agree with their budgets."
     parts = []
     if stopped:
@@ -236,23 +235,11 @@ def _summary(cells: tuple[CellHealth, ...]) -> str:
             f"{len(stopped)} of {len(cells)} cells are paused ({shown}{more}): {DEFAULT} until "
             "their facts are sound again."
         )
-    if filled:
-        parts.append(f"A default stands in for {defaults_in_words(filled)}.")
+    if defaults:
+        parts.append(defaults)
     if warned:
         first = warned[0]
         parts.append(
             f"{len(warned)} more deserve a look, such as {first.cell}: {'; '.join(first.warnings)}."
         )
     return " ".join(parts)
-
-
-def defaults_in_words(cells: list[CellHealth]) -> str:
-    """What stands in for what: the same words once, with how many cells they are true of."""
-    words = Counter(text for c in cells for text in c.stands_in)
-    one = {text: c.cell for c in reversed(cells) for text in c.stands_in}
-    said = [
-        f"{count} cells ({text})" if count > 1 else f"{one[text]} ({text})"
-        for text, count in words.most_common(SHOWN)
-    ]
-    more = f", and {len(words) - SHOWN} other troubles" if len(words) > SHOWN else ""
-    return ", ".join(said) + more

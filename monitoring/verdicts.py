@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from liftloop.core.policy import Cell
+
+MOST_WORDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,22 @@ class HealthVerdict:
     def paused(self) -> Mapping[Cell, str]:
         """Cell -> reason, for the cells whose budget is frozen."""
         return {c.cell: c.paused for c in self.cells if c.paused}
+
+    @property
+    def defaults(self) -> str:
+        """Which default stands in for what, in a sentence; "" where none does. The same words are
+        said once, with how many cells they are true of."""
+        cells = [c for c in self.cells if c.stands_in and not c.paused]
+        if not cells:
+            return ""
+        words = Counter(text for c in cells for text in c.stands_in)
+        one = {text: c.cell for c in reversed(cells) for text in c.stands_in}
+        said = [
+            f"{count} cells ({text})" if count > 1 else f"{one[text]} ({text})"
+            for text, count in words.most_common(MOST_WORDS)
+        ]
+        more = f", and {len(words) - MOST_WORDS} other cases" if len(words) > MOST_WORDS else ""
+        return f"A default stands in for {', '.join(said)}{more}."
 
     @property
     def paused_segments(self) -> Mapping[str, str]:

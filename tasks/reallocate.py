@@ -65,7 +65,7 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
     if known is not None:
         return {"id": id, "new": False, "reason": known.reason}
     try:
-        found = _decide(loop, as_of, id, incumbent, champion, frozen)
+        found = _decide(loop, as_of, id, incumbent, champion, frozen, health.defaults)
     except InfeasibleBudget as conflict:
         return {"id": None, "new": False, "reason": str(conflict)}
     with session(loop.engine) as db:
@@ -112,6 +112,7 @@ def _decide(
     incumbent: Policy,
     champion: Training | None,
     frozen: Frozen,
+    defaults: str,
 ) -> tuple[Proposal, Policy]:
     plan = plan_budgets(
         loop.settings,
@@ -135,7 +136,7 @@ def _decide(
         gain_high=plan.gain.high,
         share_moved=share_moved(plan.policy, incumbent),
         cells=canonical(cells),
-        reason=" ".join((plan.reason, *plan.notes)),
+        reason=" ".join(filter(None, (plan.reason, *plan.notes, defaults))),
         created_at=loop.now(),
     ), plan.policy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from typing import Any
 
@@ -37,11 +37,13 @@ from liftloop.core.keys import key
 from models.examining.users import targeting, to_arrays
 from models.figures import holdout_figures, units_figures
 from models.holdout_model import parameters_of
+from models.stand_ins import StandIns
 from models.unit_curves import CurveConfig
 from models.units_model import UnitsConfig, train_units
 from tasks.context import Loop, View, open_loop, view
 from tasks.curves import MODEL_OF
 from tasks.examining import examined, keep_score_card, specification
+from tasks.health import filled_in
 from tasks.learning import HOLDOUT_FEEDS, holdout_config, learn_from_holdout, quarter
 from tasks.model_acts import watch_champion
 
@@ -57,14 +59,18 @@ def train_model(workspace: str, as_of: date, *, door: str, reason: str) -> dict[
 def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, Any]:
     """The training for what was known on ``as_of``: key (None without evidence), new, sentence."""
     facts = view(loop, as_of, FEEDS[door])
-    id = key("t", door, as_of, facts.fingerprint, loop.settings.model.model_dump())
+    filled = filled_in(loop, facts) if door == "holdout" else None
+    unusual = filled.identity if filled else []
+    if not loop.settings.data.health_checks:
+        unusual = ["as told"]
+    id = key("t", door, as_of, facts.fingerprint, loop.settings.model.model_dump(), *unusual)
     with session(loop.engine, read_only=True) as db:
         known = training(db, key=id)
     if known is not None:
         return {"key": id, "new": False, "sentence": f"Trained before on these facts: {id}."}
     learn = _from_holdout if door == "holdout" else _from_units
     try:
-        record = learn(loop, facts, id)
+        record = learn(loop, _with(facts, filled), id)
     except InsufficientEvidence as lack:
         return {"key": None, "new": False, "sentence": str(lack)}
     version = log_training(loop.workspace, record=record)
@@ -84,7 +90,7 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
                     {"specification": specification(loop.settings, door=door)}
                 ),
                 state="registered",
-                reason=reason,
+                reason=" ".join(filter(None, (reason, filled.sentence if filled else ""))),
                 created_at=loop.now(),
             ),
         )
@@ -97,7 +103,17 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
             payload={"model": record.name, "version": version.version, "reason": reason},
             at=loop.now(),
         )
-    return {"key": id, "new": True, "sentence": f"Trained {record.name} version {version.version}."}
+    told = f"Trained {record.name} version {version.version}."
+    if filled and filled.sentence:
+        told += f" {filled.sentence}"
+    return {"key": id, "new": True, "sentence": told}
+
+
+def _with(facts: View, filled: StandIns | None) -> View:
+    """The facts with what stands in for spend that was not reported."""
+    if filled is None:
+        return facts
+    return replace(facts, frames={**facts.frames, "performance": filled.performance})
 
 
 def _study(loop: Loop, name: str) -> Callable[[], Any]:
@@ -125,6 +141,7 @@ def _from_holdout(loop: Loop, facts: View, id: str) -> TrainingRecord:
         as_of=facts.as_of,
         study=_study(loop, f"outcome-{quarter(facts.as_of)}"),
         cycle_days=loop.settings.cycle_days,
+        mend=loop.settings.data.health_checks,
     )
     return TrainingRecord(
         key=id,

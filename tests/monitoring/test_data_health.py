@@ -142,3 +142,55 @@ def test_an_empty_feed_pauses_every_cell_that_spends() -> None:
     verdict = judge(feed().iloc[:0], config=HealthConfig(max_lag_days=1))
     assert set(verdict.paused) == {NORTH, SOUTH}
     assert json.loads(json.dumps(verdict.as_dict()))["cells"][0]["last_day"] is None
+
+
+def arms(**last_day_before: int) -> pd.DataFrame:
+    """Both arms of both cells for 40 days, until so many days before yesterday."""
+    rows = [
+        (AS_OF - timedelta(days=back), segment, "search", arm, 5000)
+        for segment in ("north", "south")
+        for back in range(1 + last_day_before.get(segment, 0), 41)
+        for arm in ("treated", "control")
+    ]
+    return pd.DataFrame(rows, columns=["date", "segment", "channel", "arm", "users"])
+
+
+@pytest.mark.parametrize("days", range(1, 21))
+def test_a_late_feed_has_a_default_first_and_is_paused_later(days: int) -> None:
+    verdict = judge(feed(north=days), holdout=arms())
+    cell = verdict.cells[0]
+    assert bool(cell.stands_in) == (3 < days <= 10)
+    assert bool(cell.paused) == (days > 10)
+    assert SOUTH not in verdict.paused and not verdict.cells[1].stands_in
+    if cell.stands_in:
+        assert "the budgets set stand in for its spend" in verdict.defaults
+        assert verdict.defaults in verdict.summary
+
+
+def test_no_default_stands_in_where_no_other_feed_of_the_cell_is_sound() -> None:
+    verdict = judge(feed(north=5), holdout=arms(north=5))
+    assert set(verdict.paused) == {NORTH}
+    assert verdict.cells[0].stands_in == ()
+
+
+@pytest.mark.parametrize(("back", "paused"), [(1, True), (2, False), (5, False)])
+def test_a_feed_that_comes_back_after_a_long_gap_must_be_sound_for_two_days(
+    back: int, paused: bool
+) -> None:
+    frame = feed()
+    ago = (pd.Timestamp(AS_OF) - pd.to_datetime(frame["date"])).dt.days
+    gone = (frame["segment"] == "north") & (ago > back) & (ago <= back + 15)
+    verdict = judge(frame[~gone], holdout=arms())
+    assert (NORTH in verdict.paused) == paused
+    assert SOUTH not in verdict.paused
+
+
+@pytest.mark.parametrize("days", [5, 12])
+def test_a_feed_in_a_wrong_unit_is_late_from_its_first_such_day(days: int) -> None:
+    frame = feed()
+    ago = (pd.Timestamp(AS_OF) - pd.to_datetime(frame["date"])).dt.days
+    cents = (frame["segment"] == "north") & (ago <= days)
+    frame["spend"] = [s * 100 if c else s for s, c in zip(frame["spend"], cents, strict=True)]
+    cell = judge(frame, holdout=arms(), in_force_since=AS_OF - timedelta(days=7)).cells[0]
+    said = cell.paused if days > 10 else " ".join(cell.stands_in)
+    assert f"performance is in a wrong unit since {AS_OF - timedelta(days=days)}" in said
