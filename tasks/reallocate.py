@@ -23,6 +23,7 @@ from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.keys import canonical, key
 from liftloop.core.observed import observed_policy, observed_policy_of_units
 from liftloop.core.policy import Policy
+from tasks.alarmed import alarmed_cells
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
 from tasks.health import health_of
@@ -51,7 +52,8 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
         return {"id": None, "new": False, "reason": "No spend is known yet: nothing to propose."}
     health = health_of(loop, as_of, incumbent, door=door)
     still = begin_standing(loop, as_of, incumbent)
-    frozen = (*pauses, *still, *((c.segment, c.channel, why) for c, why in health.paused.items()))
+    late = ((cell.segment, cell.channel, why) for cell, why in health.paused.items())
+    frozen = (*pauses, *still, *late, *(alarmed_cells(loop, as_of) if door == "holdout" else ()))
     id = key(
         "x",
         as_of,

@@ -27,6 +27,7 @@ from liftloop.adapters.ledger import is_current, open_ledger, session
 from liftloop.adapters.notify import check_webhook
 from liftloop.adapters.platforms.standing import standings
 from liftloop.adapters.settings import Settings, load_settings
+from liftloop.adapters.streams.health import look
 from liftloop.adapters.unfinished import leftovers
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import LiftLoopError
@@ -65,6 +66,9 @@ def diagnose(workspace: Workspace | None) -> list[Finding]:
             findings += _guarded("unfinished work", lambda: _unfinished(workspace, settings))
             findings += _guarded("webhook", lambda: _webhook(settings))
             findings += _guarded("platforms", lambda: _platforms(settings))
+            findings += _guarded(
+                "streams", lambda: (Finding(*f) for f in look(workspace, settings))
+            )
         findings += _guarded("facts", lambda: _facts(workspace))
         findings += _guarded("model registry", lambda: _registry(workspace))
     return findings + _guarded("Prefect", _prefect)
@@ -261,14 +265,14 @@ def _prefect() -> Iterator[Finding]:
 
 def _webhook(settings: Settings) -> Iterator[Finding]:
     """Looks its host up only: a test message would ping people."""
-    if not settings.notify.slack_webhook:
-        yield Finding("webhook", True, "none set: messages stay in outbox/messages")
-        return
-    host = check_webhook(settings.notify.slack_webhook)
     if settings.notify.secret_block:
         name = settings.notify.secret_block
         yield Finding("webhook", True, f"kept in the Prefect Secret block {name}; not looked at")
         return
+    if not settings.notify.slack_webhook:
+        yield Finding("webhook", True, "none set: messages stay in outbox/messages")
+        return
+    host = check_webhook(settings.notify.slack_webhook)
     try:
         socket.getaddrinfo(host, None)
         yield Finding("webhook", True, f"{host} is a known host; nothing was sent")
