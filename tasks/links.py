@@ -11,6 +11,7 @@ from sqlmodel import Session
 from liftloop.adapters.ledger import training, verdicts
 from liftloop.adapters.mlflow_store import run_folder
 from liftloop.adapters.tables import Decision
+from liftloop.adapters.workspace import TEMPORARY_SERVER
 from liftloop.core.blocks import Link
 from tasks.context import Loop
 
@@ -37,5 +38,6 @@ def decision_links(loop: Loop, db: Session, head: Decision, page: str | None) ->
 
 def prefect_link() -> tuple[Link, ...]:
     """The present run on the Prefect server; none where the server is a temporary one."""
-    address = flow_run.ui_url if os.environ.get("PREFECT_API_URL") else None
+    lasting = os.environ.get("PREFECT_API_URL") and not os.environ.get(TEMPORARY_SERVER)
+    address = flow_run.ui_url if lasting else None
     return (Link("Prefect run", str(address)),) if address else ()

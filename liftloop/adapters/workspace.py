@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# The variable that a command sets where Prefect's server lives for this command alone.
+TEMPORARY_SERVER = "LIFTLOOP_TEMPORARY_SERVER"
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:

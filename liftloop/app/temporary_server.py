@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.request
 
+from liftloop.adapters.workspace import TEMPORARY_SERVER
 from liftloop.core.errors import OutsideServiceFailed
 
 # As Prefect's own temporary server has it: no user interface, no scheduler. Blocks are not ours.
@@ -44,6 +45,7 @@ class TemporaryServer:
         self._tries += 1
         self.api = f"http://127.0.0.1:{port}/api"
         os.environ["PREFECT_API_URL"] = self.api
+        os.environ[TEMPORARY_SERVER] = "1"
         environment = {name: v for name, v in os.environ.items() if name != "PREFECT_API_URL"}
         self._running = subprocess.Popen(
             [sys.executable, *_PROGRAM, "--port", str(port)], env=environment | _SERVER

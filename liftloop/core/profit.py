@@ -171,8 +171,9 @@ def judge_profit(
         "threshold": at.threshold,
         "margin": rule.margin,
     }
+    days = "1 day" if look.days == 1 else f"{look.days} days"
     seen = (
-        f"After {look.days} days the canary's incremental profit stands at {at.effect:+.0%} of its "
+        f"After {days} the canary's incremental profit stands at {at.effect:+.0%} of its "
         f"revenue before, between {at.bounds.low:+.0%} and {at.bounds.high:+.0%}."
     )
     if at.bounds.high < 0:
