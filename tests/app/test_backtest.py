@@ -329,9 +329,12 @@ def test_ctrl_c_ends_all_processes_without_a_traceback(foreign: Path) -> None:
         "--seeds",
         "0-2",
     ]
+    # a shell's background job ignores the signal, and so would all it starts
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(
         command, cwd=foreign, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+    signal.signal(signal.SIGINT, before)
     try:
         end = time.monotonic() + 120
         while not list(foreign.glob("stepped-*")):  # the seeds are at work
