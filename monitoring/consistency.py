@@ -1,0 +1,194 @@
+"""Consistency: do the feeds agree with each other, with the budgets, and with their own past?
+
+All it says is a warning: what pauses a cell is for data health and triage to say. Feeds count money
+and orders differently for good reasons (a platform claims what others claim, too), so it is a
+*change* of a ratio that is named, and its level only where no way of counting explains it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from liftloop.core.policy import Policy
+from monitoring.consistency_days import MAD_TO_SD, anomalies, gap_warnings
+from monitoring.consistency_sums import WEEK, Daily, Names, Numbers, daily
+from monitoring.consistency_verdict import Consistency, ConsistencyConfig, Inconsistency
+
+
+def consistency(
+    performance: pd.DataFrame,
+    *,
+    as_of: date,
+    holdout: pd.DataFrame | None = None,
+    sales: pd.DataFrame | None = None,
+    budgets: Sequence[tuple[date, Policy]] = (),
+    config: ConsistencyConfig | None = None,
+) -> Consistency:
+    """Compare the feeds with each other, with the budgets and with their past.
+
+    Parameters
+    ----------
+    performance, holdout, sales : the feeds of those names as known on ``as_of``; ``sales`` with the
+        sums of events where those stand in
+    as_of : nothing on or after this day is used
+    budgets : (first day, budgets in force from then on), the oldest first; days before the first
+        are compared with no budget
+
+    Returns
+    -------
+    Consistency
+        Numbers are ratios (1: as usual) unless their name says days or z.
+    """
+    rule = config or ConsistencyConfig()
+    days = WEEK * (rule.reference_weeks + 1)
+    known = {"as_of": as_of, "days": days}
+    spent = daily(
+        performance, ["segment", "channel"],
+        ["spend", "clicks", "conversions", "revenue"], **known,
+    )  # fmt: skip
+    sold = daily(sales, ["segment"], ["orders", "revenue"], **known)
+    arms = daily(holdout, ["segment", "channel", "arm"], ["users"], **known)
+    allowed = _allowed(spent, budgets, as_of, days)
+    warnings = [
+        *_budget_warnings(spent, allowed, rule),
+        *_ratio_warnings(spent, sold, rule),
+        *_overclaimed(spent, sold, rule),
+        *_arm_warnings(arms, rule),
+        *gap_warnings((("performance", spent, allowed), ("holdout", arms, None),
+                        ("sales", sold, None)), rule),
+        *anomalies(spent, sold, rule),
+    ]  # fmt: skip
+    unmeasured = tuple(_unmeasured(spent, sold, arms, budgets, rule))
+    return Consistency(as_of, tuple(warnings), unmeasured, nothing=not spent.subjects)
+
+
+def _allowed(
+    spent: Daily, budgets: Sequence[tuple[date, Policy]], as_of: date, days: int
+) -> Numbers:
+    """The budget in force of each day and cell, NaN before the first budgets."""
+    found = np.full((days, len(spent.subjects)), np.nan)
+    for since, policy in budgets:
+        amounts = {(c.segment, c.channel): float(amount) for c, amount in policy.budgets}
+        first = max(days - (as_of - since).days, 0)
+        found[first:] = [amounts.get(cell, 0.0) for cell in spent.subjects]
+    return found
+
+
+def _budget_warnings(
+    spent: Daily, allowed: Numbers, rule: ConsistencyConfig
+) -> Iterator[Inconsistency]:
+    spend = spent.sums["spend"][-rule.budget_days :]
+    allowed = allowed[-rule.budget_days :]
+    used = np.isfinite(spend) & np.isfinite(allowed)
+    out, due = np.where(used, spend, 0).sum(axis=0), np.where(used, allowed, 0).sum(axis=0)
+    for i in np.flatnonzero((used.sum(axis=0) >= rule.least_days) & (out + due > 0)):
+        ratio = float(out[i] / due[i]) if due[i] > 0 else np.inf
+        if 1 / rule.budget_factor <= ratio <= rule.budget_factor:
+            continue
+        name, count = " x ".join(spent.subjects[i]), int(used[:, i].sum())
+        words = f"is {ratio:.0%} of" if due[i] > 0 else "goes on without"
+        yield Inconsistency(
+            "spend against budgets", "performance", name,
+            f"the spend of {name} {words} its budget over {count} days",
+            {"spend": float(out[i]), "budget": float(due[i]), "days": float(count)},
+        )  # fmt: skip
+
+
+def _weeks(rule: ConsistencyConfig, days: int) -> list[slice]:
+    """The last week, then the weeks before it, the newest first."""
+    return [slice(days - WEEK * (n + 1), days - WEEK * n) for n in range(rule.reference_weeks + 1)]
+
+
+def _change(levels: Sequence[float], least: int) -> tuple[float, float] | None:
+    """The last of ``levels`` (the newest first) over the median of the others, and that change of
+    the log in robust standard deviations; None where fewer than ``least`` are known."""
+    logs = np.log([level for level in levels if level > 0])
+    if not levels[0] > 0 or len(logs) <= least:
+        return None
+    usual = float(np.median(logs[1:]))
+    spread = MAD_TO_SD * float(np.median(np.abs(logs[1:] - usual)))
+    apart = float(logs[0] - usual)
+    return float(np.exp(apart)), abs(apart) / max(spread, 1e-9)
+
+
+def _jumps(
+    levels: dict[Names, list[float]], factor: float, rule: ConsistencyConfig
+) -> Iterator[tuple[Names, float, float]]:
+    """(subject, change, z) of those whose last week left the weeks before."""
+    for name, weekly in levels.items():
+        found = _change(weekly, rule.least_weeks)
+        if found and max(found[0], 1 / found[0]) > factor and found[1] > rule.least_z:
+            yield name, *found
+
+
+def _ratio_warnings(spent: Daily, sold: Daily, rule: ConsistencyConfig) -> Iterator[Inconsistency]:
+    """Claims over sales: conversions and revenue by segment, revenue by channel."""
+    for ours, theirs, part, whole in (
+        ("conversions", "orders", 0, "segment"),
+        ("revenue", "revenue", 0, "segment"),
+        ("revenue", "revenue", 1, "channel"),
+    ):
+        levels: dict[Names, list[float]] = {}
+        for rows in _weeks(rule, len(spent.sums[ours])):
+            claimed = spent.pooled(spent.per_day(ours, rows), [part])
+            by_segment = sold.pooled(sold.per_day(theirs, rows), [0])
+            total = sum(by_segment.values())
+            for name, amount in claimed.items():
+                base = by_segment.get(name, 0.0) if part == 0 else total
+                levels.setdefault(name, []).append(amount / base if base > 0 else 0.0)
+        for name, change, z in _jumps(levels, rule.ratio_factor, rule):
+            yield Inconsistency(
+                f"claimed {ours} against {theirs} sold" if ours == "revenue"
+                else "claimed conversions against orders",
+                "performance and sales", f"{whole} {name[0]}",
+                f"the claims of {whole} {name[0]} over what was sold are {change:.2f} times "
+                "what they were in the weeks before",
+                {"change": change, "z": z, "ratio": levels[name][0]},
+            )  # fmt: skip
+
+
+def _overclaimed(spent: Daily, sold: Daily, rule: ConsistencyConfig) -> Iterator[Inconsistency]:
+    rows = slice(-4 * WEEK, None)
+    claimed = spent.pooled(spent.per_day("revenue", rows), [0])
+    for name, amount in sold.pooled(sold.per_day("revenue", rows), [0]).items():
+        ratio = claimed.get(name, 0.0) / amount if amount > 0 else 0.0
+        if ratio > rule.claimed_of_sold:
+            yield Inconsistency(
+                "more claimed than sold", "performance and sales", f"segment {name[0]}",
+                f"the channels claim {ratio:.0%} of what segment {name[0]} sold in four weeks",
+                {"ratio": ratio},
+            )  # fmt: skip
+
+
+def _arm_warnings(arms: Daily, rule: ConsistencyConfig) -> Iterator[Inconsistency]:
+    levels: dict[Names, list[float]] = {name: [] for name in arms.subjects}
+    for rows in _weeks(rule, len(arms.sums["users"])):
+        for name, users in zip(arms.subjects, arms.per_day("users", rows), strict=True):
+            levels[name].append(float(users))
+    for name, change, z in _jumps(levels, rule.arm_factor, rule):
+        cell = " x ".join(name[:2])
+        yield Inconsistency(
+            "arm sizes", "holdout", f"{cell}, {name[2]}",
+            f"the {name[2]} arm of {cell} has {change:.2f} times the users it had",
+            {"change": change, "z": z, "users": levels[name][0]},
+        )  # fmt: skip
+
+
+def _unmeasured(
+    spent: Daily, sold: Daily, arms: Daily, budgets: Sequence[object], rule: ConsistencyConfig
+) -> Iterator[str]:
+    if not spent.subjects:
+        yield "No performance facts to compare."
+    if not sold.subjects:
+        yield "Claims were compared with no sales: there are none."
+    if not arms.subjects:
+        yield "Arm sizes were not looked at: there is no holdout."
+    if not budgets:
+        yield "Spend was compared with no budgets: the loop has not set any yet."
+    told = np.isfinite(spent.sums["spend"]).any(axis=1).sum()
+    if spent.subjects and told < WEEK * (rule.least_weeks + 1):
+        yield f"Changes against the weeks before need {rule.least_weeks} weeks of facts before."

@@ -1,0 +1,197 @@
+"""Feeds that disagree are named; feeds of a sound market are left in peace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pandas as pd
+import pytest
+
+from liftloop.core.policy import Cell, Policy
+from liftloop.markets import HillMarket
+from monitoring.consistency import consistency
+from monitoring.consistency_verdict import Consistency
+
+Frames = dict[str, pd.DataFrame]
+WEEKS = 8
+
+
+def lived(seed: int) -> tuple[HillMarket, Frames]:
+    """A market's history and eight weeks at its incumbent budgets."""
+    market = HillMarket(seed)
+    parts = [market.history(), market.step(market.incumbent, 7 * WEEKS)]
+    return market, {f: pd.concat([p[f] for p in parts], ignore_index=True) for f in parts[0]}
+
+
+def in_force(market: HillMarket) -> list[tuple[date, Policy]]:
+    rows = market.incumbent.itertuples()
+    return [(market.start, Policy.of({Cell(r.segment, r.channel): r.daily_budget for r in rows}))]
+
+
+def looked(
+    market: HillMarket, frames: Mapping[str, pd.DataFrame], week: int = WEEKS
+) -> Consistency:
+    as_of = market.start + timedelta(weeks=week)
+    return consistency(
+        frames["performance"], holdout=frames["holdout"], sales=frames["sales"],
+        budgets=in_force(market), as_of=as_of,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sound() -> tuple[HillMarket, Frames]:
+    return lived(3)
+
+
+def late(market: HillMarket, frame: pd.DataFrame, days: int = 7) -> pd.Series:
+    """The rows of the last ``days`` days."""
+    return frame["date"] >= market.start + timedelta(days=7 * WEEKS - days)
+
+
+def scaled(frame: pd.DataFrame, rows: pd.Series, factor: float, *columns: str) -> pd.DataFrame:
+    changed = {
+        c: frame[c].astype(float).mask(rows, frame[c].astype(float) * factor) for c in columns
+    }
+    return frame.assign(**changed)
+
+
+def named(found: Consistency) -> set[str]:
+    return {warning.check for warning in found.warnings}
+
+
+def subjects(found: Consistency, check: str) -> set[str]:
+    return {warning.subject for warning in found.warnings if warning.check == check}
+
+
+def test_sound_markets_are_rarely_warned_of() -> None:
+    """5 markets x 2 months, looked at weekly: at most one market-month in 20, so none of 10."""
+    alarmed = set()
+    for seed in range(5):
+        market, frames = lived(seed)
+        for week in range(1, WEEKS + 1):
+            if looked(market, frames, week).warnings:
+                alarmed.add((seed, (week - 1) // 4))
+    assert not alarmed
+
+
+def test_a_feed_that_comes_twice_is_named(sound: tuple[HillMarket, Frames]) -> None:
+    market, frames = sound
+    performance = frames["performance"]
+    again = performance[late(market, performance, 14)].assign(campaign="again")
+    doubled = pd.concat([performance, again], ignore_index=True)
+    found = looked(market, {**frames, "performance": doubled})
+    assert len(subjects(found, "spend against budgets")) == 50
+    spend = next(w for w in found.warnings if w.check == "spend against budgets")
+    assert spend.numbers["spend"] / spend.numbers["budget"] == pytest.approx(2, abs=0.1)
+
+
+def test_a_feed_that_doubled_this_week_leaves_the_orders(
+    sound: tuple[HillMarket, Frames],
+) -> None:
+    market, frames = sound
+    performance = frames["performance"]
+    again = performance[late(market, performance)].assign(campaign="again")
+    doubled = pd.concat([performance, again], ignore_index=True)
+    found = looked(market, {**frames, "performance": doubled})
+    assert len(subjects(found, "claimed conversions against orders")) == 10
+
+
+def test_cents_for_units_in_one_feed_are_named(sound: tuple[HillMarket, Frames]) -> None:
+    market, frames = sound
+    sales = scaled(frames["sales"], late(market, frames["sales"]), 100, "revenue")
+    found = looked(market, {**frames, "sales": sales})
+    assert len(subjects(found, "claimed revenue against revenue sold")) == 10 + 5
+    assert all(
+        w.numbers["change"] < 0.02
+        for w in found.warnings
+        if w.check == "claimed revenue against revenue sold"
+    )
+    spend = scaled(frames["performance"], late(market, frames["performance"]), 100, "spend")
+    found = looked(market, {**frames, "performance": spend})
+    assert len(subjects(found, "spend against budgets")) == 50
+
+
+def test_a_channel_that_claims_three_times_as_much_is_named_alone(
+    sound: tuple[HillMarket, Frames],
+) -> None:
+    market, frames = sound
+    performance = frames["performance"]
+    channel = str(performance["channel"].iloc[0])
+    rows = late(market, performance) & (performance["channel"] == channel)
+    claimed = scaled(performance, rows, 3, "revenue", "conversions")
+    found = looked(market, {**frames, "performance": claimed})
+    channels = {s for s in subjects(found, "claimed revenue against revenue sold")
+                if s.startswith("channel")}  # fmt: skip
+    assert channels == {f"channel {channel}"}
+
+
+def test_more_claimed_than_sold_is_named(sound: tuple[HillMarket, Frames]) -> None:
+    market, frames = sound
+    always = scaled(frames["performance"], frames["performance"]["spend"] >= 0, 20, "revenue")
+    found = looked(market, {**frames, "performance": always})
+    assert "more claimed than sold" in named(found)
+    assert "claimed revenue against revenue sold" not in named(found)  # a level, no change
+
+
+def test_halved_orders_are_named(sound: tuple[HillMarket, Frames]) -> None:
+    market, frames = sound
+    sales = scaled(frames["sales"], late(market, frames["sales"]), 0.5, "orders")
+    found = looked(market, {**frames, "sales": sales})
+    assert len(subjects(found, "claimed conversions against orders")) == 10
+    assert "claimed revenue against revenue sold" not in named(found)
+
+
+def test_five_missing_days_are_named_with_their_dates(sound: tuple[HillMarket, Frames]) -> None:
+    market, frames = sound
+    performance = frames["performance"]
+    one = performance.iloc[0]
+    lost = late(market, performance, 8) & ~late(market, performance, 3)
+    lost &= (performance["segment"] == one.segment) & (performance["channel"] == one.channel)
+    found = looked(market, {**frames, "performance": performance[~lost]})
+    (gap,) = found.warnings
+    first, last = (market.start + timedelta(days=7 * WEEKS - n) for n in (8, 4))
+    assert (gap.check, gap.feed, gap.numbers) == ("gaps", "performance", {"days": 5.0})
+    assert gap.sentence == f"{one.segment} x {one.channel} lacks 5 days from {first} to {last}"
+
+
+def test_a_day_without_orders_is_named(sound: tuple[HillMarket, Frames]) -> None:
+    market, frames = sound
+    sales = frames["sales"]
+    day, segment = market.start + timedelta(days=7 * WEEKS - 4), sales["segment"].iloc[0]
+    rows = (sales["date"] == day) & (sales["segment"] == segment)
+    found = looked(market, {**frames, "sales": scaled(sales, rows, 0, "orders")})
+    assert named(found) == {"a day's orders"}
+    assert str(day) in found.warnings[0].sentence
+
+
+def test_an_arm_that_grows_by_half_is_named(sound: tuple[HillMarket, Frames]) -> None:
+    market, frames = sound
+    holdout = frames["holdout"]
+    one = holdout.iloc[0]
+    rows = late(market, holdout) & (holdout["arm"] == "control")
+    rows &= (holdout["segment"] == one.segment) & (holdout["channel"] == one.channel)
+    found = looked(market, {**frames, "holdout": scaled(holdout, rows, 1.5, "users")})
+    assert subjects(found, "arm sizes") == {f"{one.segment} x {one.channel}, control"}
+
+
+def test_days_before_the_budgets_are_not_held_against_them() -> None:
+    """Four days at 10, then a budget of 20 that is spent: as set. With all days known it is not."""
+    days = pd.date_range("2026-01-01", periods=8).date
+    frame = pd.DataFrame({"date": days, "segment": "n", "channel": "s",
+                          "spend": [10.0] * 4 + [20.0] * 4, "clicks": 1, "conversions": 1.0,
+                          "revenue": 1.0})  # fmt: skip
+    policy = Policy.of({Cell("n", "s"): Decimal("20.00")})
+    as_of = date(2026, 1, 9)
+    assert not consistency(frame, as_of=as_of, budgets=[(date(2026, 1, 5), policy)]).warnings
+    (found,) = consistency(frame, as_of=as_of, budgets=[(date(2026, 1, 1), policy)]).warnings
+    assert found.numbers == {"spend": 120.0, "budget": 160.0, "days": 8.0}
+
+
+def test_what_cannot_be_compared_is_said_and_nothing_is_changed() -> None:
+    empty = pd.DataFrame(columns=["date", "segment", "channel", "spend"])
+    found = consistency(empty, as_of=date(2026, 1, 9))
+    assert not found.warnings
+    assert len(found.unmeasured) == 4
+    assert found.as_dict()["lines"] == list(found.unmeasured)
