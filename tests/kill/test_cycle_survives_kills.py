@@ -135,8 +135,8 @@ def test_the_cycle_passes_every_kind_of_write(shop: Shop) -> None:
     said = "\n".join(shop.points)
     places = (
         "archive_file", "store_delivery", "facts performance/current", "facts performance/history",
-        "_mark_stored", "removal from inbox", "ledger.db in _record", "journal", "mlflow.db in _register",
-        "train_once", "ledger.db in _crown", "mlflow.db in _point", "propose_once",
+        "_mark_stored", "removal from inbox", "journal", "mlflow.db in _register", "train_once",
+        "ledger.db in _crown", "mlflow.db in _point", "propose_once",
         "ledger.db in _record", "outbox/.csv", "outbox/.json", "outbox/.parquet",
         "ledger.db in export", "write_page_once", "announce_once", "ledger.db in _mark",
     )  # fmt: skip
