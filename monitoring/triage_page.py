@@ -21,6 +21,7 @@ def triage_page(
     windows: str,
     links: Sequence[tuple[str, str]],
     waiting: str = "",
+    agree: Sequence[str] = (),
 ) -> str:
     """One HTML document without script or outside request.
 
@@ -30,6 +31,7 @@ def triage_page(
     windows : what was compared with what, as a sentence
     links : label and relative address of further pages
     waiting : why a training that is due does not begin, or ""
+    agree : where the feeds disagree, a sentence each
     """
     findings = "".join(_finding(one) for one in found.findings)
     more = "".join(f'<p><a href="{escape(a)}">{escape(t)}</a></p>' for t, a in links)
@@ -40,6 +42,7 @@ def triage_page(
         f'<p class="meta">{escape(windows)}</p>',
         _section("What was found", _table(("Cause", "What", "Act", "Numbers"), findings)
                  if findings else "<p>Nothing beyond noise.</p>"),
+        _section("Where feeds disagree", "".join(f"<p>{escape(n)}</p>" for n in agree)),
         _section("Forecast against measurement", _calibration(calibration)),
         _section("How far each feature moved", _columns(drift)),
         _section("Worth knowing", "".join(f"<p>{escape(n)}</p>" for n in found.noted)),

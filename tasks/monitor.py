@@ -20,9 +20,11 @@ from liftloop.adapters.notify import queue_message
 from liftloop.adapters.tables import MonitorVerdict, Training
 from liftloop.core.keys import key
 from monitoring.causes import Act, Triage
+from monitoring.consistency_verdict import Consistency
 from monitoring.telling import Earlier, Telling, tell
 from monitoring.verdicts import HealthVerdict
 from tasks.alarms import alarm_of
+from tasks.consistency import consistency_on
 from tasks.context import Loop, View, open_loop, view
 from tasks.events import DRIFT_EVENT, FEED_BROKEN_EVENT, FEED_RECOVERED_EVENT
 from tasks.events import tell as emit
@@ -61,7 +63,8 @@ def compare_once(loop: Loop, as_of: date) -> dict[str, Any]:
     health = _health(loop, as_of)
     seen = look_with(loop, facts, trained=trained, health=health)
     told = tell(seen.triage, earlier, cooldown_days=loop.settings.drift.cooldown_days)
-    said = _verdict(loop, facts, id, seen=seen, told=told, health=health, trained=trained)
+    said = _verdict(loop, facts, id, seen=seen, told=told, health=health, trained=trained,
+                    agree=consistency_on(loop, as_of))  # fmt: skip
     _emit(loop, said, told)
     _record(loop, said, told)
     return _told(said, new=True)
@@ -74,10 +77,10 @@ def _health(loop: Loop, as_of: date) -> HealthVerdict | None:
 
 def _verdict(
     loop: Loop, facts: View, id: str, *, seen: Look, told: Telling, health: HealthVerdict | None,
-    trained: Training | None,
+    trained: Training | None, agree: Consistency,
 ) -> MonitorVerdict:  # fmt: skip
     """The verdict with its evidence, and its pages written."""
-    report = write_pages(loop, id, seen=seen, told=told, trained=trained)
+    report = write_pages(loop, id, seen=seen, told=told, trained=trained, agree=agree)
     return MonitorVerdict(
         key=id,
         as_of=facts.as_of,
@@ -89,6 +92,7 @@ def _verdict(
                 "told": told.as_dict(),
                 "drift": seen.drift.as_dict(),
                 "health": health.as_dict() if health else None,
+                "consistency": agree.as_dict(),
                 "champion": trained.key if trained else None,
                 "windows": seen.windows.sentence,
                 "limits": repr(triage_config(loop.settings.drift)),
@@ -150,6 +154,7 @@ def _told(said: MonitorVerdict, *, new: bool) -> dict[str, Any]:
         "noted": found.get("noted", []),
         "told": evidence.get("told", {}),
         "health": health["summary"] if health else "No budgets are known yet.",
+        "consistency": evidence.get("consistency", {}).get("lines", []),
         "report": said.report,
         "new": new,
     }

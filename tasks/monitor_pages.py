@@ -8,6 +8,7 @@ from liftloop.adapters.evidently_store import keep_snapshots, link_report
 from liftloop.adapters.tables import Training
 from liftloop.adapters.whole_files import write_whole
 from monitoring.calibration import calibration
+from monitoring.consistency_verdict import Consistency
 from monitoring.drift import as_html
 from monitoring.evidently_pages import snapshots, with_shared_script
 from monitoring.telling import Telling
@@ -23,7 +24,7 @@ TITLES = {
 
 
 def write_pages(
-    loop: Loop, id: str, *, seen: Look, told: Telling, trained: Training | None
+    loop: Loop, id: str, *, seen: Look, told: Telling, trained: Training | None, agree: Consistency
 ) -> str | None:
     """Write the pages of a verdict and keep its snapshots; the path of the monitor's page inside
     the workspace."""
@@ -45,6 +46,7 @@ def write_pages(
         windows=seen.windows.sentence,
         links=links,
         waiting=told.waiting,
+        agree=agree.lines,
     )
     write_whole(loop.workspace.reports / name, page.encode())
     report = f"reports/{name}"
@@ -58,6 +60,7 @@ def artifact_of(loop: Loop, verdict: dict[str, Any]) -> str:
     lines = [f"# Facts as of {verdict['as_of']}", "", verdict["summary"], "", verdict["health"], ""]
     lines += [f"- {found['cause']}: {found['sentence']}" for found in verdict["findings"]]
     lines += ["", *(f"- {note}" for note in verdict["noted"])]
+    lines += ["", *(f"- Feeds: {line}" for line in verdict["consistency"])]
     if verdict["report"]:
         place = (loop.workspace.root / verdict["report"]).resolve()
         lines += ["", f"Page: [{verdict['report']}]({place.as_uri()})"]

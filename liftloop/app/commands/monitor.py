@@ -60,6 +60,7 @@ def words_of(verdict: dict[str, Any], root: Path) -> list[str]:
     if waiting := verdict["told"].get("waiting"):
         lines.append(waiting)
     lines.append(verdict["health"])
+    lines += [f"  feeds: {line}" for line in verdict["consistency"]]
     if verdict["report"]:
         lines.append(f"Report: {root / verdict['report']}")
     return lines

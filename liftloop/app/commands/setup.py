@@ -43,6 +43,10 @@ def doctor(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption =
     prepare(None)
     place = Workspace(workspace)
     findings = diagnose(place if place.root.exists() else None)
+    if place.root.exists():
+        from tasks.consistency import consistency_of
+
+        findings += consistency_of(place)
     if as_json:
         show_json(
             [{"check": f.check, "ok": f.ok, "detail": f.detail, "fix": f.fix} for f in findings]
