@@ -106,9 +106,11 @@ def _weeks(rule: ConsistencyConfig, days: int) -> list[slice]:
 def _change(levels: Sequence[float], least: int) -> tuple[float, float] | None:
     """The last of ``levels`` (the newest first) over the median of the others, and that change of
     the log in robust standard deviations; None where fewer than ``least`` are known."""
-    logs = np.log([level for level in levels if level > 0])
-    if not levels[0] > 0 or len(logs) <= least:
+    if sum(level > 0 for level in levels[1:]) < least:
         return None
+    if levels[0] == 0:  # nothing at all in a whole week: no logarithm, and no doubt
+        return 0.0, BEYOND_DOUBT
+    logs = np.log([level for level in levels if level > 0])
     usual = float(np.median(logs[1:]))
     spread = MAD_TO_SD * float(np.median(np.abs(logs[1:] - usual)))
     apart = float(logs[0] - usual)
@@ -121,7 +123,7 @@ def _jumps(
     """(subject, change, z) of those whose last week left the weeks before."""
     for name, weekly in levels.items():
         found = _change(weekly, rule.least_weeks)
-        if found and max(found[0], 1 / found[0]) > factor and found[1] > rule.least_z:
+        if found and not 1 / factor <= found[0] <= factor and found[1] > rule.least_z:
             yield name, *found
 
 
