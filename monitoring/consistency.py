@@ -109,7 +109,7 @@ def _change(levels: Sequence[float], least: int) -> tuple[float, float] | None:
     if sum(level > 0 for level in levels[1:]) < least:
         return None
     if levels[0] == 0:  # nothing at all in a whole week: no logarithm, and no doubt
-        return 0.0, BEYOND_DOUBT
+        return 0.0, 1e9  # finite: the ledger keeps it as JSON
     logs = np.log([level for level in levels if level > 0])
     usual = float(np.median(logs[1:]))
     spread = MAD_TO_SD * float(np.median(np.abs(logs[1:] - usual)))
