@@ -18,7 +18,7 @@ from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict, judge_healt
 from liftloop.core.loss_budget import judge_loss
 from liftloop.core.noninferiority import ChangeRule, judge_change
 from liftloop.core.plan_guardrails import PlanRule, judge_plan, underspenders
-from liftloop.core.policy import Policy
+from liftloop.core.policy import Cell, Policy
 from liftloop.core.profit import Prediction, ProfitRule, judge_profit
 from liftloop.core.sample_ratio import arm_counts, judge_sample_ratio
 from liftloop.core.settlement import Running
@@ -227,6 +227,25 @@ def _arms(
     return judge_sample_ratio(counts, alpha=rules.sample_ratio_alpha)
 
 
+def slow_cells(
+    settings: Settings,
+    facts: Mapping[str, pd.DataFrame],
+    *,
+    incumbent: Policy,
+    as_of: date,
+    facts_health: HealthVerdict,
+) -> Mapping[Cell, float]:
+    """Cells of the budgets in force that do not spend what they have, with spend over budget: a
+    plan is made without a raise for them, and the guardrail on pacing makes sure."""
+    return underspenders(
+        facts.get("performance", pd.DataFrame()),
+        incumbent=incumbent,
+        pacing={c.cell: c.pacing for c in facts_health.cells},
+        as_of=as_of,
+        share=settings.guardrails.underspend,
+    )
+
+
 def guard_plan(
     settings: Settings,
     facts: Mapping[str, pd.DataFrame],
@@ -251,18 +270,12 @@ def guard_plan(
         Last day of the facts the model learned from; None: its age is not judged.
     """
     rules = settings.guardrails
-    performance = facts.get("performance", pd.DataFrame())
-    slow = underspenders(
-        performance,
-        incumbent=incumbent,
-        pacing={c.cell: c.pacing for c in facts_health.cells},
-        as_of=as_of,
-        share=rules.underspend,
-    )
     return judge_plan(
         proposed=proposed,
         incumbent=incumbent,
-        slow=slow,
+        slow=slow_cells(
+            settings, facts, incumbent=incumbent, as_of=as_of, facts_health=facts_health
+        ),
         late=facts_health.paused,
         last_days={feed: _last_day(facts.get(feed), as_of) for feed in ("performance", "holdout")},
         user_level=bool(len(facts.get("units", ()))),

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -32,6 +33,8 @@ from tasks.exploring import explore_plan
 from tasks.reach import caps_by_frequency
 
 Frozen = tuple[tuple[str, str, str], ...]
+Slow = Mapping[Cell, float]
+NONE_SLOW: Slow = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ def plan_budgets(
     frozen: Frozen,
     as_of: date,
     facts: Mapping[str, pd.DataFrame],
+    slow: Slow = NONE_SLOW,
 ) -> Plan:
     """The plan for ``as_of``.
 
@@ -68,6 +72,8 @@ def plan_budgets(
     facts
         The feeds ``performance`` and ``holdout`` as known on ``as_of``: what cells reach, and how
         well their holdouts hear.
+    slow
+        Cells that do not spend what they have, with spend over budget: they get no raise.
 
     Raises
     ------
@@ -78,7 +84,7 @@ def plan_budgets(
         reason = "No response is known yet: the budgets stay until there is randomized evidence."
         return Plan(incumbent, Estimate(0.0, 0.0, 0.0), {}, reason)
     margin = settings.budget.margin
-    rules = rules_of(settings, incumbent, frozen)
+    rules = rules_of(settings, incumbent, frozen, slow)
     notes: list[str] = []
     if settings.budget.frequency_per_week is not None:
         caps = caps_by_frequency(settings, cells=rules.cells, facts=facts, as_of=as_of)
@@ -112,7 +118,14 @@ def plan_budgets(
     reason = _reason(taken, found.policy, incumbent, expected, policy, currency)
     if explored.learned:
         reason += f" {explored.reason}"
-    return Plan(policy, expected, words | explored.words, reason, tuple(notes))
+    told = {cell: f"{text}{_slow_words(slow.get(cell))}" for cell, text in words.items()}
+    return Plan(policy, expected, told | explored.words, reason, tuple(notes))
+
+
+def _slow_words(pace: float | None) -> str:
+    if pace is None:
+        return ""
+    return f" It spends {pace:.0%} of its budget: it gets no raise until it spends what it has."
 
 
 def _taken(
@@ -181,8 +194,11 @@ def objective_of(settings: Settings) -> Objective:
     return ExpectedProfit()
 
 
-def rules_of(settings: Settings, incumbent: Policy, frozen: Frozen) -> Rules:
-    """The configured rules for the cells of the policy in force, and what is frozen today."""
+def rules_of(
+    settings: Settings, incumbent: Policy, frozen: Frozen, slow: Slow = NONE_SLOW
+) -> Rules:
+    """The configured rules for the cells of the policy in force, what is frozen today, and which
+    cells get no raise because they do not spend what they have."""
     budget = settings.budget
     return resolve_rules(
         cells=incumbent.cells,
@@ -208,6 +224,7 @@ def rules_of(settings: Settings, incumbent: Policy, frozen: Frozen) -> Rules:
             *([("the risky channels", ("*",), budget.risky, 0.0, budget.risky_share)]
               if budget.risky else []),
         ],
+        no_raise=[(cell, slow[cell]) for cell in sorted(slow)],
     )  # fmt: skip
 
 

@@ -26,9 +26,10 @@ from liftloop.core.policy import Policy
 from tasks.alarmed import alarmed_cells
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
+from tasks.guarding import slow_cells
 from tasks.health import health_of
 from tasks.pages import plain
-from tasks.planning import Frozen, plan_budgets
+from tasks.planning import Frozen, Slow, plan_budgets
 from tasks.standing import begin_standing
 
 
@@ -54,6 +55,14 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
     still = begin_standing(loop, as_of, incumbent)
     late = ((cell.segment, cell.channel, why) for cell, why in health.paused.items())
     frozen = (*pauses, *still, *late, *(alarmed_cells(loop, as_of) if door == "holdout" else ()))
+    slow = slow_cells(
+        loop.settings,
+        view(loop, as_of, ["performance"]).frames,
+        incumbent=incumbent,
+        as_of=as_of,
+        facts_health=health,
+    )
+    unusual = [(str(cell), f"{pace:.6f}") for cell, pace in sorted(slow.items())]
     id = key(
         "x",
         as_of,
@@ -61,13 +70,14 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
         champion.key if champion else None,
         loop.settings_hash,
         sorted(frozen),
+        *((unusual, health.defaults) if unusual or health.defaults else ()),
     )
     with session(loop.engine, read_only=True) as db:
         known = proposal(db, id=id)
     if known is not None:
         return {"id": id, "new": False, "reason": known.reason}
     try:
-        found = _decide(loop, as_of, id, incumbent, champion, frozen, health.defaults)
+        found = _decide(loop, as_of, id, incumbent, champion, frozen, slow, health.defaults)
     except InfeasibleBudget as conflict:
         return {"id": None, "new": False, "reason": str(conflict)}
     with session(loop.engine) as db:
@@ -114,6 +124,7 @@ def _decide(
     incumbent: Policy,
     champion: Training | None,
     frozen: Frozen,
+    slow: Slow,
     defaults: str,
 ) -> tuple[Proposal, Policy]:
     plan = plan_budgets(
@@ -123,6 +134,7 @@ def _decide(
         frozen=frozen,
         as_of=as_of,
         facts=view(loop, as_of, ["performance", "holdout"]).frames if champion else {},
+        slow=slow,
     )
     cells = {str(cell): [cell.segment, cell.channel, text] for cell, text in plan.words.items()}
     return Proposal(

@@ -35,6 +35,7 @@ from tasks.canary import (
 )
 from tasks.context import Loop, open_loop
 from tasks.curves import curves_of
+from tasks.guarding import slow_cells
 from tasks.health import health_of
 from tasks.judging import judge
 from tasks.recording import Grounds, Outcome, record, record_step
@@ -195,6 +196,9 @@ def _judged(loop: Loop, as_of: date, running: Running) -> tuple[Transition, Sett
         frozen_today(loop, health),
         facts,
         as_of,
+        slow_cells(
+            loop.settings, facts, incumbent=running.current, as_of=as_of, facts_health=health
+        ),
     )
     return settle_step(base, step=step, running=running)
 

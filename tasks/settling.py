@@ -36,7 +36,7 @@ from liftloop.core.settlement import (
 from liftloop.core.standing import standing_of
 from monitoring.data_health import HealthConfig, health
 from monitoring.verdicts import HealthVerdict
-from tasks.guarding import guard_plan
+from tasks.guarding import guard_plan, slow_cells
 from tasks.planning import Frozen
 from tasks.staging import Base, full_budgets, stage_budgets
 from tasks.weekly_sales import weekly_sales
@@ -119,7 +119,8 @@ def enter(
         choice = replace(choice, control=tuple(sorted({*choice.control, *standing})))
     if choice.problem:
         return Entry(stay(incumbent, choice.problem), verdicts=verdicts)
-    base = Base(settings, incumbent, proposed, incumbent, curves, frozen, facts, as_of)
+    slow = slow_cells(settings, facts, incumbent=incumbent, as_of=as_of, facts_health=facts_health)
+    base = Base(settings, incumbent, proposed, incumbent, curves, frozen, facts, as_of, slow)
     staged = stage_budgets(base, choice.canary)
     if staged.problem:
         return Entry(stay(incumbent, staged.problem), verdicts=verdicts)

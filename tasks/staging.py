@@ -5,7 +5,7 @@ planned anew there where rescaling alone would lose what the plan gains as a who
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
@@ -20,7 +20,7 @@ from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.interacting import separable_at
 from liftloop.core.policy import Policy
 from liftloop.core.rules import Freeze, ReachCap, Rules, book, covered, limits_inside
-from tasks.planning import Frozen, rules_of
+from tasks.planning import Frozen, Slow, rules_of
 from tasks.reach import caps_by_frequency
 
 OUTSIDE = "waits for the rollout"
@@ -40,8 +40,8 @@ class Staged:
 class Base:
     """What a stage's budgets are made from.
 
-    ``frozen`` and ``facts`` are as of :func:`tasks.planning.plan_budgets`; ``curves`` None where
-    no response is known.
+    ``frozen``, ``facts`` and ``slow`` are as of :func:`tasks.planning.plan_budgets`; ``curves``
+    None where no response is known.
     """
 
     settings: Settings
@@ -52,10 +52,11 @@ class Base:
     frozen: Frozen
     facts: Mapping[str, pd.DataFrame]
     as_of: date
+    slow: Slow = field(default_factory=dict)
 
     def rules(self) -> Rules:
         """The configured rules, for the total in force: a rollout moves no money in or out."""
-        rules = rules_of(self.settings, self.in_force, self.frozen)
+        rules = rules_of(self.settings, self.in_force, self.frozen, self.slow)
         held = self.in_force.as_dict()
         caps = caps_by_frequency(
             self.settings, cells=rules.cells, facts=self.facts, as_of=self.as_of
@@ -64,12 +65,16 @@ class Base:
         return replace(rules, total=self.in_force.total, reach=reach)
 
     def limits(self, rules: Rules) -> Limits:
-        """Floor and cap of each cell that has any: configured, of reach, or frozen today."""
+        """Floor and cap of each cell that has any: configured, of reach, frozen today, or without a
+        raise because it does not spend what it has."""
         held = self.in_force.as_dict()
         found = limits_inside(rules, proposed=self.challenger, incumbent=self.incumbent)
         for reach in rules.reach:
             low, high = found.get(reach.cell, (Decimal(0), self.in_force.total))
             found[reach.cell] = (low, max(min(high, reach.cap), low))
+        for slow in rules.no_raise:
+            low, high = found.get(slow.cell, (Decimal(0), self.in_force.total))
+            found[slow.cell] = (low, max(min(high, held[slow.cell]), low))
         for freeze in rules.frozen:
             inside = covered(rules.cells, [freeze.segment], [freeze.channel])
             for cell in (cell for cell, here in zip(rules.cells, inside, strict=True) if here):

@@ -28,6 +28,7 @@ HELD = {
     "floor": "at its floor",
     "step": "step",
     "frequency": "at its frequency cap",
+    "no_raise": "no raise while it does not spend what it has",
 }
 
 

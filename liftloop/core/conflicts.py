@@ -20,6 +20,7 @@ from liftloop.core.rules import ENDLESS, Book, BoundRule, Cents, Kind, money
 DROP_ORDER: tuple[Kind, ...] = (
     "frequency",
     "step",
+    "no_raise",
     "unknown",
     "frozen",
     "cap",

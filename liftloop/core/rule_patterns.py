@@ -1,4 +1,5 @@
-"""What a person may ask of a plan: limits, groups, freezes and frequency caps."""
+"""What a person may ask of a plan: limits, groups, freezes and frequency caps; and which cells get
+no raise."""
 
 from __future__ import annotations
 
@@ -72,6 +73,14 @@ class ReachCap:
 
 
 @dataclass(frozen=True, slots=True)
+class NoRaise:
+    """A cell that may keep or lose budget and get no more, and the share of it that it spends."""
+
+    cell: Cell
+    pace: float
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """Everything a plan must keep, for the cells it is about.
 
@@ -88,3 +97,4 @@ class Rules:
     frozen: tuple[Freeze, ...] = ()
     max_step: float | None = 0.25
     reach: tuple[ReachCap, ...] = ()
+    no_raise: tuple[NoRaise, ...] = ()

@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.policy import Cell, Policy, from_cents, to_cents
-from liftloop.core.rule_patterns import Freeze, Group, Limit, ReachCap, Rules, covered
+from liftloop.core.rule_patterns import Freeze, Group, Limit, NoRaise, ReachCap, Rules, covered
 
 Cents = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Kind = Literal[
-    "floor", "cap", "frozen", "unknown", "step", "frequency", "minimum", "maximum", "total"
-]
+    "floor", "cap", "frozen", "unknown", "step", "no_raise", "frequency", "minimum", "maximum",
+    "total",
+]  # fmt: skip
 NO_EVIDENCE = "no evidence yet: keeps its budget"
 ENDLESS = np.iinfo(np.int64).max // 4
-__all__ = ["Freeze", "Group", "Limit", "ReachCap", "Rules", "book", "covered", "resolve_rules"]
+__all__ = [
+    "Freeze", "Group", "Limit", "NoRaise", "ReachCap", "Rules", "book", "covered", "resolve_rules",
+]  # fmt: skip
 
 
 def money(cents: int) -> str:
@@ -41,6 +44,7 @@ def resolve_rules(
     max_step: float | None = 0.25,
     shares: Iterable[tuple[str, Sequence[str], Sequence[str], float, float | None]] = (),
     reach: Iterable[tuple[Cell, Decimal]] = (),
+    no_raise: Iterable[tuple[Cell, float]] = (),
 ) -> Rules:
     """Rules from plain tuples.
 
@@ -62,6 +66,8 @@ def resolve_rules(
         (name, segments, channels, least share, most share) of the total; None for no most.
     reach
         (cell, cap) by frequency.
+    no_raise
+        (cell, spend over budget) of cells that do not spend what they have.
 
     Raises
     ------
@@ -88,6 +94,7 @@ def resolve_rules(
         reach=tuple(ReachCap(cell, cap) for cell, cap in reach),
         frozen=tuple(Freeze(*freeze) for freeze in frozen),
         max_step=max_step,
+        no_raise=tuple(NoRaise(*held) for held in no_raise),
     )
     amounts = [total, *(limit.floor for limit in resolved.limits)]
     amounts += [limit.cap for limit in resolved.limits if limit.cap is not None]
@@ -177,14 +184,24 @@ def _cellwise(rules: Rules, before: Cents, unknown: Mask) -> list[BoundRule]:
                     reason=freeze.reason,
                 )
             )
+    if rules.no_raise:
+        slow = {held.cell for held in rules.no_raise}
+        inside = np.array([cell in slow for cell in cells], dtype=bool)
+        words = f"cells that do not spend their budget get no raise ({_some(cells, inside)}: "
+        words += f"{money(int(before[inside].sum()))})"
+        found.append(BoundRule("no_raise", words, nothing, np.where(inside, before, ENDLESS)))
     if unknown.any():
-        names = [str(cell) for cell, lost in zip(cells, unknown, strict=True) if lost]
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        words = f"cells without evidence keep their budget ({shown}: "
+        words = f"cells without evidence keep their budget ({_some(cells, unknown)}: "
         words += f"{money(int(before[unknown].sum()))})"
         low, high = np.where(unknown, before, 0), np.where(unknown, before, ENDLESS)
         found.append(BoundRule("unknown", words, low, high, reason=NO_EVIDENCE))
     return found
+
+
+def _some(cells: Sequence[Cell], inside: Mask) -> str:
+    """The first three of the cells ``inside``, and how many more there are."""
+    names = [str(cell) for cell, here in zip(cells, inside, strict=True) if here]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _where(segment: str, channel: str, count: int) -> tuple[str, str]:

@@ -95,6 +95,12 @@ def _without_one(rules: Rules) -> Iterator[tuple[str, Rules]]:
         rest = (*rules.frozen[:at], *rules.frozen[at + 1 :])
         where = _where(freeze.segment, freeze.channel)
         yield f"Keeping {where} ({freeze.reason})", replace(rules, frozen=rest)
+    if rules.no_raise:
+        count = len(rules.no_raise)
+        which = (
+            f"the {count} cells that do" if count > 1 else f"{rules.no_raise[0].cell}, which does"
+        )
+        yield f"No raise for {which} not spend what they have", replace(rules, no_raise=())
     if rules.reach:
         yield "The frequency cap", replace(rules, reach=())
 

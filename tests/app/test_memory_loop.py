@@ -7,12 +7,14 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from liftloop.adapters.settings import Settings
 from liftloop.app.backtest.loop import MemoryLoop
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.policy import Cell, Policy
+from liftloop.core.saturating import SaturatingCurves
 
 DAY = date(2026, 3, 2)
 SEGMENTS = "abcdef"
@@ -102,3 +104,27 @@ def test_a_plan_that_was_taken_back_stays_out_for_its_cool_down() -> None:
     loop = run([plan, plan, plan, near], max_days=14)
     assert [d.kind for d in loop.decided] == ["move", "hold", "roll_back", "hold"]
     assert "barred until" in loop.decided[-1].reason
+
+
+def test_one_cell_that_does_not_spend_its_budget_holds_itself_and_not_the_whole_plan() -> None:
+    better_search = SaturatingCurves(
+        cells=OLD.cells,
+        marginal_at_zero=np.tile(
+            [4.0 if c.channel == "search" else 1.0 for c in OLD.cells], (60, 1)
+        ),
+        half_saturation=np.full((60, len(OLD.cells)), 100.0),
+        carryover=np.zeros(len(OLD.cells)),
+    )
+    settings = Settings.model_validate({"rollout": {"enabled": False}, "exploration": {"share": 0}})
+    loop = MemoryLoop(settings, OLD, learn=lambda *_: better_search if loop.decided else None)
+    loop.cycle(DAY, facts(DAY, OLD))
+    day = DAY + timedelta(days=7)
+    known = facts(day, OLD)
+    spent = known["performance"]
+    slow = (spent.segment == "a") & (spent.channel == "search")
+    known["performance"] = spent.assign(spend=spent.spend.where(~slow, 40.0))
+    now = loop.cycle(day, known).as_dict()
+    assert loop.decided[-1].kind == "move"
+    assert now[Cell("a", "search")] == 100
+    assert {now[Cell(s, "search")] for s in "bcdef"} == {Decimal("125.00")}
+    assert sum(now.values()) == OLD.total

@@ -193,3 +193,18 @@ def test_what_a_plan_leaves_alone_may_not_move_in_its_canary() -> None:
         cells[0]: (Decimal("10.00"), Decimal("10.00")),
         cells[1]: (Decimal(2), Decimal(20)),
     }
+
+
+def test_a_cell_that_may_get_no_raise_may_still_lose_and_the_others_go_on() -> None:
+    rules = resolve_rules(cells=[EU, US], total=D(100), no_raise=[(EU, 0.4)])
+    bounds = book(rules, incumbent=Policy.of({EU: D(60), US: D(40)}))
+    assert list(bounds.low) == [4500, 3000]
+    assert list(bounds.high) == [6000, 5000]
+
+
+def test_a_total_that_grows_while_no_cell_may_is_a_conflict_that_names_the_cells() -> None:
+    rules = resolve_rules(cells=[EU, US], total=D(101), no_raise=[(EU, 0.4), (US, 0.5)])
+    written = book(rules, incumbent=Policy.of({EU: D(60), US: D(40)}))
+    words = describe(conflicting(written), rules.cells)
+    assert words[0].startswith("cells that do not spend their budget get no raise (eu x search, ")
+    assert words[1] == "the total of 101.00 (the other rules allow at most 100.00)"

@@ -15,7 +15,7 @@ from liftloop.core.objectives import Aim, CvarProfit, ExpectedProfit, StrategicA
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rules import book
 from liftloop.core.saturating import SaturatingCurves
-from tasks.planning import objective_of, plan_budgets, rules_of
+from tasks.planning import Plan, objective_of, plan_budgets, rules_of
 from tasks.reach import caps_by_frequency
 
 CELLS = (Cell("north", "search"), Cell("south", "search"))
@@ -91,3 +91,29 @@ def test_a_plan_says_what_its_target_and_its_unknown_reach_mean() -> None:
     assert plan.policy.total == Decimal("163.63")
     assert "1 of 2 cells have no frequency cap" in plan.notes[0]
     assert "163.63 of the total of 200.00 is spent" in plan.notes[1]
+
+
+def test_a_cell_that_does_not_spend_what_it_has_gets_no_raise_and_is_told_why() -> None:
+    curves = SaturatingCurves(
+        cells=CELLS,
+        marginal_at_zero=np.tile([4.0, 1.0], (60, 1)),
+        half_saturation=np.full((60, 2), 100.0),
+        carryover=np.zeros(2),
+    )
+
+    def plan(slow: dict[Cell, float]) -> Plan:
+        return plan_budgets(
+            settings(), curves=curves, incumbent=HELD, frozen=(), as_of=DAY, facts=feeds(),
+            slow=slow,
+        )  # fmt: skip
+
+    assert plan({}).policy.as_dict() == {CELLS[0]: Decimal("125.00"), CELLS[1]: Decimal("75.00")}
+    held = plan({CELLS[0]: 0.41})
+    assert held.policy == HELD
+    assert held.words[CELLS[0]].endswith(
+        "It spends 41% of its budget: it gets no raise until it spends what it has."
+    )
+    assert "It spends" not in held.words[CELLS[1]]
+    assert any("No raise for north x search" in note for note in held.notes)
+    # one that would lose goes on losing
+    assert plan({CELLS[1]: 0.41}).policy == plan({}).policy

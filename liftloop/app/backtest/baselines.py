@@ -22,7 +22,7 @@ from liftloop.markets.scoring import oracle_plan
 from models.evidence import daily_spend
 from models.lift import LiftConfig, weekly_lifts
 from models.pooled import fit_pooled
-from tasks.planning import Frozen, Plan, rules_of
+from tasks.planning import Frozen, Plan, Slow, rules_of
 
 Array = NDArray[np.float64]
 ROAS_DAYS = 28  # what a platform's report shows by default
@@ -115,6 +115,7 @@ def plan_plainly(
     frozen: Frozen,
     as_of: date,
     facts: Mapping[str, pd.DataFrame],
+    slow: Slow,
 ) -> Plan:
     """The plain optimum of expected profit under the rules, whatever else the loop weighs."""
     from liftloop.core.decide import Estimate
@@ -123,7 +124,7 @@ def plan_plainly(
         return Plan(incumbent, Estimate(0.0, 0.0, 0.0), {}, "No response is known yet.")
     found = allocate(
         curves=curves,
-        rules=rules_of(settings, incumbent, frozen),
+        rules=rules_of(settings, incumbent, frozen, slow),
         incumbent=incumbent,
         margin=settings.budget.margin,
     )

@@ -27,9 +27,10 @@ from liftloop.core.settlement import (
 )
 from liftloop.core.standing import frozen_by
 from monitoring.verdicts import HealthVerdict
+from tasks.guarding import slow_cells
 from tasks.judging import evidence_so_far, judge, predicted
 from tasks.learning import HOLDOUT_FEEDS, examine_metrics, learn_from_holdout, quarter
-from tasks.planning import Frozen, plan_budgets
+from tasks.planning import Frozen, Slow, plan_budgets
 from tasks.settling import enter, feed_health, meet, settle_step
 from tasks.staging import Base
 from tasks.standing import standing_segments
@@ -60,6 +61,7 @@ class Planner(Protocol):
         frozen: Frozen,
         as_of: date,
         facts: Facts,
+        slow: Slow,
     ) -> Planned: ...
 
 
@@ -158,6 +160,7 @@ class MemoryLoop:
                 frozen=frozen,
                 as_of=as_of,
                 facts=facts,
+                slow=self._slow(as_of, facts, self.in_force),
             )
         except InfeasibleBudget as conflict:  # as in production: no plan, but a rollout is judged
             if self._running is None:
@@ -199,6 +202,7 @@ class MemoryLoop:
             frozen,
             facts,
             as_of,
+            self._slow(as_of, facts, running.current),
         )
         return settle_step(base, step=step, running=running)
 
@@ -253,6 +257,10 @@ class MemoryLoop:
         return feed_health(
             self.settings, facts, policy=policy, as_of=as_of, in_force_since=self.since
         )
+
+    def _slow(self, as_of: date, facts: Facts, policy: Policy) -> Slow:
+        sound = self._health(as_of, facts, policy)
+        return slow_cells(self.settings, facts, incumbent=policy, as_of=as_of, facts_health=sound)
 
 
 def _told(
