@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import date
 
+import pandas as pd
 from sqlmodel import Session
 
 from liftloop.adapters.decisions import decisions
@@ -92,6 +93,14 @@ def frozen_today(loop: Loop, health: HealthVerdict) -> Frozen:
 def seen_facts(loop: Loop, as_of: date) -> View:
     """The facts a rollout is judged on."""
     return view(loop, as_of, ["holdout", "performance", "sales"])
+
+
+def planned_facts(loop: Loop, as_of: date, *, door: str) -> dict[str, pd.DataFrame]:
+    """The facts that guardrails judge a plan on: with the users, where it rests on their tests."""
+    facts = seen_facts(loop, as_of).frames
+    if door != "units":
+        return facts
+    return {**facts, "units": view(loop, as_of, ["units"])["units"]}
 
 
 def evidence_of(loop: Loop, as_of: date, running: Running) -> CanaryEvidence:

@@ -18,6 +18,7 @@ from liftloop.core.policy import Cell, Policy
 from liftloop.core.saturating import SaturatingCurves, effective_spend, expected_until_next_cycle
 from liftloop.core.unit_curves import UnitCurves
 from tasks.context import Loop, view
+from tasks.guarding import DAILY, known_until
 
 MODEL_OF: Mapping[str, str] = {"holdout": "response", "units": "uplift"}
 
@@ -40,6 +41,28 @@ def curves_of(loop: Loop, training_key: str | None) -> ResponseCurves | None:
     with session(loop.engine, read_only=True) as db:
         trained = training(db, key=training_key)
     return load_model_curves(loop, trained) if trained and trained.run_id else None
+
+
+def door_of(loop: Loop, training_key: str | None) -> str:
+    """The door a training came in by; that of holdouts where there is no training."""
+    with session(loop.engine, read_only=True) as db:
+        trained = training(db, key=training_key) if training_key else None
+    return trained.door if trained else "holdout"
+
+
+def learned_until(loop: Loop, training_key: str | None) -> date | None:
+    """The last day a training has seen: of its daily feeds as they were known then, and for
+    user-level tests, which are waves and no days, the day before it. None without a training."""
+    if training_key is None:
+        return None
+    with session(loop.engine, read_only=True) as db:
+        trained = training(db, key=training_key)
+    if trained is None:
+        return None
+    eve = trained.as_of - timedelta(days=1)
+    if trained.door == "units":
+        return eve
+    return known_until(view(loop, trained.as_of, DAILY).frames, trained.as_of) or eve
 
 
 def gain_of(loop: Loop, training_key: str | None, *, policy: Policy, incumbent: Policy) -> Estimate:

@@ -27,13 +27,17 @@ from liftloop.core.weekly_change import conversions_per_spend_change, sales_chan
 from monitoring.verdicts import HealthVerdict
 
 BEFORE = timedelta(days=26 * 7)
+DAILY = ("performance", "holdout")
 REVENUE, COST = "revenue", "cost per incremental conversion"
 
 
 def profit_rule(settings: Rollout) -> ProfitRule:
-    """The guardrail on incremental profit, with its part of the error probability."""
+    """The guardrail on incremental profit, with its part of the error probability; to let a harmful
+    policy pass is another error, which profit alone can make."""
     share = ALPHA_SHARES["incremental profit"]
-    return ProfitRule(alpha=share * settings.alpha, margin=settings.margin)
+    return ProfitRule(
+        alpha=share * settings.alpha, margin=settings.margin, alpha_pass=settings.alpha
+    )
 
 
 def guard_rollout(
@@ -277,7 +281,7 @@ def guard_plan(
             settings, facts, incumbent=incumbent, as_of=as_of, facts_health=facts_health
         ),
         late=facts_health.paused,
-        last_days={feed: _last_day(facts.get(feed), as_of) for feed in ("performance", "holdout")},
+        last_days={feed: _last_day(facts.get(feed), as_of) for feed in DAILY},
         user_level=bool(len(facts.get("units", ()))),
         as_of=as_of,
         rule=PlanRule(
@@ -289,6 +293,12 @@ def guard_plan(
         ),
         model_until=model_until,
     )
+
+
+def known_until(facts: Mapping[str, pd.DataFrame], as_of: date) -> date | None:
+    """The last day before ``as_of`` that the daily feeds a model learns from tell of."""
+    days = [day for feed in DAILY if (day := _last_day(facts.get(feed), as_of)) is not None]
+    return max(days, default=None)
 
 
 def _last_day(feed: pd.DataFrame | None, as_of: date) -> date | None:

@@ -34,13 +34,18 @@ def judge(
     evidence: CanaryEvidence,
     prediction: Prediction | None,
     facts_health: HealthVerdict,
+    model_until: date | None = None,
 ) -> Transition:
     """The next step of a running rollout, by every guardrail, whatever state it is in.
 
     Parameters
     ----------
     facts
-        ``holdout``, ``performance`` and ``sales`` as known on ``as_of``.
+        ``holdout``, ``performance`` and ``sales`` as known on ``as_of``; and ``units``, where the
+        plan rests on user-level tests.
+    model_until
+        The last day that the model the plan rests on has seen. It counts in the shadow; an exposed
+        segment is judged by what it shows.
     """
     verdicts = guard_rollout(
         settings,
@@ -59,6 +64,7 @@ def judge(
             incumbent=running.incumbent,
             as_of=as_of,
             facts_health=facts_health,
+            model_until=model_until,
         )
         verdicts = (*plan, *verdicts)
     config = rollout_config(settings)

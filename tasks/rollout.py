@@ -16,7 +16,7 @@ from liftloop.adapters.decisions import (
     proposal,
     proposals,
 )
-from liftloop.adapters.ledger import policy, session, training
+from liftloop.adapters.ledger import policy, session
 from liftloop.adapters.rollouts import transitions
 from liftloop.adapters.tables import Decision, Proposal, RolloutRecord
 from liftloop.core.keys import canonical, key
@@ -28,13 +28,14 @@ from tasks.canary import (
     evidence_of,
     failed_policies,
     frozen_today,
+    planned_facts,
     prediction_of,
     running_rollout,
     seen_facts,
     training_at_start,
 )
 from tasks.context import Loop, open_loop
-from tasks.curves import curves_of
+from tasks.curves import curves_of, door_of, learned_until
 from tasks.guarding import slow_cells
 from tasks.health import health_of
 from tasks.judging import judge
@@ -123,10 +124,11 @@ def _told(decision: Decision, *, new: bool) -> dict[str, Any]:
 def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> Outcome:
     """A new proposal: at once, or its shadow or canary, or a hold."""
     seed = int(key("seed", plan.id).removeprefix("seed-")[:8], 16)
-    health = health_of(loop, plan.as_of, incumbent, door=_door(loop, plan.training_key))
+    door = door_of(loop, plan.training_key)
+    health = health_of(loop, plan.as_of, incumbent, door=door)
     entry = enter(
         loop.settings,
-        seen_facts(loop, plan.as_of).frames,
+        planned_facts(loop, plan.as_of, door=door),
         proposed=proposed,
         incumbent=incumbent,
         reason=plan.reason,
@@ -137,6 +139,7 @@ def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> O
         facts_health=health,
         curves=curves_of(loop, plan.training_key),
         frozen=frozen_today(loop, health),
+        model_until=learned_until(loop, plan.training_key),
     )
     if entry.step is None or entry.choice is None:
         return Outcome(entry.settlement, verdicts=entry.verdicts)
@@ -155,12 +158,6 @@ def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> O
     return Outcome(entry.settlement, entry.step, kept, verdicts=entry.verdicts)
 
 
-def _door(loop: Loop, training_key: str | None) -> str:
-    with session(loop.engine, read_only=True) as db:
-        trained = training(db, key=training_key) if training_key else None
-    return trained.door if trained else "holdout"
-
-
 def _meet(loop: Loop, plan: Proposal, proposed: Policy, running: Running) -> Outcome:
     """A running rollout is judged; then the newer plan waits for it, or replaces it."""
     step, settled = _judged(loop, plan.as_of, running)
@@ -174,9 +171,10 @@ def _meet(loop: Loop, plan: Proposal, proposed: Policy, running: Running) -> Out
 
 def _judged(loop: Loop, as_of: date, running: Running) -> tuple[Transition, Settlement]:
     """The step of a running rollout by its evidence and every guardrail, and its budgets."""
-    door = _door(loop, training_at_start(loop, running))
+    began_on = training_at_start(loop, running)
+    door = door_of(loop, began_on)
     health = health_of(loop, as_of, running.current, door=door)
-    facts = seen_facts(loop, as_of).frames
+    facts = planned_facts(loop, as_of, door=door)
     evidence = evidence_of(loop, as_of, running)
     step = judge(
         loop.settings,
@@ -186,6 +184,7 @@ def _judged(loop: Loop, as_of: date, running: Running) -> tuple[Transition, Sett
         evidence=evidence,
         prediction=prediction_of(loop, running, evidence),
         facts_health=health,
+        model_until=None if running.exposed else learned_until(loop, began_on),
     )
     base = Base(
         loop.settings,

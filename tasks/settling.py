@@ -72,19 +72,23 @@ def enter(
     facts_health: HealthVerdict,
     curves: ResponseCurves | None = None,
     frozen: Frozen = (),
+    model_until: date | None = None,
 ) -> Entry:
     """A new plan: at once, or its shadow or canary, or a hold.
 
     Parameters
     ----------
     facts
-        ``performance``, ``holdout`` and ``sales`` as known on ``as_of``.
+        ``performance``, ``holdout`` and ``sales`` as known on ``as_of``; and ``units``, where the
+        plan rests on user-level tests.
     rollout_id, seed
         Of the rollout that may begin; the seed draws its segments.
     barred_until
         Until when this plan may not come again because it was rolled back.
     curves, frozen
         As of :func:`tasks.planning.plan_budgets`.
+    model_until
+        The last day that the model behind ``curves`` has seen.
     """
     rules = settings.rollout
     if proposed.version == incumbent.version:
@@ -99,6 +103,7 @@ def enter(
         incumbent=incumbent,
         as_of=as_of,
         facts_health=facts_health,
+        model_until=model_until,
     )
     why = objections(verdicts)
     if why:

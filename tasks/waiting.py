@@ -13,8 +13,9 @@ from liftloop.adapters.ledger import append_audit, policy, session
 from liftloop.adapters.tables import AuditEntry, Message
 from liftloop.core.keys import key
 from liftloop.core.policy import Policy
-from tasks.canary import seen_facts
+from tasks.canary import planned_facts
 from tasks.context import Loop, open_loop
+from tasks.curves import door_of, learned_until
 from tasks.guarding import guard_plan
 from tasks.health import health_of
 
@@ -48,20 +49,26 @@ def review_waiting_once(loop: Loop, as_of: date) -> list[str]:
     """The decisions that were rejected: each guardrail that failed is its reason."""
     with session(loop.engine, read_only=True) as db:
         waiting = [
-            (d.id, _known(db, d.policy_version), _known(db, d.previous_policy_version))
+            (
+                d.id,
+                d.training_key,
+                _known(db, d.policy_version),
+                _known(db, d.previous_policy_version),
+            )
             for d in decisions(db, state="awaiting_approval")
             if d.effective_from <= as_of
         ]
-    facts = seen_facts(loop, as_of).frames if waiting else {}
     rejected = []
-    for id, proposed, incumbent in waiting:
+    for id, training_key, proposed, incumbent in waiting:
+        door = door_of(loop, training_key)
         verdicts = guard_plan(
             loop.settings,
-            facts,
+            planned_facts(loop, as_of, door=door),
             proposed=proposed,
             incumbent=incumbent,
             as_of=as_of,
-            facts_health=health_of(loop, as_of, incumbent, door="holdout"),
+            facts_health=health_of(loop, as_of, incumbent, door=door),
+            model_until=learned_until(loop, training_key),
         )
         against = " ".join(v.sentence for v in verdicts if v.verdict == "fail")
         if against and _reject(loop, id, as_of, against):

@@ -27,7 +27,7 @@ from liftloop.core.settlement import (
 )
 from liftloop.core.standing import frozen_by
 from monitoring.verdicts import HealthVerdict
-from tasks.guarding import slow_cells
+from tasks.guarding import known_until, slow_cells
 from tasks.judging import evidence_so_far, judge, predicted
 from tasks.learning import HOLDOUT_FEEDS, examine_metrics, learn_from_holdout, quarter
 from tasks.planning import Frozen, Slow, plan_budgets
@@ -130,7 +130,9 @@ class MemoryLoop:
     decided: list[Decided] = field(default_factory=list)
     _standing: Frozen | None = None
     _running: Running | None = None
+    _until: date | None = None  # the last day the champion has seen
     _began_on: ResponseCurves | None = None
+    _began_until: date | None = None
     _failed: list[tuple[Policy, date]] = field(default_factory=list)
 
     def cycle(self, as_of: date, facts: Facts) -> Policy:
@@ -138,7 +140,9 @@ class MemoryLoop:
         budgets = [(d.as_of, d.policy) for d in self.decided if d.in_force]
         filled = stand_in(self.settings, facts, budgets=budgets, as_of=as_of)
         learned = {**facts, "performance": filled.performance}
-        self.curves = self.learn(self.settings, learned, as_of) or self.curves
+        curves = self.learn(self.settings, learned, as_of)
+        if curves is not None:
+            self.curves, self._until = curves, known_until(facts, as_of)
         found = self._decide(as_of, facts)
         self.decided.append(found)
         if found.in_force:
@@ -192,6 +196,7 @@ class MemoryLoop:
             evidence=evidence,
             prediction=predicted(self._began_on, running=running, evidence=evidence, margin=margin),
             facts_health=self._health(as_of, facts, running.current),
+            model_until=self._began_until,
         )
         base = Base(
             settings,
@@ -239,6 +244,7 @@ class MemoryLoop:
             facts_health=self._health(as_of, facts, incumbent),
             curves=self.curves,
             frozen=frozen,
+            model_until=self._until,
         )
         moved = entry.step is not None or entry.settlement.kind == "move"
         share = share_moved(plan.policy, self.in_force) if moved else 0.0
@@ -247,7 +253,7 @@ class MemoryLoop:
         if makes_room and moved:
             self._running = None
         if entry.step is not None and entry.choice is not None:
-            self._began_on = self.curves
+            self._began_on, self._began_until = self.curves, self._until
             self._running = begun(
                 entry.step, entry.choice, plan.policy, incumbent, entry.settlement.policy
             )
