@@ -30,7 +30,7 @@ from liftloop.core.daily_panels import (
     segment_weights,
 )
 from liftloop.core.evidence import CanaryEvidence, Look
-from liftloop.core.finite_horizon import Plan
+from liftloop.core.finite_horizon import Plan, lead_of
 from liftloop.core.level_shift import Shift, level_shift
 from liftloop.core.spillover import flagged, leaning, spillover_of
 
@@ -275,13 +275,14 @@ def _plan(
     weights: Mapping[int, tuple[Array, Array]],
     rules: DailyConfig,
 ) -> Plan:
-    """The information that the first cohort alone gathers until ``max_days``: it depends on no
-    outcome, so it is known before the start."""
+    """The information that the first cohort alone gathers until ``max_days``, and how much of it on
+    the first day that counts: they depend on no outcome, so they are known before the start."""
     day = min(weights)
     length = day + max(rules.max_days - rules.wait_days, 1)
     others = [columns for later, (columns, _) in weights.items() if later != day]
     alone = np.concatenate([setting.alone, *others]).astype(int)
-    information = 0.0
+    first = min(day + rules.wait_days, length - 1)
+    information = np.zeros(2)
     for stream in streams:
         usual = stream.variance[: setting.start].mean(axis=0)
         ahead = replace(
@@ -293,9 +294,11 @@ def _plan(
             ahead, joined={day: weights[day]}, alone=alone,
             exposure={day: _exposure(day, length, rules)}, start=setting.start,
         )  # fmt: skip
-        information += float(level_shift(panel, [length - 1]).information[0])
+        information += level_shift(panel, [first, length - 1]).information
     counted = max(rules.max_days - 2 * rules.wait_days, 1)
-    return Plan(information, counted, setting.start, rules.wait_days)
+    begins, planned = (float(share) for share in information)
+    lead = lead_of(begins / planned, looks=counted, before_days=setting.start) if planned else 0.0
+    return Plan(planned, counted, setting.start, rules.wait_days, lead)
 
 
 def _joined(parts: Collection[Shift]) -> Shift:

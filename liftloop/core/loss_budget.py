@@ -7,14 +7,16 @@ from datetime import date
 
 from liftloop.core.evidence import CanaryEvidence
 from liftloop.core.finite_horizon import calibrate
-from liftloop.core.guardrails import GuardrailVerdict, review
+from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict, review
 from liftloop.core.profit import ProfitRule, money_at_risk, unmeasurable
 
 NAME = "loss budget"
 
 
 def default_budget(evidence: CanaryEvidence, *, alpha: float) -> float | None:
-    """What a policy that changes nothing seems to lose in at most 1 % of the rollouts, by chance.
+    """What a policy that changes nothing seems to lose in at most 1 % of the rollouts, by chance
+    (a fifth of ``alpha`` where that is less), and more rarely before the profit guardrail fails:
+    the budget's part of ``alpha``, the error probability of the whole rollout.
 
     The expected loss of such a policy is a Brownian motion over its information, times what is at
     stake: its highest value over all planned looks is simulated (seeded) at the noise that was
@@ -23,7 +25,15 @@ def default_budget(evidence: CanaryEvidence, *, alpha: float) -> float | None:
     plan = evidence.plan
     if plan is None or not (plan.information > 0 and evidence.baseline > 0):
         return None
-    found = calibrate(plan.looks, plan.before_days, plan.wait_days, alpha)
+    found = calibrate(
+        plan.looks,
+        plan.before_days,
+        plan.wait_days,
+        ALPHA_SHARES["incremental profit"] * alpha,
+        money_chance=min(0.01, 0.2 * alpha),
+        money_adds=ALPHA_SHARES[NAME] * alpha,
+        lead=plan.lead,
+    )
     return found.money * evidence.baseline / math.sqrt(plan.information)
 
 

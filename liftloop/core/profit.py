@@ -35,18 +35,20 @@ class ProfitRule:
     ``expected`` (the default)
         two things together. The canary's own evidence rules out a grave loss: the lower bound of
         the sequence is above ``-grave_loss``, so a policy that loses more passes ever with
-        probability <= alpha. And the belief that joins the model's prediction, taken as a sceptical
-        prior, with that evidence leaves a loss beyond the margin a probability of at most alpha.
-        The prediction alone can never pass. Between the margin and the grave loss this is a
-        weighing of what is likely, not an error guarantee: benchmarks/canary.py shows how often
-        such policies pass.
+        probability <= alpha_pass. And the belief that joins the model's prediction, taken as a
+        sceptical prior, with that evidence leaves a loss beyond the margin a probability of at most
+        alpha_pass. The prediction alone can never pass. Between the margin and the grave loss this
+        is a weighing of what is likely, not an error guarantee: benchmarks/canary.py shows how
+        often such policies pass.
     ``proven``
         the lower bound is above ``-margin``: a policy worse than that passes ever with probability
-        <= alpha. With the noise of a few canary segments this takes months.
+        <= alpha_pass. With the noise of a few canary segments this takes months.
 
     Attributes
     ----------
-    alpha : error probability, over the whole life of a rollout
+    alpha : probability to roll back, ever, a policy that changes nothing
+    alpha_pass : probability to let pass, ever, one that loses too much: another error, which takes
+        nothing from ``alpha``
     margin : tolerated loss, share of the canary's incremental revenue (times margin) before the
         start
     grave_loss : loss, as such a share, that only the canary's own evidence can rule out
@@ -60,6 +62,7 @@ class ProfitRule:
     effect_scale: float = 0.4
     promotion: Literal["expected", "proven"] = "expected"
     stale_days: int = 21
+    alpha_pass: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +92,13 @@ def unmeasurable(evidence: CanaryEvidence, now: date, rule: ProfitRule) -> str:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Where a measurable canary stands at one look; effects are shares of the baseline.
-    ``threshold`` is what an e-value must pass."""
+    ``floor`` is the lower bound that passing asks for; ``threshold`` is what an e-value must
+    pass."""
 
     effect: float
     standard_error: float
     bounds: Bounds
+    floor: float
     threshold: float
     loss_e_value: float
     gain_e_value: float
@@ -114,13 +119,16 @@ def standing(
     """
     effect, error = look.effect / baseline, look.standard_error / baseline
     rho = mixture_precision(rule.effect_scale) if plan is None else plan.precision
-    alpha = rule.alpha if plan is None else spent(plan, error**-2, rule.alpha)
+    alpha, alpha_pass = (
+        a if plan is None else spent(plan, error**-2, a) for a in (rule.alpha, rule.alpha_pass)
+    )
     said = prediction or Prediction()
-    prior = sceptical_prior(said.gain, said.sd, margin=rule.margin, confidence=1 - rule.alpha)
+    prior = sceptical_prior(said.gain, said.sd, margin=rule.margin, confidence=1 - rule.alpha_pass)
     return Standing(
         effect,
         error,
         confidence_bounds(effect, error, rho=rho, alpha=alpha),
+        confidence_bounds(effect, error, rho=rho, alpha=alpha_pass).low,
         1 / alpha,
         math.exp(min(loss_log_e_value(effect, error, rho=rho), 700.0)),
         math.exp(min(gain_log_e_value(effect, error, rho=rho, tolerated=rule.margin), 700.0)),
@@ -130,10 +138,10 @@ def standing(
 
 def _passes(at: Standing, rule: ProfitRule) -> bool:
     if rule.promotion == "proven":
-        return at.bounds.low > -rule.margin
+        return at.floor > -rule.margin
     return (
-        at.bounds.low > -max(rule.grave_loss, rule.margin)
-        and at.belief.quantile(rule.alpha) > -rule.margin
+        at.floor > -max(rule.grave_loss, rule.margin)
+        and at.belief.quantile(rule.alpha_pass) > -rule.margin
     )
 
 
@@ -167,7 +175,7 @@ def judge_profit(
         "loss_e_value": at.loss_e_value,
         "gain_e_value": at.gain_e_value,
         "belief_mean": at.belief.mean,
-        "belief_low": at.belief.quantile(rule.alpha),
+        "belief_low": at.belief.quantile(rule.alpha_pass),
         "threshold": at.threshold,
         "margin": rule.margin,
     }
@@ -190,7 +198,7 @@ def judge_profit(
             if rule.promotion == "proven"
             else f"it shows no loss of {rule.grave_loss:.0%}, and with the model's prediction one "
             f"of more than {rule.margin:.0%} has a "
-            f"probability of {1 - at.belief.above(-rule.margin):.1%}, at most {rule.alpha:.1%}"
+            f"probability of {1 - at.belief.above(-rule.margin):.1%}, at most {rule.alpha_pass:.1%}"
         )
         return GuardrailVerdict(name, "pass", "promote", f"{seen} It may go on: {how}.", numbers)
     return GuardrailVerdict(
@@ -200,17 +208,17 @@ def judge_profit(
 
 def what_would_decide(at: Standing, rule: ProfitRule) -> str:
     """Plain words for what the next looks would have to show, at the precision of now."""
-    half = at.bounds.high - at.effect
+    half, below = at.bounds.high - at.effect, at.effect - at.floor
     if rule.promotion == "proven":
-        needed = half - rule.margin
+        needed = below - rule.margin
     else:
         # Solve belief.quantile(alpha) = -margin for the effect, at this standard error.
         evidence_weight = at.standard_error**-2
         total = at.belief.sd**-2
         prior_pull = at.belief.mean * total - at.effect * evidence_weight
-        reach = at.belief.quantile(rule.alpha) - at.belief.mean
+        reach = at.belief.quantile(rule.alpha_pass) - at.belief.mean
         believed = ((-rule.margin - reach) * total - prior_pull) / evidence_weight
-        needed = max(believed, half - max(rule.grave_loss, rule.margin))
+        needed = max(believed, below - max(rule.grave_loss, rule.margin))
     return (
         f"An effect above {needed:+.0%} would promote it, one below {-half:+.0%} would roll it "
         "back; both limits draw nearer with each day."

@@ -215,7 +215,24 @@ def conversions_per_spend_change(
     """
     if holdout.empty or performance.empty:
         return Change(problem="There is no holdout with its spend."), math.nan
-    table = incremental_conversions(holdout, performance)
+    return conversions_change(
+        incremental_conversions(holdout, performance),
+        exposed=exposed,
+        control=control,
+        as_of=as_of,
+        wait_days=wait_days,
+    )
+
+
+def conversions_change(
+    table: pd.DataFrame,
+    *,
+    exposed: Mapping[str, date],
+    control: Collection[str],
+    as_of: date,
+    wait_days: int = 3,
+) -> tuple[Change, float]:
+    """:func:`conversions_per_spend_change` from what :func:`incremental_conversions` found."""
     table = table[table.date < pd.Timestamp(as_of)]
     price = _price(table, [*exposed, *control], min(exposed.values(), default=as_of))
     if not math.isfinite(price):
