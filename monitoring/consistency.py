@@ -55,7 +55,7 @@ def consistency(
     allowed = _allowed(spent, budgets, as_of, days)
     warnings = [
         *_budget_warnings(spent, allowed, rule),
-        *_ratio_warnings(spent, sold, rule),
+        *_ratio_warnings(spent, sold, allowed, rule),
         *_overclaimed(spent, sold, rule),
         *_arm_warnings(arms, rule),
         *gap_warnings((("performance", spent, allowed), ("holdout", arms, None),
@@ -104,9 +104,10 @@ def _weeks(rule: ConsistencyConfig, days: int) -> list[slice]:
 
 
 def _change(levels: Sequence[float], least: int) -> tuple[float, float] | None:
-    """The last of ``levels`` (the newest first) over the median of the others, and that change of
-    the log in robust standard deviations; None where fewer than ``least`` are known."""
-    if sum(level > 0 for level in levels[1:]) < least:
+    """The last of ``levels`` (the newest first, NaN where it is not known) over the median of the
+    others, and that change of the log in robust standard deviations; None where the last, or fewer
+    than ``least`` others, are known."""
+    if np.isnan(levels[0]) or sum(level > 0 for level in levels[1:]) < least:
         return None
     if levels[0] == 0:  # nothing at all in a whole week: no logarithm, and no doubt
         return 0.0, 1e9  # finite: the ledger keeps it as JSON
@@ -115,6 +116,13 @@ def _change(levels: Sequence[float], least: int) -> tuple[float, float] | None:
     spread = MAD_TO_SD * float(np.median(np.abs(logs[1:] - usual)))
     apart = float(logs[0] - usual)
     return float(np.exp(apart)), abs(apart) / max(spread, 1e-9)
+
+
+def _moved(budgets: Sequence[float]) -> float:
+    """The last week's budget over the median of those before; 1 where either is not known."""
+    before = [amount for amount in budgets[1:] if np.isfinite(amount)]
+    usual = float(np.median(before)) if before else 0.0
+    return budgets[0] / usual if budgets[0] > 0 and usual > 0 else 1.0
 
 
 def _jumps(
@@ -127,22 +135,32 @@ def _jumps(
             yield name, *found
 
 
-def _ratio_warnings(spent: Daily, sold: Daily, rule: ConsistencyConfig) -> Iterator[Inconsistency]:
-    """Claims over sales: conversions and revenue by segment, revenue by channel."""
+def _ratio_warnings(
+    spent: Daily, sold: Daily, allowed: Numbers, rule: ConsistencyConfig
+) -> Iterator[Inconsistency]:
+    """Claims over sales: conversions and revenue by segment, revenue by channel. What was not spent
+    claims nothing, and a change that the budgets set explain is none of the feeds."""
     for ours, theirs, part, whole in (
         ("conversions", "orders", 0, "segment"),
         ("revenue", "revenue", 0, "segment"),
         ("revenue", "revenue", 1, "channel"),
     ):
         levels: dict[Names, list[float]] = {}
+        budgets: dict[Names, list[float]] = {}
         for rows in _weeks(rule, len(spent.sums[ours])):
             claimed = spent.pooled(spent.per_day(ours, rows), [part])
+            paid = spent.pooled(spent.per_day("spend", rows), [part])
+            given = spent.pooled(allowed[rows].mean(axis=0), [part])
             by_segment = sold.pooled(sold.per_day(theirs, rows), [0])
             total = sum(by_segment.values())
             for name, amount in claimed.items():
                 base = by_segment.get(name, 0.0) if part == 0 else total
-                levels.setdefault(name, []).append(amount / base if base > 0 else 0.0)
+                known = base > 0 and paid[name] > 0
+                levels.setdefault(name, []).append(amount / base if known else np.nan)
+                budgets.setdefault(name, []).append(given[name])
         for name, change, z in _jumps(levels, rule.ratio_factor, rule):
+            if 1 / rule.ratio_factor <= change / _moved(budgets[name]) <= rule.ratio_factor:
+                continue
             yield Inconsistency(
                 f"claimed {ours} against {theirs} sold" if ours == "revenue"
                 else "claimed conversions against orders",
@@ -170,7 +188,7 @@ def _arm_warnings(arms: Daily, rule: ConsistencyConfig) -> Iterator[Inconsistenc
     levels: dict[Names, list[float]] = {name: [] for name in arms.subjects}
     for rows in _weeks(rule, len(arms.sums["users"])):
         for name, users in zip(arms.subjects, arms.per_day("users", rows), strict=True):
-            levels[name].append(float(users))
+            levels[name].append(float(users) if users > 0 else np.nan)  # not told: late, or off
     for name, change, z in _jumps(levels, rule.arm_factor, rule):
         cell = " x ".join(name[:2])
         yield Inconsistency(

@@ -43,8 +43,10 @@ def anomalies(spent: Daily, sold: Daily, rule: ConsistencyConfig) -> Iterator[In
     """Single days far from their weekday's history: claims, clicks per unit spent, what was sold,
     orders."""
     with np.errstate(divide="ignore", invalid="ignore"):
+        paid = spent.sums["spend"] > 0  # what is switched off claims nothing
         series = [
-            ("performance", "claimed revenue", spent, spent.sums["revenue"]),
+            ("performance", "claimed revenue", spent,
+             np.where(paid, spent.sums["revenue"], np.nan)),
             ("performance", "clicks per unit spent", spent,
              spent.sums["clicks"] / spent.sums["spend"]),
             ("sales", "revenue", sold, sold.sums["revenue"]),

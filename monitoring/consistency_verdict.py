@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -70,17 +71,30 @@ class Consistency:
     nothing: bool = False  # no performance facts at all
 
     @property
-    def lines(self) -> tuple[str, ...]:
-        """A sentence a check and feed, with the first subjects; then what could not be looked
-        at."""
-        groups: dict[tuple[str, str], list[Inconsistency]] = {}
+    def said(self) -> dict[str, str]:
+        """A sentence a check and feed, with the first subjects; by "check (feed)"."""
+        groups: dict[str, list[Inconsistency]] = {}
         for one in self.warnings:
-            groups.setdefault((one.check, one.feed), []).append(one)
-        said = []
-        for (check, feed), ones in groups.items():
-            more = f" (and {len(ones) - SHOWN} more)" if len(ones) > SHOWN else ""
-            said.append(f"{check} ({feed}): {'; '.join(o.sentence for o in ones[:SHOWN])}{more}.")
-        return (*said, *self.unmeasured)
+            groups.setdefault(f"{one.check} ({one.feed})", []).append(one)
+        return {
+            name: f"{name}: {'; '.join(one.sentence for one in ones[:SHOWN])}"
+            + (f" (and {len(ones) - SHOWN} more)." if len(ones) > SHOWN else ".")
+            for name, ones in groups.items()
+        }
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is said, then what could not be looked at."""
+        return (*self.said.values(), *self.unmeasured)
+
+    def news(self, told: Collection[str], *, broken: bool) -> tuple[list[str], list[str]]:
+        """The sentences to tell now, and the names of what has been told since it stands. While a
+        feed is ``broken`` its own alarm is what is told: the rest may follow from it."""
+        standing = [name for name in self.said if name in told]
+        if broken:
+            return [], standing
+        fresh = [text for name, text in self.said.items() if name not in told]
+        return fresh, list(self.said)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from liftloop.adapters.tables import MonitorVerdict
 from liftloop.core.blocks import Words
-from liftloop.core.weekly_message import Alarm, alarm_message
+from liftloop.core.weekly_message import Alarm, alarm_message, disagreement_message
 from monitoring.causes import Act, Finding
 from monitoring.telling import Telling
 from tasks.context import Loop
@@ -28,3 +28,9 @@ def alarm_of(loop: Loop, said: MonitorVerdict, found: Finding, told: Telling) ->
         )
     )
     return ("alarm" if pauses else "finding"), words
+
+
+def disagreement_of(loop: Loop, said: MonitorVerdict, lines: list[str]) -> Words:
+    """What feeds disagree on, for whoever delivers them. It pauses nothing."""
+    page = link(loop, "Evidently report", said.report) if said.report else None
+    return disagreement_message(lines, links=[*([page] if page else []), *prefect_link()])

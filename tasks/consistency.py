@@ -7,14 +7,13 @@ from datetime import date
 
 from liftloop.adapters.diagnosis import Finding
 from liftloop.adapters.workspace import Workspace
-from liftloop.core.contracts import sales_with_events
 from monitoring.consistency import consistency
 from monitoring.consistency_verdict import Consistency
 from tasks.context import Loop, open_loop, view
 from tasks.health import budgets_over_time
 
 CHECK = "feeds agree"
-FEEDS = ("performance", "holdout", "sales", "events")
+FEEDS = ("performance", "holdout", "sales")
 
 
 def consistency_on(loop: Loop, as_of: date) -> Consistency:
@@ -23,7 +22,7 @@ def consistency_on(loop: Loop, as_of: date) -> Consistency:
     return consistency(
         facts["performance"],
         holdout=facts["holdout"],
-        sales=sales_with_events(facts["sales"], facts["events"]),
+        sales=facts["sales"],
         budgets=budgets_over_time(loop, as_of),
         as_of=as_of,
     )

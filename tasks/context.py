@@ -18,6 +18,7 @@ from liftloop.adapters.facts import FactsVersion, content_hash, facts_version, r
 from liftloop.adapters.ledger import open_ledger
 from liftloop.adapters.settings import Settings, load_settings
 from liftloop.adapters.workspace import Workspace
+from liftloop.core.contracts import sales_with_events
 from liftloop.core.keys import key
 
 
@@ -81,9 +82,13 @@ class View:
         return self.frames[feed]
 
 
-def view(loop: Loop, as_of: date, feeds: Sequence[str]) -> View:
-    """Read ``feeds`` as known on ``as_of``, back to the configured depth of history."""
-    start = as_of - timedelta(days=loop.settings.data.history_days)
+def view(loop: Loop, as_of: date, feeds: Sequence[str], *, start: date | None = None) -> View:
+    """Read ``feeds`` as known on ``as_of``, back to ``start`` (default: the configured history).
+
+    Sums of ``events`` are in ``sales`` wherever no row was delivered for that day and segment; the
+    version of ``events`` is then named beside that of ``sales``.
+    """
+    start = start or as_of - timedelta(days=loop.settings.data.history_days)
     frames: dict[str, pd.DataFrame] = {}
     facts: dict[str, Any] = {}
     for feed in feeds:
@@ -98,7 +103,23 @@ def view(loop: Loop, as_of: date, feeds: Sequence[str]) -> View:
         )
         frames[feed] = frame.copy(deep=False)  # pandas copies on write: the kept one never changes
         facts[feed] = {"version": version.as_dict() if version else None, "content": content}
+        if feed == "sales":
+            _stand_in(loop, as_of, start, frames, facts)
     return View(as_of, frames, facts)
+
+
+def _stand_in(
+    loop: Loop, as_of: date, start: date, frames: dict[str, pd.DataFrame], facts: dict[str, Any]
+) -> None:
+    """Days and segments of ``sales`` that nobody delivered become the sums of their events."""
+    version = facts_version(loop.workspace, "events")
+    if version is None:
+        return
+    root, zone = loop.workspace.root.resolve(), loop.settings.account.timezone
+    both = sales_with_events(frames["sales"], _event_sums(root, version, as_of, zone, start))
+    if both is not frames["sales"]:
+        frames["sales"] = both
+        facts["sales"] |= {"content": content_hash(both), "events": version.as_dict()}
 
 
 def _known(
@@ -130,3 +151,17 @@ def _read(
 
 
 _read_once = lru_cache(maxsize=8)(_read)
+
+
+@lru_cache(maxsize=8)
+def _event_sums(
+    root: Path, version: FactsVersion, as_of: date, timezone: str, start: date
+) -> pd.DataFrame:
+    """Orders and revenue of the events of each day and segment: a few rows of what may be
+    millions."""
+    names = ["date", "segment", "orders", "revenue"]
+    found = read_facts(
+        Workspace(root), "events", as_of=as_of, timezone=timezone, version=version,
+        columns=names, start=start,
+    )  # fmt: skip
+    return found.groupby(["date", "segment"], as_index=False, sort=True)[names[2:]].sum()

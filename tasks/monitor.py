@@ -20,15 +20,15 @@ from liftloop.adapters.notify import queue_message
 from liftloop.adapters.tables import MonitorVerdict, Training
 from liftloop.core.keys import key
 from monitoring.causes import Act, Triage
-from monitoring.consistency_verdict import Consistency
+from monitoring.consistency_verdict import Consistency, ConsistencyConfig
 from monitoring.telling import Earlier, Telling, tell
 from monitoring.verdicts import HealthVerdict
-from tasks.alarms import alarm_of
+from tasks.alarms import alarm_of, disagreement_of
 from tasks.consistency import consistency_on
 from tasks.context import Loop, View, open_loop, view
 from tasks.events import DRIFT_EVENT, FEED_BROKEN_EVENT, FEED_RECOVERED_EVENT
 from tasks.events import tell as emit
-from tasks.health import health_of
+from tasks.health import budgets_over_time, health_of
 from tasks.monitor_pages import artifact_of, write_pages
 from tasks.reallocate import budgets_before
 from tasks.watching import Look, champion_before, look_with, triage_config
@@ -52,8 +52,7 @@ def compare_once(loop: Loop, as_of: date) -> dict[str, Any]:
     whether it is new."""
     facts = view(loop, as_of, FEEDS)
     trained = champion_before(loop, as_of)
-    id = key("m", as_of, facts.fingerprint, loop.settings.drift.model_dump(),
-             trained.key if trained else None)  # fmt: skip
+    id = _key(loop, facts, trained)
     with session(loop.engine, read_only=True) as db:
         known = db.get(MonitorVerdict, id)
         before = next(iter(verdicts(db, before=as_of + timedelta(days=1), limit=1)), None)
@@ -63,11 +62,24 @@ def compare_once(loop: Loop, as_of: date) -> dict[str, Any]:
     health = _health(loop, as_of)
     seen = look_with(loop, facts, trained=trained, health=health)
     told = tell(seen.triage, earlier, cooldown_days=loop.settings.drift.cooldown_days)
+    agree = consistency_on(loop, as_of)
+    was = json.loads(before.evidence).get("consistency", {}).get("told", ()) if before else ()
+    news, known_news = agree.news(was, broken=bool(seen.triage.broken))
     said = _verdict(loop, facts, id, seen=seen, told=told, health=health, trained=trained,
-                    agree=consistency_on(loop, as_of))  # fmt: skip
+                    agree=agree, spread=known_news)  # fmt: skip
     _emit(loop, said, told)
-    _record(loop, said, told)
+    _record(loop, said, told, news)
     return _told(said, new=True)
+
+
+def _key(loop: Loop, facts: View, trained: Training | None) -> str:
+    """Names all that a verdict rests on: facts, the budgets they are compared with, the champion,
+    and the limits, of the settings and of the code."""
+    settings = loop.settings
+    budgets = [(day, policy.version) for day, policy in budgets_over_time(loop, facts.as_of)]
+    return key("m", facts.as_of, facts.fingerprint, settings.drift.model_dump(),
+               settings.data.model_dump(), repr(ConsistencyConfig()), budgets,
+               trained.key if trained else None)  # fmt: skip
 
 
 def _health(loop: Loop, as_of: date) -> HealthVerdict | None:
@@ -77,7 +89,7 @@ def _health(loop: Loop, as_of: date) -> HealthVerdict | None:
 
 def _verdict(
     loop: Loop, facts: View, id: str, *, seen: Look, told: Telling, health: HealthVerdict | None,
-    trained: Training | None, agree: Consistency,
+    trained: Training | None, agree: Consistency, spread: list[str],
 ) -> MonitorVerdict:  # fmt: skip
     """The verdict with its evidence, and its pages written."""
     report = write_pages(loop, id, seen=seen, told=told, trained=trained, agree=agree)
@@ -92,7 +104,7 @@ def _verdict(
                 "told": told.as_dict(),
                 "drift": seen.drift.as_dict(),
                 "health": health.as_dict() if health else None,
-                "consistency": agree.as_dict(),
+                "consistency": {**agree.as_dict(), "told": spread},
                 "champion": trained.key if trained else None,
                 "windows": seen.windows.sentence,
                 "limits": repr(triage_config(loop.settings.drift)),
@@ -121,7 +133,7 @@ def _emit(loop: Loop, said: MonitorVerdict, told: Telling) -> None:
         emit(loop, DRIFT_EVENT, reason=said.summary, **about)
 
 
-def _record(loop: Loop, said: MonitorVerdict, told: Telling) -> None:
+def _record(loop: Loop, said: MonitorVerdict, told: Telling, disagree: list[str]) -> None:
     """The verdict, its audit entry and the messages on what is news, in one transaction."""
     with session(loop.engine) as db:
         record_verdict(db, verdict=said)
@@ -138,6 +150,10 @@ def _record(loop: Loop, said: MonitorVerdict, told: Telling) -> None:
             kind, words = alarm_of(loop, said, found, told)
             queue_message(db, key=key("n", said.key, found.identity), kind=kind, words=words,
                           at=loop.now())  # fmt: skip
+        if disagree:
+            words = disagreement_of(loop, said, disagree)
+            queue_message(db, key=key("n", said.key, "feeds disagree"), kind="finding",
+                          words=words, at=loop.now())  # fmt: skip
 
 
 def _told(said: MonitorVerdict, *, new: bool) -> dict[str, Any]:

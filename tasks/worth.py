@@ -11,7 +11,6 @@ import pandas as pd
 from prefect import task
 
 from liftloop.adapters.decisions import decisions
-from liftloop.adapters.facts import facts_version, read_facts
 from liftloop.adapters.ledger import append_audit, champion_training, policy, session
 from liftloop.adapters.worth_entries import WORTH, entries_of, standing
 from liftloop.core.daily_panels import Daily
@@ -20,7 +19,7 @@ from liftloop.core.keys import key
 from liftloop.core.policy import Policy
 from liftloop.core.worth import BEFORE_DAYS, Worth, worth_against_holdout, worth_by_model
 from models.daily_facts import daily_facts
-from tasks.context import Loop, open_loop
+from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
 
 FEEDS = ("holdout", "performance", "sales")
@@ -124,14 +123,7 @@ def _daily(loop: Loop, since: Since, *, until: date, as_of: date) -> Daily | str
 
 
 def _frame(loop: Loop, feed: str, first: date, as_of: date) -> pd.DataFrame:
-    return read_facts(
-        loop.workspace,
-        feed,
-        as_of=as_of,
-        timezone=loop.settings.account.timezone,
-        version=facts_version(loop.workspace, feed),
-        start=first,
-    )
+    return view(loop, as_of, [feed], start=first)[feed]
 
 
 def _said(

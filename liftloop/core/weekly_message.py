@@ -171,6 +171,23 @@ def alarm_message(alarm: Alarm) -> Words:
     return Words(visible("\n".join(text)), tuple(blocks))
 
 
+def disagreement_message(lines: Sequence[str], *, links: Sequence[Link] = ()) -> Words:
+    """Feeds that disagree with each other, the budgets or their past: what was seen, a line each,
+    that nothing is paused for it, and who should compare them with their sources."""
+    title = "Feeds disagree: budgets move on"
+    paragraphs = [
+        ("What LiftLoop does", "it says so and pauses nothing; a feed that is broken is an alarm."),
+        ("What would end it", "feeds that agree again, or weeks in which this is the usual."),
+        ("Who does what", "whoever delivers the feeds named compares them with their sources."),
+    ]
+    text = [title, *lines, *(f"{name}: {words}" for name, words in paragraphs)]
+    text += [f"{link.label}: {link.target}" for link in links]
+    blocks = [header(title), bullets(lines)]
+    blocks += [section(f"{name}: {words}", bold=name) for name, words in paragraphs]
+    blocks.append(context("It is told once while it stands.", links))
+    return Words(visible("\n".join(text)), tuple(blocks))
+
+
 def _response(alarm: Alarm) -> str:
     if not alarm.pauses:
         return alarm.waiting or (

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from liftloop.core.blocks import Link, Words, escape
 from liftloop.core.messages import Announcement, decision_message, notice
 from liftloop.core.policy import BudgetLine
-from liftloop.core.weekly_message import Act, Alarm, NetMove, Week, alarm_message, weekly_message
+from liftloop.core.weekly_message import (
+    Act,
+    Alarm,
+    NetMove,
+    Week,
+    alarm_message,
+    disagreement_message,
+    weekly_message,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
 from slack import faults
@@ -94,6 +102,12 @@ def test_an_alarm(
         links=links,
     )  # fmt: skip
     assert faults(body(alarm_message(alarm))) == []
+
+
+@settings(**many)
+@given(lines=st.lists(hostile, min_size=1, max_size=40), links=LINKS)
+def test_feeds_that_disagree(lines: list[str], links: list[Link]) -> None:
+    assert faults(body(disagreement_message(lines, links=links))) == []
 
 
 def test_a_notice() -> None:

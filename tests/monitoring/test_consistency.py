@@ -108,6 +108,67 @@ def test_a_week_in_which_the_platforms_claim_nothing_is_named(
     assert len(subjects(found, "claimed conversions against orders")) == 10
 
 
+def of_channel(frame: pd.DataFrame, name: str) -> pd.Series:
+    return frame["channel"] == name
+
+
+def off_since(market: HillMarket, name: str, share: str = "0") -> list[tuple[date, Policy]]:
+    """The budgets in force, and that of one channel cut to a share of them in the last week."""
+    (begin,) = in_force(market)
+    cut = Policy.of(
+        {c: (b * Decimal(share)).quantize(Decimal("0.01")) if c.channel == name else b
+         for c, b in begin[1].budgets}
+    )  # fmt: skip
+    return [begin, (market.start + timedelta(days=7 * WEEKS - 7), cut)]
+
+
+@pytest.mark.parametrize("rows", ["rows of nothing", "no rows"])
+def test_a_channel_that_was_switched_off_claims_nothing_and_is_not_named(
+    sound: tuple[HillMarket, Frames], rows: str
+) -> None:
+    market, frames = sound
+    name = str(frames["performance"]["channel"].iloc[0])
+    performance, holdout = frames["performance"], frames["holdout"]
+    off = late(market, performance) & of_channel(performance, name)
+    known = {"sales": frames["sales"]}
+    known["holdout"] = holdout[~(late(market, holdout) & of_channel(holdout, name))]
+    if rows == "no rows":
+        known["performance"] = performance[~off]
+    else:
+        figures = ("spend", "clicks", "conversions", "revenue")
+        known["performance"] = scaled(performance, off, 0, *figures)
+    as_of = market.start + timedelta(weeks=WEEKS)
+    for budgets in (off_since(market, name), []):  # by the loop, or before it set any
+        found = consistency(**known, budgets=budgets, as_of=as_of)
+        assert not [w.sentence for w in found.warnings if name in w.subject]
+
+
+def test_claims_that_fall_with_a_budget_cut_by_hand_are_as_they_should_be(
+    sound: tuple[HillMarket, Frames],
+) -> None:
+    market, frames = sound
+    name = str(frames["performance"]["channel"].iloc[0])
+    performance = frames["performance"]
+    cut = late(market, performance) & of_channel(performance, name)
+    less = scaled(performance, cut, 0.2, "spend", "clicks", "conversions", "revenue")
+    as_of = market.start + timedelta(weeks=WEEKS)
+    known = {"performance": less, "sales": frames["sales"], "as_of": as_of}
+    ratio = "claimed revenue against revenue sold"
+    told = consistency(**known, budgets=off_since(market, name, "0.2"))
+    assert f"channel {name}" not in subjects(told, ratio)
+    untold = consistency(**known, budgets=in_force(market))
+    assert f"channel {name}" in subjects(untold, ratio)
+
+
+def test_sales_that_are_a_week_late_are_no_fall_of_the_claims(
+    sound: tuple[HillMarket, Frames],
+) -> None:
+    market, frames = sound
+    waits = frames["sales"][~late(market, frames["sales"])]
+    found = looked(market, {**frames, "sales": waits})
+    assert not found.warnings
+
+
 def test_cents_for_units_in_one_feed_are_named(sound: tuple[HillMarket, Frames]) -> None:
     market, frames = sound
     sales = scaled(frames["sales"], late(market, frames["sales"]), 100, "revenue")
