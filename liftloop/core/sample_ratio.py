@@ -20,6 +20,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import gammaln, xlogy
 
 from liftloop.core.guardrails import GuardrailVerdict, review
@@ -27,7 +28,11 @@ from liftloop.core.policy import Cell
 
 CONCENTRATION = 1000.0  # the mixture looks for shares that are off by a few percent
 BEFORE_DAYS = 56
+LEAST_WEEKS = 2
+SURE_OF_MEMORY = 2.0  # standard errors from which neighbouring weeks count as alike
+MOST_MEMORY = 0.8
 NAME = "sample ratio"
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,33 +69,51 @@ def arm_counts(
         [mine.segment.astype(str), mine.channel.astype(str), week, mine.arm.astype(str)]
     )
     table = users.sum().unstack("arm").reindex(columns=["treated", "control"]).dropna()
-    found = []
+    cells: dict[Cell, tuple[pd.DataFrame, pd.DataFrame]] = {}
     for (segment, channel), cell in table.groupby(level=[0, 1]):
         weeks = cell.index.get_level_values(2)
         before, after = cell[weeks < 0], cell[weeks >= 0]
-        if before.empty or after.empty:
-            continue
-        found.append(
-            ArmCounts(
-                Cell(str(segment), str(channel)),
-                float(before.treated.sum()),
-                float(before.control.sum()),
-                float(after.treated.sum()),
-                float(after.control.sum()),
-                _inflation(before),
-            )
+        if not (before.empty or after.empty):
+            cells[Cell(str(segment), str(channel))] = before, after
+    wider = inflations([(b.treated.to_numpy(), b.control.to_numpy()) for b, _ in cells.values()])
+    return tuple(
+        ArmCounts(
+            cell,
+            float(before.treated.sum()),
+            float(before.control.sum()),
+            float(after.treated.sum()),
+            float(after.control.sum()),
+            inflation,
         )
-    return tuple(found)
+        for (cell, (before, after)), inflation in zip(cells.items(), wider, strict=True)
+    )
 
 
-def _inflation(weeks: pd.DataFrame) -> float:
-    """Chi-square of the weekly shares over its degrees of freedom, at least 1."""
-    total = weeks.treated + weeks.control
-    share = weeks.control.sum() / total.sum()
-    if len(weeks) < 2 or not 0 < share < 1:
-        return 1.0
-    chi_square = float(((weeks.control - share * total) ** 2 / (total * share * (1 - share))).sum())
-    return max(chi_square / (len(weeks) - 1), 1.0)
+def inflations(weeks: Sequence[tuple[Array, Array]]) -> list[float]:
+    """How much more each cell's control share varies than that of independent users, >= 1.
+
+    From user-days of the treated and the control arm by week: chi-square over its degrees of
+    freedom. A few weeks tell one cell's variance badly, and of many cells some seem steady by luck,
+    so none is held to vary less than half of the cells do. Where neighbouring weeks are alike, over
+    all cells and beyond chance, the mean of many weeks varies by (1 + r) / (1 - r) more still.
+    """
+    found, alike, pairs = [], 0.0, 0
+    for treated, control in weeks:
+        total = treated + control
+        share = control.sum() / total.sum()
+        if len(total) < LEAST_WEEKS or not 0 < share < 1:
+            found.append(1.0)
+            continue
+        missed = (control - share * total) / np.sqrt(total * share * (1 - share))
+        squares = float((missed**2).sum())
+        found.append(max(squares / (len(total) - 1), 1.0))
+        if squares > 0:  # the mean was taken out of them, which makes neighbours unlike by 1 / n
+            alike += float((missed[1:] * missed[:-1]).sum()) / squares * len(total) + 1
+            pairs += len(total) - 1
+    memory = alike / pairs if pairs and alike > SURE_OF_MEMORY * math.sqrt(pairs) else 0.0
+    memory = min(memory, MOST_MEMORY)
+    usual = float(np.median(found)) if found else 1.0
+    return [max(own, usual) * (1 + memory) / (1 - memory) for own in found]
 
 
 def mismatch_log_e_value(counts: ArmCounts, *, concentration: float = CONCENTRATION) -> float:
