@@ -26,11 +26,11 @@ FURTHEST = 1.5  # from 1 that a usual share may be
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StandIns:
-    """Performance with what stands in for its holes. ``days``: how many for which cell; ``first``
-    and ``last`` day of all; ``recent``: those after the last day the cell told of."""
+    """Performance with what stands in for its holes. ``days``: which of which cell; ``first`` and
+    ``last`` day of all; ``recent``: how many after the last day the cell told of."""
 
     performance: pd.DataFrame
-    days: dict[Cell, int]
+    days: dict[Cell, tuple[date, ...]]
     recent: dict[Cell, int]
     first: date | None = None
     last: date | None = None
@@ -130,7 +130,7 @@ def with_stand_ins(
     late = filled & (nearest(told & ~hole)[1] == len(told))
     return StandIns(
         pd.concat(whole, ignore_index=True),
-        _counted(filled, cells),
+        _listed(filled, cells, first),
         _counted(late, cells),
         (first + days.min()).astype(object),
         (first + days.max()).astype(object),
@@ -185,6 +185,16 @@ def _usual_share(spend: Array, given: Array) -> Array:
     share = np.divide(spent, had, out=np.ones_like(spent), where=had > 0)
     likely = (share <= FURTHEST) & (share * FURTHEST >= 1) & (recent.sum(axis=0) >= FEWEST_DAYS)
     return np.asarray(np.where(likely, share, 1.0))
+
+
+def _listed(
+    mask: Mask, cells: Sequence[Cell], first: np.datetime64
+) -> dict[Cell, tuple[date, ...]]:
+    when, where = np.nonzero(mask)
+    found: dict[Cell, list[date]] = {}
+    for row, i in zip(when.tolist(), where.tolist(), strict=True):
+        found.setdefault(cells[i], []).append((first + row).astype(object))
+    return {cell: tuple(days) for cell, days in found.items()}
 
 
 def _counted(mask: Mask, cells: Sequence[Cell]) -> dict[Cell, int]:

@@ -11,8 +11,12 @@ from scipy.stats import t as student
 from monitoring.consistency_sums import WEEK, Daily, Numbers
 from monitoring.consistency_verdict import ConsistencyConfig, Inconsistency
 
-MAD_TO_SD = 1.4826  # of a normal distribution
-MAD_EFFICIENCY = 0.37  # of n days, as if a standard deviation of 0.37 n (Rousseeuw and Croux 1993)
+# Rousseeuw and Croux 1993, "Alternatives to the Median Absolute Deviation", JASA 88, 1273-1283: for
+# a normal distribution 1.4826 MAD estimates the standard deviation with an efficiency of 37 %: as
+# well as the usual estimate from .37 n days. A t distribution with that many degrees for what is
+# divided by it is our own approximation.
+MAD_TO_SD = 1.4826
+MAD_EFFICIENCY = 0.37
 
 
 def gap_warnings(

@@ -116,6 +116,11 @@ class _Feed:
     def last(self, i: int) -> date | None:
         return self.seen.day(self.days.last[i]) if self.days.ever[i] else None
 
+    def lacking(self, i: int) -> tuple[date, ...]:
+        """The days since the last sound one."""
+        count = len(self.days.told)
+        return tuple(self.seen.day(row) for row in range(count - int(self.lag[i]), count))
+
     def trouble(self, i: int) -> str:
         """Why the feed is late: nothing told, or nothing sound told."""
         if not self.days.ever[i]:
@@ -183,10 +188,12 @@ def _inspect(
     asked = [f for f in feeds if (budget > 0 if f.name == "performance" else f.days.ever[i])]
     vouched = sold and not (len(feeds) > 1 and feeds[1].days.ever[i])
     reasons, stands_in, warnings = [], [], []
+    lacking = {}
     for feed in asked:
         others = vouched or any(other.sound[i] for other in feeds if other is not feed)
         if feed.late[i] and feed.days.ever[i] and feed.lag[i] <= rule.default_days and others:
             stands_in.append(f"{feed.trouble(i)}: {STAND_IN[feed.name]}")
+            lacking[feed.name] = feed.lacking(i)
         elif feed.late[i]:
             reasons.append(feed.trouble(i))
         elif feed.back[i]:
@@ -209,8 +216,9 @@ def _inspect(
     last = performance.last(i)
     lag = len(performance.days.told) - 1 - int(performance.days.last[i]) if last else None
     return CellHealth(
-        cell, last, lag, missing, pacing, "; ".join(reasons), tuple(warnings), tuple(stands_in)
-    )
+        cell, last, lag, missing, pacing, "; ".join(reasons), tuple(warnings), tuple(stands_in),
+        lacking,
+    )  # fmt: skip
 
 
 def _sound_sales(sales: pd.DataFrame | None, as_of: date, rule: HealthConfig) -> frozenset[str]:

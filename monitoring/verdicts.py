@@ -65,7 +65,8 @@ class DriftVerdict:
 @dataclass(frozen=True, slots=True)
 class CellHealth:
     """One cell's facts as of a day. ``paused`` says why the cell may not move, or is "";
-    ``stands_in``, which default stands in for which late feed."""
+    ``stands_in``, which default stands in for which late feed, and ``lacking``, for which days of
+    it."""
 
     cell: Cell
     last_day: date | None
@@ -75,6 +76,7 @@ class CellHealth:
     paused: str = ""
     warnings: tuple[str, ...] = ()
     stands_in: tuple[str, ...] = ()
+    lacking: Mapping[str, tuple[date, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,11 @@ class HealthVerdict:
         ]
         more = f", and {len(words) - MOST_WORDS} other cases" if len(words) > MOST_WORDS else ""
         return f"A default stands in for {', '.join(said)}{more}."
+
+    def lacking(self, feed: str) -> Mapping[Cell, tuple[date, ...]]:
+        """Cell -> the days of ``feed`` that a default stands in for, of cells that may move."""
+        told = {c.cell: c.lacking.get(feed, ()) for c in self.cells if not c.paused}
+        return {cell: days for cell, days in told.items() if days}
 
     @property
     def paused_segments(self) -> Mapping[str, str]:

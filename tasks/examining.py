@@ -28,9 +28,11 @@ from models.evidence import Evidence
 from models.examining.curves import Plan, examine_curves
 from models.examining.parting import Specification, gather_evidence, part_evidence
 from models.examining.users import Targeting, examine_users, from_arrays
+from models.lift import LiftConfig
 from models.units_evidence import tests_from_units
 from tasks.context import Loop, view
 from tasks.curves import load_model_curves
+from tasks.health import filled_in
 from tasks.learning import HOLDOUT_FEEDS
 from tasks.planning import objective_of, rules_of
 from tasks.reallocate import budgets_before
@@ -127,12 +129,21 @@ def kind_of(loop: Loop, trained: Training) -> Specification:
 
 
 def evidence_of(loop: Loop, as_of: date, kind: Specification) -> Evidence:
-    """The evidence as known on ``as_of``; user-level tests join the lift tests run elsewhere."""
-    feeds = dict(view(loop, as_of, HOLDOUT_FEEDS).frames)
+    """The evidence as known on ``as_of``; user-level tests join the lift tests run elsewhere. What
+    stands in for spend that is not reported is what it was trained with, and judges nothing."""
+    facts = view(loop, as_of, HOLDOUT_FEEDS)
+    filled = filled_in(loop, facts)
+    feeds = {**facts.frames, "performance": filled.performance}
     rules = loop.settings.model
     tests = tests_from_units(feeds.pop("units"), seed=rules.seed, threads=rules.threads)
     feeds["experiments"] = pd.concat([feeds["experiments"], tests], ignore_index=True)
-    return gather_evidence(feeds, as_of=as_of, specification=kind)
+    return gather_evidence(
+        feeds,
+        as_of=as_of,
+        specification=kind,
+        lift=LiftConfig(mend_spend=loop.settings.data.health_checks),
+        guessed=filled.days,
+    )
 
 
 def row_of(loop: Loop, day: date, as_of: date) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
+from typing import Any
 
 from liftloop.adapters.decisions import budgets_in_force, decisions
 from liftloop.adapters.ledger import policy as policy_of
-from liftloop.adapters.ledger import session
+from liftloop.adapters.ledger import session, training
+from liftloop.core.defaults import defaulted
 from liftloop.core.policy import Policy
 from models.stand_ins import StandIns
+from monitoring.data_health import STAND_IN
 from monitoring.verdicts import HealthVerdict
 from tasks.context import Loop, View, view
 from tasks.settling import feed_health
@@ -32,6 +36,28 @@ def health_of(loop: Loop, as_of: date, policy: Policy, *, door: str) -> HealthVe
         as_of=as_of,
         in_force_since=known[1].effective_from if known else None,
     )
+
+
+def defaults_behind(
+    loop: Loop, as_of: date, policy: Policy, *, training_key: str | None
+) -> list[dict[str, Any]]:
+    """The cells and days whose values were defaults when ``policy`` was to be changed: feeds that
+    were late then, and what the training in force was trained with."""
+    with session(loop.engine, read_only=True) as db:
+        trained = training(db, key=training_key) if training_key else None
+    found = health_of(loop, as_of, policy, door=trained.door if trained else "holdout")
+    late = [
+        entry
+        for feed, words in STAND_IN.items()
+        for entry in defaulted(found.lacking(feed), feed=feed, stands_in=words, used_by="the plan")
+    ]
+    return late + (json.loads(trained.examination).get("defaults", []) if trained else [])
+
+
+def stood_in(filled: StandIns, key: str) -> list[dict[str, Any]]:
+    """The cells and days whose spend was no fact when the training ``key`` was made."""
+    words = STAND_IN["performance"]
+    return defaulted(filled.days, feed="performance", stands_in=words, used_by=f"training {key}")
 
 
 def filled_in(loop: Loop, facts: View) -> StandIns:

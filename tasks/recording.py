@@ -4,7 +4,7 @@ the audit entry."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -66,6 +66,8 @@ class Grounds:
         What every cell is told, instead of the proposal's sentences.
     notes
         More for the decision's evidence.
+    defaults
+        The cells and days whose values were defaults (:func:`tasks.health.defaults_behind`).
     """
 
     as_of: date
@@ -79,6 +81,7 @@ class Grounds:
     words: str = ""
     origin: str = "rollout"
     notes: Mapping[str, str] = field(default_factory=dict)
+    defaults: Sequence[Mapping[str, Any]] = ()
 
 
 def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = False) -> Decision:
@@ -104,7 +107,12 @@ def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = Fals
         gain_high=found.high,
         reason=settled.reason,
         evidence=canonical(
-            {**_evidence(outcome), **_ensemble(loop, grounds.training_key), **grounds.notes}
+            {
+                **_evidence(outcome),
+                **_ensemble(loop, grounds.training_key),
+                **_defaults(grounds),
+                **grounds.notes,
+            }
         ),
         created_at=loop.now(),
     )
@@ -135,6 +143,7 @@ def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = Fals
                 "state": decision.state,
                 "rollout": decision.rollout_id,
                 "reason": decision.reason,
+                **_defaults(grounds),
                 **grounds.notes,
             },
             at=loop.now(),
@@ -192,6 +201,10 @@ def _evidence(outcome: Outcome) -> dict[str, Any]:
     if outcome.verdicts:
         found["guardrails"] = list(outcome.verdicts)
     return found
+
+
+def _defaults(grounds: Grounds) -> dict[str, Any]:
+    return {"defaults": list(grounds.defaults)} if grounds.defaults else {}
 
 
 def _ensemble(loop: Loop, training_key: str | None) -> dict[str, Any]:

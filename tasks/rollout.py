@@ -37,7 +37,7 @@ from tasks.canary import (
 from tasks.context import Loop, open_loop
 from tasks.curves import curves_of, door_of, learned_until
 from tasks.guarding import slow_cells
-from tasks.health import health_of
+from tasks.health import defaults_behind, health_of
 from tasks.judging import judge
 from tasks.recording import Grounds, Outcome, record, record_step
 from tasks.settling import enter, meet, settle_step
@@ -72,7 +72,15 @@ def settle_once(loop: Loop, as_of: date, proposal_id: str | None) -> dict[str, A
     )
     begins = outcome.record is not None or outcome.settlement.kind == "move"
     waits = begins and needs_approval(plan.share_moved, loop.settings.budget.approve_above)
-    grounds = Grounds(plan.as_of, plan.id, incumbent, plan.training_key, plan.facts, plan)
+    grounds = Grounds(
+        plan.as_of,
+        plan.id,
+        incumbent,
+        plan.training_key,
+        plan.facts,
+        plan,
+        defaults=defaults_behind(loop, plan.as_of, incumbent, training_key=plan.training_key),
+    )
     return _told(record(loop, grounds, outcome, waits=waits), new=True)
 
 
@@ -228,12 +236,14 @@ def look_once(loop: Loop, as_of: date) -> dict[str, Any] | None:
         with session(loop.engine) as db:
             new = record_step(db, loop, step, None)
         return _nothing(step.reason, new=new)
+    began_on = training_at_start(loop, running)
     grounds = Grounds(
         as_of,
         key("look", step.after.rollout_id, as_of, step.act, step.before.as_dict()),
         running.current,
-        training_at_start(loop, running),
+        began_on,
         canonical(seen_facts(loop, as_of).facts),
+        defaults=defaults_behind(loop, as_of, running.current, training_key=began_on),
     )
     return _told(record(loop, grounds, Outcome(settled, step)), new=True)
 

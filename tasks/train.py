@@ -43,7 +43,7 @@ from models.units_model import UnitsConfig, train_units
 from tasks.context import Loop, View, open_loop, view
 from tasks.curves import MODEL_OF
 from tasks.examining import examined, keep_score_card, specification
-from tasks.health import filled_in
+from tasks.health import filled_in, stood_in
 from tasks.learning import HOLDOUT_FEEDS, holdout_config, learn_from_holdout, quarter
 from tasks.model_acts import watch_champion
 
@@ -87,7 +87,10 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
                 facts=canonical_json(facts.facts),
                 metrics=canonical_json(dict(record.metrics)),
                 examination=canonical_json(
-                    {"specification": specification(loop.settings, door=door)}
+                    {
+                        "specification": specification(loop.settings, door=door),
+                        "defaults": stood_in(filled, id) if filled else [],
+                    }
                 ),
                 state="registered",
                 reason=" ".join(filter(None, (reason, filled.sentence if filled else ""))),

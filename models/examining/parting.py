@@ -11,7 +11,7 @@ specifications, or between a model and its refresh, is in it, and a fit takes a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.errors import InsufficientEvidence
+from liftloop.core.policy import Cell
 from models.claims import weekly_claims
 from models.evidence import Evidence, daily_spend
 from models.examining.foretold import Foretold, foretell, only
@@ -73,14 +74,20 @@ def gather_evidence(
     as_of: date,
     specification: Specification,
     lift: LiftConfig | None = None,
+    guessed: Mapping[Cell, Sequence[date]] | None = None,
 ) -> Evidence:
     """The evidence of the feeds ``holdout``, ``performance``, ``sales`` and ``experiments`` as
-    known on ``as_of``; raises InsufficientEvidence where there is none."""
+    known on ``as_of``; raises InsufficientEvidence where there is none.
+
+    ``guessed`` are days of cells whose spend is no fact but stands in for one: it carries over into
+    the days after, and no lift of a period that holds one counts.
+    """
     lift = lift or LiftConfig()
     holdout, performance, sales = frames["holdout"], frames["performance"], frames["sales"]
     lifts = weekly_lifts(
         holdout=holdout, performance=performance, sales=sales, as_of=as_of, config=lift
     )
+    lifts = _of_facts(lifts, guessed or {})
     claims = (
         weekly_claims(performance=performance, sales=sales, holdout=holdout, as_of=as_of,
                       period_days=lift.period_days)
@@ -95,6 +102,17 @@ def gather_evidence(
         fade_per_day=specification.fade_per_day,
         season=_season(sales, as_of, specification, lift.period_days),
     )
+
+
+def _of_facts(lifts: pd.DataFrame, guessed: Mapping[Cell, Sequence[date]]) -> pd.DataFrame:
+    """The lifts of periods whose every day of spend is a fact."""
+    keep = np.ones(len(lifts), dtype=bool)
+    for cell, days in guessed.items():
+        mine = ((lifts["segment"] == cell.segment) & (lifts["channel"] == cell.channel)).to_numpy()
+        for day in map(pd.Timestamp, days):
+            inside = (lifts["period_start"] <= day) & (day <= lifts["period_end"])
+            keep &= ~(mine & inside.to_numpy())
+    return lifts if keep.all() else lifts[keep].reset_index(drop=True)
 
 
 def _season(

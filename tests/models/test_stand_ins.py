@@ -72,7 +72,8 @@ def test_a_week_that_is_not_reported_spent_the_budgets_times_the_usual_share(
 def test_a_default_stands_in_for_no_more_days_than_allowed() -> None:
     rows = late(feed(), 7)
     found = with_stand_ins(rows, budgets=BUDGETS, until=UNTIL, most_days=3)
-    assert found.days == dict.fromkeys(CELLS, 3)
+    lacking = tuple(UNTIL - timedelta(days=6 - n) for n in range(3))
+    assert found.days == dict.fromkeys(CELLS, lacking)
     assert found.performance["date"].max() == pd.Timestamp(UNTIL) - timedelta(days=4)
 
 
