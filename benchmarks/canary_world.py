@@ -29,8 +29,8 @@ SHARE, RAMP = 0.3, (0.6,)
 
 @dataclass(frozen=True)
 class World:
-    """One market under unchanged budgets. Arrays begin with the day; ``fresh`` (D, S, C) is what
-    the day's spend will earn in all."""
+    """One market under unchanged ``budgets`` (S, C). Arrays begin with the day; ``cells`` (D, S, C)
+    is what was spent, and ``fresh`` (D, S, C) what the day's spend will earn in all."""
 
     start: date
     before: int
@@ -42,6 +42,11 @@ class World:
     spend: Array
     lift_error: Array
     lift_luck: Array
+    seed: int
+    constants: HillConstants
+    users: Array
+    budgets: Array
+    cells: Array
 
     def earned(self, kept: Array | None = None) -> Array:
         """Incremental revenue of each day and cell, where a share ``kept`` (D, S) of what spend
@@ -80,7 +85,7 @@ class World:
         )
 
 
-def simulate(seed: int, *, days: int = 56, constants: HillConstants | None = None) -> World:
+def simulate(seed: int, *, days: int = 70, constants: HillConstants | None = None) -> World:
     """One market, ``days`` after the start of a rollout in drawn segments."""
     const = constants or HillConstants()
     rng = np.random.default_rng(seed)
@@ -130,4 +135,9 @@ def simulate(seed: int, *, days: int = 56, constants: HillConstants | None = Non
         spend.sum(axis=2),
         error,
         error * rng.normal(size=error.shape),
+        seed,
+        const,
+        nature.users,
+        incumbent,
+        spend,
     )
