@@ -1,17 +1,20 @@
 """Taking a model back: by hand to any earlier champion, or because the one in force has decayed.
 
 The ledger first, the aliases after it. A model that was taken back is never crowned again by the
-training that made it; a person may still go back to it.
+training that made it; a person may still go back to it. What a person took back bars trainings of
+its kind for ``rollout.cooldown_days``, as a policy that failed does; what decayed bars none.
 """
 
 from __future__ import annotations
 
-from datetime import date
+import json
+from datetime import date, timedelta
 
 from sqlmodel import Session
 
 from liftloop.adapters.ledger import (
     append_audit,
+    canonical_json,
     champion_training,
     mark_champion,
     session,
@@ -22,6 +25,7 @@ from liftloop.adapters.registry import champion, set_champion
 from liftloop.adapters.tables import Training
 from liftloop.core.decay import Decay, judge_decay
 from liftloop.core.errors import Declined, InsufficientEvidence
+from liftloop.core.examination import challenge_of
 from liftloop.core.keys import key
 from models.examining.decay import levels_since, log_likelihood
 from tasks.context import Loop, open_loop
@@ -51,11 +55,39 @@ def roll_back_model(workspace: str, *, to: str | None, reason: str, actor: str) 
     if target.key == now.key:
         return f"{_called(now)} is in force already."
     words = reason or "rolled back by hand"
-    _take_back(loop, now, target, act="roll_back_model", actor=actor, reason=words)
+    until = None
+    if target.as_of < now.as_of:  # going forward again bars nothing
+        until = loop.today() + timedelta(days=loop.settings.rollout.cooldown_days)
+    _take_back(
+        loop, now, target, act="roll_back_model", actor=actor, reason=words, barred_until=until
+    )
+    barred = f" No model of the kind taken back replaces it before {until}." if until else ""
     return (
         f"Rolled back: {_called(target)} is in force again instead of version "
-        f"{now.model_version}, and plans from the next cycle on."
+        f"{now.model_version}, and plans from the next cycle on.{barred}"
     )
+
+
+def barred(loop: Loop, found: Training) -> str:
+    """Why a training may not be crowned yet: a person took a newer model of its kind back than the
+    one in force, and the cool-down is not over. "" where nothing bars it."""
+    with session(loop.engine, read_only=True) as db:
+        now = champion_training(db, model_name=found.model_name)
+        known = trainings(db, model_name=found.model_name)
+    mine = json.loads(found.examination).get("specification", {})
+    for fallen in known:
+        card = json.loads(fallen.examination)
+        back = card.get("taken_back")
+        if back is None or fallen.state != "demoted" or now is None or fallen.as_of <= now.as_of:
+            continue
+        same = challenge_of(mine, card.get("specification", {})) == "refresh"
+        if same and found.as_of < date.fromisoformat(back["until"]):
+            return (
+                f"{_called(fallen)} was rolled back by {back['by']} ({back['reason']}); no model "
+                f"of its kind replaces version {now.model_version} before {back['until']} "
+                "(rollout.cooldown_days)."
+            )
+    return ""
 
 
 def watch_champion(loop: Loop, name: str, as_of: date) -> str:
@@ -115,12 +147,23 @@ def _decay(
 
 
 def _take_back(
-    loop: Loop, now: Training, target: Training, *, act: str, actor: str, reason: str
+    loop: Loop,
+    now: Training,
+    target: Training,
+    *,
+    act: str,
+    actor: str,
+    reason: str,
+    barred_until: date | None = None,
 ) -> None:
     with session(loop.engine) as db:
         fallen = training(db, key=now.key)
         assert fallen is not None
         fallen.state = "demoted"
+        if barred_until is not None:
+            back = {"by": actor, "reason": reason, "until": barred_until.isoformat()}
+            card = json.loads(fallen.examination) | {"taken_back": back}
+            fallen.examination = canonical_json(card)
         db.add(fallen)
         db.flush()
         mark_champion(
@@ -135,7 +178,12 @@ def _take_back(
             actor=actor,
             act=act,
             subject=now.key,
-            payload={"from": now.key, "to": target.key, "reason": reason},
+            payload={
+                "from": now.key,
+                "to": target.key,
+                "reason": reason,
+                **({"barred_until": barred_until} if barred_until else {}),
+            },
             at=loop.now(),
         )
     with session(loop.engine, read_only=True) as db:

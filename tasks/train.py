@@ -45,7 +45,7 @@ from tasks.curves import MODEL_OF
 from tasks.examining import examined, keep_score_card, specification
 from tasks.health import filled_in, stood_in
 from tasks.learning import HOLDOUT_FEEDS, holdout_config, learn_from_holdout, quarter
-from tasks.model_acts import watch_champion
+from tasks.model_acts import barred, watch_champion
 
 FEEDS = {"holdout": list(HOLDOUT_FEEDS), "units": ["units"]}
 
@@ -224,6 +224,8 @@ def crown_once(loop: Loop, trained: dict[str, Any]) -> dict[str, Any]:
     if found.state == "registered":
         set_challenger(loop.workspace, found.model_name, found.model_version)
         verdict = examined(loop, found, before)
+        if verdict.passed and (why := barred(loop, found)):
+            verdict = replace(verdict, passed=False, sentence=f"It passed, and stays out: {why}")
         keep_score_card(loop, found, verdict)
         passed, reason = verdict.passed, _crown(loop, found, before, verdict)
     if passed:

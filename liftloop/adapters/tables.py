@@ -109,7 +109,7 @@ class Training(Table, table=True):
     run_id: str | None = None
     facts: str = _text()
     metrics: str = _text(default="{}")
-    state: str  # registered, champion, superseded, declined
+    state: str  # registered, champion, superseded, declined, demoted (taken back)
     reason: str = ""
     examination: str = _text(default="{}")  # the score card that made it champion, or not
     created_at: datetime = _instant()

@@ -138,6 +138,53 @@ def test_a_rollback_restores_the_champion_before_once_and_bars_the_one_it_took_b
     assert aliases(workspace)["champion"] == "2"
 
 
+def test_what_a_person_took_back_bars_its_kind_for_the_cool_down(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market = ClearMarket(1)
+    market.history()
+    market.step(market.incumbent, 7)
+    taken_back = market.start + timedelta(days=8)
+    monkeypatch.setenv("LIFTLOOP_NOW", f"{taken_back}T09:00:00+00:00")
+    said = roll_back_model(str(workspace.root), to=None, reason="too bold", actor="ana")
+    until = taken_back + timedelta(days=28)
+    assert f"before {until}" in said
+    loop = open_loop(workspace.root)
+    monkeypatch.setattr(train, "examined", lambda *_: Examination(True, "It passes.", "refresh"))
+    take_in(workspace, market.step(market.incumbent, 7), "third")
+    third = trained(loop, market.start + timedelta(days=14))
+    assert not third["champion"]
+    assert "version 2" in str(third["sentence"]) and "rolled back by ana (too bold)" in str(
+        third["sentence"]
+    )
+    assert states(workspace) == {"1": "champion", "2": "demoted", "3": "declined"}
+    assert aliases(workspace)["champion"] == "1"
+    text = workspace.config.read_text(encoding="utf-8")
+    other = text.replace('\nclaims = "calibrated"', '\nclaims = "ignored"')
+    assert other != text
+    workspace.config.write_text(other, encoding="utf-8")
+    assert trained(open_loop(workspace.root), market.start + timedelta(days=14))["champion"]
+
+
+def test_after_the_cool_down_or_after_going_forward_again_a_refresh_is_crowned(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market = ClearMarket(1)
+    market.history()
+    market.step(market.incumbent, 7)
+    monkeypatch.setenv("LIFTLOOP_NOW", f"{market.start + timedelta(days=8)}T09:00:00+00:00")
+    monkeypatch.setattr(train, "examined", lambda *_: Examination(True, "It passes.", "refresh"))
+    root = str(workspace.root)
+    roll_back_model(root, to=None, reason="too bold", actor="ana")
+    again = roll_back_model(root, to="2", reason="it was right", actor="ana")
+    assert "before" not in again
+    take_in(workspace, market.step(market.incumbent, 7), "third")
+    assert trained(open_loop(root), market.start + timedelta(days=14))["champion"]
+    roll_back_model(root, to=None, reason="too bold", actor="ana")
+    assert not trained(open_loop(root), market.start + timedelta(days=21))["champion"]
+    assert trained(open_loop(root), market.start + timedelta(days=36))["champion"]
+
+
 def test_the_command_takes_the_model_back_and_leaves_the_budgets(workspace: Workspace) -> None:
     asked = ["rollback", "--model", "--to", "1", "--workspace", str(workspace.root), "--by", "ana"]
     found = CliRunner().invoke(app, asked)
