@@ -7,7 +7,9 @@ counted from that day (so that weekdays cancel),
     contrast = the group's metric - g * the control's metric
 
 minus its mean over the weeks before. The weekly variance of the contrast before the start, widened
-to that of Student's t for how few the weeks are, gives the standard error. The groups' relative
+to that of Student's t for how few the weeks are, gives the standard error; for sales it is at least
+what the segments' own variances add up to, because the canary was drawn among those whose contrast
+had been calm, and calm by luck does not last. The groups' relative
 changes are averaged by their precision, so that a group of a few days does not drown what others
 have shown for weeks. They share their control: the average's error is the average of their errors,
 which holds whatever their correlation.
@@ -56,6 +58,27 @@ def _weekly(table: pd.DataFrame, segments: Collection[str], began: date) -> pd.D
     return whole
 
 
+def _each(table: pd.DataFrame, segments: Collection[str], began: date) -> pd.DataFrame:
+    """Mean revenue a day by week from ``began`` and segment; NaN where a week lacks a day."""
+    mine = table[table.segment.isin(list(segments)) & np.isfinite(table.revenue.astype(float))]
+    week = np.floor_divide((pd.to_datetime(mine.date) - pd.Timestamp(began)).dt.days, WEEK)
+    grouped = mine.revenue.astype(float).groupby([week, mine.segment])
+    sums = grouped.sum().where(grouped.size() == WEEK) / WEEK
+    whole: pd.DataFrame = sums.unstack().reindex(columns=list(segments))
+    return whole
+
+
+def _own_variance(each: pd.DataFrame, weights: pd.Series) -> float:
+    """Variance of the sum of segments' sales times ``weights``, were nothing common but one wave
+    of all: each segment varies around it by itself. ``each``: weeks before, by segment."""
+    level = each.mean()
+    own = each / level
+    own = own.sub(own.mean(axis=1), axis=0)
+    series = len(level)
+    variance = own.var(ddof=1) * series / (series - 1)
+    return float((variance * (level * weights) ** 2).sum())
+
+
 def _mature(week: int, began: date, as_of: date, wait_days: int) -> bool:
     """At least half of the week lies past the wait after the change, and is older than the wait."""
     middle = began + timedelta(days=WEEK * week + WEEK // 2)
@@ -64,7 +87,13 @@ def _mature(week: int, began: date, as_of: date, wait_days: int) -> bool:
 
 
 def _measure(
-    contrast: pd.Series, level: float, *, began: date, as_of: date, wait_days: int
+    contrast: pd.Series,
+    level: float,
+    *,
+    began: date,
+    as_of: date,
+    wait_days: int,
+    least_variance: float = 0.0,
 ) -> _Group | str:
     """The group's effect from its contrast by week, or why there is none."""
     before = contrast[(contrast.index < 0) & (contrast.index >= -MOST_WEEKS_BEFORE)].to_numpy(float)
@@ -77,7 +106,8 @@ def _measure(
     if not kept:
         return "No whole week under the new policy counts yet."
     freedom = len(before) - 1
-    variance = float(((before - before.mean()) ** 2).sum() / (freedom - 2))
+    seen = float(((before - before.mean()) ** 2).sum()) / freedom
+    variance = max(seen, least_variance) * freedom / (freedom - 2)
     if not variance > 0:
         return "The weeks before the start do not vary, so the noise is not known."
     effect = float(contrast[kept].mean() - before.mean())
@@ -145,10 +175,11 @@ def sales_change(
     ]
     found: dict[tuple[str, ...], _Group | str] = {}
     for began, names in _groups(exposed).items():
+        each = _each(known, [*names, *control], began)
         both = pd.DataFrame(
             {
-                side: _weekly(known, group, began).revenue
-                for side, group in (("exposed", names), ("control", control))
+                "exposed": each[list(names)].sum(axis=1, skipna=False),
+                "control": each[list(control)].sum(axis=1, skipna=False),
             }
         ).dropna()
         before = _before(both)
@@ -156,12 +187,14 @@ def sales_change(
             found[names] = "The sales before the start are unknown or not positive."
             continue
         scale = before.exposed.sum() / before.control.sum()
+        weights = pd.Series(1.0, index=list(names)).reindex(each.columns, fill_value=scale)
         found[names] = _measure(
             both.exposed - scale * both.control,
             float(before.exposed.mean()),
             began=began,
             as_of=as_of,
             wait_days=wait_days,
+            least_variance=_own_variance(each.loc[before.index], weights),
         )
     return _joined(found)
 
