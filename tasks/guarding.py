@@ -36,7 +36,10 @@ def profit_rule(settings: Rollout) -> ProfitRule:
     policy pass is another error, which profit alone can make."""
     share = ALPHA_SHARES["incremental profit"]
     return ProfitRule(
-        alpha=share * settings.alpha, margin=settings.margin, alpha_pass=settings.alpha
+        alpha=share * settings.alpha,
+        alpha_pass=settings.alpha,
+        margin=settings.margin,
+        grave_loss=settings.grave_loss,
     )
 
 

@@ -164,6 +164,9 @@ class Rollout(_Section):
     margin: float = Field(
         0.1, ge=0, description="tolerated loss, as a share of the canary's incremental profit"
     )
+    grave_loss: float = Field(
+        0.3, gt=0, description="loss that the canary's own evidence must rule out to go on"
+    )
     wait_days: int = Field(3, ge=0, description="carry-over and late conversions settle first")
     loss_budget: float | None = Field(
         None, gt=0, description="account currency; None: what chance alone reaches in 1 % of cases"

@@ -91,7 +91,7 @@ def test_what_cannot_be_measured_says_why(feed: pd.DataFrame, words: str) -> Non
 def test_a_canary_chosen_because_it_was_calm_is_not_held_to_stay_calm() -> None:
     """Of 40 draws the one whose contrast varied least before the start is exposed, and nothing
     happens: the effects vary as much as is claimed (150 worlds: their ratio has an error of .06).
-    Judged by the contrast's own past alone the ratio would be near 1.6."""
+    Judged by the contrast's own past alone the ratio would be near 2."""
     rng, names, weeks = np.random.default_rng(7), [f"s{k}" for k in range(10)], 16
     days = pd.date_range(START - timedelta(days=56), periods=7 * weeks)
     as_of = START + timedelta(days=7 * (weeks - 8) + 4)

@@ -141,6 +141,13 @@ def test_the_error_probability_is_shared_out_and_never_exceeded() -> None:
     assert profit_rule(settings.rollout).alpha < settings.rollout.alpha
 
 
+def test_what_is_tolerated_and_what_must_be_ruled_out_is_as_set() -> None:
+    set_so = Settings.model_validate({"rollout": {"margin": 0.2, "grave_loss": 0.4, "alpha": 0.1}})
+    rule = profit_rule(set_so.rollout)
+    assert (rule.margin, rule.grave_loss, rule.alpha_pass) == (0.2, 0.4, 0.1)
+    assert rule.alpha == pytest.approx(0.095)
+
+
 def planned(
     known: dict[str, pd.DataFrame], proposed: Policy = OTHER, *paused: Cell, pacing: float = 1.0
 ):
