@@ -27,7 +27,7 @@ from liftloop.core.policy import Cell, Policy
 from liftloop.core.profit import Prediction, judge_profit
 from liftloop.core.sample_ratio import judge_sample_ratio
 from liftloop.core.spend_guardrails import SpendRule, judge_channel_share, judge_pacing
-from liftloop.core.weekly_change import conversions_change, sales_change
+from liftloop.core.weekly_change import change_at, conversions_contrasts, sales_contrasts
 from tasks.guarding import COST, REVENUE, profit_rule
 
 SETTINGS = Settings()
@@ -55,7 +55,9 @@ class Guardrails:
         """``earned`` (D, S, C): by all days, had nobody else joined."""
         self.exposed = dict(exposed)
         self.control = [name for name in self.world.segments if name not in exposed]
-        self.sales, self.bought = self.feeds.sales(earned), self.feeds.conversions(earned)
+        parts = {"exposed": self.exposed, "control": self.control}
+        self.sales = sales_contrasts(self.feeds.sales(earned), **parts)
+        self.bought, _ = conversions_contrasts(self.feeds.conversions(earned), **parts)
         self.weekly: tuple[GuardrailVerdict, ...] = ()
 
     def verdicts(self, known: CanaryEvidence, *, now: date) -> tuple[GuardrailVerdict, ...]:
@@ -80,17 +82,13 @@ class Guardrails:
         )
 
     def _revenue(self, known: CanaryEvidence, now: date) -> GuardrailVerdict:
-        change = sales_change(
-            self.sales, exposed=self.exposed, control=self.control, as_of=now, wait_days=WAIT
-        )
+        change = change_at(self.sales, as_of=now, wait_days=WAIT)
         part = known.baseline / SETTINGS.budget.margin / (change.level or math.nan)
         prior = (PREDICTION.gain * part, PREDICTION.sd * part) if math.isfinite(part) else None
         return _judged(REVENUE, change, SETTINGS.guardrails.revenue_margin, now, prior)
 
     def _cost(self, now: date) -> GuardrailVerdict:
-        change, _ = conversions_change(
-            self.bought, exposed=self.exposed, control=self.control, as_of=now, wait_days=WAIT
-        )
+        change = change_at(self.bought, as_of=now, wait_days=WAIT)
         margin = SETTINGS.guardrails.conversion_cost_margin
         prior = (PREDICTION.gain, PREDICTION.sd)
         return _judged(COST, change, margin / (1 + margin), now, prior)

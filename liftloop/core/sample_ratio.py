@@ -118,17 +118,25 @@ def inflations(weeks: Sequence[tuple[Array, Array]]) -> list[float]:
 
 def mismatch_log_e_value(counts: ArmCounts, *, concentration: float = CONCENTRATION) -> float:
     """Log of the e-value against "the arms keep their historic ratio"."""
-    before = counts.treated_before + counts.control_before
-    after = counts.treated + counts.control
-    worth = before / (before + after) / counts.inflation
-    seen = worth * np.array([counts.treated, counts.control])
-    expected = np.array([1 - counts.share_before, counts.share_before])
+    return float(mismatch_log_e_values([counts], concentration=concentration)[0])
+
+
+def mismatch_log_e_values(
+    counts: Sequence[ArmCounts], *, concentration: float = CONCENTRATION
+) -> Array:
+    """The same of many cells."""
+    before = np.array([c.treated_before + c.control_before for c in counts])
+    seen = np.array([(c.treated, c.control) for c in counts])
+    worth = before / (before + seen.sum(axis=1)) / np.array([c.inflation for c in counts])
+    seen = worth[:, None] * seen
+    share = np.array([c.share_before for c in counts])
+    expected = np.stack([1 - share, share], axis=1)
     prior = concentration * expected
-    return float(
-        gammaln(prior.sum())
-        - gammaln(prior.sum() + seen.sum())
-        + (gammaln(prior + seen) - gammaln(prior)).sum()
-        - xlogy(seen, expected).sum()
+    return np.asarray(
+        gammaln(prior.sum(axis=1))
+        - gammaln(prior.sum(axis=1) + seen.sum(axis=1))
+        + (gammaln(prior + seen) - gammaln(prior)).sum(axis=1)
+        - xlogy(seen, expected).sum(axis=1)
     )
 
 
@@ -143,9 +151,9 @@ def judge_sample_ratio(counts: Sequence[ArmCounts], *, alpha: float) -> Guardrai
     usable = [c for c in counts if 0 < c.share_before < 1 and c.treated + c.control > 0]
     if not usable:
         return review(NAME, "No holdout has both arms before the start and since.")
-    logs = {c: mismatch_log_e_value(c) for c in usable}
-    worst = max(usable, key=lambda c: logs[c])
-    mean = sum(math.exp(min(value, 700.0)) for value in logs.values()) / len(usable)
+    logs = mismatch_log_e_values(usable)
+    worst = usable[int(logs.argmax())]
+    mean = float(np.exp(np.minimum(logs, 700.0)).mean())
     numbers: dict[str, float | str] = {
         "cells": float(len(usable)),
         "e_value": mean,

@@ -45,6 +45,20 @@ class _Group:
     weeks: int
 
 
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """One group's contrast by week from ``began`` on (money or conversions a day), its level
+    before, and the least that its weekly variance is held to be."""
+
+    began: date
+    weeks: pd.Series
+    level: float
+    least_variance: float = 0.0
+
+
+Contrasts = Mapping[tuple[str, ...], Contrast | str]
+
+
 def _weekly(table: pd.DataFrame, segments: Collection[str], began: date) -> pd.DataFrame:
     """Mean a day of each value column over the set, by week from ``began`` (negative before); only
     weeks that have every day of every segment, with finite values."""
@@ -86,16 +100,9 @@ def _mature(week: int, began: date, as_of: date, wait_days: int) -> bool:
     return week >= 0 and middle >= began + wait and middle + wait < as_of
 
 
-def _measure(
-    contrast: pd.Series,
-    level: float,
-    *,
-    began: date,
-    as_of: date,
-    wait_days: int,
-    least_variance: float = 0.0,
-) -> _Group | str:
+def _measure(group: Contrast, *, as_of: date, wait_days: int) -> _Group | str:
     """The group's effect from its contrast by week, or why there is none."""
+    contrast, began = group.weeks, group.began
     before = contrast[(contrast.index < 0) & (contrast.index >= -MOST_WEEKS_BEFORE)].to_numpy(float)
     if len(before) < LEAST_WEEKS_BEFORE:
         return (
@@ -107,17 +114,29 @@ def _measure(
         return "No whole week under the new policy counts yet."
     freedom = len(before) - 1
     seen = float(((before - before.mean()) ** 2).sum()) / freedom
-    variance = max(seen, least_variance) * freedom / (freedom - 2)
+    variance = max(seen, group.least_variance) * freedom / (freedom - 2)
     if not variance > 0:
         return "The weeks before the start do not vary, so the noise is not known."
     effect = float(contrast[kept].mean() - before.mean())
     error = math.sqrt(variance * (1 / len(kept) + 1 / len(before)))
     last = began + timedelta(days=WEEK * (int(kept[-1]) + 1) - 1)
-    return _Group(effect, error, level, last, len(kept))
+    return _Group(effect, error, group.level, last, len(kept))
 
 
-def _joined(found: Mapping[tuple[str, ...], _Group | str]) -> Change:
-    """All groups with evidence as one change; a problem only where none has any."""
+def change_at(contrasts: Contrasts, *, as_of: date, wait_days: int = 3) -> Change:
+    """All groups with evidence as one change; a problem only where none has any.
+
+    Parameters
+    ----------
+    contrasts : from days before ``as_of`` alone, unless ``wait_days`` are at least 3: then a week
+        that counts has ended
+    """
+    found = {
+        names: group
+        if isinstance(group, str)
+        else _measure(group, as_of=as_of, wait_days=wait_days)
+        for names, group in contrasts.items()
+    }
     known = {names: g for names, g in found.items() if isinstance(g, _Group)}
     if not known:
         return Change(
@@ -173,9 +192,17 @@ def sales_change(
     known = sales.loc[
         pd.to_datetime(sales.date) < pd.Timestamp(as_of), ["date", "segment", "revenue"]
     ]
-    found: dict[tuple[str, ...], _Group | str] = {}
+    contrasts = sales_contrasts(known, exposed=exposed, control=control)
+    return change_at(contrasts, as_of=as_of, wait_days=wait_days)
+
+
+def sales_contrasts(
+    sales: pd.DataFrame, *, exposed: Mapping[str, date], control: Collection[str]
+) -> Contrasts:
+    """What :func:`sales_change` reads, by group; a group that cannot be compared says why."""
+    found: dict[tuple[str, ...], Contrast | str] = {}
     for began, names in _groups(exposed).items():
-        each = _each(known, [*names, *control], began)
+        each = _each(sales, [*names, *control], began)
         both = pd.DataFrame(
             {
                 "exposed": each[list(names)].sum(axis=1, skipna=False),
@@ -188,15 +215,13 @@ def sales_change(
             continue
         scale = before.exposed.sum() / before.control.sum()
         weights = pd.Series(1.0, index=list(names)).reindex(each.columns, fill_value=scale)
-        found[names] = _measure(
+        found[names] = Contrast(
+            began,
             both.exposed - scale * both.control,
             float(before.exposed.mean()),
-            began=began,
-            as_of=as_of,
-            wait_days=wait_days,
-            least_variance=_own_variance(each.loc[before.index], weights),
+            _own_variance(each.loc[before.index], weights),
         )
-    return _joined(found)
+    return found
 
 
 def incremental_conversions(holdout: pd.DataFrame, performance: pd.DataFrame) -> pd.DataFrame:
@@ -248,33 +273,27 @@ def conversions_per_spend_change(
     """
     if holdout.empty or performance.empty:
         return Change(problem="There is no holdout with its spend."), math.nan
-    return conversions_change(
-        incremental_conversions(holdout, performance),
-        exposed=exposed,
-        control=control,
-        as_of=as_of,
-        wait_days=wait_days,
+    table = incremental_conversions(holdout, performance)
+    contrasts, price = conversions_contrasts(
+        table[table.date < pd.Timestamp(as_of)], exposed=exposed, control=control
     )
+    return change_at(contrasts, as_of=as_of, wait_days=wait_days), price
 
 
-def conversions_change(
-    table: pd.DataFrame,
-    *,
-    exposed: Mapping[str, date],
-    control: Collection[str],
-    as_of: date,
-    wait_days: int = 3,
-) -> tuple[Change, float]:
-    """:func:`conversions_per_spend_change` from what :func:`incremental_conversions` found."""
-    table = table[table.date < pd.Timestamp(as_of)]
-    price = _price(table, [*exposed, *control], min(exposed.values(), default=as_of))
-    if not math.isfinite(price):
-        return Change(
-            problem="The incremental conversions before the start cannot be told from none, so "
-            "what one costs is not known."
-        ), price
-    found: dict[tuple[str, ...], _Group | str] = {}
+def conversions_contrasts(
+    table: pd.DataFrame, *, exposed: Mapping[str, date], control: Collection[str]
+) -> tuple[Contrasts, float]:
+    """What :func:`conversions_per_spend_change` reads, from what :func:`incremental_conversions`
+    found, by group; and the price."""
+    price = _price(table, [*exposed, *control], min(exposed.values(), default=date.max))
+    found: dict[tuple[str, ...], Contrast | str] = {}
     for began, names in _groups(exposed).items():
+        if not math.isfinite(price):
+            found[names] = (
+                "The incremental conversions before the start cannot be told from none, so "
+                "what one costs is not known."
+            )
+            continue
         both = _weekly(table, names, began).join(
             _weekly(table, control, began), how="inner", rsuffix="_held"
         )
@@ -285,14 +304,10 @@ def conversions_change(
         scale = before.spend.sum() / before.spend_held.sum()
         beyond = both.conversions - both.spend / price
         beyond_held = both.conversions_held - both.spend_held / price
-        found[names] = _measure(
-            beyond - scale * beyond_held,
-            float(before.spend.mean()) / price,
-            began=began,
-            as_of=as_of,
-            wait_days=wait_days,
+        found[names] = Contrast(
+            began, beyond - scale * beyond_held, float(before.spend.mean()) / price
         )
-    return _joined(found), price
+    return found, price
 
 
 def _price(table: pd.DataFrame, segments: Collection[str], began: date) -> float:
