@@ -73,12 +73,16 @@ def roll_back(workspace: str, *, to: str | None, reason: str, actor: str) -> str
 
 
 def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -> str:
-    """Put the budgets of a file in force: segment, channel, daily_budget; CSV."""
+    """Put the budgets of a file in force: segment, channel, daily_budget; CSV. Done again, perhaps
+    after a kill, it is only brought to its end."""
     loop = open_loop(workspace)
     target = read_policy(path)
     effective = start or loop.today() + timedelta(days=1)
     with session(loop.engine, read_only=True) as db:
         now, running = budgets_in_force(db, before=date.max), running_rollout(db)
+    if now and running is None and now[0].version == target.version:
+        publish(loop, now[1].id)  # a kill may have kept them from going out
+        return f"Set already: these budgets are in force from {now[1].effective_from}."
     if now and now[1].effective_from > effective:
         raise Declined(f"{now[1].id} is in force from {now[1].effective_from} already.")
     current = now[0] if now else target

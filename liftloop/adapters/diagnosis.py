@@ -196,7 +196,7 @@ def _unfinished(workspace: Workspace, settings: Settings) -> Iterator[Finding]:
     engine = open_ledger(str(settings.ledger_url))
     if not is_current(engine):
         return
-    found = leftovers(workspace, engine=engine)
+    found = leftovers(workspace, engine=engine, secret_block=settings.notify.secret_block)
     for words, fix in found:
         yield Finding("unfinished work", None, words, fix)
     if not found:

@@ -14,8 +14,16 @@ from liftloop.adapters.workspace import Workspace
 AGAIN = "run liftloop cycle: it finishes what was begun"
 
 
-def leftovers(workspace: Workspace, *, engine: Engine) -> list[tuple[str, str]]:
-    """Each open end in words, with what closes it."""
+def leftovers(
+    workspace: Workspace, *, engine: Engine, secret_block: str | None = None
+) -> list[tuple[str, str]]:
+    """Each open end in words, with what closes it; ``secret_block`` is the Prefect Secret block
+    that holds the webhook, where one does."""
+    webhook = (
+        f"the address in the Prefect Secret block {secret_block} (notify.secret_block)"
+        if secret_block
+        else "notify.slack_webhook"
+    )
     with session(engine, read_only=True) as opened:
         counted = [
             (
@@ -36,7 +44,7 @@ def leftovers(workspace: Workspace, *, engine: Engine) -> list[tuple[str, str]]:
             (
                 _count(opened, Message, Message.state == "queued"),
                 "{} messages not yet delivered",
-                "the next cycle tries again; is notify.slack_webhook right?",
+                f"the next cycle tries again; is {webhook} right?",
             ),
             (
                 _count(opened, Message, Message.state == "refused"),

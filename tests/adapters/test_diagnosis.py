@@ -132,6 +132,33 @@ def test_unfinished_work_comes_with_what_finishes_it(fresh_workspace: Workspace)
     assert all(finding.fix for finding in findings)
 
 
+@pytest.mark.parametrize(
+    ("notify", "asks"),
+    [
+        ("", "is notify.slack_webhook right?"),
+        ('secret_block = "shop-slack"\n', "the Prefect Secret block shop-slack"),
+    ],
+)
+def test_messages_that_wait_ask_about_the_webhook_that_is_in_use(
+    fresh_workspace: Workspace, notify: str, asks: str
+) -> None:
+    fresh_workspace.config.write_text(f"[notify]\n{notify}")
+    with session(ledger_of(fresh_workspace)) as opened:
+        queue_message(opened, key="m", kind="k", words=Words("t", ()), at=NOON)
+    (waits,) = [f for f in diagnose(fresh_workspace) if f.check == "unfinished work"]
+    assert asks in waits.fix
+
+
+def test_two_platforms_that_would_spend_twice_are_named_by_the_doctor(
+    fresh_workspace: Workspace,
+) -> None:
+    block = '[[platforms.targets]]\nname = "{}"\nkind = "meta"\nsecret_env = "T"\n'
+    fresh_workspace.config.write_text(block.format("ours") + block.format("theirs"))
+    said = found(diagnose(fresh_workspace), "configuration")
+    assert said.ok is False
+    assert "ours and theirs would both spend the budget of every cell" in said.detail
+
+
 def test_services_are_asked_but_nothing_is_sent(
     fresh_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -410,7 +410,7 @@ def test_a_secret_that_is_not_set_is_named_by_its_variable(
 
 
 def test_no_secret_lands_in_ledger_messages_or_doctor(shop: Shop) -> None:
-    own = '\n[[platforms.targets]]\nname = "own"\nkind = "leaky:connect"\n'
+    own = '\n[[platforms.targets]]\nname = "own"\nkind = "leaky:connect"\nspends = false\n'
     (shop.workspace.root / "leaky.py").write_text(
         "import os\nfrom liftloop.adapters.platforms.protocol import PlatformRefused\n"
         "class Leaky:\n    whole = False\n"

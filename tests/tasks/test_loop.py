@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from liftloop.adapters.decisions import decisions
+from liftloop.adapters.ledger import session
 from liftloop.adapters.outbox import read_budgets
 from liftloop.core.errors import Declined
 from liftloop.core.policy import Policy
 from liftloop.core.settlement import alike
-from tasks import acts
+from tasks import acts, budget_acts
 from tasks.reallocate import propose_once
 
 
@@ -161,6 +163,30 @@ def test_budgets_set_by_hand_are_what_the_next_cycle_starts_from(
     world.cycle()
     newest = max(world.workspace.outbox.glob(f"budgets-{world.day}*.csv"))
     assert {x.previous_daily_budget for x in read_budgets(newest)} == {Decimal("1000.00")}
+
+
+def test_budgets_set_again_after_a_kill_go_out_and_are_decided_once(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.csv"
+    budgets_frame(Policy.of({_cell(r): Decimal("1000.00") for r in cells(world)})).to_csv(
+        file, index=False
+    )
+    place, before = str(world.workspace.root), world.day - timedelta(days=1)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(budget_acts, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            acts.set_budgets(place, file, start=before, actor="ana")
+    assert not list(world.workspace.outbox.glob("*.csv"))
+    for start in (before, before, world.day):
+        assert "in force from" in acts.set_budgets(place, file, start=start, actor="ana")
+    with session(world.loop.engine, read_only=True) as db:
+        assert [d.effective_from for d in decisions(db)] == [before]
+    assert len(list(world.workspace.outbox.glob("*.csv"))) == 1
 
 
 def cells(world: Any) -> Any:

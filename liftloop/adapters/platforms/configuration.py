@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 BUILT_IN = ("files", "sql", "http", "google", "meta")
+COPIES = ("files", "sql")
 _NEEDS = {
     "files": ("path",),
     "sql": (),
@@ -35,7 +37,15 @@ class Target(_Part):
     secret_env: str | None = Field(None, description="http: signing secret; meta: access token")
     app_secret_env: str | None = Field(None, description="meta: the app's secret, for its proof")
     account: str | None = Field(None, description="google: the customer id")
+    spends: bool | None = Field(
+        None, description="whether its budgets are spent; None: all but files and sql, which copy"
+    )
     minor_units: int = Field(100, description="meta: smallest units in one of the currency")
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether what it is given is spent, and not kept as a copy."""
+        return self.kind not in COPIES if self.spends is None else self.spends
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -86,6 +96,7 @@ class Platforms(_Part):
     def _consistent(self) -> Self:
         names = [target.name for target in self.targets]
         _once(names, "targets: two are called {}")
+        _spent_once([target for target in self.targets if target.is_spent])
         _once(
             [f"{c.segment} x {c.channel}" for c in self.campaigns],
             "campaigns: {} is given twice; a cell's money is spent in one place",
@@ -99,6 +110,30 @@ class Platforms(_Part):
             if "*" in (campaign.segment, campaign.channel):
                 raise ValueError("campaigns: each names one segment and one channel, not '*'")
         return self
+
+
+def _spent_once(targets: list[Target]) -> None:
+    """No cell's budget may go to two places that spend it."""
+    for one, other in combinations(targets, 2):
+        segment = _shared(one.segments, other.segments)
+        channel = _shared(one.channels, other.channels)
+        if segment is None or channel is None:
+            continue
+        what = "every cell" if segment == channel == "*" else f"{segment} x {channel}"
+        raise ValueError(
+            f"targets: {one.name} and {other.name} would both spend the budget of {what}; give "
+            "them different segments or channels, or set spends = false for one that only keeps "
+            "a copy"
+        )
+
+
+def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> str | None:
+    """A name that both patterns hold, "*" where both are any; None where there is none."""
+    if "*" in one:
+        return "*" if "*" in other else next(iter(other), None)
+    if "*" in other:
+        return next(iter(one), None)
+    return next((name for name in one if name in other), None)
 
 
 def _once(values: list[str], words: str) -> None:

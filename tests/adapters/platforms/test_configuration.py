@@ -53,6 +53,36 @@ def test_what_cannot_work_is_refused_when_it_is_read(text: str, words: str) -> N
     assert "hunter2" not in str(told.value)
 
 
+SHOP = '[[platforms.targets]]\nname = "shop"\nkind = "http"\nurl = "https://x"\nsecret_env = "S"\n'
+META = '[[platforms.targets]]\nname = "meta"\nkind = "meta"\nsecret_env = "T"\n'
+
+
+@pytest.mark.parametrize(
+    ("shop", "meta", "words"),
+    [
+        ("", "", "every cell"),
+        ('channels = ["search", "social"]\n', 'channels = ["social", "video"]\n', "* x social"),
+        ('segments = ["north"]\n', 'channels = ["social"]\n', "north x social"),
+    ],
+)
+def test_two_targets_that_would_spend_one_cell_s_budget_are_both_named(
+    shop: str, meta: str, words: str
+) -> None:
+    with pytest.raises(ConfigurationError) as told:
+        settings(SHOP + shop + META + meta)
+    assert f"shop and meta would both spend the budget of {words}" in str(told.value)
+    copy = settings(SHOP + shop + "spends = false\n" + META + meta)
+    assert [target.is_spent for target in copy.platforms.targets] == [False, True]
+
+
+def test_targets_of_other_cells_and_copies_of_all_go_together() -> None:
+    apart = 'segments = ["north"]\nchannels = ["search"]\n', 'channels = ["social"]\n'
+    together = SHOP + apart[0] + META + apart[1] + FILES
+    assert [t.is_spent for t in settings(together).platforms.targets] == [True, True, False]
+    with pytest.raises(ConfigurationError, match="meta and a would both spend"):
+        settings(META + FILES + "spends = true\n")
+
+
 def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     target = Target(name="a", kind="sql", url_env="ADS_DATABASE")
     monkeypatch.delenv("ADS_DATABASE", raising=False)
