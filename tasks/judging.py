@@ -14,6 +14,7 @@ from liftloop.adapters.settings import Settings
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.decide import gain, spends
 from liftloop.core.evidence import CanaryEvidence
+from liftloop.core.plan_guardrails import PLAN_PACING
 from liftloop.core.profit import Prediction
 from liftloop.core.rollout import Transition, advance
 from liftloop.core.settlement import Running
@@ -66,7 +67,8 @@ def judge(
             facts_health=facts_health,
             model_until=model_until,
         )
-        verdicts = (*plan, *verdicts)
+        # a cell that stopped spending meanwhile is held alone when the canary's budgets are made
+        verdicts = (*(v for v in plan if v.name != PLAN_PACING), *verdicts)
     config = rollout_config(settings)
     return advance(running.state, evidence, verdicts, as_of, config, running.waves)
 

@@ -22,6 +22,7 @@ from liftloop.core.spend_guardrails import channel_shares
 WINDOW_DAYS = 14
 RECENT_DAYS = 3
 NAMED = 5
+PLAN_PACING = "spend pacing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ def judge_plan_pacing(
     ----------
     slow : as of :func:`underspenders`
     """
-    name = "spend pacing"
+    name = PLAN_PACING
     before, after = incumbent.as_dict(), proposed.as_dict()
     raised = [cell for cell in sorted(slow) if after.get(cell, before[cell]) > before[cell]]
     if raised:

@@ -128,3 +128,22 @@ def test_one_cell_that_does_not_spend_its_budget_holds_itself_and_not_the_whole_
     assert now[Cell("a", "search")] == 100
     assert {now[Cell(s, "search")] for s in "bcdef"} == {Decimal("125.00")}
     assert sum(now.values()) == OLD.total
+
+
+def test_a_cell_that_stops_spending_during_the_shadow_is_held_alone_in_the_canary() -> None:
+    settings = Settings.model_validate({"rollout": {"shadow_days": 7, "canary_share": 0.5}})
+    plan = policy(120, 80)
+    loop = MemoryLoop(settings, OLD, learn=lambda *_: None, plan=Planner([OLD, plan, plan]))
+    for week in range(2):
+        loop.cycle(DAY + timedelta(days=7 * week), facts(DAY + timedelta(days=7 * week), OLD))
+    assert loop.in_force == OLD and loop._running is not None
+    one = loop._running.canary[0]
+    day = DAY + timedelta(days=14)
+    known = facts(day, OLD)
+    spent = known["performance"]
+    slow = (spent.segment == one) & (spent.channel == "search")
+    known["performance"] = spent.assign(spend=spent.spend.where(~slow, 40.0))
+    now = loop.cycle(day, known).as_dict()
+    assert loop.decided[-1].kind == "promote", loop.decided[-1].reason
+    assert now[Cell(one, "search")] == 100
+    assert len(moved(loop)) >= 1 and sum(now.values()) == OLD.total
