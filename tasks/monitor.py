@@ -63,10 +63,10 @@ def compare_once(loop: Loop, as_of: date) -> dict[str, Any]:
     seen = look_with(loop, facts, trained=trained, health=health)
     told = tell(seen.triage, earlier, cooldown_days=loop.settings.drift.cooldown_days)
     agree = consistency_on(loop, as_of)
-    was = json.loads(before.evidence).get("consistency", {}).get("told", ()) if before else ()
-    news, known_news = agree.news(was, broken=bool(seen.triage.broken))
+    was = json.loads(before.evidence).get("consistency", {}).get("told", {}) if before else {}
+    news, kept = agree.news(was, broken=bool(seen.triage.broken))
     said = _verdict(loop, facts, id, seen=seen, told=told, health=health, trained=trained,
-                    agree=agree, spread=known_news)  # fmt: skip
+                    agree=agree, kept=kept)  # fmt: skip
     _emit(loop, said, told)
     _record(loop, said, told, news)
     return _told(said, new=True)
@@ -89,7 +89,7 @@ def _health(loop: Loop, as_of: date) -> HealthVerdict | None:
 
 def _verdict(
     loop: Loop, facts: View, id: str, *, seen: Look, told: Telling, health: HealthVerdict | None,
-    trained: Training | None, agree: Consistency, spread: list[str],
+    trained: Training | None, agree: Consistency, kept: dict[str, str],
 ) -> MonitorVerdict:  # fmt: skip
     """The verdict with its evidence, and its pages written."""
     report = write_pages(loop, id, seen=seen, told=told, trained=trained, agree=agree)
@@ -104,7 +104,7 @@ def _verdict(
                 "told": told.as_dict(),
                 "drift": seen.drift.as_dict(),
                 "health": health.as_dict() if health else None,
-                "consistency": {**agree.as_dict(), "told": spread},
+                "consistency": {**agree.as_dict(), "told": kept},
                 "champion": trained.key if trained else None,
                 "windows": seen.windows.sentence,
                 "limits": repr(triage_config(loop.settings.drift)),

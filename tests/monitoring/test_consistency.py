@@ -12,7 +12,7 @@ import pytest
 from liftloop.core.policy import Cell, Policy
 from liftloop.markets import HillMarket
 from monitoring.consistency import consistency
-from monitoring.consistency_verdict import Consistency
+from monitoring.consistency_verdict import Consistency, Inconsistency
 
 Frames = dict[str, pd.DataFrame]
 WEEKS = 8
@@ -266,3 +266,22 @@ def test_what_cannot_be_compared_is_said_and_nothing_is_changed() -> None:
     assert not found.warnings
     assert len(found.unmeasured) == 4
     assert found.as_dict()["lines"] == list(found.unmeasured)
+
+
+def test_what_comes_and_goes_is_told_once_and_what_was_gone_for_a_week_again() -> None:
+    one = Inconsistency("gaps", "sales", "n", "n lacks 1 day", {})
+    day = date(2026, 1, 1)
+
+    def look(after: int, seen: Mapping[str, str], *, there: bool, broken: bool = False):
+        warnings = (one,) if there else ()
+        return Consistency(day + timedelta(days=after), warnings, ()).news(seen, broken=broken)
+
+    news, seen = look(0, {}, there=True, broken=True)
+    assert (news, seen) == ([], {})  # its own alarm is told
+    news, seen = look(1, seen, there=True)
+    assert news == ["gaps (sales): n lacks 1 day."]
+    for after, there in ((2, True), (3, False), (6, False), (9, True), (16, True)):
+        news, seen = look(after, seen, there=there)
+        assert news == [], after
+    news, seen = look(24, seen, there=True)
+    assert news == ["gaps (sales): n lacks 1 day."]
