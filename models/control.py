@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from liftloop.core.grouping import coded, days_of, joined, summed
+from liftloop.core.grouping import coded, days_of, joined, present, summed
 from models.boosting import BoosterParameters, fit_booster, predict
 
 Array = NDArray[np.float64]
@@ -193,7 +193,7 @@ def _context(rows: pd.DataFrame, sales: pd.DataFrame | None, age: Array) -> Cont
     place = joined(((dates - first).astype(np.intp), 1), (segment, len(segments)))
     wide = np.full(span * len(segments), np.nan)
     revenue = sales["revenue"].to_numpy(dtype=np.float64)
-    wide[np.unique(place)] = summed(place, revenue=revenue)["revenue"]
+    wide[present(place)] = summed(place, revenue=revenue)["revenue"]
     daily = pd.DataFrame(wide.reshape(span, len(segments)))
     before = (daily.rolling(7, min_periods=1).mean() / daily.mean()).to_numpy()
     # the mean of the seven days before; the first day after the last is known as well

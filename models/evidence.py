@@ -161,13 +161,12 @@ def daily_spend(performance: pd.DataFrame, *, as_of: Any, mend: bool = True) -> 
     days = pd.date_range(pd.Timestamp(first).as_unit("us"), dates.max(), name="date")
     place = joined(((dates - first).astype(np.intp), 1), (column, len(pairs)))
     numbers = {n: rows[n].to_numpy(dtype=np.float64) for n in ("spend", "impressions") if n in rows}
-    there, shape = np.unique(place), (len(days), len(pairs))
-    wide = {"impressions": np.zeros(shape)}
+    told = np.zeros((len(days), len(pairs)), dtype=bool)
+    told.flat[place] = True
+    wide = {"impressions": np.zeros(told.shape)}
     for name, values in summed(place, **numbers).items():
-        wide[name] = np.zeros(shape)
-        wide[name].flat[there] = values
-    told = np.zeros(shape, dtype=bool)
-    told.flat[there] = True
+        wide[name] = np.zeros(told.shape)
+        wide[name][told] = values
     of = pairs // len(channels)
     names = [segments.take(of), channels.take(pairs % len(channels))]
     spend = mended(told=told, segment_of=of, **wide) if mend else wide["spend"]

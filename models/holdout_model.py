@@ -202,10 +202,10 @@ def train_holdout(
     table = _chance(holdout, sales, as_of=as_of, config=config.lift) if asked else None
     parameters = _tuned(table, config, study)
     lift = replace(config.lift, booster=parameters)
-    lifts = weekly_lifts(
-        holdout=holdout, performance=performance, sales=sales, as_of=as_of, config=lift
-    )
     spend = daily_spend(performance, as_of=as_of, mend=lift.mend_spend)
+    lifts = weekly_lifts(
+        holdout=holdout, performance=performance, sales=sales, as_of=as_of, config=lift, daily=spend
+    )
     claims = (
         weekly_claims(performance=performance, sales=sales, holdout=holdout, as_of=as_of,
                       period_days=lift.period_days)

@@ -57,6 +57,7 @@ def weekly_lifts(
     sales: pd.DataFrame | None = None,
     as_of: date,
     config: LiftConfig | None = None,
+    daily: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Incremental revenue per day of every cell and period that has a holdout.
 
@@ -68,6 +69,8 @@ def weekly_lifts(
         The first unknown day; periods are aligned backwards from it.
     config
         Default: :class:`LiftConfig`.
+    daily
+        ``daily_spend`` of ``performance``, where it is known already.
 
     Returns
     -------
@@ -90,7 +93,9 @@ def weekly_lifts(
     lifts = _periods(days, rows, as_of=as_of, config=config)
     if lifts.empty:
         return _empty()
-    lifts.insert(6, "spend", _period_spend(lifts, performance, as_of, config))
+    if daily is None:
+        daily = daily_spend(performance, as_of=as_of, mend=config.mend_spend)
+    lifts.insert(6, "spend", _period_spend(lifts, daily))
     return lifts
 
 
@@ -306,18 +311,16 @@ def day_inflation(days: CellDays, period_days: int) -> float:
     return 1.0 + (float(count_of.mean()) - 1.0) * shared
 
 
-def _period_spend(
-    lifts: pd.DataFrame, performance: pd.DataFrame, as_of: date, config: LiftConfig
-) -> Array:
-    """Mean spend per day of each row's period, over the days that performance covers."""
-    daily = daily_spend(performance, as_of=as_of, mend=config.mend_spend)
+def _period_spend(lifts: pd.DataFrame, daily: pd.DataFrame) -> Array:
+    """Mean spend per day of each row's period, over the days that ``daily`` covers."""
     if daily.empty:
         return np.zeros(len(lifts))
     column = cell_places(lifts["segment"], lifts["channel"], daily.columns)
     running = np.concatenate([np.zeros((1, daily.shape[1])), np.cumsum(daily.to_numpy(), axis=0)])
-    origin, day = daily.index[0], pd.Timedelta(days=1)
-    first = ((lifts["period_start"] - origin) // day).clip(0, len(daily)).to_numpy(int)
-    last = ((lifts["period_end"] - origin) // day + 1).clip(0, len(daily)).to_numpy(int)
+    begin = np.datetime64(daily.index[0], "D")
+    starts, ends = (days_of(lifts[f"period_{at}"]) - begin for at in ("start", "end"))
+    first = np.clip(starts.astype(np.intp), 0, len(daily))
+    last = np.clip(ends.astype(np.intp) + 1, 0, len(daily))
     spent = np.where(column >= 0, running[last, column] - running[first, column], 0.0)
     result: Any = spent / np.maximum(last - first, 1)
     return np.asarray(result, dtype=np.float64)

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from liftloop.core.grouping import coded, days_of, joined, summed
+from liftloop.core.grouping import coded, days_of, joined, present, summed
 from models.boosting import BoosterParameters, cross_fit
 from models.evidence import Evidence, Test
 
@@ -167,7 +167,7 @@ def _complete(
     place = joined(((dates[rows] - begin).astype(np.intp), 1), (segment, len(segments)))
     span = pd.date_range(pd.Timestamp(begin).as_unit("us"), end)
     sold = np.full(len(span) * len(segments), np.nan)
-    sold[np.unique(place)] = summed(place, revenue=revenue[rows])["revenue"]
+    sold[present(place)] = summed(place, revenue=revenue[rows])["revenue"]
     wide = pd.DataFrame(sold.reshape(len(span), -1), span, segments.rename("segment"))
     weeks = min(len(span) // 7, config.weeks)
     if weeks < config.fewest_weeks:

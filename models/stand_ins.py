@@ -142,13 +142,12 @@ def _laid_out(
 ) -> tuple[Mask, Array, Array]:
     """Told, spend and impressions of every day and cell, each (T, C)."""
     at = joined((day, shape[0]), (place, shape[1]))
-    there = np.unique(at)
     told = np.zeros(shape, dtype=bool)
-    told.flat[there] = True
+    told.flat[at] = True
     numbers = {n: rows[n].to_numpy(dtype=np.float64) for n in ("spend", "impressions") if n in rows}
     sums = {"impressions": np.zeros(shape), "spend": np.zeros(shape)}
     for name, values in summed(at, **numbers).items():
-        sums[name].flat[there] = values
+        sums[name][told] = values
     return told, sums["spend"], sums["impressions"]
 
 

@@ -121,7 +121,8 @@ def recent_days(
 
 
 class _Laid:
-    """A feed's rows, summed by day and cell."""
+    """A feed's rows, summed by day and cell. ``near`` are those of the last days (n_near,), ``at``
+    their places in ``told``, laid flat."""
 
     def __init__(
         self,
@@ -138,15 +139,20 @@ class _Laid:
         self.last = np.full(len(names), NEVER, dtype=np.intp)
         np.minimum.at(self.first, place[known], row[known])
         np.maximum.at(self.last, place[known], row[known])
-        near = np.flatnonzero(known & (row >= 0))
-        at = joined((row[near], days), (place[near], len(names)))
-        there, shape = np.unique(at), (days, len(names))
-        self.told = np.zeros(shape, dtype=bool)
-        self.told.flat[there] = True
-        self.sums = {name: np.zeros(shape) for name in columns}
-        numbers = {c: feed[c].to_numpy(dtype=np.float64)[near] for c in columns if c in feed}
-        for name, values in summed(at, **numbers).items() if numbers else ():
-            self.sums[name].flat[there] = values
+        self.near = np.flatnonzero(known & (row >= 0))
+        self.at = joined((row[self.near], days), (place[self.near], len(names)))
+        self.told = np.zeros((days, len(names)), dtype=bool)
+        self.told.flat[self.at] = True
+        self.sums = {name: np.zeros(self.told.shape) for name in columns}
+        numbers = {c: feed[c].to_numpy(dtype=np.float64)[self.near] for c in columns if c in feed}
+        for name, values in summed(self.at, **numbers).items() if numbers else ():
+            self.sums[name][self.told] = values
+
+    def told_by(self, rows: Mask) -> Mask:
+        """Where some of the feed's ``rows`` (n,) tell, (T, C)."""
+        found = np.zeros_like(self.told)
+        found.flat[self.at[rows[self.near]]] = True
+        return found
 
     def days_with(self, wrong: dict[str, Mask]) -> FeedDays:
         found = {name: mask & self.told for name, mask in wrong.items() if mask.any()}
@@ -161,8 +167,7 @@ def _both_arms(holdout: pd.DataFrame, names: pd.MultiIndex, first: date, days: i
     whole = _Laid(holdout, names, first, days, ("users",))
     if "arm" in holdout.columns:
         for arm in ("treated", "control"):
-            one = (holdout["arm"] == arm).to_numpy()
-            whole.told &= _Laid(holdout[one], names, first, days, ()).told
+            whole.told &= whole.told_by((holdout["arm"] == arm).to_numpy())
     return whole
 
 
@@ -171,7 +176,7 @@ def _wrong_unit(spend: Array, shown: Array, budget: Array, paid: Mask, believabl
     agree with the budget in force either."""
     priced = (spend > 0) & (shown > 0)
     price = np.where(priced, spend / np.where(priced, shown, 1.0), np.nan)
-    usual = pd.DataFrame(price).median().to_numpy()
+    usual = _median(price)
     off = (price > WRONG_UNIT * usual) | (price * WRONG_UNIT < usual)
     agrees = (spend <= believable * budget) & (spend * believable >= budget) & paid[:, None]
     return np.asarray(off & ~agrees)
@@ -182,7 +187,14 @@ def _odd_users(users: Array) -> Mask:
     odd = np.zeros(users.shape, dtype=bool)
     for weekday in range(7):
         same = users[weekday::7]
-        usual = pd.DataFrame(np.where(same > 0, same, np.nan)).median().to_numpy()
+        usual = _median(np.where(same > 0, same, np.nan))
         far = (same > USERS_FACTOR * usual) | (same * USERS_FACTOR < usual)
         odd[weekday::7] = far & (same > 0)
     return odd
+
+
+def _median(values: Array) -> Array:
+    """Of each column's values, those that are nan left out; nan where there is no other."""
+    ordered, cell = np.sort(values, axis=0), np.arange(values.shape[1])  # nan comes last
+    count = values.shape[0] - np.isnan(values).sum(axis=0)
+    return np.asarray((ordered[(count - 1) // 2, cell] + ordered[count // 2, cell]) / 2)

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 
+import numpy as np
 import pandas as pd
 
 from liftloop.adapters.settings import Guardrails, Rollout, Settings
 from liftloop.core.evidence import CanaryEvidence
+from liftloop.core.grouping import days_of
 from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict, judge_health
 from liftloop.core.loss_budget import judge_loss
 from liftloop.core.noninferiority import ChangeRule, judge_change
@@ -307,6 +309,6 @@ def known_until(facts: Mapping[str, pd.DataFrame], as_of: date) -> date | None:
 def _last_day(feed: pd.DataFrame | None, as_of: date) -> date | None:
     if feed is None or feed.empty:
         return None
-    when = pd.to_datetime(feed["date"])
-    last = when[when < pd.Timestamp(as_of)].max()
-    return None if pd.isna(last) else last.date()
+    days = days_of(feed["date"])
+    known = days[days < np.datetime64(as_of, "D")]
+    return known.max().item() if len(known) else None

@@ -37,9 +37,20 @@ def joined(*parts: tuple[Index, int]) -> Index:
     return found
 
 
+def present(group: Index) -> Index:
+    """The numbers from 0 that are in ``group`` (n,), sorted."""
+    return np.flatnonzero(np.bincount(group))
+
+
 def summed(group: Index, **values: Array) -> dict[str, Array]:
-    """Sums of ``values`` (n,) by ``group`` (n,), each of which has a row, in the groups' order.
-    Compensated (Kahan 1965): the order of the rows hardly matters."""
+    """Sums of ``values`` (n,) by ``group`` (n,), those of :func:`present` in its order; what is
+    missing counts for nothing. Compensated (Kahan 1965): the order of the rows hardly matters."""
+    count = np.bincount(group)
+    if count.max(initial=0) <= 1:  # there is nothing to add up
+        row = np.zeros(len(count), dtype=np.intp)
+        row[group] = np.arange(len(group))
+        row = row[count > 0]
+        return {name: np.where(np.isnan(v[row]), 0.0, v[row]) for name, v in values.items()}
     sums = pd.DataFrame(values, copy=False).groupby(group, sort=True).sum()
     return {name: sums[name].to_numpy() for name in values}
 
@@ -47,8 +58,11 @@ def summed(group: Index, **values: Array) -> dict[str, Array]:
 def cell_places(segment: pd.Series[Any], channel: pd.Series[Any], cells: pd.MultiIndex) -> Index:
     """The place of each row's (segment, channel) in ``cells``, shape (n,); -1 where it is not."""
     (s, segments), (c, channels) = coded(segment), coded(channel)
-    pairs, place = np.unique(joined((s, len(segments)), (c, len(channels))), return_inverse=True)
-    known = pd.MultiIndex.from_arrays(
-        [segments.take(pairs // len(channels)), channels.take(pairs % len(channels))]
+    row, column = (
+        texts.get_indexer(level)[codes]
+        for texts, level, codes in zip((segments, channels), cells.levels, cells.codes, strict=True)
     )
-    return np.asarray(cells.get_indexer(known), dtype=np.intp)[place]
+    there = np.flatnonzero((row >= 0) & (column >= 0))
+    table = np.full((len(segments), len(channels)), -1, dtype=np.intp)
+    table[row[there], column[there]] = there
+    return np.asarray(table[s, c])

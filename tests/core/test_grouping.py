@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from liftloop.core.grouping import cell_places, coded, days_of, joined, summed
+from liftloop.core.grouping import cell_places, coded, days_of, joined, present, summed
 
 
 def test_texts_are_numbered_in_their_order_whatever_holds_them() -> None:
@@ -49,3 +49,19 @@ def test_sums_by_pairs_of_numbers_are_those_by_pairs_of_texts() -> None:
     at_second = (frame["segment"] == "n") & (frame["channel"] == "search")
     assert (place == 1).tolist() == at_second.tolist()
     assert {*place.tolist()} == {-1, 0, 1}
+
+
+@pytest.mark.parametrize("group", [[4, 0, 2], [4, 0, 2, 0]])
+def test_sums_are_in_the_order_of_the_groups_and_what_is_missing_counts_for_nothing(
+    group: list[int],
+) -> None:
+    places = np.array(group)
+    values = np.array([5.0, 1.0, np.nan, 2.0])[: len(group)]
+    assert present(places).tolist() == [0, 2, 4]
+    assert summed(places, x=values)["x"].tolist() == [1.0 if len(group) == 3 else 3.0, 0.0, 5.0]
+
+
+def test_a_cell_that_no_row_tells_of_is_nobodys_place() -> None:
+    rows = pd.DataFrame({"segment": ["n", "s"], "channel": ["search", "video"]})
+    cells = pd.MultiIndex.from_tuples([("n", "audio"), ("w", "search"), ("s", "video")])
+    assert cell_places(rows["segment"], rows["channel"], cells).tolist() == [-1, 2]
