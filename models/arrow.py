@@ -31,6 +31,7 @@ class Arrow:
     inverse: Array  # (C, d, d): of D + P
     precision: Array  # (d,): P's diagonal, the same for every cell
     design: csr_array | Array  # (d C, G): Z, dense where it is small
+    across: csr_array  # (G, d C): Z'
     factor: Array  # lower Cholesky factor of the shared parameters' precision, cells eliminated
     tests: Array  # (E, d C): U
     bridge: Array | None  # lower Cholesky factor of I + U H^-1 U'
@@ -43,6 +44,7 @@ class Arrow:
         blocks: Array,
         precision: Array,
         design: csr_array | Array,
+        across: csr_array,
         shared_precision: Array,
         tests: Array,
         damping: float = 0.0,
@@ -51,14 +53,13 @@ class Arrow:
         is Levenberg and Marquardt's, relative to the diagonal."""
         cells, d = blocks.shape[:2]
         held = blocks + np.diag(precision)
-        if damping:
-            held[:, range(d), range(d)] *= 1.0 + damping
+        np.einsum("cii->ci", held)[:] *= 1.0 + damping  # the diagonals
         inverse = np.linalg.inv(held)
         inverse = 0.5 * (inverse + inverse.transpose(0, 2, 1))
         rest = np.diag(precision) - precision[:, None] * inverse * precision[None, :]
-        core = _pulled_together(rest, design) + np.diag(shared_precision * (1.0 + damping))
+        core = _pulled_together(rest, design, across) + np.diag(shared_precision * (1.0 + damping))
         factor = np.linalg.cholesky(core)
-        plain = cls(inverse, precision, design, factor, tests, None, None)
+        plain = cls(inverse, precision, design, across, factor, tests, None, None)
         if len(tests) == 0:
             return plain
         shared = np.zeros((design.shape[1], len(tests)))
@@ -66,14 +67,14 @@ class Arrow:
         bridge = np.linalg.cholesky(
             np.eye(len(tests)) + tests @ spread[0].reshape(d * cells, len(tests))
         )
-        return cls(inverse, precision, design, factor, tests, bridge, spread)
+        return cls(inverse, precision, design, across, factor, tests, bridge, spread)
 
     def solve(self, cells: Array, shared: Array) -> tuple[Array, Array]:
         """H^-1 times a right-hand side, shapes (C, d, k) and (G, k)."""
         n, d, k = cells.shape
         eliminated = self.inverse @ cells
         pulled = (self.precision[:, None] * eliminated).reshape(d * n, k)
-        found = _solved(self.factor, shared + self.design.T @ pulled)
+        found = _solved(self.factor, shared + self.across @ pulled)
         pushed = (self.design @ found).reshape(n, d, k) * self.precision[:, None]
         own = eliminated + self.inverse @ pushed
         if self.bridge is None or self.spread is None:
@@ -121,12 +122,12 @@ def _solved(factor: Array, right: Array) -> Array:
     return found
 
 
-def _pulled_together(blocks: Array, design: csr_array | Array) -> Array:
+def _pulled_together(blocks: Array, design: csr_array | Array, across: csr_array) -> Array:
     """Z' B Z for a block-diagonal B (C, d, d), dense (G, G)."""
     cells, d = blocks.shape[:2]
     if isinstance(design, np.ndarray):
         stacked = (blocks @ design.reshape(cells, d, -1)).reshape(cells * d, -1)
-        return np.asarray(design.T @ stacked)
+        return np.asarray(across @ stacked)
     diagonal = bsr_array((blocks, np.arange(cells), np.arange(cells + 1)), shape=(d * cells,) * 2)
-    found: Any = design.T @ (diagonal.tocsr() @ design)
+    found: Any = across @ (diagonal.tocsr() @ design)
     return np.asarray(found.toarray())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from liftloop.core.saturating import bent_shape, bent_shape_at
 from models.evidence import Claims, Evidence, effective
-from models.prior import BEND, CLAIM, CURVE, JUMP, ORGANIC, RETURN, SCALE, TILT
+from models.prior import BEND, CLAIM, JUMP, ORGANIC, RETURN, SCALE, TILT
 from models.sums import period_mean
 
 Array = NDArray[np.float64]
@@ -43,6 +43,7 @@ class Forecast:
         self._spends: dict[bytes, tuple[Array, Array]] = {}
         self._known: deque[tuple[Array, Array, Predicted]] = deque(maxlen=REMEMBERED)
         self._contrasts = _by_spend(evidence)
+        self._alike = claims is not None and _alike(evidence, claims)
         self._before: Array | None = None  # 1 for a lift before its channel's jump
         self._claim_before: Array | None = None  # the same for claims, and before theirs (M, 2)
         if breaks is not None:
@@ -108,14 +109,14 @@ class Forecast:
         before: Array | None = None,
         demand: Array | None = None,
     ) -> tuple[Array, Array]:
-        """Revenue (R,) of the cells at ``place`` (R,) at ``spend`` (R,) and its derivatives (R, 4)
-        by the curve's logarithms; ``before`` (R,) is 1 where the response had not jumped yet (None:
-        nowhere), ``demand`` (R,) multiplies it.
+        """Revenue (R,) of the cells at ``place`` (R,) at ``spend`` (R,) and its derivatives (R, d),
+        0 by all but the curve's logarithms; ``before`` (R,) is 1 where the response had not jumped
+        yet (None: nowhere), ``demand`` (R,) multiplies it.
 
         df/dlog m = f and df/dlog K = f - x f'(x), for every curve m K h(x / K)."""
         earned, m, k, level, bend, grown = self._level(cells, place, spend, before, demand)
         more = m * k * bent_shape(level, bend * np.exp(NUDGE))
-        slope = np.zeros((len(earned), CURVE))
+        slope = np.zeros((len(earned), self.d))
         slope[:, RETURN] = earned
         slope[:, SCALE] = earned - m * spend * np.exp(-bend * grown)
         slope[:, BEND] = (more - earned) / NUDGE
@@ -136,31 +137,36 @@ class Forecast:
                 return known[2]
         evidence, claims = self.evidence, self.evidence.claims
         spend, claim_spend = self.spends(carryover)
-        lift, curve = self._earned(cells, evidence.cell, spend, self._before, evidence.demand)
-        slope = np.zeros((len(lift), self.d))
-        slope[:, :CURVE] = curve
+        lift, slope = self._earned(cells, evidence.cell, spend, self._before, evidence.demand)
         claim, claim_slope = np.zeros(0), np.zeros((0, self.d))
         if claims is not None:
-            claim, claim_slope = self._predict_claims(cells, claim_spend, claims)
+            earned = (lift, slope)
+            if not self._alike:
+                response = None if self._claim_before is None else self._claim_before[:, 0]
+                earned = self._earned(cells, claims.cell, claim_spend, response, claims.demand)
+            claim, claim_slope = self._predict_claims(cells, claims, *earned)
         test, test_slope = self._predict_tests(cells)
         found = Predicted(lift, slope, claim, claim_slope, test, test_slope)
         self._known.append((cells, carryover, found))
         return found
 
-    def _predict_claims(self, cells: Array, spend: Array, claims: Claims) -> tuple[Array, Array]:
-        place, before = claims.cell, self._claim_before
-        response, said = (None, None) if before is None else before.T
-        earned, curve = self._earned(cells, place, spend, response, claims.demand)
+    def _predict_claims(
+        self, cells: Array, claims: Claims, earned: Array, curve: Array
+    ) -> tuple[Array, Array]:
+        """Claims (M,) with their derivatives (M, d), of cells that earned ``earned`` (M,), with its
+        derivatives ``curve`` (M, d)."""
+        place = claims.cell
         factor = np.exp(cells[:, CLAIM])[place]
-        if said is not None:
+        if self._claim_before is not None:
+            said = self._claim_before[:, 1]
             factor = np.where(said > 0, np.exp(cells[:, CLAIM] + cells[:, JUMP])[place], factor)
+            curve = curve.copy()
             curve[:, JUMP] += said * earned
         grown = self._log_spend
         tilt = np.exp(np.clip(cells[place, TILT] * grown, -5.0, 5.0))
         claim = tilt * (factor * earned + cells[place, ORGANIC] * claims.sold)
         scale = tilt * factor
-        slope = np.empty((len(claim), self.d))
-        slope[:, :CURVE] = scale[:, None] * curve
+        slope = scale[:, None] * curve
         slope[:, CLAIM] = scale * earned
         slope[:, ORGANIC] = tilt * claims.sold
         slope[:, TILT] = grown * claim
@@ -170,18 +176,26 @@ class Forecast:
         tests = self.evidence.tests
         gains = np.zeros(len(tests))
         slopes = np.zeros((len(tests), len(cells), self.d))
-        for rows, money in self._contrasts:
-            test = tests[rows[0]]
-            for spend, sign in ((test.actual, 1.0), (test.otherwise, -1.0)):
-                earned, curve = self._earned(cells, test.where, spend)
-                gains[rows] += sign * (money * earned).sum(axis=1)
-                slopes[rows[:, None], test.where, :CURVE] += sign * money[:, :, None] * curve
+        for rows, where, spend, money in self._contrasts:
+            earned, curve = self._earned(cells, np.concatenate([where, where]), spend)
+            n = len(where)
+            gains[rows] = money @ (earned[:n] - earned[n:])
+            slopes[rows[:, None], where] = money[:, :, None] * (curve[:n] - curve[n:])
         return gains, slopes.reshape(len(tests), self.d * len(cells))
 
 
-def _by_spend(evidence: Evidence) -> list[tuple[Index, Array]]:
+def _alike(evidence: Evidence, claims: Claims) -> bool:
+    """Whether lifts and claims are of the same periods of the same cells: both earned the same."""
+    if evidence.demand is not None or claims.demand is not None:
+        return False
+    names = ("cell", "first", "last")
+    return all(np.array_equal(getattr(evidence, name), getattr(claims, name)) for name in names)
+
+
+def _by_spend(evidence: Evidence) -> list[tuple[Index, Index, Array, Array]]:
     """Tests that compare the same spend of the same cells, as contrasts of sales do: their numbers
-    (e,) and what a unit of each cell's size earns in each of them, in money (e, n_where)."""
+    (e,), the cells (n,), their actual and then their other spend (2 n,), and what a unit of each
+    cell's size earns in each of them, in money (e, n)."""
     found: dict[tuple[int, int, int], list[int]] = {}
     for number, test in enumerate(evidence.tests):
         same = id(test.where), id(test.actual), id(test.otherwise)
@@ -190,6 +204,8 @@ def _by_spend(evidence: Evidence) -> list[tuple[Index, Array]]:
     return [
         (
             np.array(rows, dtype=np.intp),
+            tests[rows[0]].where,
+            np.concatenate([tests[rows[0]].actual, tests[rows[0]].otherwise]),
             np.array(
                 [tests[r].days * evidence.size[tests[r].where] * tests[r].portion for r in rows]
             ),

@@ -65,7 +65,7 @@ class Hierarchy:
         self._noise: tuple[Array, Array, Array] | None = None  # the claims' last noise
         self._forecast = Forecast(evidence, self.d)
         self._left: tuple[Predicted, Array, Left] | None = None
-        self._scaled: tuple[Left, list[tuple[Sums, Array, Array]]] | None = None
+        self._added: tuple[Left, Array, Array] | None = None
         self._lift_scale = np.sqrt(evidence.weight) / evidence.noise
         self._gains = np.array([test.gain for test in evidence.tests], dtype=float)
         self._test_scale = np.array(
@@ -152,28 +152,32 @@ class Hierarchy:
 
     def misfit(self, state: State, predicted: Predicted) -> float:
         """Half the weighted sum of squares plus the penalty: what the mode minimizes."""
-        squares = sum(float((r**2).sum()) for r in self.residuals(state, predicted))
+        squares = sum(float(left @ left) for left in self.residuals(state, predicted))
         return 0.5 * squares + self.penalty(state)
 
     # -- fit --------------------------------------------------------------------------------------
 
-    def _rows(self, state: State, predicted: Predicted) -> list[tuple[Sums, Array, Array]]:
-        """Of lifts and of claims: sums over cells, standardized derivatives (R, d), residuals;
-        remembered, for both curvature and pull ask for them."""
+    def _sums(self, state: State, predicted: Predicted) -> tuple[Array, Array]:
+        """Of the lifts and claims of each cell: sums of their standardized derivatives' outer
+        squares (C, d, d), and of derivatives times residuals (C, d); remembered, for curvature
+        asks for the first and pull for the second."""
         left = self.residuals(state, predicted)
-        if self._scaled is not None and self._scaled[0] is left:
-            return self._scaled[1]
-        lifts, said, _ = left
-        rows = [(self._of_cells[0], predicted.slope * self._lift_scale[:, None], lifts)]
+        if self._added is not None and self._added[0] is left:
+            return self._added[1:]
+        parts = [(predicted.slope, self._lift_scale, left[0])]
         if self.evidence.claims is not None:
-            scaled = predicted.claim_slope / self.claim_noise(state)[:, None]
-            rows.append((self._of_cells[1], scaled, said))
-        self._scaled = left, rows
-        return rows
+            parts.append((predicted.claim_slope, 1.0 / self.claim_noise(state), left[1]))
+        total = np.zeros((len(self.evidence.cells), self.d + 1, self.d + 1))
+        for sums, (slope, scale, residual) in zip(self._of_cells, parts, strict=True):
+            both = np.empty((len(slope), self.d + 1))
+            np.multiply(slope, scale[:, None], out=both[:, :-1])
+            both[:, -1] = residual
+            sums.add_squares(total, both)
+        self._added = left, total[:, :-1, :-1], total[:, :-1, -1]
+        return self._added[1:]
 
     def curvature(self, state: State, predicted: Predicted, damping: float = 0.0) -> Arrow:
         """The Gauss-Newton Hessian at a state, factored; for climbing where ``damping`` > 0."""
-        n, d = len(self.evidence.cells), self.d
         shared = self.shared_precision(state)
         if not damping:
             # A channel without effect has sunk to where neither lifts nor the t's tail hold it. Its
@@ -181,13 +185,11 @@ class Hierarchy:
             # farther up than the prior's own scale.
             tight = np.maximum(shared[self.layout.heavy], self.prior.returns.channel**-2)
             shared[self.layout.heavy] = tight
-        blocks = np.zeros((n, d, d))
-        for sums, slope, _ in self._rows(state, predicted):
-            sums.add_squares(blocks, slope)
         return Arrow.of(
-            blocks=blocks,
+            blocks=self._sums(state, predicted)[0],
             precision=state.own**-2,
             design=self.layout.design,
+            across=self.layout.across,
             shared_precision=shared,
             tests=predicted.test_slope * self._test_scale[:, None],
             damping=damping,
@@ -196,30 +198,31 @@ class Hierarchy:
     def pull(self, state: State, predicted: Predicted) -> Array:
         """How strongly the evidence draws each cell's parameters up, (C, d): minus the gradient of
         half the weighted sum of squares."""
-        n, d = len(self.evidence.cells), self.d
-        down = np.zeros((n, d))
-        for sums, slope, left in self._rows(state, predicted):
-            sums.add(down, left[:, None] * slope)
-        tests = self.residuals(state, predicted)[2]
-        down += ((tests * self._test_scale) @ predicted.test_slope).reshape(n, d)
-        return down
+        down = self._sums(state, predicted)[1]
+        tests = self.residuals(state, predicted)[2] * self._test_scale
+        return down + (tests @ predicted.test_slope).reshape(down.shape)
 
-    def pull_of_lifts(self, cells: Array, carryover: Array) -> Array:
-        """How strongly lifts alone draw each cell's log return up at cell parameters (C, d), and
-        by how much less for each unit it is higher: (2, C)."""
+    def pull_of_lifts(self, draws: Array, carryover: Array) -> Array:
+        """How strongly lifts alone draw each cell's log return up, the mean over draws of cell
+        parameters (C, d, D), and by how much less for each unit it is higher: (2, C)."""
         evidence, n = self.evidence, len(self.evidence.cells)
-        lift = self._forecast.lifts(cells, carryover)
-        weight = lift * evidence.weight / evidence.noise**2
-        pull = np.bincount(evidence.cell, weights=(evidence.lift - lift) * weight, minlength=n)
-        less = np.bincount(evidence.cell, weights=(2 * lift - evidence.lift) * weight, minlength=n)
-        return np.stack([pull, less])
+        first, second = np.zeros((2, len(evidence.lift)))  # moments of the lifts predicted
+        for number in range(draws.shape[-1]):
+            there = np.ascontiguousarray(draws[..., number])
+            lift = self._forecast.lifts(there, carryover)
+            first += lift
+            second += lift**2
+        weight = evidence.weight / evidence.noise**2 / draws.shape[-1]
+        pull = (evidence.lift * first - second) * weight
+        less = (2 * second - evidence.lift * first) * weight
+        return np.stack([np.bincount(evidence.cell, rows, minlength=n) for rows in (pull, less)])
 
     def with_prior(self, state: State, pull: Array) -> tuple[Array, Array]:
         """``pull`` joined by the prior's: minus the gradient of the misfit, as (C, d, 1) and
         (G, 1)."""
         own = (state.cells - self.expected(state.shared)) / state.own**2
         gap = self.shared_precision(state) * (state.shared - self.layout.center)
-        return (pull - own)[:, :, None], (self.layout.design.T @ own.ravel() - gap)[:, None]
+        return (pull - own)[:, :, None], (self.layout.across @ own.ravel() - gap)[:, None]
 
     def climb(self, state: State, *, steps: int = 30, tolerance: float = 1e-8) -> State:
         """The mode from ``state`` on, by Levenberg-Marquardt (More 1978)."""

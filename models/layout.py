@@ -21,11 +21,13 @@ class Layout:
     """The shared parameters (G,): for each of a cell's d parameters a mean, an effect of every
     channel and, where its prior has one, of every segment.
 
-    ``design`` (d C, G) adds up what a cell is drawn to; ``center`` and ``precision`` (G,) are the
-    prior's. ``heavy`` are the channels' effects on the return, ``tilted`` those of the tilt.
+    ``design`` (d C, G) adds up what a cell is drawn to, ``across`` is its transpose; ``center`` and
+    ``precision`` (G,) are the prior's. ``heavy`` are the channels' effects on the return,
+    ``tilted`` those of the tilt.
     """
 
     design: csr_array | Array
+    across: csr_array
     center: Array
     precision: Array
     heavy: slice
@@ -58,6 +60,7 @@ class Layout:
         design = csr_array((ones, places), shape=(d * n, begin))
         return cls(
             design=design.toarray() if d * n * begin <= SMALL else design,
+            across=design.T.tocsr(),
             center=np.concatenate(center),
             precision=np.concatenate(precision),
             heavy=heavy,

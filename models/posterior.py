@@ -64,10 +64,8 @@ def centred(model: Hierarchy, state: State, wander: Array) -> State:
     count = np.maximum(np.bincount(channel_of, minlength=channels), 1)
     sums = np.stack([earned[channel_of == c].sum(axis=0) for c in range(channels)])
     variance = (sums / count[:, None]).var(axis=1)
-    change = -model.pull_of_lifts(state.cells, state.carryover)
-    for number in range(cells.shape[-1]):
-        there = np.ascontiguousarray(cells[..., number])
-        change = change + model.pull_of_lifts(there, state.carryover) / cells.shape[-1]
+    change = model.pull_of_lifts(cells, state.carryover)
+    change -= model.pull_of_lifts(state.cells[:, :, None], state.carryover)
     pull, less = (np.bincount(channel_of, weights=c, minlength=channels) for c in change)
     moved = pull / (1.0 / np.maximum(variance, 1e-12) + np.maximum(less, 0.0))
     found = state.cells.copy()

@@ -12,7 +12,7 @@ MOST_PADDING = 1.5
 
 
 class Sums:
-    """Sums of rows over their cells, for rows in any order."""
+    """Sums over cells of their rows' outer squares, for rows in any order."""
 
     def __init__(self, cell: Index, cells: int) -> None:
         self._order = np.argsort(cell, kind="stable")
@@ -38,18 +38,16 @@ class Sums:
     def _sorted(self, values: Array) -> Array:
         return values[self._order] if len(self._order) else values
 
-    def add(self, total: Array, values: Array) -> None:
-        """Add the sums of ``values`` (R, ...) to ``total`` (cells, ...)."""
-        if self._rows:
-            total[self._present] += np.add.reduceat(self._sorted(values), self._starts, axis=0)
-
     def add_squares(self, total: Array, slope: Array) -> None:
         """Add the sums of the outer squares of ``slope`` (R, d) to ``total`` (cells, d, d)."""
         if not self._rows:
             return
         slope = self._sorted(slope)
         if self._grid is not None:
-            padded = np.concatenate([slope, np.zeros((1, slope.shape[1]))])[self._grid]
+            if self._grid.size == self._rows:
+                padded = slope.reshape(*self._grid.shape, -1)
+            else:
+                padded = np.concatenate([slope, np.zeros((1, slope.shape[1]))])[self._grid]
             total[self._present] += padded.transpose(0, 2, 1) @ padded
             return
         ends = np.append(self._starts, self._rows)

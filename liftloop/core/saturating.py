@@ -20,6 +20,7 @@ import numpy as np
 from liftloop.core.curves import Array, ResponseCurves
 from liftloop.core.policy import Cell
 
+NEXT_TO_NOTHING = 1e-200  # stands in for 0 where a limit is meant and 0 / 0 would come out
 CHUNK = 512  # cells evaluated at once: their draws fit a processor's cache
 
 
@@ -58,12 +59,8 @@ def bent_shape(u: Array, bend: Array) -> Array:
 
 def bent_shape_at(grown: Array, bend: Array) -> Array:
     """:func:`bent_shape` of the u for which ``grown`` is ``log(1 + 2 u / bend)``."""
-    power = (1.0 - bend) * grown
-    small = np.abs(power) < 1e-8
-    if not small.any():
-        return np.asarray(0.5 * bend * grown * (np.expm1(power) / power))
-    safe = np.where(small, 1.0, power)
-    return np.asarray(0.5 * bend * grown * np.where(small, 1.0, np.expm1(safe) / safe))
+    rest = np.where(bend == 1.0, NEXT_TO_NOTHING, 1.0 - bend)
+    return np.asarray(0.5 * bend / rest * np.expm1(rest * grown))
 
 
 def bent_slope(u: Array, bend: Array) -> Array:

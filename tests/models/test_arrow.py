@@ -56,6 +56,7 @@ class Problem:
             blocks=self.blocks,
             precision=self.precision,
             design=csr_array(self.design) if sparse else self.design,
+            across=csr_array(self.design.T),
             shared_precision=self.shared,
             tests=self.tests,
         )
@@ -113,6 +114,7 @@ def test_damping_lengthens_the_diagonal_of_what_is_held() -> None:
         blocks=problem.blocks,
         precision=problem.precision,
         design=problem.design,
+        across=csr_array(problem.design.T),
         shared_precision=problem.shared,
         tests=problem.tests,
         damping=0.5,
