@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from liftloop.core.allocation import allocate
 from liftloop.core.curves import ResponseCurves
@@ -255,12 +255,12 @@ def spike_and_slab(
     for share, odd in zip(config.shares, config.odds, strict=True):
         for spread in config.spreads:
             total = np.hypot(safe, spread)
-            without = norm.logpdf(found, 0.0, safe) + np.log1p(-share)
-            with_it = norm.logpdf(found, 0.0, total) + np.log(share)
+            without = _log_density(found, safe) + np.log1p(-share)
+            with_it = _log_density(found, total) + np.log(share)
             whole = np.logaddexp(without, with_it)
             held = spread**2 / total**2
             mean, sd = held * found, np.sqrt(held) * safe
-            beyond = norm.sf(config.note, mean, sd) + norm.cdf(-config.note, mean, sd)
+            beyond = ndtr((mean - config.note) / sd) + ndtr((-config.note - mean) / sd)
             logs.append(float(whole[seen].sum()) + np.log(odd / len(config.spreads)))
             parts.append((mean, sd**2 + mean**2, np.exp(with_it - whole), beyond))
     weight = np.exp(np.array(logs) - max(logs))
@@ -272,6 +272,11 @@ def spike_and_slab(
     square = sum(w * part[1] for w, part in zip(share_of, parts, strict=True))
     sd = np.sqrt(np.maximum(square - mean**2, 0.0))
     return (np.where(seen, mean, 0.0), np.where(seen, sd, 0.0), np.where(seen, chance, 0.0))
+
+
+def _log_density(value: Array, sd: Array) -> Array:
+    """Of a normal distribution around 0, up to a constant."""
+    return np.asarray(-0.5 * (value / sd) ** 2 - np.log(sd))
 
 
 def _table(
@@ -298,9 +303,8 @@ def _table(
         for b, other in enumerate(channels)
         if a != b
     ]
-    return pd.DataFrame(rows, columns=COLUMNS).sort_values(
-        ["chance", "from", "to"], ascending=[False, True, True], ignore_index=True
-    )
+    rows.sort(key=lambda row: (-row[COLUMNS.index("chance")], row[:2]))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def in_words(one: str, other: str, elasticity: float) -> str:

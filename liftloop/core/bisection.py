@@ -77,12 +77,10 @@ class _Nodes:
         """The most spend whose marginal return is still above ``price`` (n_cells,)."""
         above = (self.marginal > price).sum(axis=0)
         last = len(self.spend) - 1
-        right = np.clip(above, 1, last)[None, :]
+        cell, right = np.arange(len(above)), np.clip(above, 1, last)
         left = right - 1
-        b0 = np.take_along_axis(self.bend, left, axis=0)[0]
-        b1 = np.take_along_axis(self.bend, right, axis=0)[0]
-        x0 = np.take_along_axis(self.spend, left, axis=0)[0]
-        x1 = np.take_along_axis(self.spend, right, axis=0)[0]
+        b0, b1 = self.bend[left, cell], self.bend[right, cell]
+        x0, x1 = self.spend[left, cell], self.spend[right, cell]
         gap = b1 - b0
         share = np.where(gap > 0, (_bend(price) - b0) / np.where(gap > 0, gap, 1.0), 0.0)
         inside = x0 + np.clip(share, 0.0, 1.0) * (x1 - x0)

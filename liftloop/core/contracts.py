@@ -202,9 +202,11 @@ def _spare(coerced: Coerced, unsplit: Mask) -> Coerced:
 
 @lru_cache(maxsize=len(FEEDS))
 def _rules_of(model: type[pa.DataFrameModel]) -> pa.DataFrameSchema:
-    """A model's rules alone. The types are set by reading; Pandera compares those of text value by
-    value, which takes longer than all rules together."""
+    """A model's rules alone, without the columns that have none. Types, and what is missing, are
+    settled by reading; Pandera compares those of text value by value, which takes longer than all
+    rules together."""
     schema = model.to_schema()
+    schema = schema.remove_columns([n for n, column in schema.columns.items() if not column.checks])
     return schema.update_columns({name: {"dtype": None} for name in schema.columns})
 
 

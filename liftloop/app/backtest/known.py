@@ -7,12 +7,13 @@ newest version: the later ``reported_at`` wins; equal instants: the row received
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from liftloop.core.contracts import FEEDS, Account, Feed, midnight, sales_with_events, sift
@@ -61,6 +62,8 @@ class KnownFacts:
         self._account = account
         self._history = timedelta(days=history_days)
         self._books = {name: _Book(FEEDS[name]) for name in feeds}
+        for name in feeds:
+            empty_feed(name)  # reads the contracts, and imports what that takes, before any cycle
 
     def deliver(self, feeds: Mapping[str, pd.DataFrame], *, on: date) -> None:
         """Take in what was handed over when ``on`` began.
@@ -165,12 +168,21 @@ class _Book:
                 untouched = int(current["date"].searchsorted(fresh["date"].min()))
             if untouched < len(current):
                 mixed = pd.concat([current.iloc[untouched:], fresh], ignore_index=True)
-        newest = mixed.sort_values([*key, *ORDER], kind="stable").drop_duplicates(key, keep="last")
+        newest = _newest(mixed, key)
         parts = [newest] if current is None or not untouched else [current.iloc[:untouched], newest]
         whole = pd.concat(parts, ignore_index=True)
         free = sorted(c for c in whole if str(c).startswith(("x_", "y_", "c_")))
         named = [*(c for c in whole if c not in free), *free]
         self.current = whole if named == list(whole) else whole[named]
+
+
+def _newest(rows: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """The newest of the rows that share a key, sorted by key."""
+    codes = [pd.factorize(rows[name], sort=True)[0] for name in key]
+    order = np.lexsort([rows[name].astype("int64") for name in reversed(ORDER)] + codes[::-1])
+    changes = [np.diff(code[order]) != 0 for code in codes]
+    last = np.append(np.logical_or.reduce(changes), True)
+    return rows.iloc[order[last]]
 
 
 def _reported_after(frame: pd.DataFrame, moment: datetime) -> Any:

@@ -130,6 +130,7 @@ class MemoryLoop:
     decided: list[Decided] = field(default_factory=list)
     _standing: Frozen | None = None
     _running: Running | None = None
+    _sound: dict[Policy, HealthVerdict] = field(default_factory=dict)  # in this cycle
     _until: date | None = None  # the last day the champion has seen
     _began_on: ResponseCurves | None = None
     _began_until: date | None = None
@@ -138,6 +139,7 @@ class MemoryLoop:
     def cycle(self, as_of: date, facts: Facts) -> Policy:
         """The budgets that take effect on ``as_of``."""
         budgets = [(d.as_of, d.policy) for d in self.decided if d.in_force]
+        self._sound.clear()
         filled = stand_in(self.settings, facts, budgets=budgets, as_of=as_of)
         learned = {**facts, "performance": filled.performance}
         curves = self.learn(self.settings, learned, as_of)
@@ -260,9 +262,12 @@ class MemoryLoop:
         return _told(as_of, entry.settlement)
 
     def _health(self, as_of: date, facts: Facts, policy: Policy) -> HealthVerdict:
-        return feed_health(
-            self.settings, facts, policy=policy, as_of=as_of, in_force_since=self.since
-        )
+        """Asked several times in a cycle, found once."""
+        if policy not in self._sound:
+            self._sound[policy] = feed_health(
+                self.settings, facts, policy=policy, as_of=as_of, in_force_since=self.since
+            )
+        return self._sound[policy]
 
     def _slow(self, as_of: date, facts: Facts, policy: Policy) -> Slow:
         sound = self._health(as_of, facts, policy)
