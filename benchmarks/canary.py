@@ -202,7 +202,8 @@ def told(title: str, rows: Iterable[dict[str, float | str]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--even", type=int, default=2000, help="runs of a policy without effect")
-    parser.add_argument("--runs", type=int, default=300, help="runs of each loss")
+    parser.add_argument("--runs", type=int, default=500, help="runs of each loss")
+    parser.add_argument("--losses", type=float, nargs="+", default=LOSSES)
     parser.add_argument("--gains", type=int, default=120, help="runs of each gain")
     parser.add_argument("--leaks", type=int, default=20, help="runs of each leak")
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
@@ -213,7 +214,8 @@ def main() -> None:
         told(f"No effect, {chosen.even} runs", [row(worlds, 0.0)])
     worlds = [simulate(seed, days=LIFE) for seed in range(max(chosen.runs, chosen.gains))]
     if "losses" in chosen.tables:
-        told(f"Losses, {chosen.runs} runs a row", (row(worlds[: chosen.runs], x) for x in LOSSES))
+        rows = (row(worlds[: chosen.runs], loss) for loss in chosen.losses)
+        told(f"Losses, {chosen.runs} runs a row", rows)
     if "gains" in chosen.tables:
         rows = (row(worlds[: chosen.gains], -gain) for gain in GAINS)
         told(f"Gains, {chosen.gains} runs a row", rows)
