@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from monitoring.changes import Change, change
 from monitoring.slopes import ResponseConfig
@@ -21,15 +22,26 @@ FEWEST = 14  # cell-days
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """How claims left their path, in units of the response: the relative ``change`` of the response
-    that would do it, with the ``doubt`` about the ``share`` of claims that moves with spend."""
+    that would do it, with the ``doubt`` about the ``share`` of claims that moves with spend, and
+    the degrees of ``freedom`` with which their noise was learned."""
 
     change: Change
     share: float
     doubt: float
+    freedom: float = float("inf")
 
     @property
     def effect(self) -> float:
         return self.change.size
+
+    @property
+    def z(self) -> float:
+        """The change in standard errors, as a normal's: noise that was learned from few cell-days
+        makes large ratios by chance (Student's t)."""
+        if not np.isfinite(self.freedom):
+            return self.change.z
+        chance = stats.t.logsf(abs(self.change.z), self.freedom)
+        return float(np.copysign(stats.norm.isf(np.exp(max(chance, -700.0))), self.change.z))
 
     @property
     def effect_error(self) -> float:
@@ -46,10 +58,11 @@ class Path:
     noise: Array
     share: float
     doubt: float
+    freedom: float
 
     def claimed(self, reference: int) -> Claimed | None:
         found = change(self.effect, self.noise, reference=reference)
-        return Claimed(found, self.share, self.doubt) if found else None
+        return Claimed(found, self.share, self.doubt, self.freedom) if found else None
 
 
 def together(paths: Sequence[Path]) -> Path:
@@ -65,6 +78,7 @@ def together(paths: Sequence[Path]) -> Path:
         np.where(known, safe**-0.5, np.nan),
         float(np.mean([p.share for p in paths])),
         float(np.mean([p.doubt for p in paths])),
+        float(np.sum([p.freedom for p in paths])),
     )
 
 
@@ -91,13 +105,16 @@ def path(seen: Watched, c: int, config: ResponseConfig) -> Path | None:
     expected = share * paid + (1 - share) * sold
     left = told - np.log(np.maximum(expected, 1e-9))
     left = left - _level(left, seen.reference)
-    if np.isfinite(left[early]).sum() < FEWEST:
+    seen_early = np.isfinite(left[early])
+    if seen_early.sum() < FEWEST:
         return None
+    freedom = float(max(seen_early.sum() - seen_early.any(axis=0).sum(), 1))  # a level each
     days = mean_of(left, 1)
     part = float(np.nanmean(share * paid / np.maximum(expected, 1e-9)))
     known = np.isfinite(left).sum(axis=1)
-    noise = max(float(np.nanstd(left[early])), 1e-4) / np.sqrt(np.maximum(known, 1)) / part
-    return Path(c, np.expm1(days) / part, np.where(known > 0, noise, np.nan), share, doubt / share)
+    spread = max(float(np.sqrt(np.nansum(left[early] ** 2) / freedom)), 1e-4)
+    noise = np.where(known > 0, spread / np.sqrt(np.maximum(known, 1)) / part, np.nan)
+    return Path(c, np.expm1(days) / part, noise, share, doubt / share, freedom)
 
 
 def _over_usual(values: Array, reference: int) -> Array:

@@ -77,7 +77,7 @@ def _judged(
     seen: Watched, which: Sequence[int], claims: Claimed | None, rule: ResponseConfig
 ) -> Channel | None:
     """The judgement of lifts on claims that left their path; None where they did not."""
-    if claims is None or abs(claims.change.z) < rule.claims_z:
+    if claims is None or abs(claims.z) < rule.claims_z:
         return None
     if abs(claims.effect) < rule.material:
         return None

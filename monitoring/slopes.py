@@ -33,7 +33,7 @@ class ResponseConfig:
     """
 
     material: float = 0.2
-    claims_z: float = 3.5
+    claims_z: float = 4.0
     least_share: float = 0.05
     prior_odds: float = 2.0
     prior_odds_all: float = 20.0

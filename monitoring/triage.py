@@ -222,7 +222,7 @@ def _changed(seen: Watched, some: list[Channel], *, up: bool) -> Finding:
     numbers: dict[str, float | int | str | None] = {
         "effect": round(effect, 4), "chance": round(chance, 4), "before": round(float(before), 4),
         "since": round(float(since), 4),
-        "z": round(max((c.claims.change.z for c in some), key=abs), 2),
+        "z": round(max((c.claims.z for c in some), key=abs), 2),
     }  # fmt: skip
     subjects = ("all channels",) if everywhere else tuple(c.name for c in some)
     return Finding(

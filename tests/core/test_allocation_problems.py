@@ -35,5 +35,6 @@ def test_a_plan_that_once_stopped_too_far_from_the_optimum_reaches_it(seed: int)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3 * 3600)
 def test_ten_thousand_random_plans_are_exact_and_reach_the_dual_bound() -> None:
     assert [one for one in map(check, range(MANY)) if one.wrong] == []
