@@ -10,12 +10,12 @@ alone are watched beside it by an e-detector, which holds its false alarms howev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
-from monitoring.claims_path import Claimed, path, together
+from monitoring.claims_path import Claimed, Path, path, together
 from monitoring.slopes import ALL, ResponseConfig, Slope, slope
 from monitoring.watched import Watched
 
@@ -53,18 +53,40 @@ def channels(seen: Watched, config: ResponseConfig | None = None) -> list[Channe
     the lifts; channels that did not change are left out.
 
     Where they moved alike, or none is sure by itself, all are judged together, as one channel of
-    the name ``*``.
+    the name ``*``. What one channel's change brings to sales must not look like a change of the
+    others' claims beside sales: the clearest is judged first, and the others without its part.
     """
     rule = config or ResponseConfig()
-    paths = [p for c in range(len(seen.channels)) if (p := path(seen, c, rule)) is not None]
-    found = [_judged(seen, [p.channel], p.claimed(seen.reference), rule) for p in paths]
-    sure = [one for one in found if one is not None]
+    paths, sure = _each(seen, rule)
     if len(paths) < 2:
         return sure
     each = [p.claimed(seen.reference) for p in paths]
     whole = _judged(seen, range(len(seen.channels)), together(paths).claimed(seen.reference), rule)
     alike = whole is not None and _alike([c for c in each if c is not None], whole.claims)
-    return [whole] if whole is not None and (alike or not sure) else sure
+    if whole is not None and (alike or not sure):
+        return [whole]
+    likely = [one for one in sure if one.chance >= rule.least_chance]
+    if not likely or len(sure) < 2:
+        return sure
+    first = max(likely, key=lambda one: abs(one.claims.z))
+    _, others = _each(_without_its_sales(seen, first), rule)
+    return [first, *(one for one in others if one.name != first.name)]
+
+
+def _each(seen: Watched, rule: ResponseConfig) -> tuple[list[Path], list[Channel]]:
+    """The channels that claim something, and those of them whose claims left their path."""
+    paths = [p for c in range(len(seen.channels)) if (p := path(seen, c, rule)) is not None]
+    found = [_judged(seen, [p.channel], p.claimed(seen.reference), rule) for p in paths]
+    return paths, [one for one in found if one is not None]
+
+
+def _without_its_sales(seen: Watched, one: Channel) -> Watched:
+    """What was seen, less what the change of one channel's response brought to each segment's
+    sales; at most nine tenths of them."""
+    brought = np.zeros_like(seen.sold)
+    foretold = np.nan_to_num(seen.foretold[one.start :, :, seen.channels.index(one.name)])
+    brought[one.start :] = one.effect * foretold
+    return replace(seen, sold=seen.sold - np.minimum(brought, 0.9 * seen.sold))
 
 
 def _alike(each: Sequence[Claimed], whole: Claimed) -> bool:

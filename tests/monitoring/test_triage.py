@@ -31,10 +31,14 @@ def shop(
     lifts_fall: float | None = None,
     days: int = DAYS,
     year: float = 0.0,
+    organic: float = 5000.0,
+    credit: float = 0.02,
+    sells: bool = False,
 ) -> tuple[Frames, pd.DataFrame]:
     """Feeds of 6 segments x 3 channels, and what was measured and foretold. In the last 14 days the
     claims of channel c1 earn ``fall`` less, and its lifts ``lifts_fall`` (the same, if None).
-    ``year``: sales of the last 14 days of each year are so much higher."""
+    ``year``: sales of the last 14 days of each year are so much higher. Platforms also claim the
+    share ``credit`` of the ``organic`` sales; with ``sells`` what ads earn is in the sales."""
     rng = np.random.default_rng(seed)
     shape = (days, SEGMENTS, CHANNELS)
     begin = AS_OF - timedelta(days=days)
@@ -45,8 +49,9 @@ def shop(
     earned = foretold * np.where(late & one, 1 - fall, 1.0)
     lifted = foretold * np.where(late & one, 1 - (fall if lifts_fall is None else lifts_fall), 1.0)
     seasonal = (np.arange(days) - days) % 364 >= 350
-    sold = 5000 * np.exp(rng.normal(0, 0.03, (days, SEGMENTS))) * (1 + year * seasonal)[:, None]
-    claims = (earned + 0.02 * sold[:, :, None]) * np.exp(rng.normal(0, 0.03, shape))
+    sold = organic * np.exp(rng.normal(0, 0.03, (days, SEGMENTS))) * (1 + year * seasonal)[:, None]
+    claims = (earned + credit * sold[:, :, None]) * np.exp(rng.normal(0, 0.03, shape))
+    sold = sold + earned.sum(axis=2) * sells
     impressions = np.round(spend * 100 * np.exp(rng.normal(0, 0.03, shape)))
     names = pd.MultiIndex.from_product(
         [[begin + timedelta(days=d) for d in range(days)], [f"s{i}" for i in range(SEGMENTS)],
@@ -93,6 +98,16 @@ def test_a_fall_of_one_channel_by_two_fifths_is_its_response_and_retrains() -> N
     assert found.main.since == AS_OF - timedelta(days=14)
     assert float(found.main.evidence["effect"] or 0) == pytest.approx(-0.4, abs=0.08)
     assert found.retrain
+
+
+def test_what_one_channel_brings_to_sales_is_no_fall_of_the_others() -> None:
+    frames, measured = shop(fall=-2.0, organic=1000, credit=0.3, sells=True)
+    found = judged(frames, measured)
+    assert found.main is not None
+    assert (found.main.name, found.main.subjects) == ("up", ("c1",))
+    told = [subject for one in found.findings for subject in one.subjects]
+    assert "c0" not in told
+    assert "c2" not in told
 
 
 def test_claims_that_fall_while_lifts_stay_are_another_way_of_counting() -> None:
