@@ -131,7 +131,9 @@ def dual_bound(
     ) / 100  # fmt: skip
     m0 = float(curves.mean_marginal(low).max()) or 1.0
     unit = written.total / 100 or 1.0
-    box = [(0.0, m0), *([(0.0, m0)] * (len(right) - 1))]
+    # A group's price may outweigh the total's, and both the steepest cell's, where groups overlap.
+    far = 4 * m0
+    box = [(-far, far), *([(0.0, far)] * (len(right) - 1))]
 
     def dual(prices: Array) -> tuple[float, Array]:
         price = rows.T @ prices
