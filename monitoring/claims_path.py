@@ -28,7 +28,7 @@ class Claimed:
     change: Change
     share: float
     doubt: float
-    freedom: float = float("inf")
+    freedom: float
 
     @property
     def effect(self) -> float:
@@ -38,8 +38,6 @@ class Claimed:
     def z(self) -> float:
         """The change in standard errors, as a normal's: noise that was learned from few cell-days
         makes large ratios by chance (Student's t)."""
-        if not np.isfinite(self.freedom):
-            return self.change.z
         chance = stats.t.logsf(abs(self.change.z), self.freedom)
         return float(np.copysign(stats.norm.isf(np.exp(max(chance, -700.0))), self.change.z))
 
