@@ -86,6 +86,7 @@ def plan_horizon(
     rules: Rules,
     incumbent: Policy,
     start: date,
+    first: Rules | None = None,
     periods: int = 13,
     days: int = 7,
     season: pd.DataFrame | None = None,
@@ -103,11 +104,15 @@ def plan_horizon(
     curves
         What cells respond with at demand 1. A cell of the rules without a curve keeps its budget.
     rules
-        As for ``allocate``; they hold in every period, steps against the period before.
+        As for ``allocate``; they hold in every period, steps against the period before. A cell that
+        gets no raise never gets more than in the period before.
     incumbent
         The budgets in force before ``start``.
     start, periods, days
         The first day, how many periods, and the days of each.
+    first
+        The rules of the first period where they are stricter, such as a freeze for it alone; for
+        the same cells and the same total. Default: ``rules``.
     season
         date, segment, index (1 is the year's mean), and, if known, standard_error, and reference:
         the demand the curves speak of. A day or segment not in it has demand 1.
@@ -146,10 +151,13 @@ def plan_horizon(
         )
     room = Totals.of([to_cents(t) for t in totals or [rules.total] * periods], shift=shift)
     world = World.of(
-        curves, rules, incumbent, room, start, days, season, elasticity, effective, seed
-    )
+        curves, rules, first or rules, incumbent, room, start, days, season, elasticity, effective,
+        seed,
+    )  # fmt: skip
     spend, gap = world.best()
-    policies = whole_cents(rules, spend, totals=room, incumbent=incumbent, unknown=world.unknown)
+    policies = whole_cents(
+        rules, spend, first=first, totals=room, incumbent=incumbent, unknown=world.unknown
+    )
     return replace(_told(world, policies, start=start, days=days, margin=margin), gap=gap)
 
 

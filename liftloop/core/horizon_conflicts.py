@@ -73,7 +73,9 @@ def smallest_conflict(
     programme: Programme, families: list[Family], *, loose: tuple[Array, Array]
 ) -> tuple[str, ...]:
     """Labels of a smallest set of ``families`` that cannot hold together beside the floors, caps
-    and frozen cells (the deletion filter of Chinneck and Dravnieks 1991)."""
+    and frozen cells (the deletion filter of Chinneck and Dravnieks 1991). Steps that no family
+    names always count."""
+    unnamed = not any(family.steps for family in families)
 
     def holds(kept: list[Family]) -> bool:
         rows = np.zeros(len(programme.least), dtype=bool)
@@ -84,7 +86,7 @@ def smallest_conflict(
             programme,
             rows=rows,
             equal=any(family.equal for family in kept),
-            steps=any(family.steps for family in kept),
+            steps=unnamed or any(family.steps for family in kept),
             loose=loose,
         )
         return point is not None

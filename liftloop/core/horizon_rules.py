@@ -64,7 +64,8 @@ def _without_total(written: Book) -> Book:
 class HorizonRules:
     """Bounds in account currency a day, (n_cells, n_periods), and what makes the steps.
 
-    ``first_total`` is what the budgets in force sum to.
+    ``first_total`` is what the budgets in force sum to; ``slow`` (n_cells,) are the cells that get
+    no raise against the period before.
     """
 
     totals: Totals
@@ -73,12 +74,20 @@ class HorizonRules:
     high: Array
     first_total: float
     max_step: float | None
+    slow: Mask
 
     @classmethod
     def of(
-        cls, rules: Rules, *, totals: Totals, incumbent: Policy, unknown: Sequence[Cell]
+        cls,
+        rules: Rules,
+        *,
+        first: Rules,
+        totals: Totals,
+        incumbent: Policy,
+        unknown: Sequence[Cell],
     ) -> HorizonRules:
-        """
+        """From ``rules``, and those of the ``first`` period, which are at least as strict.
+
         Raises
         ------
         InfeasibleBudget
@@ -86,18 +95,21 @@ class HorizonRules:
         """
         periods, n = len(totals.planned), len(rules.cells)
         loose = replace(rules, max_step=None)
+        unraised = {held.cell for held in rules.no_raise}
+        slow = np.array([cell in unraised for cell in rules.cells], dtype=bool)
         for number in range(periods):
             # within the shift, at least the planned total can be tried for a conflict
             if totals.fixed and (number == 0 or totals.planned[number] != totals.planned[0]):
                 total = int(totals.planned[number])
-                plain = period_book(loose, total=total, incumbent=incumbent, unknown=unknown)
+                own = loose if number else replace(first, max_step=None)
+                plain = period_book(own, total=total, incumbent=incumbent, unknown=unknown)
                 refuse(plain, name=f"period {number + 1}")
         widest = int(totals.most.max())
         written = period_book(loose, total=widest, incumbent=incumbent, unknown=unknown)
-        first = period_book(rules, total=int(totals.most[0]), incumbent=incumbent, unknown=unknown)
-        refuse(first if totals.fixed else _without_total(first), name="period 1")
+        begun = period_book(first, total=int(totals.most[0]), incumbent=incumbent, unknown=unknown)
+        refuse(begun if totals.fixed else _without_total(begun), name="period 1")
         low, high = np.empty((2, n, periods))
-        low[:, 0], high[:, 0] = first.low / 100, first.high / 100
+        low[:, 0], high[:, 0] = _tight(begun.low / 100, begun.high / 100, totals, 0)
         for p in range(1, periods):
             low[:, p], high[:, p] = written.low / 100, written.high / 100
             if rules.max_step is not None:
@@ -106,9 +118,12 @@ class HorizonRules:
                 down = rules.max_step * np.maximum(low[:, p - 1], most)
                 high[:, p] = np.minimum(high[:, p], high[:, p - 1] + up)
                 low[:, p] = np.maximum(low[:, p], np.maximum(low[:, p - 1] - down, 0.0))
+            high[slow, p] = np.minimum(high[slow, p], high[slow, p - 1])
+            low[:, p], high[:, p] = _tight(low[:, p], high[:, p], totals, p)
         if (low > high).any():
             raise InfeasibleBudget(["floors", "caps", "steps against the period before"])
-        return cls(totals, written, low, high, int(first.before.sum()) / 100, rules.max_step)
+        first_total = int(begun.before.sum()) / 100
+        return cls(totals, written, low, high, first_total, rules.max_step, slow)
 
     def small(self, spend: Array) -> Array:
         """A tenth of the average budget of the period before each (n_periods,): a budget below it
@@ -120,7 +135,7 @@ class HorizonRules:
         """The linear rules where ``large`` (n_cells, n_periods) budgets of the period before may
         step by a share of themselves, the others by a share of ``small`` (n_periods,).
 
-        The rule allows the greater of the two, so either choice keeps it.
+        The rule allows the greater of the two, so either choice keeps it. Slow cells never go up.
         """
         n, periods = self.low.shape
         step = self.max_step if self.max_step is not None else 0.0
@@ -154,16 +169,20 @@ class HorizonRules:
             equal = whole.sum(axis=0).reshape(1, -1)
             exactly = np.array([self.totals.planned.sum() / 100])
         width = (groups + 1) * periods
-        stepped = np.full((n, periods), self.max_step is not None)
+        stepped = np.repeat((self.slow | (self.max_step is not None))[:, None], periods, axis=1)
         stepped[:, 0] = False
+        slow = self.slow[:, None]
+        down_share, down_room = np.where(large, max(1.0 - step, 0.0), 1.0), room
+        if self.max_step is None:  # a slow cell may go down to nothing
+            down_share, down_room = np.zeros((n, periods)), np.full((n, periods), most.max())
         return Programme(
             low=self.low,
             high=self.high,
             stepped=stepped,
-            up_share=np.where(large, 1.0 + step, 1.0),
-            up_room=room,
-            down_share=np.where(large, max(1.0 - step, 0.0), 1.0),
-            down_room=room,
+            up_share=np.where(large & ~slow, 1.0 + step, 1.0),
+            up_room=np.where(slow, 0.0, room),
+            down_share=down_share,
+            down_room=down_room,
             members=members,
             at_least=np.concatenate(at_least) if at_least else np.zeros((0, width)),
             least=np.concatenate(least) if least else np.zeros(0),
@@ -191,16 +210,34 @@ class HorizonRules:
         shape, loose = self.low.shape, (self.written.low, self.written.high)
         low, high = (np.broadcast_to(edge[:, None] / 100, shape) for edge in loose)
         found = smallest_conflict(programme, families, loose=(low, high))
-        cellwise = ("floor", "cap", "frozen", "unknown")
+        cellwise = ("floor", "cap", "frozen", "no_raise", "unknown")
         beside = [rule.label for rule in self.written.rules if rule.kind in cellwise]
         raise InfeasibleBudget([*found, *beside])
 
 
+def _tight(low: Array, high: Array, totals: Totals, period: int) -> tuple[Array, Array]:
+    """Bounds (n_cells,) of a period as its total leaves them: where it can only be spent with all
+    cells at one edge, nothing is left to search."""
+    if not totals.fixed:
+        return low, high
+    total = totals.planned[period] / 100
+    least = np.minimum(np.maximum(low, total - (high.sum() - high)), high)
+    most = np.maximum(np.minimum(high, total - (low.sum() - low)), low)
+    crossed = low > high  # a conflict, told by the caller
+    return np.where(crossed, low, least), np.where(crossed, high, most)
+
+
 def whole_cents(
-    rules: Rules, spend: Array, *, totals: Totals, incumbent: Policy, unknown: Sequence[Cell]
+    rules: Rules,
+    spend: Array,
+    *,
+    first: Rules | None = None,
+    totals: Totals,
+    incumbent: Policy,
+    unknown: Sequence[Cell],
 ) -> tuple[Policy, ...]:
     """Policies near ``spend`` (n_cells, n_periods) that keep every rule to the cent, each period
-    against the rounded one before.
+    against the rounded one before. ``first`` are the rules of the first period (default: the same).
 
     Raises
     ------
@@ -214,7 +251,8 @@ def whole_cents(
     turns = 0
     while len(found) < len(sums):
         number, before = len(found), found[-1] if found else incumbent
-        written = period_book(rules, total=int(sums[number]), incumbent=before, unknown=unknown)
+        own = rules if number else first or rules
+        written = period_book(own, total=int(sums[number]), incumbent=before, unknown=unknown)
         excess = 0 if totals.fixed else _excess(written)
         if excess and turns < RETRIES:
             moved = _elsewhere(sums, number, excess, totals)

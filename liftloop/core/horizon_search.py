@@ -44,6 +44,7 @@ class World:
         cls,
         curves: ResponseCurves,
         rules: Rules,
+        first: Rules,
         incumbent: Policy,
         totals: Totals,
         start: date,
@@ -55,7 +56,9 @@ class World:
     ) -> World:
         known = set(curves.cells)
         unknown = tuple(cell for cell in rules.cells if cell not in known)
-        bounds = HorizonRules.of(rules, totals=totals, incumbent=incumbent, unknown=unknown)
+        bounds = HorizonRules.of(
+            rules, first=first, totals=totals, incumbent=incumbent, unknown=unknown
+        )
         periods = len(totals.planned)
         stock = adstock(curves.carryover, periods=periods, days=days)
         demand = Demand.of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from liftloop.core.decide import Estimate, share_moved
@@ -38,6 +38,46 @@ def _against_mean(demand: float) -> str:
     if abs(demand - 1) < 0.005:
         return "as on the year's mean"
     return f"{abs(demand - 1):.0%} {'above' if demand > 1 else 'below'} the year's mean"
+
+
+NAMED = 5
+
+
+def held_sentences(
+    *, lasting: Mapping[Cell, str], passing: Mapping[Cell, str], slow: Mapping[Cell, float]
+) -> tuple[str, ...]:
+    """Which cells a horizon's plan holds, for how long, and why: a sentence for each kind there is.
+
+    Parameters
+    ----------
+    lasting, passing
+        Why a cell does not move in any period, or not in the first.
+    slow
+        Cells that get no raise, with spend over budget.
+    """
+    found = []
+    if lasting:
+        found.append(f"Held in every period: {_by_reason(lasting)}.")
+    if passing:
+        found.append(
+            f"Held in the first period, and expected to be mended then: {_by_reason(passing)}."
+        )
+    if slow:
+        named = [f"{cell} ({slow[cell]:.0%})" for cell in sorted(slow)]
+        found.append(f"No raise in any period, for they do not spend their budget: {_some(named)}.")
+    return tuple(found)
+
+
+def _by_reason(held: Mapping[Cell, str]) -> str:
+    reasons: dict[str, list[str]] = {}
+    for cell in sorted(held):
+        reasons.setdefault(held[cell], []).append(str(cell))
+    return "; ".join(f"{_some(names)} ({why})" for why, names in reasons.items())
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def whole_sentence(policies: Sequence[Policy], *, revenue: Estimate, gain: Estimate) -> str:
