@@ -81,7 +81,7 @@ def test_a_cell_that_gets_no_raise_never_rises_and_may_fall(step: float | None) 
 def test_what_a_low_week_would_take_is_weighed_against_never_coming_back(
     step: float | None,
 ) -> None:
-    heights = [0.3, 1.5, 1.0]
+    heights = [0.1, 0.4, 0.1]
     found = plan(rules(max_step=step, no_raise=[(BEST, 0.5)]), periods=3, season=season(heights))
     weights = np.ones((3, 3))
     weights[0] = heights
@@ -113,6 +113,9 @@ def test_what_a_low_week_would_take_is_weighed_against_never_coming_back(
     assert other.success
     here = np.array([[float(a) for a in path(found, cell)[1:]] for cell in CELLS])
     assert earned(here) == pytest.approx(-other.fun, rel=1e-5)
+    # it falls in the first week only as far as the second would have it, too
+    assert here[0, 0] < 100
+    assert here[0, 1] == pytest.approx(here[0, 0], abs=0.02)
 
 
 def test_where_no_cell_may_rise_the_budgets_stay_to_the_cent() -> None:
