@@ -18,7 +18,8 @@ LEFT_TO_HEALTH = ("late", "unsound")
 def alarmed_cells(loop: Loop, as_of: date) -> tuple[tuple[str, str, str], ...]:
     """(segment, channel, why) of each cell whose budgets may not move on ``as_of``."""
     with session(loop.engine, read_only=True) as db:
-        last = next(iter(verdicts(db, before=as_of + timedelta(days=1), limit=1)), None)
+        told = verdicts(db, before=as_of + timedelta(days=1), made_by=loop.at, limit=1)
+        last = next(iter(told), None)
         if last is None or (as_of - last.as_of).days > FRESH_DAYS:
             return ()
         return paused_in(json.loads(last.evidence).get("triage", {}))

@@ -77,6 +77,7 @@ def failed_policies(loop: Loop) -> list[tuple[Policy, date]]:
             for record in rollouts(db)
             for step in transitions(db, rollout_id=record.id)
             if step.act == "roll_back"
+            and (loop.at is None or step.created_at < loop.at)
             and (until := json.loads(step.evidence).get("barred_until")) is not None
         ]
 
@@ -85,7 +86,9 @@ def frozen_today(loop: Loop, health: HealthVerdict) -> Frozen:
     """Cells that may not move: a person paused them, they stand still to measure the loop, or their
     facts are late or broken."""
     with session(loop.engine, read_only=True) as db:
-        pauses = [(p.segment, p.channel, f"paused by {p.actor}") for p in active_pauses(db)]
+        pauses = [
+            (p.segment, p.channel, f"paused by {p.actor}") for p in active_pauses(db, at=loop.at)
+        ]
     broken = ((c.segment, c.channel, why) for c, why in health.paused.items())
     return (*pauses, *standing_frozen(loop), *broken)
 

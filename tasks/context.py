@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -14,20 +14,34 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from liftloop.adapters import clock
-from liftloop.adapters.facts import FactsVersion, content_hash, facts_version, read_facts
+from liftloop.adapters.facts import NEVER, FactsVersion, content_hash, facts_version, read_facts
 from liftloop.adapters.ledger import open_ledger
 from liftloop.adapters.settings import Settings, load_settings
 from liftloop.adapters.workspace import Workspace
-from liftloop.core.contracts import sales_with_events
+from liftloop.core.contracts import FEEDS, sales_with_events
 from liftloop.core.keys import key
+
+SPARE = {"ledger_url", "notify", "streams", "collector"}  # they decide nothing
+Versions = Mapping[str, FactsVersion | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """An opened workspace."""
+    """An opened workspace.
+
+    Attributes
+    ----------
+    versions
+        The versions of the facts that are read; None: always the newest. A decision pins them, so
+        that all it rests on is one state of the facts, and names them.
+    at
+        The instant whose knowledge of the ledger counts, for replays; None: now.
+    """
 
     workspace: Workspace
     settings: Settings
+    versions: Versions | None = None
+    at: datetime | None = None
 
     @property
     def engine(self) -> Engine:
@@ -37,8 +51,11 @@ class Loop:
     def settings_hash(self) -> str:
         """Names the settings that decide; where the ledger lies, who is told or by which door rows
         come decides nothing."""
-        spare = {"ledger_url", "notify", "streams", "collector"}
-        return key("s", self.settings.model_dump(mode="json", exclude=spare))
+        return key("s", self.deciding_settings())
+
+    def deciding_settings(self) -> dict[str, Any]:
+        """The settings that decide, as JSON has them."""
+        return self.settings.model_dump(mode="json", exclude=SPARE)
 
     def today(self) -> date:
         """The account's present day."""
@@ -49,7 +66,24 @@ class Loop:
         return "liftloop"
 
     def now(self) -> datetime:
-        return clock.now()
+        return self.at or clock.now()
+
+    def version_of(self, feed: str) -> FactsVersion | None:
+        """The version of a feed's facts that is read; None when it was never delivered."""
+        if self.versions is not None:
+            return self.versions.get(feed)
+        return facts_version(self.workspace, feed)
+
+    def pinned(self) -> Loop:
+        """The same, reading the facts as they stand now whatever is delivered meanwhile."""
+        if self.versions is not None:
+            return self
+        return replace(self, versions={feed: facts_version(self.workspace, feed) for feed in FEEDS})
+
+    def named_versions(self) -> dict[str, Any]:
+        """The pinned versions by feed, for the audit trail; feeds never delivered are left out."""
+        known = (self.versions or {}).items()
+        return {feed: version.as_dict() for feed, version in known if version is not None}
 
 
 def open_loop(workspace: str | Path) -> Loop:
@@ -92,11 +126,11 @@ def view(loop: Loop, as_of: date, feeds: Sequence[str], *, start: date | None = 
     frames: dict[str, pd.DataFrame] = {}
     facts: dict[str, Any] = {}
     for feed in feeds:
-        version = facts_version(loop.workspace, feed)
+        version = loop.version_of(feed)
         frame, content = _known(
             loop.workspace.root.resolve(),
             feed,
-            version,
+            version or NEVER,
             as_of,
             loop.settings.account.timezone,
             None if feed in ("units", "experiments") else start,
@@ -112,7 +146,7 @@ def _stand_in(
     loop: Loop, as_of: date, start: date, frames: dict[str, pd.DataFrame], facts: dict[str, Any]
 ) -> None:
     """Days and segments of ``sales`` that nobody delivered become the sums of their events."""
-    version = facts_version(loop.workspace, "events")
+    version = loop.version_of("events")
     if version is None:
         return
     root, zone = loop.workspace.root.resolve(), loop.settings.account.timezone
@@ -125,21 +159,21 @@ def _stand_in(
 def _known(
     root: Path,
     feed: str,
-    version: FactsVersion | None,
+    version: FactsVersion,
     as_of: date,
     timezone: str,
     start: date | None,
 ) -> tuple[pd.DataFrame, str]:
     """A feed and the hash of its content. The steps of a cycle read the same facts over and over:
     a small feed is read once; one row a user (``units``) is too large to be kept."""
-    read = _read if version is None or feed == "units" else _read_once
+    read = _read if feed == "units" else _read_once
     return read(root, feed, version, as_of, timezone, start)
 
 
 def _read(
     root: Path,
     feed: str,
-    version: FactsVersion | None,
+    version: FactsVersion,
     as_of: date,
     timezone: str,
     start: date | None,

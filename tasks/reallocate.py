@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -11,7 +12,6 @@ from prefect.artifacts import create_markdown_artifact
 
 from liftloop.adapters.decisions import budgets_in_force, proposal, record_proposal
 from liftloop.adapters.ledger import (
-    active_pauses,
     append_audit,
     champion_training,
     save_policy,
@@ -23,14 +23,13 @@ from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.keys import canonical, key
 from liftloop.core.observed import observed_policy, observed_policy_of_units
 from liftloop.core.policy import Policy
-from tasks.alarmed import alarmed_cells
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
-from tasks.guarding import slow_cells
-from tasks.health import health_of
 from tasks.pages import plain
-from tasks.planning import Frozen, Slow, plan_budgets
+from tasks.planning import plan_budgets
+from tasks.provenance import keep_settings, provenance
 from tasks.standing import begin_standing
+from tasks.still import Still, still_on
 
 
 @task(name="propose")
@@ -42,64 +41,73 @@ def propose(workspace: str, as_of: date, door: str) -> dict[str, Any]:
 def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
     """The proposal for ``as_of``: id, whether it is new, and its reason. A proposal without a
     champion keeps the budgets in force."""
+    loop = loop.pinned()
     with session(loop.engine, read_only=True) as db:
         champion = champion_training(db, model_name=MODEL_OF[door])
-        pauses = [
-            (p.segment, p.channel, f"paused by {p.actor}" + (f" ({p.reason})" if p.reason else ""))
-            for p in active_pauses(db)
-        ]
     incumbent, origin = budgets_before(loop, as_of, door=door)
     if incumbent is None:
         return {"id": None, "new": False, "reason": "No spend is known yet: nothing to propose."}
-    health = health_of(loop, as_of, incumbent, door=door)
-    still = begin_standing(loop, as_of, incumbent)
-    late = ((cell.segment, cell.channel, why) for cell, why in health.paused.items())
-    frozen = (*pauses, *still, *late, *(alarmed_cells(loop, as_of) if door == "holdout" else ()))
-    slow = slow_cells(
-        loop.settings,
-        view(loop, as_of, ["performance"]).frames,
-        incumbent=incumbent,
-        as_of=as_of,
-        facts_health=health,
-    )
-    unusual = [(str(cell), f"{pace:.6f}") for cell, pace in sorted(slow.items())]
+    begin_standing(loop, as_of, incumbent)
+    basis = basis_of(loop, as_of, incumbent, champion, door=door)
+    with session(loop.engine, read_only=True) as db:
+        known = proposal(db, id=basis.id)
+    if known is not None:
+        return {"id": basis.id, "new": False, "reason": known.reason}
+    try:
+        found, policy = proposal_on(loop, as_of, basis)
+    except InfeasibleBudget as conflict:
+        return {"id": None, "new": False, "reason": str(conflict)}
+    with session(loop.engine) as db:
+        save_policy(db, policy=incumbent, origin=origin, at=loop.now())
+        save_policy(db, policy=policy, origin="proposed", at=loop.now())
+        record_proposal(db, proposal=found)
+        keep_settings(db, loop)
+        append_audit(
+            db,
+            key=key("a", "propose", found.id),
+            actor=loop.actor,
+            act="propose",
+            subject=found.id,
+            payload={
+                "as_of": as_of,
+                "policy": found.policy_version,
+                "instead_of": incumbent.version,
+                "training": found.training_key,
+                "reason": found.reason,
+                **provenance(loop),
+            },
+            at=loop.now(),
+        )
+    return {"id": found.id, "new": True, "reason": found.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """All that a proposal rests on beside the facts and the settings; ``id`` names it and them."""
+
+    id: str
+    incumbent: Policy
+    champion: Training | None
+    still: Still
+
+
+def basis_of(
+    loop: Loop, as_of: date, incumbent: Policy, champion: Training | None, *, door: str
+) -> Basis:
+    """What a proposal for ``as_of`` would rest on, given the budgets in force and the champion.
+    Writes nothing."""
+    still = still_on(loop, as_of, incumbent, door=door)
+    unusual = [(str(cell), f"{pace:.6f}") for cell, pace in sorted(still.slow.items())]
     id = key(
         "x",
         as_of,
         incumbent.version,
         champion.key if champion else None,
         loop.settings_hash,
-        sorted(frozen),
-        *((unusual, health.defaults) if unusual or health.defaults else ()),
+        sorted(still.frozen),
+        *((unusual, still.defaults) if unusual or still.defaults else ()),
     )
-    with session(loop.engine, read_only=True) as db:
-        known = proposal(db, id=id)
-    if known is not None:
-        return {"id": id, "new": False, "reason": known.reason}
-    try:
-        found = _decide(loop, as_of, id, incumbent, champion, frozen, slow, health.defaults)
-    except InfeasibleBudget as conflict:
-        return {"id": None, "new": False, "reason": str(conflict)}
-    with session(loop.engine) as db:
-        save_policy(db, policy=incumbent, origin=origin, at=loop.now())
-        save_policy(db, policy=found[1], origin="proposed", at=loop.now())
-        record_proposal(db, proposal=found[0])
-        append_audit(
-            db,
-            key=key("a", "propose", id),
-            actor=loop.actor,
-            act="propose",
-            subject=id,
-            payload={
-                "as_of": as_of,
-                "policy": found[0].policy_version,
-                "instead_of": incumbent.version,
-                "training": found[0].training_key,
-                "reason": found[0].reason,
-            },
-            at=loop.now(),
-        )
-    return {"id": id, "new": True, "reason": found[0].reason}
+    return Basis(id, incumbent, champion, still)
 
 
 def budgets_before(loop: Loop, as_of: date, *, door: str) -> tuple[Policy | None, str]:
@@ -117,28 +125,27 @@ def budgets_before(loop: Loop, as_of: date, *, door: str) -> tuple[Policy | None
     ), "observed"
 
 
-def _decide(
-    loop: Loop,
-    as_of: date,
-    id: str,
-    incumbent: Policy,
-    champion: Training | None,
-    frozen: Frozen,
-    slow: Slow,
-    defaults: str,
-) -> tuple[Proposal, Policy]:
+def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy]:
+    """What is proposed on this basis. Writes nothing.
+
+    Raises
+    ------
+    InfeasibleBudget
+        With a smallest set of rules that cannot hold together.
+    """
+    incumbent, champion = basis.incumbent, basis.champion
     plan = plan_budgets(
         loop.settings,
         curves=load_model_curves(loop, champion) if champion else None,
         incumbent=incumbent,
-        frozen=frozen,
+        frozen=basis.still.frozen,
         as_of=as_of,
         facts=view(loop, as_of, ["performance", "holdout"]).frames if champion else {},
-        slow=slow,
+        slow=basis.still.slow,
     )
     cells = {str(cell): [cell.segment, cell.channel, text] for cell, text in plan.words.items()}
     return Proposal(
-        id=id,
+        id=basis.id,
         as_of=as_of,
         policy_version=plan.policy.version,
         previous_policy_version=incumbent.version,
@@ -150,7 +157,7 @@ def _decide(
         gain_high=plan.gain.high,
         share_moved=share_moved(plan.policy, incumbent),
         cells=canonical(cells),
-        reason=" ".join(filter(None, (plan.reason, *plan.notes, defaults))),
+        reason=" ".join(filter(None, (plan.reason, *plan.notes, basis.still.defaults))),
         created_at=loop.now(),
     ), plan.policy
 

@@ -15,7 +15,7 @@ from liftloop.adapters.decisions import record_decision
 from liftloop.adapters.ledger import append_audit, save_policy, session, training
 from liftloop.adapters.rollouts import append_transition, start_rollout, transitions
 from liftloop.adapters.tables import Decision, Proposal, RolloutRecord, RolloutTransition
-from liftloop.core.decide import budget_lines
+from liftloop.core.decide import BudgetLine, budget_lines
 from liftloop.core.ensemble_words import weights_of
 from liftloop.core.guardrails import GuardrailVerdict
 from liftloop.core.keys import canonical, key
@@ -24,6 +24,7 @@ from liftloop.core.rollout import Transition
 from liftloop.core.settlement import Settlement
 from tasks.context import Loop
 from tasks.curves import expectations, gain_of
+from tasks.provenance import keep_settings, provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,46 @@ class Grounds:
 
 def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = False) -> Decision:
     """The decision, kept once with all that belongs to it."""
+    composed = compose(loop, grounds, outcome, waits=waits)
+    decision = composed.decision
+    with session(loop.engine) as db:
+        save_policy(db, policy=grounds.incumbent, origin=grounds.origin, at=loop.now())
+        save_policy(db, policy=outcome.settlement.policy, origin=grounds.origin, at=loop.now())
+        _record_steps(db, loop, outcome, waits=waits)
+        record_decision(db, decision=decision, lines=composed.lines)
+        keep_settings(db, loop)
+        append_audit(
+            db,
+            key=key("a", "decide", decision.id),
+            actor=grounds.actor or loop.actor,
+            act=grounds.act or decision.kind,
+            subject=decision.id,
+            payload={
+                "proposal": decision.proposal_id,
+                "policy": decision.policy_version,
+                "instead_of": grounds.incumbent.version,
+                "state": decision.state,
+                "rollout": decision.rollout_id,
+                "reason": decision.reason,
+                **_defaults(grounds),
+                **grounds.notes,
+                **provenance(loop),
+            },
+            at=loop.now(),
+        )
+    return decision
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A decision and its lines, not kept yet."""
+
+    decision: Decision
+    lines: list[BudgetLine]
+
+
+def compose(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = False) -> Composed:
+    """The decision that an outcome comes to, with its budgets. Writes nothing."""
     settled, step = outcome.settlement, outcome.step
     found = gain_of(loop, grounds.training_key, policy=settled.policy, incumbent=grounds.incumbent)
     decision = Decision(
@@ -125,30 +166,7 @@ def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = Fals
         expected=expectations(loop, grounds.training_key, grounds.as_of, settled.policy),
         reasons=_reasons(grounds, settled),
     )
-    with session(loop.engine) as db:
-        save_policy(db, policy=grounds.incumbent, origin=grounds.origin, at=loop.now())
-        save_policy(db, policy=settled.policy, origin=grounds.origin, at=loop.now())
-        _record_steps(db, loop, outcome, waits=waits)
-        record_decision(db, decision=decision, lines=lines)
-        append_audit(
-            db,
-            key=key("a", "decide", decision.id),
-            actor=grounds.actor or loop.actor,
-            act=grounds.act or decision.kind,
-            subject=decision.id,
-            payload={
-                "proposal": decision.proposal_id,
-                "policy": decision.policy_version,
-                "instead_of": grounds.incumbent.version,
-                "state": decision.state,
-                "rollout": decision.rollout_id,
-                "reason": decision.reason,
-                **_defaults(grounds),
-                **grounds.notes,
-            },
-            at=loop.now(),
-        )
-    return decision
+    return Composed(decision, lines)
 
 
 def _record_steps(db: Session, loop: Loop, outcome: Outcome, *, waits: bool) -> None:

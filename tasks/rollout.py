@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -54,6 +54,7 @@ def settle(workspace: str, as_of: date, proposal_id: str | None) -> dict[str, An
 
 def settle_once(loop: Loop, as_of: date, proposal_id: str | None) -> dict[str, Any]:
     """The decision on a proposal: id, whether it is new, kind, state and reason."""
+    loop = loop.pinned()
     with session(loop.engine, read_only=True) as db:
         plan = _plan(db, as_of, proposal_id)
         if plan is None:
@@ -64,9 +65,26 @@ def settle_once(loop: Loop, as_of: date, proposal_id: str | None) -> dict[str, A
         undone = _undoes(db, as_of, plan.previous_policy_version)
         if undone:
             return _nothing(undone)
+        running = running_rollout(db)
+    settled = settlement_of(loop, plan, running)
+    done = record(loop, settled.grounds, settled.outcome, waits=settled.waits)
+    return _told(done, new=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a day comes to, not kept yet; ``waits`` for a person."""
+
+    grounds: Grounds
+    outcome: Outcome
+    waits: bool = False
+
+
+def settlement_of(loop: Loop, plan: Proposal, running: Running | None) -> Settled:
+    """What a proposal comes to, given the rollout under way. Writes nothing."""
+    with session(loop.engine, read_only=True) as db:
         proposed = _policy(db, plan.policy_version)
         incumbent = _policy(db, plan.previous_policy_version)
-        running = running_rollout(db)
     outcome = (
         _meet(loop, plan, proposed, running) if running else _enter(loop, plan, proposed, incumbent)
     )
@@ -81,7 +99,7 @@ def settle_once(loop: Loop, as_of: date, proposal_id: str | None) -> dict[str, A
         plan,
         defaults=defaults_behind(loop, plan.as_of, incumbent, training_key=plan.training_key),
     )
-    return _told(record(loop, grounds, outcome, waits=waits), new=True)
+    return Settled(grounds, outcome, waits)
 
 
 def _plan(db: Session, as_of: date, id: str | None) -> Proposal | None:
@@ -222,6 +240,7 @@ def look_once(loop: Loop, as_of: date) -> dict[str, Any] | None:
     A hold is kept in the ledger once a day and decides nothing; on the day of a promotion it says
     nothing new and is not kept. Any other step becomes a decision.
     """
+    loop = loop.pinned()
     with session(loop.engine, read_only=True) as db:
         running = running_rollout(db)
         if running is None or _undoes(db, as_of, running.current.version):
@@ -229,13 +248,21 @@ def look_once(loop: Loop, as_of: date) -> dict[str, Any] | None:
         last = transitions(db, rollout_id=running.state.rollout_id)[-1]
     if last.as_of > as_of:
         return _nothing(f"The rollout was judged on {last.as_of} already.")
-    step, settled = _judged(loop, as_of, running)
+    looked = look_of(loop, as_of, running)
+    step = looked.outcome.step
+    assert step is not None
     if step.act == "hold":
         if (last.act, last.as_of) == ("promote", as_of):
             return _nothing(step.reason)
         with session(loop.engine) as db:
             new = record_step(db, loop, step, None)
         return _nothing(step.reason, new=new)
+    return _told(record(loop, looked.grounds, looked.outcome), new=True)
+
+
+def look_of(loop: Loop, as_of: date, running: Running) -> Settled:
+    """What a day without a new plan comes to for a running rollout. Writes nothing."""
+    step, settled = _judged(loop, as_of, running)
     began_on = training_at_start(loop, running)
     grounds = Grounds(
         as_of,
@@ -245,7 +272,7 @@ def look_once(loop: Loop, as_of: date) -> dict[str, Any] | None:
         canonical(seen_facts(loop, as_of).facts),
         defaults=defaults_behind(loop, as_of, running.current, training_key=began_on),
     )
-    return _told(record(loop, grounds, Outcome(settled, step)), new=True)
+    return Settled(grounds, Outcome(settled, step))
 
 
 @task(name="show rollout")

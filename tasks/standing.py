@@ -24,7 +24,7 @@ def standing_segments(settings: Settings, segments: Iterable[str]) -> tuple[str,
 def standing_frozen(loop: Loop) -> Frozen:
     """What may not move because it stands still, as recorded."""
     with session(loop.engine, read_only=True) as db:
-        known = standing(db)
+        known = standing(db, at=loop.at)
     return frozen_by(known["segments"]) if known else ()
 
 

@@ -4,9 +4,9 @@ follows only after its entry in the ledger."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 from prefect import task
@@ -22,32 +22,21 @@ from liftloop.adapters.ledger import (
     training,
 )
 from liftloop.adapters.registry import (
-    TrainingRecord,
     log_training,
     set_challenger,
     set_champion,
-    study_storage,
 )
 from liftloop.adapters.tables import Training
 from liftloop.core.ensemble_words import weights_of, why_weights
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.examination import Examination
-from liftloop.core.interacting import InteractingCurves
 from liftloop.core.keys import key
-from models.examining.users import targeting, to_arrays
-from models.figures import holdout_figures, units_figures
-from models.holdout_model import parameters_of
-from models.stand_ins import StandIns
-from models.unit_curves import CurveConfig
-from models.units_model import UnitsConfig, train_units
-from tasks.context import Loop, View, open_loop, view
-from tasks.curves import MODEL_OF
+from tasks.context import Loop, open_loop
 from tasks.examining import examined, keep_score_card, specification
-from tasks.health import filled_in, stood_in
-from tasks.learning import HOLDOUT_FEEDS, holdout_config, learn_from_holdout, quarter
+from tasks.health import stood_in
+from tasks.lessons import kept_study, learn, lesson_of
 from tasks.model_acts import barred, watch_champion
-
-FEEDS = {"holdout": list(HOLDOUT_FEEDS), "units": ["units"]}
+from tasks.provenance import keep_settings, provenance
 
 
 @task(name="train model")
@@ -58,19 +47,15 @@ def train_model(workspace: str, as_of: date, *, door: str, reason: str) -> dict[
 
 def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, Any]:
     """The training for what was known on ``as_of``: key (None without evidence), new, sentence."""
-    facts = view(loop, as_of, FEEDS[door])
-    filled = filled_in(loop, facts) if door == "holdout" else None
-    unusual = filled.identity if filled else []
-    if not loop.settings.data.health_checks:
-        unusual = ["as told"]
-    id = key("t", door, as_of, facts.fingerprint, loop.settings.model.model_dump(), *unusual)
+    loop = loop.pinned()
+    lesson = lesson_of(loop, as_of, door=door)
+    id, filled = lesson.key, lesson.filled
     with session(loop.engine, read_only=True) as db:
         known = training(db, key=id)
     if known is not None:
         return {"key": id, "new": False, "sentence": f"Trained before on these facts: {id}."}
-    learn = _from_holdout if door == "holdout" else _from_units
     try:
-        record = learn(loop, _with(facts, filled), id)
+        record = learn(loop, lesson, studies=partial(kept_study, loop))
     except InsufficientEvidence as lack:
         return {"key": None, "new": False, "sentence": str(lack)}
     version = log_training(loop.workspace, record=record)
@@ -84,7 +69,7 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
                 model_name=record.name,
                 model_version=version.version,
                 run_id=version.run_id,
-                facts=canonical_json(facts.facts),
+                facts=canonical_json(lesson.facts.facts),
                 metrics=canonical_json(dict(record.metrics)),
                 examination=canonical_json(
                     {
@@ -97,110 +82,25 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
                 created_at=loop.now(),
             ),
         )
+        keep_settings(db, loop)
         append_audit(
             db,
             key=key("a", "train", id),
             actor=loop.actor,
             act="train",
             subject=id,
-            payload={"model": record.name, "version": version.version, "reason": reason},
+            payload={
+                "model": record.name,
+                "version": version.version,
+                "reason": reason,
+                **provenance(loop),
+            },
             at=loop.now(),
         )
     told = f"Trained {record.name} version {version.version}."
     if filled and filled.sentence:
         told += f" {filled.sentence}"
     return {"key": id, "new": True, "sentence": told}
-
-
-def _with(facts: View, filled: StandIns | None) -> View:
-    """The facts with what stands in for spend that was not reported."""
-    if filled is None:
-        return facts
-    return replace(facts, frames={**facts.frames, "performance": filled.performance})
-
-
-def _study(loop: Loop, name: str) -> Callable[[], Any]:
-    """Opens the Optuna study ``name``, to be gone on with where it stopped."""
-
-    def opened() -> Any:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return optuna.create_study(
-            study_name=name,
-            storage=study_storage(loop.workspace),
-            direction="minimize",
-            load_if_exists=True,
-        )
-
-    return opened
-
-
-def _from_holdout(loop: Loop, facts: View, id: str) -> TrainingRecord:
-    rules = loop.settings.model
-    model = learn_from_holdout(
-        rules,
-        facts.frames,
-        as_of=facts.as_of,
-        study=_study(loop, f"outcome-{quarter(facts.as_of)}"),
-        cycle_days=loop.settings.cycle_days,
-        mend=loop.settings.data.health_checks,
-    )
-    return TrainingRecord(
-        key=id,
-        name=MODEL_OF["holdout"],
-        parameters=parameters_of(model, holdout_config(rules)),
-        metrics=model.metrics,
-        tags=facts.facts,
-        tables=model.tables(),
-        figures=holdout_figures(model),
-        model=model.booster,
-        sample=model.sample,
-        predictions=model.predictions,
-        curves=model.curves.to_arrays(),
-        about_curves={
-            "kind": "interacting" if isinstance(model.curves, InteractingCurves) else "saturating",
-            "cells": len(model.curves.cells),
-        },
-    )
-
-
-def _from_units(loop: Loop, facts: View, id: str) -> TrainingRecord:
-    rules = loop.settings.model
-    config = UnitsConfig(
-        threads=rules.threads,
-        seed=rules.seed,
-        curves=CurveConfig(draws=rules.draws, seed=rules.seed),
-        margin=loop.settings.budget.margin,
-        tuning_trials=rules.tuning_trials,
-        tuning_seconds=rules.tuning_seconds,
-    )
-    if facts["units"].empty:
-        raise InsufficientEvidence(
-            "No user-level test is known.", fix="Deliver a `units` feed (liftloop ingest)."
-        )
-    model = train_units(
-        facts["units"],
-        config,
-        study_for=lambda name: _study(loop, f"units-{name}-{quarter(facts.as_of)}")(),
-    )
-    boosters = model.boosters
-    first = next(iter(boosters.values()), None)
-    return TrainingRecord(
-        key=id,
-        name=MODEL_OF["units"],
-        parameters={f"{name}/{field}": value for name, parameters in model.parameters.items()
-                    for field, value in asdict(parameters).items()},
-        metrics=model.metrics,
-        tags=facts.facts,
-        tables=model.figures(),
-        figures=units_figures(model),
-        model=first,
-        boosters=boosters,
-        curves=model.curves.to_arrays() if model.curves is not None else {},
-        about_curves={"kind": "units", "problem": model.curves_problem},
-        unseen=to_arrays(targeting(facts["units"], model.findings)),
-    )  # fmt: skip
 
 
 @task(name="crown")

@@ -8,13 +8,22 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
+from typing import Any
 
 from sqlmodel import Session, col, select
 
 from liftloop.adapters.sealing import FIRST_HASH, append_audit, seal
 from liftloop.adapters.tables import AuditEntry
 
-__all__ = ["AuditVerdict", "append_audit", "entries", "export_csv", "export_json", "verify"]
+__all__ = [
+    "AuditVerdict",
+    "append_audit",
+    "entries",
+    "export_csv",
+    "export_json",
+    "payload_of",
+    "verify",
+]
 
 COLUMNS = (
     "sequence", "key", "at", "actor", "act", "subject", "payload", "previous_hash", "hash",
@@ -42,6 +51,13 @@ def entries(session: Session, *, subject: str | None = None) -> Iterator[AuditEn
     if subject is not None:
         query = query.where(AuditEntry.subject == subject)
     return iter(session.exec(query.execution_options(yield_per=1000)))
+
+
+def payload_of(session: Session, *, subject: str) -> dict[str, Any] | None:
+    """What the first entry about ``subject`` says, the one that made it; None where there is
+    none."""
+    first = next(entries(session, subject=subject), None)
+    return None if first is None else json.loads(first.payload)
 
 
 def verify(session: Session, *, known_hash: str | None = None) -> AuditVerdict:

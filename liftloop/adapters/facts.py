@@ -50,6 +50,9 @@ class FactsVersion:
         return cls(current, said.get("history"))
 
 
+NEVER = FactsVersion(-1)  # a feed before its first delivery: read at it, it has no rows
+
+
 def facts_version(workspace: Workspace, feed: str) -> FactsVersion | None:
     """The newest versions of a feed's tables; None when it was never delivered."""
     current = open_table(table_path(workspace.facts, feed, "current"))
@@ -109,6 +112,8 @@ def read_facts(
 
 
 def _open(workspace: Workspace, feed: str, kind: str, version: int | None) -> Table | None:
+    if version == NEVER.current:
+        return None
     return open_table(table_path(workspace.facts, feed, kind), version)
 
 

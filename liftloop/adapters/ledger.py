@@ -158,14 +158,21 @@ def record_verdict(session: Session, *, verdict: MonitorVerdict) -> bool:
 
 
 def verdicts(
-    session: Session, *, before: date | None = None, limit: int | None = None
+    session: Session,
+    *,
+    before: date | None = None,
+    made_by: datetime | None = None,
+    limit: int | None = None,
 ) -> list[MonitorVerdict]:
-    """Monitor verdicts as of days before ``before``, the last one first."""
+    """Monitor verdicts as of days before ``before``, made by the instant ``made_by``; the last one
+    first."""
     query = select(MonitorVerdict).order_by(
         col(MonitorVerdict.as_of).desc(), col(MonitorVerdict.created_at).desc()
     )
     if before is not None:
         query = query.where(MonitorVerdict.as_of < before)
+    if made_by is not None:
+        query = query.where(MonitorVerdict.created_at <= made_by)
     return list(session.exec(query.limit(limit)))
 
 

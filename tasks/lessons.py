@@ -1,0 +1,152 @@
+"""What a training learns from, and what it learns; nothing is kept here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from liftloop.adapters.registry import TrainingRecord, study_storage
+from liftloop.core.errors import InsufficientEvidence
+from liftloop.core.interacting import InteractingCurves
+from liftloop.core.keys import key
+from models.examining.users import targeting, to_arrays
+from models.figures import holdout_figures, units_figures
+from models.holdout_model import parameters_of
+from models.stand_ins import StandIns
+from models.unit_curves import CurveConfig
+from models.units_model import UnitsConfig, train_units
+from tasks.context import Loop, View, view
+from tasks.curves import MODEL_OF
+from tasks.health import filled_in
+from tasks.learning import HOLDOUT_FEEDS, holdout_config, learn_from_holdout, quarter
+
+if TYPE_CHECKING:
+    import optuna
+
+FEEDS = {"holdout": list(HOLDOUT_FEEDS), "units": ["units"]}
+Studies = Callable[[str], "optuna.Study"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a training learns from: the facts, with what stands in for spend that was not reported
+    (``filled``); ``key`` names it and the settings it is learned by."""
+
+    key: str
+    door: str
+    facts: View
+    filled: StandIns | None
+
+    @property
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """The feeds by name, what stands in included."""
+        stand_in = {"performance": self.filled.performance} if self.filled else {}
+        return {**self.facts.frames, **stand_in}
+
+
+def lesson_of(loop: Loop, as_of: date, *, door: str) -> Lesson:
+    """What there is to learn from as known on ``as_of``."""
+    facts = view(loop, as_of, FEEDS[door])
+    filled = filled_in(loop, facts) if door == "holdout" else None
+    unusual = filled.identity if filled else []
+    if not loop.settings.data.health_checks:
+        unusual = ["as told"]
+    id = key("t", door, as_of, facts.fingerprint, loop.settings.model.model_dump(), *unusual)
+    return Lesson(id, door, facts, filled)
+
+
+def learn(loop: Loop, lesson: Lesson, *, studies: Studies) -> TrainingRecord:
+    """The training on a lesson, not kept yet. ``studies`` gives an Optuna study to go on with by
+    its name.
+
+    Raises
+    ------
+    InsufficientEvidence
+        When there is nothing randomized to learn from.
+    """
+    door = _from_holdout if lesson.door == "holdout" else _from_units
+    return door(loop, lesson, studies)
+
+
+def kept_study(loop: Loop, name: str) -> optuna.Study:
+    """The workspace's study of this name, to be gone on with where it stopped."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        study_name=name,
+        storage=study_storage(loop.workspace),
+        direction="minimize",
+        load_if_exists=True,
+    )
+
+
+def _from_holdout(loop: Loop, lesson: Lesson, studies: Studies) -> TrainingRecord:
+    rules, facts = loop.settings.model, lesson.facts
+    model = learn_from_holdout(
+        rules,
+        lesson.frames,
+        as_of=facts.as_of,
+        study=lambda: studies(f"outcome-{quarter(facts.as_of)}"),
+        cycle_days=loop.settings.cycle_days,
+        mend=loop.settings.data.health_checks,
+    )
+    return TrainingRecord(
+        key=lesson.key,
+        name=MODEL_OF["holdout"],
+        parameters=parameters_of(model, holdout_config(rules)),
+        metrics=model.metrics,
+        tags=facts.facts,
+        tables=model.tables(),
+        figures=holdout_figures(model),
+        model=model.booster,
+        sample=model.sample,
+        predictions=model.predictions,
+        curves=model.curves.to_arrays(),
+        about_curves={
+            "kind": "interacting" if isinstance(model.curves, InteractingCurves) else "saturating",
+            "cells": len(model.curves.cells),
+        },
+    )
+
+
+def _from_units(loop: Loop, lesson: Lesson, studies: Studies) -> TrainingRecord:
+    rules, facts = loop.settings.model, lesson.facts
+    config = UnitsConfig(
+        threads=rules.threads,
+        seed=rules.seed,
+        curves=CurveConfig(draws=rules.draws, seed=rules.seed),
+        margin=loop.settings.budget.margin,
+        tuning_trials=rules.tuning_trials,
+        tuning_seconds=rules.tuning_seconds,
+    )
+    if facts["units"].empty:
+        raise InsufficientEvidence(
+            "No user-level test is known.", fix="Deliver a `units` feed (liftloop ingest)."
+        )
+    model = train_units(
+        facts["units"],
+        config,
+        study_for=lambda name: studies(f"units-{name}-{quarter(facts.as_of)}"),
+    )
+    boosters = model.boosters
+    first = next(iter(boosters.values()), None)
+    return TrainingRecord(
+        key=lesson.key,
+        name=MODEL_OF["units"],
+        parameters={f"{name}/{field}": value for name, parameters in model.parameters.items()
+                    for field, value in asdict(parameters).items()},
+        metrics=model.metrics,
+        tags=facts.facts,
+        tables=model.figures(),
+        figures=units_figures(model),
+        model=first,
+        boosters=boosters,
+        curves=model.curves.to_arrays() if model.curves is not None else {},
+        about_curves={"kind": "units", "problem": model.curves_problem},
+        unseen=to_arrays(targeting(facts["units"], model.findings)),
+    )  # fmt: skip

@@ -1,0 +1,84 @@
+"""What a decision names so that it can be made again: the settings' text, the versions of the
+facts, the software. All of it is in the sealed trail, where nobody can change it unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib.metadata import version as installed
+from typing import Any
+
+from sqlmodel import Session
+
+from liftloop.adapters.audit import append_audit, payload_of
+from liftloop.adapters.facts import FactsVersion
+from liftloop.adapters.settings import Settings
+from liftloop.core.errors import Declined
+from liftloop.core.keys import key
+from tasks.context import Loop, Versions
+
+SETTINGS = "settings"
+SOFTWARE = ("liftloop", "numpy", "scipy")  # what a plan is computed with
+
+
+def keep_settings(db: Session, loop: Loop) -> None:
+    """Enter the settings that decide into the trail, once a text."""
+    hash = loop.settings_hash
+    append_audit(
+        db,
+        key=key("a", SETTINGS, hash),
+        actor=loop.actor,
+        act=SETTINGS,
+        subject=hash,
+        payload=loop.deciding_settings(),
+        at=loop.now(),
+    )
+
+
+def provenance(loop: Loop) -> dict[str, Any]:
+    """What the entry of a decision made by ``loop`` names, for :func:`provenance_of`."""
+    return {
+        "read": loop.named_versions(),
+        "settings": loop.settings_hash,
+        "software": dict(software()),
+    }
+
+
+@cache
+def software() -> Mapping[str, str]:
+    """The versions installed here."""
+    return {name: installed(name) for name in SOFTWARE}
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What an act was made from, as its entry in the trail names it."""
+
+    versions: Versions
+    settings: Settings
+    software: Mapping[str, str]
+    at: datetime
+
+
+def provenance_of(db: Session, *, subject: str, at: datetime) -> Provenance:
+    """What the entry that made ``subject`` at the instant ``at`` names.
+
+    Raises
+    ------
+    Declined
+        When the entry is not there or names nothing: it is older than this record.
+    """
+    said = payload_of(db, subject=subject)
+    if said is None or "read" not in said:
+        raise Declined(
+            f"{subject} was made before LiftLoop kept what a replay needs (the settings' text and "
+            "the versions of the facts): it cannot be made again."
+        )
+    text = payload_of(db, subject=said["settings"])
+    if text is None or key("s", text) != said["settings"]:
+        raise Declined(f"The trail does not hold the settings {said['settings']} as they were.")
+    versions = {feed: FactsVersion.from_dict(entry) for feed, entry in said["read"].items()}
+    return Provenance(versions, Settings.model_validate(text), said["software"], at)
