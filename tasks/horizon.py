@@ -4,6 +4,7 @@ writes nothing, and the next cycle decides anew."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,21 +13,24 @@ from typing import Any
 import pandas as pd
 
 from liftloop.adapters.decisions import budgets_in_force
-from liftloop.adapters.ledger import active_pauses, champion_training, session
+from liftloop.adapters.ledger import champion_training, session
 from liftloop.adapters.tables import Training
 from liftloop.core.curves import Array, ResponseCurves
 from liftloop.core.decide import Estimate
 from liftloop.core.errors import Declined, InsufficientEvidence, RefusedFile
 from liftloop.core.horizon import HorizonPlan, plan_horizon
+from liftloop.core.horizon_words import held_sentences
 from liftloop.core.interacting import separable_at
-from liftloop.core.policy import Policy
+from liftloop.core.policy import Cell, Policy
+from liftloop.core.rules import NO_EVIDENCE, Rules, covered
 from liftloop.core.saturating import effective_spend
 from models.fit_season import mean_coming
 from models.season import Season, against_evidence, season_index
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves, recent_spend
-from tasks.planning import Frozen, rules_of
+from tasks.planning import rules_of
 from tasks.reallocate import budgets_before
+from tasks.still import Still, still_on
 
 PREVIEW = "A preview: nothing is changed, and each cycle decides anew."
 
@@ -35,12 +39,18 @@ PREVIEW = "A preview: nothing is changed, and each cycle decides anew."
 class Outlook:
     """What a horizon's plan rests on, as known on ``start``; ``season`` has the demand of each day
     and segment, and that of the days the curves were learned from, ``note`` says how far it is
-    known; ``effective`` is None where no recent spend is known."""
+    known; ``effective`` is None where no recent spend is known.
+
+    ``still`` is what a cycle on ``start`` leaves still, or one today if that is earlier: no later
+    facts can be known. What a person or the settings hold, and the standing holdout, stay held for
+    the whole horizon (none of them has an end day); late facts and alarms are expected to be
+    mended, so they hold the first period alone; a slow cell gets no raise in any period.
+    """
 
     start: date
     curves: ResponseCurves
     incumbent: Policy
-    frozen: Frozen
+    still: Still
     season: pd.DataFrame | None
     note: str
     effective: Array | None
@@ -53,18 +63,35 @@ class Preview:
     plan: HorizonPlan
     incumbent: Policy
     note: str
+    lasting: Mapping[Cell, str]
+    passing: Mapping[Cell, str]
+    slow: Mapping[Cell, float]
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Which cells are held, for how long, and why, in plain words."""
+        return held_sentences(lasting=self.lasting, passing=self.passing, slow=self.slow)
+
+    def held_in(self, number: int) -> dict[Cell, str]:
+        """Why cells do not move, or do not rise, in a period (0 is the first)."""
+        slow = {
+            cell: f"spends {pace:.0%} of its budget: no raise" for cell, pace in self.slow.items()
+        }
+        return slow | (dict(self.passing) if number == 0 else {}) | dict(self.lasting)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as ``--json`` shows them; revenues of periods are means per day."""
         before = self.incumbent.as_dict()
         periods = []
-        for period in self.plan.periods:
+        for number, period in enumerate(self.plan.periods):
+            held = self.held_in(number)
             cells = [
                 {
                     "segment": cell.segment,
                     "channel": cell.channel,
                     "daily_budget": amount,
                     "previous_daily_budget": before.get(cell, amount * 0),
+                    "held": held.get(cell),
                 }
                 for cell, amount in period.policy.budgets
             ]
@@ -85,6 +112,7 @@ class Preview:
         return {
             "preview": PREVIEW,
             "season": self.note,
+            "held": list(self.held),
             "sentence": plan.sentence,
             "spend": plan.spend,
             "whole_horizon": _expected(plan.revenue),
@@ -126,13 +154,16 @@ def preview_horizon(
     InfeasibleBudget
         With the rules that cannot hold together.
     """
-    loop = open_loop(workspace)
+    loop = open_loop(workspace).pinned()
     days = loop.settings.cycle_days
     periods = -(-weeks * 7 // days)
     found = load_outlook(loop, as_of, days=periods * days, calendar=calendar)
+    settings, still = loop.settings, found.still
+    rules = rules_of(settings, found.incumbent, still.lasting, still.slow)
     plan = plan_horizon(
         curves=found.curves,
-        rules=rules_of(loop.settings, found.incumbent, found.frozen),
+        rules=rules,
+        first=rules_of(settings, found.incumbent, still.frozen, still.slow),
         incumbent=found.incumbent,
         start=found.start,
         periods=periods,
@@ -141,10 +172,36 @@ def preview_horizon(
         elasticity=elasticity,
         effective=found.effective,
         shift=shift,
-        margin=loop.settings.budget.margin,
-        seed=loop.settings.model.seed,
+        margin=settings.budget.margin,
+        seed=settings.model.seed,
     )
-    return Preview(plan, found.incumbent, found.note)
+    return _told(plan, found, rules)
+
+
+def _told(plan: HorizonPlan, found: Outlook, rules: Rules) -> Preview:
+    """The plan with the cells it holds, each with its first reason."""
+    lasting = _cells(rules.cells, ((f.segment, f.channel, f.reason) for f in rules.frozen))
+    for cell in sorted(set(rules.cells) - set(found.curves.cells)):
+        lasting.setdefault(cell, NO_EVIDENCE)
+    passing = _cells(rules.cells, found.still.passing)
+    return Preview(
+        plan,
+        found.incumbent,
+        found.note,
+        lasting,
+        {cell: why for cell, why in passing.items() if cell not in lasting},
+        {cell: pace for cell, pace in found.still.slow.items() if cell not in lasting},
+    )
+
+
+def _cells(cells: Sequence[Cell], frozen: Iterable[tuple[str, str, str]]) -> dict[Cell, str]:
+    """Cell -> why, of the cells that patterns name."""
+    found: dict[Cell, str] = {}
+    for segment, channel, why in frozen:
+        for cell, inside in zip(cells, covered(cells, [segment], [channel]), strict=True):
+            if inside:
+                found.setdefault(cell, why)
+    return found
 
 
 def load_outlook(
@@ -155,7 +212,6 @@ def load_outlook(
     with session(loop.engine, read_only=True) as db:
         champions = [(door, champion_training(db, model_name=MODEL_OF[door])) for door in MODEL_OF]
         decided = budgets_in_force(db, before=as_of or date.max)
-        frozen = tuple((p.segment, p.channel, f"paused by {p.actor}") for p in active_pauses(db))
     start = as_of
     if start is None and decided is not None:
         start = decided[1].effective_from + timedelta(days=loop.settings.cycle_days)
@@ -173,7 +229,10 @@ def load_outlook(
         effective = effective_spend(recent, curves.carryover) if recent.any() else None
     season, note = demand(loop, start, days=days, calendar=calendar, champion=champion)
     curves = separable_at(curves, incumbent)
-    return Outlook(start, curves, incumbent, frozen, season, note, effective)
+    known = min(start, loop.today())
+    held = incumbent if known == start else budgets_before(loop, known, door=door)[0] or incumbent
+    still = still_on(loop, known, held, door=door)
+    return Outlook(start, curves, incumbent, still, season, note, effective)
 
 
 def demand(

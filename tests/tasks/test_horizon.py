@@ -121,7 +121,7 @@ def test_the_command_shows_a_week_a_row_and_all_cells_as_json(learned: Workspace
         assert total == Decimal(period["total_daily_budget"])
         assert period["expected_low"] < period["expected_incremental_revenue"]
     assert shown["periods"][0]["budgets"][0].keys() == {
-        "segment", "channel", "daily_budget", "previous_daily_budget",
+        "segment", "channel", "daily_budget", "previous_daily_budget", "held",
     }  # fmt: skip
 
 

@@ -130,6 +130,8 @@ def _preview(root: Path, *, weeks: int, shift: float, calendar: Path | None, as_
         rows,
     )
     typer.echo(found.plan.sentence)
+    for sentence in found.held:
+        typer.echo(sentence)
     typer.echo(found.note)
     typer.echo(PREVIEW)
 
