@@ -33,10 +33,21 @@ def running_rollout(db: Session) -> Running | None:
     return as_running(db, record) if record else None
 
 
-def as_running(db: Session, record: RolloutRecord) -> Running:
-    """A recorded rollout as the core sees it."""
-    found = next(d for d in decisions(db, rollout_id=record.id) if d.state == "in_force")
-    state = state_of(db, record)
+def as_running(
+    db: Session,
+    record: RolloutRecord,
+    *,
+    state: RolloutState | None = None,
+    before: int | None = None,
+) -> Running:
+    """A recorded rollout as the core sees it; as it was in ``state``, before the decision of the
+    sequence ``before``, or as it stands now."""
+    found = next(
+        d
+        for d in decisions(db, rollout_id=record.id)
+        if d.state == "in_force" and (before is None or d.sequence < before)
+    )
+    state = state or state_of(db, record)
     canary = tuple(json.loads(record.canary_segments))
     everyone = {*canary, *json.loads(record.control_segments)}
     waves = json.loads(record.design).get("waves") or (canary,)

@@ -59,7 +59,6 @@ class Provenance:
 
     versions: Versions
     settings: Settings
-    software: Mapping[str, str]
     at: datetime
 
 
@@ -81,4 +80,4 @@ def provenance_of(db: Session, *, subject: str, at: datetime) -> Provenance:
     if text is None or key("s", text) != said["settings"]:
         raise Declined(f"The trail does not hold the settings {said['settings']} as they were.")
     versions = {feed: FactsVersion.from_dict(entry) for feed, entry in said["read"].items()}
-    return Provenance(versions, Settings.model_validate(text), said["software"], at)
+    return Provenance(versions, Settings.model_validate(text), at)

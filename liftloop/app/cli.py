@@ -14,6 +14,7 @@ from liftloop.app.commands import (
     experiments,
     loop,
     monitor,
+    replay,
     service,
     setup,
     show,
@@ -38,6 +39,7 @@ for room in (
     act,
     show,
     backtest,
+    replay,
     service,
 ):
     room.register(app)

@@ -1,0 +1,69 @@
+"""replay: a past decision, made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from liftloop.app.options import JsonOption, WorkspaceOption, opened, show_json, show_table
+
+if TYPE_CHECKING:
+    from tasks.replay import Replay
+
+SHOWN = 20  # differences of one part; --json has them all
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: liftloop replay --workspace shop")(replay)
+
+
+def replay(
+    decision: Annotated[
+        str | None, typer.Argument(help="A decision's id (default: the last one).")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every decision, the last one first.")
+    ] = False,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Also train the model again that it rests on.")
+    ] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Make a past decision again from the facts, settings and model of then, and compare.
+
+    Reads the facts at the versions the decision named, the settings as the
+    sealed audit trail kept them, and of the ledger only what was known at that
+    instant. Writes nothing. Exit status 1 where anything comes out otherwise, or
+    it is older than the record a replay needs.
+    """
+    if every and decision is not None:
+        raise typer.BadParameter("name a decision or ask for --all, not both")
+    place = opened(workspace)
+    from tasks.replay import decision_ids
+    from tasks.replay import replay as again
+
+    ids: list[str | None] = [*decision_ids(str(place.root))] if every else [decision]
+    found = [again(str(place.root), id, refit=refit) for id in ids]
+    if as_json:
+        show_json([each.as_dict() for each in found] if every else found[0].as_dict())
+    else:
+        for each in found:
+            _show(each, brief=every)
+    if not all(each.same for each in found):
+        raise typer.Exit(1)
+
+
+def _show(found: Replay, *, brief: bool) -> None:
+    if not brief:
+        rows = [(check.name, check.verdict, check.sentence) for check in found.checks]
+        show_table("Made again", ("part", "verdict", "what was found"), rows)
+    for check in found.checks:
+        for line in check.differences[:SHOWN]:
+            typer.echo(f"  {check.name}: {line}")
+        if len(check.differences) > SHOWN:
+            typer.echo(f"  {check.name}: {len(check.differences) - SHOWN} more; see --json.")
+    typer.echo(found.sentence)

@@ -1,0 +1,53 @@
+"""Training again what was trained before, to see that the same curves come out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import optuna
+
+from liftloop.adapters.registry import load_curves, study_storage
+from liftloop.adapters.tables import Training
+from tasks.context import Loop
+from tasks.differing import TOLERANCE
+from tasks.lessons import Lesson, learn
+
+
+def curves_again(then: Loop, trained: Training, lesson: Lesson) -> tuple[str, ...]:
+    """How the curves of a training differ when it learns its lesson again; () where they agree.
+    Parameters are not searched again: the trials of then are gone through anew."""
+    model = then.settings.model.model_copy(update={"tuning_seconds": 0.0})
+    hurried = replace(then, settings=then.settings.model_copy(update={"model": model}))
+    again = learn(hurried, lesson, studies=lambda name: _as_it_was(then, name, trained.created_at))
+    assert trained.run_id is not None
+    kept, _ = load_curves(then.workspace, run_id=trained.run_id)
+    found = []
+    for name in sorted({*kept, *again.curves}):
+        was, now = kept.get(name), again.curves.get(name)
+        if was is None or now is None or np.shape(was) != np.shape(now):
+            found.append(f"{name}: was of shape {np.shape(was)}, is of {np.shape(now)}")
+        elif not _agree(np.asarray(was), np.asarray(now)):
+            found.append(f"{name}: other values")
+    return tuple(found)
+
+
+def _agree(was: np.ndarray, now: np.ndarray) -> bool:
+    if np.issubdtype(was.dtype, np.number):
+        return bool(np.allclose(was, now, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True))
+    return bool(np.array_equal(was, now))
+
+
+def _as_it_was(loop: Loop, name: str, at: datetime) -> optuna.Study:
+    """A study in memory with the trials that were finished by an instant."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    kept = optuna.load_study(study_name=name, storage=study_storage(loop.workspace))
+    past = optuna.create_study(direction="minimize")
+    past.add_trials(
+        trial
+        for trial in kept.get_trials(deepcopy=False)
+        # Optuna writes the local time without its zone
+        if trial.datetime_complete and trial.datetime_complete.astimezone(UTC) <= at
+    )
+    return past

@@ -1,0 +1,317 @@
+"""Replaying: a past decision is made again from what it was made from, and compared.
+
+Nothing is written. The facts are read at the versions the decision named, the settings are those
+the trail kept, and of the ledger only what was known at that instant counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+from sqlmodel import Session
+
+from liftloop.adapters.audit import payload_of, verify
+from liftloop.adapters.decisions import budget_lines, decision, decisions, proposal
+from liftloop.adapters.ledger import policy, session, training
+from liftloop.adapters.rollouts import rollout
+from liftloop.adapters.tables import Decision, Proposal, Training
+from liftloop.core.errors import Declined
+from liftloop.core.policy import Cell, Policy
+from liftloop.core.rollout import RolloutState
+from liftloop.core.settlement import Running
+from tasks.canary import as_running
+from tasks.context import SPARE, Loop, open_loop
+from tasks.differing import differences
+from tasks.lessons import lesson_of
+from tasks.provenance import Provenance, provenance_of, software
+from tasks.reallocate import basis_of, proposal_on
+from tasks.recording import compose
+from tasks.refit import curves_again
+from tasks.rollout import look_of, settlement_of
+
+# A person's act is "not made again": no rule made it. A part older than the record that a replay
+# needs "cannot be told".
+Verdict = Literal["same", "different", "not made again", "cannot be told"]
+DOORS = ("holdout", "units")
+OF_PROPOSAL = (
+    "id", "policy_version", "expected_gain", "gain_low", "gain_high", "share_moved", "cells",
+    "reason",
+)  # fmt: skip
+# The state is left out: a person's approval changes it later.
+OF_DECISION = (
+    "id", "kind", "policy_version", "rollout_id", "facts", "expected_gain", "gain_low", "gain_high",
+    "reason",
+)  # fmt: skip
+OF_LINE = (
+    "daily_budget", "previous_daily_budget", "stage", "expected_incremental_revenue",
+    "expected_low", "expected_high", "reason",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part of a decision, made again; ``differences`` says what came out otherwise."""
+
+    name: str
+    verdict: Verdict
+    sentence: str
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What making a decision again showed. ``software`` names versions that are others today."""
+
+    decision: Decision
+    checks: tuple[Check, ...]
+    software: str = ""
+
+    @property
+    def same(self) -> bool:
+        """Whether all of it came out the same, and the trail is whole."""
+        return all(check.verdict in ("same", "not made again") for check in self.checks)
+
+    @property
+    def sentence(self) -> str:
+        """The outcome, for a person."""
+        head = f"{self.decision.id} of {self.decision.effective_from}"
+        differing, untold = self._named("different"), self._named("cannot be told")
+        if differing:
+            return f"{head} does NOT come out the same: {differing}. {self.software}".strip()
+        if untold:
+            return f"{head} cannot be made again in full: {untold}."
+        if self._named("not made again"):
+            return f"{head} is as the sealed trail has it. A person decided it; no rule made it."
+        return f"{head} comes out the same, to the cent and to the word."
+
+    def _named(self, verdict: Verdict) -> str:
+        return ", ".join(check.name for check in self.checks if check.verdict == verdict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as ``--json`` shows them."""
+        return {
+            "decision": self.decision.id,
+            "effective_from": self.decision.effective_from,
+            "kind": self.decision.kind,
+            "same": self.same,
+            "sentence": self.sentence,
+            "software": self.software,
+            "checks": [
+                {
+                    "name": check.name,
+                    "verdict": check.verdict,
+                    "sentence": check.sentence,
+                    "differences": list(check.differences),
+                }
+                for check in self.checks
+            ],
+        }
+
+
+def decision_ids(workspace: str) -> list[str]:
+    """The ids of all decisions, the last one first."""
+    with session(open_loop(workspace).engine, read_only=True) as db:
+        return [each.id for each in decisions(db)]
+
+
+def replay(workspace: str, id: str | None = None, *, refit: bool = False) -> Replay:
+    """Make a decision again (default: the last one) and compare it with what was recorded.
+
+    Parameters
+    ----------
+    refit
+        Also train the model again that it rests on; otherwise its kept curves are used, and only
+        that the facts it learned from are the same is checked.
+
+    Raises
+    ------
+    Declined
+        When there is no such decision.
+    """
+    loop = open_loop(workspace)
+    with session(loop.engine, read_only=True) as db:
+        found = decision(db, id=id) if id else next(iter(decisions(db, limit=1)), None)
+        if found is None:
+            raise Declined(
+                f"There is no decision {id}. liftloop budgets --decisions lists them."
+                if id
+                else "Nothing was decided yet: there is nothing to replay."
+            )
+        planned = proposal(db, id=found.proposal_id) if found.proposal_id else None
+        trained = training(db, key=found.training_key) if found.training_key else None
+        checks = [_trail(db), _sealed(db, found)]
+    if "actor" in json.loads(found.evidence):
+        by_hand = Check("decision", "not made again", "A person decided it; no rule made it.")
+        return Replay(found, (*checks, by_hand))
+    if trained is not None:
+        checks.append(_told("model", partial(_model, loop, trained, refit=refit)))
+    if planned is not None:
+        checks.append(_told("proposal", partial(_proposed, loop, planned)))
+    checks.append(_told("decision", partial(_decided, loop, found, planned)))
+    return Replay(found, tuple(checks), _other_software(loop, found))
+
+
+def _told(name: str, make: Callable[[], Check]) -> Check:
+    try:
+        return make()
+    except Declined as why:
+        return Check(name, "cannot be told", str(why))
+
+
+def _as_then(loop: Loop, made: Provenance) -> Loop:
+    """The loop as it was: settings, facts and the instant of what was made; where the ledger lies
+    is today's."""
+    spare = {name: getattr(loop.settings, name) for name in SPARE}
+    settings = made.settings.model_copy(update=spare)
+    return replace(loop, settings=settings, versions=made.versions, at=made.at)
+
+
+def _trail(db: Session) -> Check:
+    found = verify(db)
+    words = (
+        f"All {found.entries:,} entries are whole and in their place."
+        if found.intact
+        else f"The trail was changed: {found.problem}."
+    )
+    return Check("audit trail", "same" if found.intact else "different", words)
+
+
+def _sealed(db: Session, found: Decision) -> Check:
+    """What the ledger says of a decision against its entry in the trail, which is sealed."""
+    said = payload_of(db, subject=found.id) or {}
+    lines = budget_lines(db, decision_id=found.id)
+    budgets = Policy.of({Cell(line.segment, line.channel): line.daily_budget for line in lines})
+    differ = differences(
+        {
+            name: said.get(name)
+            for name in ("policy", "instead_of", "proposal", "rollout", "reason")
+        },
+        {
+            "policy": budgets.version if lines else found.policy_version,
+            "instead_of": found.previous_policy_version,
+            "proposal": found.proposal_id,
+            "rollout": found.rollout_id,
+            "reason": found.reason,
+        },
+    )
+    return _check("sealed entry", "The ledger says what the sealed entry says", differ)
+
+
+def _model(loop: Loop, trained: Training, *, refit: bool) -> Check:
+    """The training a decision rests on: the same facts, and with ``refit`` the same curves."""
+    with session(loop.engine, read_only=True) as db:
+        made = provenance_of(db, subject=trained.key, at=trained.created_at)
+    then = _as_then(loop, made)
+    lesson = lesson_of(then, trained.as_of, door=trained.door)
+    name = f"{trained.model_name} version {trained.model_version}"
+    differ = differences(
+        {"key": trained.key, "facts": json.loads(trained.facts)},
+        {"key": lesson.key, "facts": lesson.facts.facts},
+    )
+    if differ or not refit:
+        more = "" if refit else "; --refit trains it again"
+        return _check("model", f"{name} learned from the same facts{more}", differ)
+    return _check(
+        "model",
+        f"{name}, trained again, has the same curves",
+        curves_again(then, trained, lesson),
+    )
+
+
+def _proposed(loop: Loop, planned: Proposal) -> Check:
+    """The proposal, planned again from the model's kept curves."""
+    with session(loop.engine, read_only=True) as db:
+        made = provenance_of(db, subject=planned.id, at=planned.created_at)
+        incumbent = policy(db, version=planned.previous_policy_version)
+        champion = training(db, key=planned.training_key) if planned.training_key else None
+    assert incumbent is not None  # a foreign key holds it
+    then = _as_then(loop, made)
+    # without a champion the door is not kept: the id tells by which it came
+    doors = (champion.door,) if champion else DOORS
+    bases = [basis_of(then, planned.as_of, incumbent, champion, door=door) for door in doors]
+    basis = next((b for b in bases if b.id == planned.id), bases[0])
+    again, _ = proposal_on(then, planned.as_of, basis)
+    differ = differences(_fields(planned, OF_PROPOSAL), _fields(again, OF_PROPOSAL))
+    return _check("proposal", f"{planned.id} is planned the same", differ)
+
+
+def _decided(loop: Loop, found: Decision, planned: Proposal | None) -> Check:
+    """What the day came to, settled again."""
+    with session(loop.engine, read_only=True) as db:
+        made = provenance_of(db, subject=found.id, at=found.created_at)
+        before = _running_before(db, found)
+    then = _as_then(loop, made)
+    if planned is not None:
+        settled = settlement_of(then, planned, before)
+    else:
+        assert before is not None  # a look is at a rollout
+        settled = look_of(then, found.as_of, before)
+    again = compose(then, settled.grounds, settled.outcome, waits=settled.waits)
+    with session(then.engine, read_only=True) as db:
+        kept = budget_lines(db, decision_id=found.id)
+    differ = differences(
+        {
+            **_fields(found, OF_DECISION),
+            "evidence": _timeless(found.evidence),
+            "budgets": {f"{x.segment} x {x.channel}": _fields(x, OF_LINE) for x in kept},
+        },
+        {
+            **_fields(again.decision, OF_DECISION),
+            "evidence": _timeless(again.decision.evidence),
+            "budgets": {f"{x.segment} x {x.channel}": _fields(x, OF_LINE) for x in again.lines},
+        },
+    )
+    return _check("decision", f"The same {found.kind} of {len(kept)} budgets", differ)
+
+
+def _running_before(db: Session, found: Decision) -> Running | None:
+    """The rollout that was under way before a decision, as its evidence has it."""
+    said = json.loads(found.evidence)
+    step = said.get("ended") or said.get("step")
+    if step is None or step["act"] == "start":
+        return None
+    state = RolloutState.from_dict(step["before"])
+    record = rollout(db, id=state.rollout_id)
+    assert record is not None  # its step is in the ledger
+    return as_running(db, record, state=state, before=found.sequence)
+
+
+def _timeless(evidence: str) -> dict[str, Any]:
+    """Evidence without when it was written; why the ensemble is weighed as it is may be worded anew
+    when a person takes a model back."""
+    said = json.loads(evidence)
+    said.get("rollout", {}).pop("created_at", None)
+    said.get("ensemble", {}).pop("reason", None)
+    return dict(said)
+
+
+def _fields(row: Any, names: Iterable[str]) -> dict[str, Any]:
+    """The fields of a row; JSON is unpacked."""
+    told = {name: getattr(row, name) for name in names}
+    return {
+        name: json.loads(value) if name in ("cells", "facts") else value
+        for name, value in told.items()
+    }
+
+
+def _check(name: str, words: str, differ: tuple[str, ...]) -> Check:
+    if not differ:
+        return Check(name, "same", f"{words}.")
+    return Check(name, "different", f"{len(differ)} of its figures differ.", differ)
+
+
+def _other_software(loop: Loop, found: Decision) -> str:
+    """The versions that are others today, in words; floats may then differ in their last digits."""
+    with session(loop.engine, read_only=True) as db:
+        then = (payload_of(db, subject=found.id) or {}).get("software", {})
+    now = software()
+    other = [
+        f"{name} was {version}, is {now.get(name, 'gone')}"
+        for name, version in sorted(then.items())
+        if now.get(name) != version
+    ]
+    return f"Other software than then: {'; '.join(other)}." if other else ""
