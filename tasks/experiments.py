@@ -16,7 +16,7 @@ from liftloop.core.interacting import separable_at
 from liftloop.core.lift_tests import WEEKS, LiftTest, suggest
 from liftloop.core.policy import Policy
 from liftloop.core.power import WeeklySales
-from tasks.context import Loop, open_loop, view
+from tasks.context import Loop, View, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
 from tasks.exploring import cycle_noise
 from tasks.planning import rules_of
@@ -27,6 +27,7 @@ FEED_COLUMNS = (
     "experiment,segments,channel,start,end,spend_delta,incremental_revenue,standard_error"
 )
 MOST_WEEKS, LEAST_WEEKS = 26, 6
+OLD_DAYS = 14  # older facts may tell of another market
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ def suggest_tests(
             "No lift test could be measured: deliver `sales` of at least two segments over six "
             "weeks, or `holdout`."
         )
-    return Suggested(found, start, _sentence(loop, found[0], start))
+    sentence = _sentence(loop, found[0], start)
+    return Suggested(found, start, " ".join(filter(None, (_stale(facts, day), sentence))))
 
 
 def _beginning(
@@ -149,14 +151,30 @@ def _beginning(
     return Suggested((test,), start, text)
 
 
+def _stale(facts: View, day: date) -> str:
+    """A warning where the facts that tests are planned from are old; "" where they are not."""
+    known = pd.to_datetime(facts["performance"]["date"]).max()
+    age = (pd.Timestamp(day) - known).days if pd.notna(known) else 0
+    if age <= OLD_DAYS:
+        return ""
+    return (
+        f"Beware: the newest spend known is of {known.date()}, {age} days before {day}. Deliver "
+        "newer facts first (liftloop ingest), or name a day with --as-of."
+    )
+
+
 def _chance(power: float) -> str:
     return f"with a power of {power:.0%}"
 
 
 def _sentence(loop: Loop, best: LiftTest, start: date) -> str:
     money, horizon = loop.settings.account.currency, loop.settings.exploration.horizon_weeks
-    price = f"costs about {best.cost:,.0f}" if best.cost else "costs nothing, for the money earns "
-    price += "" if best.cost else "there at least what it earns elsewhere"
+    free = (
+        "the money it saves earns at least as much elsewhere"
+        if best.spend_delta < 0
+        else "the money earns there at least what it earns elsewhere"
+    )
+    price = f"costs about {best.cost:,.0f}" if best.cost else f"costs nothing, for {free}"
     worth = (
         f"the answer is worth about {best.value:,.0f} {money} until {horizon} weeks from now and "
         f"{price}"

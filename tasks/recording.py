@@ -17,13 +17,15 @@ from liftloop.adapters.rollouts import append_transition, start_rollout, transit
 from liftloop.adapters.tables import Decision, Proposal, RolloutRecord, RolloutTransition
 from liftloop.core.decide import BudgetLine, budget_lines
 from liftloop.core.ensemble_words import weights_of
+from liftloop.core.explain import explain_stage
 from liftloop.core.guardrails import GuardrailVerdict
+from liftloop.core.interacting import separable_at
 from liftloop.core.keys import canonical, key
-from liftloop.core.policy import Policy
+from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout import Transition
 from liftloop.core.settlement import Settlement
 from tasks.context import Loop
-from tasks.curves import expectations, gain_of
+from tasks.curves import curves_of, expectations, gain_of
 from tasks.provenance import keep_settings, provenance
 
 
@@ -59,8 +61,8 @@ class Grounds:
     ----------
     subject
         Names it in the decision's key.
-    incumbent
-        The budgets in force before.
+    incumbent, proposed
+        The budgets in force before, and those of the proposal.
     actor, act
         Who does what, for the audit trail; by default the loop, and the decision's kind.
     words
@@ -77,6 +79,7 @@ class Grounds:
     training_key: str | None
     facts: str
     proposal: Proposal | None = None
+    proposed: Policy | None = None
     actor: str = ""
     act: str = ""
     words: str = ""
@@ -164,7 +167,7 @@ def compose(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = Fal
         previous=grounds.incumbent,
         stages=settled.stages,
         expected=expectations(loop, grounds.training_key, grounds.as_of, settled.policy),
-        reasons=_reasons(grounds, settled),
+        reasons=_reasons(grounds, settled, _stage_words(loop, grounds, settled)),
     )
     return Composed(decision, lines)
 
@@ -244,9 +247,28 @@ _AFTER_A_CANARY = {
 }
 
 
-def _reasons(grounds: Grounds, settled: Settlement) -> dict[Any, str]:
+def _stage_words(loop: Loop, grounds: Grounds, settled: Settlement) -> dict[Cell, str]:
+    """Why the cells of a first stage move, where their budgets are not the proposed ones."""
+    curves = curves_of(loop, grounds.training_key) if settled.kind == "move" else None
+    if curves is None or grounds.proposed is None:
+        return {}
+    budgets, proposed = settled.policy.as_dict(), grounds.proposed.as_dict()
+    inside = [cell for cell in budgets if settled.stages.get(cell.segment) == "canary"]
+    words = explain_stage(
+        cells=inside,
+        policy=settled.policy,
+        incumbent=grounds.incumbent,
+        curves=separable_at(curves, grounds.incumbent),
+        margin=loop.settings.budget.margin,
+    )
+    return {cell: said for cell, said in words.items() if budgets[cell] != proposed.get(cell)}
+
+
+def _reasons(
+    grounds: Grounds, settled: Settlement, stage_words: Mapping[Cell, str]
+) -> dict[Any, str]:
     """Why each cell moved or not. The proposal's sentences hold where the settled budget is the
-    proposed one; elsewhere the rollout is the reason."""
+    proposed one; elsewhere the rollout's stage is the reason (``stage_words``)."""
     if grounds.words:
         return dict.fromkeys(settled.policy.cells, grounds.words)
     cells = json.loads(grounds.proposal.cells).values() if grounds.proposal else []
@@ -266,8 +288,6 @@ def _reasons(grounds: Grounds, settled: Settlement) -> dict[Any, str]:
             words[cell] = "Unchanged: the new policy is kept and not applied yet."
         elif settled.kind == "hold" and inside:
             words[cell] = "Unchanged while the canary is judged."
-        elif stage == "canary" and ": " in own:  # rescaled inside the canary: the move is another
-            words[cell] = own.split(": ", 1)[1].capitalize()
         else:
-            words[cell] = own or "Unchanged."
+            words[cell] = stage_words.get(cell) or own or "Unchanged."
     return words

@@ -97,6 +97,7 @@ def settlement_of(loop: Loop, plan: Proposal, running: Running | None) -> Settle
         plan.training_key,
         plan.facts,
         plan,
+        proposed,
         defaults=defaults_behind(loop, plan.as_of, incumbent, training_key=plan.training_key),
     )
     return Settled(grounds, outcome, waits)

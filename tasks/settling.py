@@ -13,7 +13,7 @@ import pandas as pd
 from liftloop.adapters.settings import Settings
 from liftloop.core.canary import CanaryChoice, choose_canary
 from liftloop.core.curves import ResponseCurves
-from liftloop.core.decide import Estimate, gain
+from liftloop.core.decide import Estimate, gain, share_moved
 from liftloop.core.guardrails import GuardrailVerdict
 from liftloop.core.policy import Policy
 from liftloop.core.rollout import (
@@ -132,12 +132,40 @@ def enter(
     margin = settings.budget.margin
     said = gain(curves, policy=proposed, incumbent=incumbent, margin=margin) if curves else None
     shadow = rules.shadow_days > 0
-    told = " ".join((reason, _plan_of_stages(rules.shadow_days, choice, staged.words)))
+    told = " ".join(
+        (
+            _now(settings, curves, staged.policy, incumbent, shadow=shadow),
+            f"The whole plan: {reason[:1].lower()}{reason[1:]}",
+            _plan_of_stages(rules.shadow_days, choice, staged.words),
+        )
+    )
     step = start(rollout_id, on=as_of, reason=told, canary=choice.canary, shadow=shadow)
     settlement = (
         keep_in_shadow(incumbent, choice, told) if shadow else begin(staged.policy, choice, told)
     )
     return Entry(settlement, step, choice, said, verdicts)
+
+
+def _now(
+    settings: Settings,
+    curves: ResponseCurves | None,
+    first: Policy,
+    incumbent: Policy,
+    *,
+    shadow: bool,
+) -> str:
+    """What takes effect at once of a plan that begins with a few segments."""
+    if shadow:
+        return "Nothing moves yet."
+    words = f"At first {share_moved(first, incumbent):.1%} of the money moves"
+    if curves is None:
+        return f"{words}."
+    said = gain(curves, policy=first, incumbent=incumbent, margin=settings.budget.margin)
+    currency = settings.account.currency
+    return (
+        f"{words}, which is expected to earn {said.mean:+,.0f} {currency} profit a day "
+        f"(9 times in 10 between {said.low:+,.0f} and {said.high:+,.0f})."
+    )
 
 
 def objections(verdicts: Sequence[GuardrailVerdict]) -> str:

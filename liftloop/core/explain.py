@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from liftloop.core.allocation import Allocation
@@ -19,11 +21,7 @@ def explain_moves(
     in the cell and on average over the money in force, and names the rule that holds the cell.
     """
     before, after = incumbent.as_dict(), allocation.policy.as_dict()
-    spend = spends(incumbent, curves)
-    next_unit = margin * curves.mean_marginal(spend)
-    known = dict(zip(curves.cells, next_unit, strict=True))
-    weights = spend if spend.sum() > 0 else np.ones_like(spend)
-    average = float(np.average(next_unit, weights=weights)) if len(spend) else 0.0
+    known, average = _next_units(curves, incumbent, margin, curves.cells)
     sentences = {}
     for cell, amount in after.items():
         was = before.get(cell, amount * 0)
@@ -41,6 +39,42 @@ def explain_moves(
                 f"; {holder}." if holder else "."
             )
     return sentences
+
+
+def explain_stage(
+    *,
+    cells: Collection[Cell],
+    policy: Policy,
+    incumbent: Policy,
+    curves: ResponseCurves,
+    margin: float = 1.0,
+) -> dict[Cell, str]:
+    """One sentence for each of ``cells`` whose budget a rollout's stage moves.
+
+    Their money stays among them, so the next unit of spend is compared with the average of these
+    cells alone.
+    """
+    before, after = incumbent.as_dict(), policy.as_dict()
+    known, average = _next_units(curves, incumbent, margin, cells)
+    return {
+        cell: f"{_move(float(before.get(cell, 0)), float(after[cell]))}: the next 1.00 here earns "
+        f"about {known[cell]:.2f} against {average:.2f} on average in the canary's segments."
+        for cell in cells
+        if cell in known and after[cell] != before.get(cell, after[cell] * 0)
+    }
+
+
+def _next_units(
+    curves: ResponseCurves, incumbent: Policy, margin: float, within: Collection[Cell]
+) -> tuple[dict[Cell, float], float]:
+    """What the next unit of spend earns in each cell, and on average over the money in force of the
+    cells ``within``."""
+    spend = spends(incumbent, curves)
+    next_unit = margin * curves.mean_marginal(spend)
+    inside = np.isin(range(len(spend)), [i for i, c in enumerate(curves.cells) if c in within])
+    weights = spend[inside] if spend[inside].sum() > 0 else np.ones(int(inside.sum()))
+    average = float(np.average(next_unit[inside], weights=weights)) if inside.any() else 0.0
+    return dict(zip(curves.cells, next_unit, strict=True)), average
 
 
 def _move(was: float, now: float) -> str:

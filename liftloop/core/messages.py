@@ -138,6 +138,8 @@ def _move(line: BudgetLine, currency: str) -> str:
 def _expectation(a: Announcement) -> str:
     if a.gain is None:
         return "no estimate"
+    if a.gain == a.gain_low == a.gain_high == 0.0:
+        return "nothing changes, so neither does the profit"
     words = f"{a.gain:+,.0f} {a.currency} profit a day against the budgets before"
     if a.gain_low is None or a.gain_high is None:
         return words

@@ -179,7 +179,7 @@ def judge_profit(
         "threshold": at.threshold,
         "margin": rule.margin,
     }
-    days = "1 day" if look.days == 1 else f"{look.days} days"
+    days = "1 day that counts" if look.days == 1 else f"{look.days} days that count"
     seen = (
         f"After {days} the canary's incremental profit stands at {at.effect:+.0%} of its "
         f"revenue before, between {at.bounds.low:+.0%} and {at.bounds.high:+.0%}."

@@ -302,6 +302,11 @@ def _would_roll_back(
         numbers = _evidence(verdicts, name)
         if needed in numbers:
             told.append(words(numbers))
+    if not verdicts and _follows(state):
+        told.append(
+            "From the first day on, a guardrail that fails: incremental profit, loss budget, "
+            "revenue, cost per incremental conversion, spend pacing or channel share."
+        )
     left = config.max_days - state.days_live(now)
     if config.inconclusive == "roll_back":
         told.append(

@@ -16,7 +16,7 @@ from liftloop.core.allocation import allocate
 from liftloop.core.bisection import Problem, solve
 from liftloop.core.curves import Array
 from liftloop.core.errors import InfeasibleBudget
-from liftloop.core.explain import explain_moves
+from liftloop.core.explain import explain_moves, explain_stage
 from liftloop.core.policy import Cell, Policy, from_cents
 from liftloop.core.rules import Rules, book, broken_rules, resolve_rules
 from liftloop.core.saturating import SaturatingCurves
@@ -223,6 +223,21 @@ def test_a_frozen_cell_and_a_cell_without_a_curve_do_not_move_by_a_cent_and_say_
     assert words[Cell("s2", "c0")].startswith("Up 25%: the next 1.00 here earns about 1.12 against")
     assert words[Cell("s2", "c0")].endswith("held to +25% a cycle.")
     assert words.keys() == after.keys()
+
+
+def test_a_stage_is_explained_by_its_own_cells_alone() -> None:
+    curves = one_draw([5, 1, 2], [100, 100, 100], channels=1)
+    a, b, c = curves.cells
+    before = policy(curves, ["30", "30", "30"])
+    after = policy(curves, ["30", "33", "27"])
+    words = explain_stage(cells=(b, c), policy=after, incumbent=before, curves=curves)
+    earns = curves.mean_marginal(spends(before))
+    inside = earns[1:].mean()
+    assert words[b] == (
+        f"Up 10%: the next 1.00 here earns about {earns[1]:.2f} against {inside:.2f} on average in "
+        "the canary's segments."
+    )
+    assert words.keys() == {b, c} and a not in words
 
 
 def test_a_cell_held_by_a_bound_says_which_and_what_a_unit_more_room_would_earn() -> None:

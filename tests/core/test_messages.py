@@ -59,6 +59,12 @@ def test_when_nothing_moves_nobody_has_to_do_anything(kind: str) -> None:
     assert "nobody has to do anything" in words.text
 
 
+def test_no_change_is_told_as_none_and_not_as_zeros() -> None:
+    still = replace(MOVE, kind="hold", gain=0.0, gain_low=0.0, gain_high=0.0)
+    text = decision_message(announcement=still, lines=[EAST]).text
+    assert "Expected: nothing changes, so neither does the profit\n" in text
+
+
 def test_a_segment_called_channel_pings_nobody() -> None:
     evil = replace(LINE, segment="<!channel> & <https://x.y|click>", reason="<@U1>")
     words = decision_message(announcement=replace(MOVE, reason="<!here>"), lines=[evil])

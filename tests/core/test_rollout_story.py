@@ -60,6 +60,12 @@ def test_a_rollout_that_has_just_begun_says_what_it_waits_for() -> None:
     assert "day 0" in story.sentence
 
 
+def test_before_the_first_look_a_failing_guardrail_takes_it_back_already() -> None:
+    assert any("a guardrail that fails" in words for words in told().would_roll_back)
+    judged = told(step(7, profit(7))).would_roll_back
+    assert not any("a guardrail that fails" in words for words in judged)
+
+
 def test_bounds_are_one_a_day_of_evidence_in_order() -> None:
     story = told(step(7, profit(7, 0.3)), step(8, profit(7, 0.1)), step(14, profit(14)))
     assert [(look.in_force, look.effect) for look in story.looks] == [(7, 0.1), (14, 0.0)]

@@ -21,6 +21,7 @@ from liftloop.core.errors import Declined
 from liftloop.markets.demo_market import DemoMarket
 from tasks.context import open_loop
 from tasks.experiments import FEED_COLUMNS, suggest_tests, weekly_sales
+from tasks.experiments import _sentence as told
 from tasks.exploring import cycle_noise
 from tasks.train import crown_once, train_once
 
@@ -71,6 +72,22 @@ def test_a_workspace_with_a_champion_gets_a_table_and_a_sentence(
         assert 0.05 <= test["power"] <= 1
         assert np.sign(test["spend_delta"]) == np.sign(test["expected_effect"])
         assert date.fromisoformat(test["start"]).weekday() == 0
+
+
+def test_a_free_test_says_which_money_earns_and_old_facts_are_named(
+    fresh_workspace: Workspace,
+) -> None:
+    market = trained(fresh_workspace)
+    loop, later = open_loop(fresh_workspace.root), market.start + timedelta(days=100)
+    assert "Beware" not in suggest_tests(str(loop.workspace.root), as_of=market.start).sentence
+    said = suggest_tests(str(loop.workspace.root), as_of=later).sentence
+    eve = market.start - timedelta(days=1)
+    assert f"the newest spend known is of {eve}, 101 days before {later}" in said
+    test = suggest_tests(str(loop.workspace.root), as_of=market.start).tests[0]
+    cut = replace(test, spend_delta=-100.0, cost=0.0)
+    assert "the money it saves earns at least as much elsewhere" in told(loop, cut, market.start)
+    raised = replace(test, spend_delta=100.0, cost=0.0)
+    assert "the money earns there at least" in told(loop, raised, market.start)
 
 
 def test_the_row_to_report_is_one_that_the_loop_takes_in(fresh_workspace: Workspace) -> None:

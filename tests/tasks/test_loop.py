@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from liftloop.adapters.decisions import decisions
+from liftloop.adapters.decisions import budget_lines, decisions
 from liftloop.adapters.ledger import session
 from liftloop.adapters.outbox import read_budgets
 from liftloop.core.errors import Declined
@@ -44,6 +44,18 @@ def test_a_plan_goes_to_canary_segments_first_and_the_total_stays_exact(world: A
         if line.segment not in canary:
             assert line.daily_budget == line.previous_daily_budget
     assert sum(x.daily_budget for x in lines) == sum(x.previous_daily_budget for x in lines)
+
+
+def test_a_canarys_cells_are_told_the_moves_they_make(world: Any) -> None:
+    settled = world.cycle()
+    with session(world.loop.engine, read_only=True) as db:
+        lines = budget_lines(db, decision_id=settled["id"])
+    moved = [x for x in lines if x.stage == "canary" and x.daily_budget != x.previous_daily_budget]
+    assert moved
+    for line in moved:
+        change = float(line.daily_budget / line.previous_daily_budget) - 1
+        assert f"{'Up' if change > 0 else 'Down'} {abs(change):.0%}: " in line.reason
+        assert "held to" not in line.reason or abs(change) > 0.24
 
 
 def test_the_same_day_and_facts_decide_once(world: Any) -> None:

@@ -94,6 +94,15 @@ def test_with_the_rollout_on_only_canary_segments_move_and_the_total_stays() -> 
     assert entry.settlement.policy.total == OLD.total
 
 
+def test_what_moves_now_is_told_before_the_whole_plan() -> None:
+    entry = entered(rollout=True)
+    assert entry.choice is not None
+    share = 10 * len(entry.choice.canary) / 4  # of the whole plan's 10 %
+    assert entry.settlement.reason.startswith(
+        f"At first {share:.1f}% of the money moves. The whole plan: it pays. It is tried in "
+    )
+
+
 def test_a_plan_that_was_rolled_back_is_barred_until_its_day() -> None:
     barred = entered(rollout=True, barred=DAY + timedelta(days=1))
     assert barred.settlement.policy == OLD
