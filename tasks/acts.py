@@ -4,6 +4,8 @@ transaction with its audit entry; budgets that change go out through the same do
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterable
 from datetime import date
 
 from sqlmodel import Session
@@ -11,7 +13,7 @@ from sqlmodel import Session
 from liftloop.adapters.decisions import budgets_in_force, decision, set_decision_state
 from liftloop.adapters.ledger import active_pauses, add_pause, append_audit, lift_pause, session
 from liftloop.adapters.tables import Decision, Pause, RolloutRecord
-from liftloop.core.errors import Declined
+from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.keys import key
 from liftloop.core.rollout import Transition
 from liftloop.core.rollout import pause as hold_still
@@ -99,7 +101,10 @@ def pause(workspace: str, *, segment: str, channel: str, reason: str, actor: str
     loop = open_loop(workspace)
     with session(loop.engine) as db:
         if any(p.segment == segment and p.channel == channel for p in active_pauses(db)):
-            raise Declined(f"{segment} x {channel} is paused already.")
+            raise Declined(
+                f"Paused already: {cells_in_words(segment, channel)}. "
+                f"{_resume_command(segment, channel)} lifts it."
+            )
         now = loop.now()
         stop = Pause(
             id=key("h", segment, channel, now.isoformat()),
@@ -118,16 +123,21 @@ def pause(workspace: str, *, segment: str, channel: str, reason: str, actor: str
             subject=f"{segment} x {channel}",
             payload={"reason": reason, "pause": stop.id},
         )
-    return f"Paused: {segment} x {channel} keeps its budgets until liftloop resume."
+        unmatched = _unmatched(db, segment, channel)
+    return (
+        f"Paused: {cells_in_words(segment, channel)}. The budgets stay as they are until "
+        f"{_resume_command(segment, channel)}.{unmatched}"
+    )
 
 
 def resume(workspace: str, *, segment: str, channel: str, actor: str) -> str:
     """Lift a pause."""
     loop = open_loop(workspace)
     with session(loop.engine) as db:
-        found = [p for p in active_pauses(db) if (p.segment, p.channel) == (segment, channel)]
+        known = active_pauses(db)
+        found = [p for p in known if (p.segment, p.channel) == (segment, channel)]
         if not found:
-            raise Declined(f"{segment} x {channel} is not paused.")
+            raise Declined(_not_paused(db, known, segment, channel))
         for stop in found:
             lift_pause(db, id=stop.id, at=loop.now())
             _note(
@@ -138,7 +148,61 @@ def resume(workspace: str, *, segment: str, channel: str, actor: str) -> str:
                 subject=f"{segment} x {channel}",
                 payload={"pause": stop.id},
             )
-    return f"Resumed: {segment} x {channel} moves again from the next cycle on."
+        others = [p for p in known if p not in found]
+    still = f" Still paused: {_listed(others)}." if others else ""
+    return (
+        f"Resumed: {cells_in_words(segment, channel)}. Budgets move again from the next cycle "
+        f"on.{still}"
+    )
+
+
+def cells_in_words(segment: str, channel: str) -> str:
+    """The cells a pause names; ``"*"`` is any segment or channel."""
+    if segment == channel == "*":
+        return "all segments and channels"
+    if segment == "*":
+        return f"{channel} in all segments"
+    return f"{segment} x {'all channels' if channel == '*' else channel}"
+
+
+def _resume_command(segment: str, channel: str) -> str:
+    words = ["liftloop", "resume"]
+    words += ["--segment", segment] if segment != "*" else []
+    words += ["--channel", channel] if channel != "*" else []
+    return shlex.join(words)
+
+
+def _listed(pauses: Iterable[Pause]) -> str:
+    return "; ".join(
+        f"{cells_in_words(p.segment, p.channel)} ({_resume_command(p.segment, p.channel)})"
+        for p in pauses
+    )
+
+
+def _not_paused(db: Session, known: list[Pause], segment: str, channel: str) -> str:
+    if not known:
+        running = running_rollout(db)
+        if running is not None and running.state.stage == "paused":
+            return "No cells are paused. A rollout is: liftloop resume --rollout lets it go on."
+        return "Nothing is paused: there is nothing to resume."
+    return (
+        f"There is no pause of {cells_in_words(segment, channel)}; a pause is lifted as it was "
+        f"set. Paused: {_listed(known)}."
+    )
+
+
+def _unmatched(db: Session, segment: str, channel: str) -> str:
+    """A warning where no cell with a budget in force is of these; "" where one is, or none is
+    known yet."""
+    now = budgets_in_force(db, before=date.max)
+    if now is None or any(
+        segment in ("*", cell.segment) and channel in ("*", cell.channel) for cell in now[0].cells
+    ):
+        return ""
+    return (
+        " No budget in force is of these now: compare the names with liftloop budgets, and lift "
+        "the pause if it is misspelt."
+    )
 
 
 def pause_rollout(workspace: str, *, reason: str, actor: str, on: date | None = None) -> str:
@@ -180,9 +244,13 @@ def _keep(db: Session, loop: Loop, step: Transition, actor: str) -> None:
 def _waiting(db: Session, id: str) -> Decision:
     found = decision(db, id=id)
     if found is None:
-        raise Declined(f"There is no decision {id}. liftloop budgets lists them.")
+        raise UnknownName(f"There is no decision {id}. liftloop budgets --decisions lists them.")
     if found.state != WAITING:
-        raise Declined(f"{id} does not wait for approval: it is {found.state}.")
+        state = found.state.replace("_", " ")
+        raise Declined(
+            f"{id} does not wait for approval: it is {state}. liftloop budgets --decisions shows "
+            "which ones wait."
+        )
     return found
 
 

@@ -12,7 +12,7 @@ from liftloop.adapters.decisions import budgets_in_force, decision, decisions
 from liftloop.adapters.ledger import policy, session
 from liftloop.adapters.policies import read_policy
 from liftloop.adapters.tables import Decision
-from liftloop.core.errors import Declined
+from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.keys import key
 from liftloop.core.policy import Policy, Stage
 from liftloop.core.rollout import Transition
@@ -138,8 +138,14 @@ def _target(db: Session, to: str | None, running: Running | None) -> Policy:
         version = named.policy_version if named else to
     found = policy(db, version=version)
     if found is None:
-        words = f"There is no decision or policy {to}." if to else "No budgets were changed yet."
-        raise Declined(f"{words} liftloop budgets lists them.")
+        if to:
+            raise UnknownName(
+                f"There is no decision or policy {to}. liftloop budgets --decisions lists them."
+            )
+        raise Declined(
+            "No budgets were changed yet: there is nothing to take back. "
+            "liftloop budgets --decisions lists what was decided."
+        )
     return found
 
 

@@ -24,7 +24,7 @@ from liftloop.adapters.ledger import (
 from liftloop.adapters.registry import champion, set_champion
 from liftloop.adapters.tables import Training
 from liftloop.core.decay import Decay, judge_decay
-from liftloop.core.errors import Declined, InsufficientEvidence
+from liftloop.core.errors import Declined, InsufficientEvidence, UnknownName
 from liftloop.core.examination import challenge_of
 from liftloop.core.keys import key
 from models.examining.decay import levels_since, log_likelihood
@@ -207,7 +207,10 @@ def _named(db: Session, to: str) -> Training:
     found = [one for one in trainings(db) if to in (one.key, one.model_version)]
     once = [one for one in found if one.state in (*EARLIER, "champion")]
     if not found:
-        raise Declined(f"There is no training or model version {to}.")
+        raise UnknownName(
+            f"There is no training or model version {to}. liftloop audit names them: look for "
+            "models put in force."
+        )
     if not once:
         raise Declined(f"{to} never was champion: it is {found[0].state}.")
     if len({one.model_name for one in once}) > 1:

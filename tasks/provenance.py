@@ -4,11 +4,13 @@ facts, the software. All of it is in the sealed trail, where nobody can change i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version as installed
+from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session
@@ -16,12 +18,30 @@ from sqlmodel import Session
 from liftloop.adapters.audit import append_audit, payload_of
 from liftloop.adapters.facts import FactsVersion
 from liftloop.adapters.settings import Settings
+from liftloop.adapters.tables import Decision, Proposal
 from liftloop.core.errors import Declined
-from liftloop.core.keys import key
+from liftloop.core.keys import canonical, key
+from liftloop.core.policy import BudgetLine, to_cents
 from tasks.context import Loop, Versions
 
 SETTINGS = "settings"
-SOFTWARE = ("liftloop", "numpy", "scipy")  # what a plan is computed with
+LIBRARIES = ("numpy", "scipy")  # what a plan is computed with
+ROOMS = ("liftloop", "models", "monitoring", "tasks")
+
+
+def content_of(row: Decision | Proposal, lines: Sequence[BudgetLine] = ()) -> str:
+    """Stands for all that was said and figured of a decision, with its lines, or of a proposal, so
+    that no word of it can be changed unseen. A decision's state may change later."""
+    said = row.model_dump(mode="json", exclude={"sequence", "state", "created_at"})
+    rows = [
+        {
+            **asdict(line),
+            "daily_budget": to_cents(line.daily_budget),
+            "previous_daily_budget": to_cents(line.previous_daily_budget),
+        }
+        for line in sorted(lines, key=lambda line: (line.segment, line.channel))
+    ]
+    return hashlib.sha256(canonical([said, rows]).encode()).hexdigest()
 
 
 def keep_settings(db: Session, loop: Loop) -> None:
@@ -49,8 +69,13 @@ def provenance(loop: Loop) -> dict[str, Any]:
 
 @cache
 def software() -> Mapping[str, str]:
-    """The versions installed here."""
-    return {name: installed(name) for name in SOFTWARE}
+    """The versions installed here; ours with a hash of its code, which may change within one."""
+    ours = hashlib.sha256()
+    for room in ROOMS:
+        for path in sorted((Path(__file__).parents[1] / room).rglob("*.py")):
+            ours.update(path.read_bytes())
+    liftloop = f"{installed('liftloop')} ({ours.hexdigest()[:8]})"
+    return {"liftloop": liftloop, **{name: installed(name) for name in LIBRARIES}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
 from tasks.pages import plain
 from tasks.planning import plan_budgets
-from tasks.provenance import keep_settings, provenance
+from tasks.provenance import content_of, keep_settings, provenance
 from tasks.standing import begin_standing
 from tasks.still import Still, still_on
 
@@ -74,6 +74,7 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
                 "instead_of": incumbent.version,
                 "training": found.training_key,
                 "reason": found.reason,
+                "content": content_of(found),
                 **provenance(loop),
             },
             at=loop.now(),

@@ -26,7 +26,7 @@ from liftloop.core.rollout import Transition
 from liftloop.core.settlement import Settlement
 from tasks.context import Loop
 from tasks.curves import curves_of, expectations, gain_of
-from tasks.provenance import keep_settings, provenance
+from tasks.provenance import content_of, keep_settings, provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,7 @@ def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = Fals
                 "state": decision.state,
                 "rollout": decision.rollout_id,
                 "reason": decision.reason,
+                "content": content_of(decision, composed.lines),
                 **_defaults(grounds),
                 **grounds.notes,
                 **provenance(loop),

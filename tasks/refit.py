@@ -11,11 +11,11 @@ import optuna
 from liftloop.adapters.registry import load_curves, study_storage
 from liftloop.adapters.tables import Training
 from tasks.context import Loop
-from tasks.differing import TOLERANCE
+from tasks.differing import TOLERANCE, Difference
 from tasks.lessons import Lesson, learn
 
 
-def curves_again(then: Loop, trained: Training, lesson: Lesson) -> tuple[str, ...]:
+def curves_again(then: Loop, trained: Training, lesson: Lesson) -> tuple[Difference, ...]:
     """How the curves of a training differ when it learns its lesson again; () where they agree.
     Parameters are not searched again: the trials of then are gone through anew."""
     model = then.settings.model.model_copy(update={"tuning_seconds": 0.0})
@@ -27,9 +27,11 @@ def curves_again(then: Loop, trained: Training, lesson: Lesson) -> tuple[str, ..
     for name in sorted({*kept, *again.curves}):
         was, now = kept.get(name), again.curves.get(name)
         if was is None or now is None or np.shape(was) != np.shape(now):
-            found.append(f"{name}: was of shape {np.shape(was)}, is of {np.shape(now)}")
+            shapes = (f"an array of shape {np.shape(each)}" for each in (was, now))
+            found.append(Difference(name, *shapes))
         elif not _agree(np.asarray(was), np.asarray(now)):
-            found.append(f"{name}: other values")
+            off = np.flatnonzero(~np.isclose(was, now, rtol=TOLERANCE, atol=TOLERANCE))[:1]
+            found.append(Difference(name, np.ravel(was)[off], np.ravel(now)[off]))
     return tuple(found)
 
 

@@ -25,17 +25,18 @@ from liftloop.core.rollout import RolloutState
 from liftloop.core.settlement import Running
 from tasks.canary import as_running
 from tasks.context import SPARE, Loop, open_loop
-from tasks.differing import differences
+from tasks.differing import Difference, differences
 from tasks.lessons import lesson_of
-from tasks.provenance import Provenance, provenance_of, software
+from tasks.provenance import Provenance, content_of, provenance_of, software
 from tasks.reallocate import basis_of, proposal_on
 from tasks.recording import compose
 from tasks.refit import curves_again
 from tasks.rollout import look_of, settlement_of
 
-# A person's act is "not made again": no rule made it. A part older than the record that a replay
-# needs "cannot be told".
-Verdict = Literal["same", "different", "not made again", "cannot be told"]
+# "other words": all figures are the same, and today's version words a sentence otherwise.
+# "not made again": a person's act, which no rule made.
+# "cannot be told": older than the record that a replay needs.
+Verdict = Literal["same", "other words", "different", "not made again", "cannot be told"]
 DOORS = ("holdout", "units")
 OF_PROPOSAL = (
     "id", "policy_version", "expected_gain", "gain_low", "gain_high", "share_moved", "cells",
@@ -59,7 +60,7 @@ class Check:
     name: str
     verdict: Verdict
     sentence: str
-    differences: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Replay:
     @property
     def same(self) -> bool:
         """Whether all of it came out the same, and the trail is whole."""
-        return all(check.verdict in ("same", "not made again") for check in self.checks)
+        return not self._named("different") and not self._named("cannot be told")
 
     @property
     def sentence(self) -> str:
@@ -81,11 +82,13 @@ class Replay:
         head = f"{self.decision.id} of {self.decision.effective_from}"
         differing, untold = self._named("different"), self._named("cannot be told")
         if differing:
-            return f"{head} does NOT come out the same: {differing}. {self.software}".strip()
+            return f"{head} does NOT come out the same: {differing}."
         if untold:
             return f"{head} cannot be made again in full: {untold}."
         if self._named("not made again"):
             return f"{head} is as the sealed trail has it. A person decided it; no rule made it."
+        if self._named("other words"):
+            return f"{head} comes out the same, to the cent; today's version words it otherwise."
         return f"{head} comes out the same, to the cent and to the word."
 
     def _named(self, verdict: Verdict) -> str:
@@ -105,7 +108,10 @@ class Replay:
                     "name": check.name,
                     "verdict": check.verdict,
                     "sentence": check.sentence,
-                    "differences": list(check.differences),
+                    "differences": [
+                        {"place": each.place, "was": each.was, "is": each.now}
+                        for each in check.differences
+                    ],
                 }
                 for check in self.checks
             ],
@@ -143,7 +149,7 @@ def replay(workspace: str, id: str | None = None, *, refit: bool = False) -> Rep
             )
         planned = proposal(db, id=found.proposal_id) if found.proposal_id else None
         trained = training(db, key=found.training_key) if found.training_key else None
-        checks = [_trail(db), _sealed(db, found)]
+        checks = [_trail(db), _sealed(db, found, planned)]
     if "actor" in json.loads(found.evidence):
         by_hand = Check("decision", "not made again", "A person decided it; no rule made it.")
         return Replay(found, (*checks, by_hand))
@@ -180,24 +186,26 @@ def _trail(db: Session) -> Check:
     return Check("audit trail", "same" if found.intact else "different", words)
 
 
-def _sealed(db: Session, found: Decision) -> Check:
-    """What the ledger says of a decision against its entry in the trail, which is sealed."""
+def _sealed(db: Session, found: Decision, planned: Proposal | None) -> Check:
+    """What the ledger says of a decision and its proposal against their entries in the trail, which
+    are sealed."""
     said = payload_of(db, subject=found.id) or {}
+    plan = (payload_of(db, subject=planned.id) or {}) if planned else {}
     lines = budget_lines(db, decision_id=found.id)
     budgets = Policy.of({Cell(line.segment, line.channel): line.daily_budget for line in lines})
-    differ = differences(
-        {
-            name: said.get(name)
-            for name in ("policy", "instead_of", "proposal", "rollout", "reason")
-        },
-        {
-            "policy": budgets.version if lines else found.policy_version,
-            "instead_of": found.previous_policy_version,
-            "proposal": found.proposal_id,
-            "rollout": found.rollout_id,
-            "reason": found.reason,
-        },
-    )
+    told = {
+        "policy": budgets.version if lines else found.policy_version,
+        "instead_of": found.previous_policy_version,
+        "proposal": found.proposal_id,
+        "rollout": found.rollout_id,
+    }
+    was = {name: said.get(name) for name in told}
+    # entries of older versions seal the budgets and name no content
+    if "content" in said:
+        was["content"], told["content"] = said["content"], content_of(found, lines)
+    if planned and "content" in plan:
+        was["plan's content"], told["plan's content"] = plan["content"], content_of(planned)
+    differ = differences(was, told)
     return _check("sealed entry", "The ledger says what the sealed entry says", differ)
 
 
@@ -298,9 +306,12 @@ def _fields(row: Any, names: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _check(name: str, words: str, differ: tuple[str, ...]) -> Check:
+def _check(name: str, words: str, differ: tuple[Difference, ...]) -> Check:
     if not differ:
         return Check(name, "same", f"{words}.")
+    if all(each.of_words for each in differ):
+        said = f"{words}; {len(differ)} of its sentences are worded otherwise."
+        return Check(name, "other words", said, differ)
     return Check(name, "different", f"{len(differ)} of its figures differ.", differ)
 
 

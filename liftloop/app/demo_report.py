@@ -170,8 +170,9 @@ def _captured(comparison: Comparison, weeks: int, currency: str) -> list[str]:
     if comparison.captured is not None and comparison.captured_by_limit is not None:
         words.append(
             f"That is {comparison.captured:.0%} of the possible improvement. Someone who knew "
-            "every curve and obeyed the same limit on weekly moves would have captured "
-            f"{comparison.captured_by_limit:.0%}."
+            "every curve and took each week's best step within the same limit on moves would have "
+            f"captured {comparison.captured_by_limit:.0%}; the best steps are not always the best "
+            "way."
         )
     return words
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from liftloop.adapters.deliveries import account_of, deliver
 from liftloop.adapters.ledger import session
 from liftloop.app.cli import app
+from liftloop.core.decide import Estimate
 from liftloop.core.errors import Declined
 from tasks import acts, recording
 from tasks.context import view
@@ -105,11 +106,14 @@ def test_whoever_changes_the_record_is_found(world: World) -> None:
     id = world.cycle()["id"]
     written(world, "UPDATE decision SET reason = 'because' WHERE id = :id", id=id)
     found = again(world)
-    assert (verdicts(found)["sealed entry"], verdicts(found)["decision"]) == ("different",) * 2
+    assert (verdicts(found)["sealed entry"], verdicts(found)["decision"]) == (
+        "different",
+        "other words",
+    )
     assert not found.same
     assert "NOT" in found.sentence
-    [line] = [x for c in found.checks if c.name == "sealed entry" for x in c.differences]
-    assert "because" in line
+    places = [x.place for c in found.checks if c.name == "sealed entry" for x in c.differences]
+    assert places == ["content"]
 
 
 def test_budgets_that_were_changed_are_found(world: World) -> None:
@@ -149,6 +153,44 @@ def test_a_decision_older_than_the_record_cannot_be_told(
     assert verdicts(found)["decision"] == "cannot be told"
     assert not found.same
     assert "cannot be made again" in found.sentence
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE decisionline SET reason = 'because'",
+        "UPDATE decision SET evidence = '{}'",
+        "UPDATE proposal SET cells = '{}'",
+        "UPDATE proposal SET reason = 'because'",
+    ],
+)
+def test_no_word_of_a_decision_or_its_plan_can_be_changed_unseen(world: World, change: str) -> None:
+    world.cycle()
+    written(world, change)
+    assert verdicts(again(world))["sealed entry"] == "different"
+
+
+def test_another_wording_of_todays_version_is_no_other_decision(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.cycle()
+    monkeypatch.setattr("tasks.settling._plan_of_stages", lambda *asked: "In other words.")
+    found = again(world)
+    assert verdicts(found) == {**dict.fromkeys(NAMES, "same"), "decision": "other words"}
+    assert found.same
+    assert "to the cent; today's version words it otherwise" in found.sentence
+
+
+def test_another_figure_is_another_decision_and_is_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.cycle()
+    monkeypatch.setattr("tasks.recording.gain_of", lambda *_, **__: Estimate(1.0, 0.5, 1.5))
+    found = again(world)
+    [decided] = [check for check in found.checks if check.name == "decision"]
+    assert decided.verdict == "different"
+    assert "expected_gain: was " in "\n".join(map(str, decided.differences))
+    assert "is 1.0" in "\n".join(map(str, decided.differences))
 
 
 def test_other_software_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,4 +66,4 @@ def _show(found: Replay, *, brief: bool) -> None:
             typer.echo(f"  {check.name}: {line}")
         if len(check.differences) > SHOWN:
             typer.echo(f"  {check.name}: {len(check.differences) - SHOWN} more; see --json.")
-    typer.echo(found.sentence)
+    typer.echo(" ".join(filter(None, (found.sentence, found.software))))
