@@ -60,9 +60,17 @@ class InsufficientEvidence(LiftLoopError):
 
 
 class Declined(LiftLoopError):
-    """A request the loop's own rules forbid (an unknown decision, a date already passed...)."""
+    """A request the loop's own rules forbid (a decision that does not wait, a day already
+    passed...)."""
 
     exit_status = 1
+
+
+class UnknownName(Declined):
+    """A request that names what is not there: a decision, a policy, a model. Bad usage, since no
+    rule forbade anything."""
+
+    exit_status = 2
 
 
 class OutsideServiceFailed(LiftLoopError):

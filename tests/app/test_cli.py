@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from liftloop.adapters.workspace import Workspace
 from liftloop.app.cli import app
-from liftloop.core.errors import Declined, LiftLoopError, RefusedFile
+from liftloop.core.errors import Declined, LiftLoopError, RefusedFile, UnknownName
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 README = Path(__file__).parents[2] / "README.md"
@@ -75,10 +75,44 @@ def test_budgets_set_by_hand_are_shown_exported_and_audited(
 
 def test_what_a_person_may_not_do_is_declined_with_status_1(fresh_workspace: Workspace) -> None:
     place = ["--workspace", str(fresh_workspace.root)]
-    for words in (["approve", "d-none"], ["reject", "d-none"], ["rollback"], ["resume"]):
+    for words in (["rollback"], ["resume"], ["resume", "--rollout"]):
         said = run.invoke(app, [*words, *place])
         assert isinstance(said.exception, Declined), words
         assert said.exception.exit_status == 1
+
+
+def set_by_hand(workspace: Workspace, text: str) -> None:
+    """Budgets in force from 2 March 2026: ``text`` has lines of segment,channel,daily_budget."""
+    file = workspace.root / "mine.csv"
+    file.write_text(f"segment,channel,daily_budget\n{text}", encoding="utf-8")
+    place = ["--workspace", str(workspace.root)]
+    said = run.invoke(app, ["budgets", "--set", str(file), "--from", "2026-03-02", *place])
+    assert said.exit_code == 0, said.exception
+
+
+def test_a_name_that_is_not_there_is_bad_usage_and_the_list_is_named(
+    fresh_workspace: Workspace,
+) -> None:
+    place = ["--workspace", str(fresh_workspace.root)]
+    set_by_hand(fresh_workspace, "eu,search,100.10\n")
+    for words in (["approve", "d-no"], ["reject", "d-no"], ["rollback", "--to", "d-no"]):
+        said = run.invoke(app, [*words, *place])
+        assert isinstance(said.exception, UnknownName), words
+        assert said.exception.exit_status == 2
+        assert "d-no. liftloop budgets --decisions lists" in str(said.exception)
+    said = run.invoke(app, ["rollback", "--model", "--to", "99", *place])
+    assert isinstance(said.exception, UnknownName)
+    known = json.loads(run.invoke(app, ["budgets", "--json", *place]).output)["id"]
+    said = run.invoke(app, ["approve", known, *place])  # it is there, and a rule forbids it
+    assert isinstance(said.exception, Declined)
+    assert said.exception.exit_status == 1
+    assert "it is in force" in str(said.exception)
+
+
+@pytest.mark.parametrize("name", ["approve", "reject", "rollback"])
+def test_the_help_names_the_list_of_decisions(name: str) -> None:
+    said = run.invoke(app, [name, "--help"], env={"COLUMNS": "200"})
+    assert "liftloop budgets --decisions lists them" in said.output
 
 
 def test_a_pause_is_kept_until_it_is_lifted(fresh_workspace: Workspace) -> None:
@@ -86,7 +120,29 @@ def test_a_pause_is_kept_until_it_is_lifted(fresh_workspace: Workspace) -> None:
     assert "Paused" in run.invoke(app, ["pause", *place, "--reason", "tracking broken"]).output
     assert isinstance(run.invoke(app, ["pause", *place]).exception, Declined)
     assert "Resumed" in run.invoke(app, ["resume", *place]).output
-    assert isinstance(run.invoke(app, ["resume", *place]).exception, Declined)
+    said = run.invoke(app, ["resume", *place])
+    assert isinstance(said.exception, Declined)
+    assert str(said.exception) == "Nothing is paused: there is nothing to resume."
+
+
+def test_pauses_are_told_by_their_cells_and_by_what_lifts_them(busy_workspace: Workspace) -> None:
+    place = ["--workspace", str(busy_workspace.root)]
+    said = run.invoke(app, ["pause", "--channel", "social", *place]).output
+    assert "Paused: social in all segments." in said
+    assert "until liftloop resume --channel social." in said
+    assert "misspelt" not in said
+    said = run.invoke(app, ["pause", "--segment", "nort h", *place]).output
+    assert "Paused: nort h x all channels." in said
+    assert "liftloop resume --segment 'nort h'" in said
+    assert "compare the names with liftloop budgets" in said
+    again = str(run.invoke(app, ["pause", "--channel", "social", *place]).exception)
+    assert again.startswith("Paused already: social in all segments. liftloop resume --channel")
+    other = str(run.invoke(app, ["resume", *place]).exception)
+    assert "no pause of all segments and channels" in other
+    assert "social in all segments (liftloop resume --channel social)" in other
+    said = run.invoke(app, ["resume", "--segment", "nort h", *place]).output
+    assert "Resumed: nort h x all channels." in said
+    assert "Still paused: social in all segments" in said
 
 
 def test_an_exported_trail_can_be_read_back(fresh_workspace: Workspace, tmp_path: Path) -> None:

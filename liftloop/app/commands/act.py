@@ -14,6 +14,11 @@ ByOption = Annotated[
 ]
 
 
+WaitingArgument = Annotated[
+    str, typer.Argument(help="The decision that waits; liftloop budgets --decisions lists them.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: liftloop approve d-1a2b3c4d5e6f --by ana")(approve)
@@ -24,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def approve(
-    decision: Annotated[str, typer.Argument(help="The decision that waits (liftloop budgets).")],
+    decision: WaitingArgument,
     workspace: WorkspaceOption = Path("workspace"),
     by: ByOption = "operator",
 ) -> None:
@@ -38,7 +43,7 @@ def approve(
 
 
 def reject(
-    decision: Annotated[str, typer.Argument(help="The decision that waits (liftloop budgets).")],
+    decision: WaitingArgument,
     workspace: WorkspaceOption = Path("workspace"),
     reason: Annotated[str, typer.Option(help="Why, for the audit trail.")] = "",
     by: ByOption = "operator",
@@ -54,8 +59,8 @@ def rollback(
     to: Annotated[
         str | None,
         typer.Option(
-            help="An earlier decision or policy version (with --model: an earlier champion's "
-            "training or version); default: what was before."
+            help="An earlier decision or policy version (liftloop budgets --decisions lists them; "
+            "with --model: an earlier champion's training or version); default: what was before."
         ),
     ] = None,
     model: Annotated[
@@ -85,8 +90,8 @@ RolloutOption = Annotated[
 
 def pause(
     workspace: WorkspaceOption = Path("workspace"),
-    segment: Annotated[str, typer.Option(help="A segment; default: all.")] = "*",
-    channel: Annotated[str, typer.Option(help="A channel; default: all.")] = "*",
+    segment: Annotated[str, typer.Option(help="A segment by its name; default: all.")] = "*",
+    channel: Annotated[str, typer.Option(help="A channel by its name; default: all.")] = "*",
     rollout: RolloutOption = False,
     reason: Annotated[str, typer.Option(help="Why, for the audit trail.")] = "",
     by: ByOption = "operator",
@@ -105,8 +110,8 @@ def pause(
 
 def resume(
     workspace: WorkspaceOption = Path("workspace"),
-    segment: Annotated[str, typer.Option(help="As it was paused.")] = "*",
-    channel: Annotated[str, typer.Option(help="As it was paused.")] = "*",
+    segment: Annotated[str, typer.Option(help="As it was paused; default: all.")] = "*",
+    channel: Annotated[str, typer.Option(help="As it was paused; default: all.")] = "*",
     rollout: RolloutOption = False,
     by: ByOption = "operator",
 ) -> None:
