@@ -110,7 +110,8 @@ def season_index(
     fit = design.fit(known, chosen)
     frame = _index(design, fit, known, as_of, days_ahead)
     weak = int((~known.usable).sum())
-    note = f"Season from {known.days} days of sales in {int(known.usable.sum())} segments: weekdays"
+    told = int(np.isfinite(known.log).any(axis=1).sum())  # the last days may not be delivered yet
+    note = f"Season from {told} days of sales in {int(known.usable.sum())} segments: weekdays"
     note += " and a yearly pattern" if yearly else (
         " only, as a yearly pattern needs more than a year of sales"
     )  # fmt: skip

@@ -108,14 +108,34 @@ def last_report(place: Workspace, day: date | None) -> dict[str, Any] | None:
         texts = db.exec(select(Message.text).order_by(col(Message.sequence).desc())).all()
         worth = worth_known(db, as_of=date.max if day is None else day)
     text = next((said for said in texts if found[0].id in said), found[0].reason)
-    pages = sorted(place.reports.glob(f"*{found[0].as_of}*.html"))
+    pages = sorted(place.reports.glob(f"*{found[0].as_of}*.html"), key=_rank)
     return {
         "decision": found[0].id,
         "as_of": found[0].as_of.isoformat(),
         "text": text,
         "pages": [str(page) for page in pages],
+        "page_titles": [_title(page) for page in pages],
         "worth": worth,
     }
+
+
+PAGES = {
+    "decision": "The decision",
+    "monitor": "Why the last weeks differ",
+    "data": "The data: counts, gaps and ranges",
+    "features": "The features, column by column",
+    "forecast": "The forecast: errors and calibration",
+}
+
+
+def _rank(page: Path) -> tuple[int, str]:
+    """The decision's page first, then as :data:`PAGES` has them."""
+    kind = page.name.split("-", 1)[0]
+    return (list(PAGES).index(kind) if kind in PAGES else len(PAGES), page.name)
+
+
+def _title(page: Path) -> str:
+    return PAGES.get(page.name.split("-", 1)[0], "Page")
 
 
 def audit(

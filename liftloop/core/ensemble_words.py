@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 PREFIX = "weight_"
 NAMES: Mapping[str, str] = {
-    "calibrated": "curves that calibrate the platforms' claims by lifts",
+    "calibrated": "curves from lifts, with platforms' claims counted as far as lifts confirm them",
     "curves": "curves from randomized evidence alone",
     "pooled": "the plain pooled curves",
     "surface": "the LightGBM surface",

@@ -93,6 +93,8 @@ def test_with_less_than_a_year_only_weekdays_are_told_and_it_says_so() -> None:
     index = wide(found.index)
     assert not found.yearly
     assert "weekdays only" in found.note
+    late = season_index(sales=sales, as_of=FIRST + timedelta(days=207), days_ahead=14)
+    assert "Season from 200 days of sales" in late.note  # what was delivered, not what has passed
     assert np.allclose(index.iloc[:7], index.iloc[7:14])
     # Friday over Saturday: exp(0.15 + 0.2) = 1.42
     assert (index.iloc[4] / index.iloc[5]).to_numpy() == pytest.approx(1.42, rel=0.06)

@@ -9,10 +9,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from liftloop.adapters.decisions import budget_lines, decisions
 from liftloop.adapters.ledger import session
 from liftloop.adapters.outbox import read_budgets
+from liftloop.app.cli import app
 from liftloop.core.errors import Declined
 from liftloop.core.policy import Policy
 from liftloop.core.settlement import alike
@@ -223,3 +225,16 @@ def test_rules_that_cannot_hold_together_are_named_and_nothing_is_written(world:
     said = propose_once(world.loop, world.day, door="holdout")
     assert said["id"] is None
     assert "floor of every cell" in said["reason"] and "Nothing was written" in said["reason"]
+
+
+def test_a_report_leads_to_its_pages_by_name_and_a_day_without_one_says_so(world: Any) -> None:
+    world.cycle()
+    place = ["--workspace", str(world.workspace.root)]
+    for kind in ("monitor", "decision", "data"):
+        (world.workspace.reports / f"{kind}-{world.day}-1.html").write_text("", encoding="utf-8")
+    said = CliRunner().invoke(app, ["report", *place]).output
+    told = [line.split(":", 1)[0] for line in said.splitlines() if line.endswith("-1.html")]
+    assert told == ["The decision", "Why the last weeks differ", "The data"]
+    eve = world.day - timedelta(days=1)
+    said = CliRunner().invoke(app, ["report", "--as-of", str(eve), *place]).output
+    assert f"Nothing was decided for {eve}. liftloop budgets --decisions lists" in said

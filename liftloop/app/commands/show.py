@@ -171,15 +171,20 @@ def report(
 
     found = views.last_report(place, as_day(day) if day else None)
     if found is None:
-        show_json(None) if as_json else typer.echo("Nothing was decided yet: liftloop cycle.")
+        words = (
+            f"Nothing was decided for {day}. liftloop budgets --decisions lists what was."
+            if day
+            else "Nothing was decided yet: liftloop cycle."
+        )
+        show_json(None) if as_json else typer.echo(words)
     elif as_json:
         show_json(found)
     else:
         typer.echo(found["text"])
         if found["worth"] and "Gained so far" not in found["text"]:
             typer.echo(f"Gained so far: {found['worth']['sentence']}")
-        for page in found["pages"]:
-            typer.echo(f"Page: {page}")
+        for title, page in zip(found["page_titles"], found["pages"], strict=True):
+            typer.echo(f"{title}: {page}")
 
 
 def audit(
