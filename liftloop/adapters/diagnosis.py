@@ -185,7 +185,8 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         verdict = verify(opened)
     if verdict.intact:
         tail = verdict.final_hash[:12]
-        words = f"{verdict.entries} entries, unbroken, final hash {tail}..."
+        entries = "1 entry" if verdict.entries == 1 else f"{verdict.entries:,} entries"
+        words = f"{entries}, unbroken, final hash {tail}..."
         yield Finding("audit trail", True, words)
     else:
         fix = "find out who changed it (liftloop audit); compare with an earlier export"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from liftloop.adapters.workspace import Workspace
 from liftloop.app.options import JsonOption, WorkspaceOption, show_json
 
-MARK = {True: "ok", False: "MEND", None: "note"}
+if TYPE_CHECKING:
+    from liftloop.adapters.diagnosis import Finding
+
+MARK, WARN = {True: "ok", False: "MEND", None: "note"}, "warn"
 
 
 def register(app: typer.Typer) -> None:
@@ -35,31 +39,69 @@ def init(workspace: WorkspaceOption = Path("workspace")) -> None:
     )
 
 
-def doctor(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption = False) -> None:
-    """Check the installation, the workspace and each outside service; say how to mend things."""
-    from liftloop.adapters.diagnosis import diagnose
+def doctor(
+    context: typer.Context,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Check the installation, the workspace and each outside service; say how to mend things.
+
+    A line marked MEND must be mended (exit status 1), one marked warn should be looked at. A
+    folder that was named and is no workspace is bad usage (exit status 2).
+    """
     from liftloop.app.environment import prepare
 
     prepare(None)
     place = Workspace(workspace)
-    findings = diagnose(place if place.root.exists() else None)
-    if place.root.exists():
-        from tasks.consistency import consistency_of
-
-        findings += consistency_of(place)
+    source = context.get_parameter_source("workspace")
+    named = source is not None and source.name != "DEFAULT"
+    findings, of_facts = _findings(place, named=named)
     if as_json:
         show_json(
             [{"check": f.check, "ok": f.ok, "detail": f.detail, "fix": f.fix} for f in findings]
         )
     else:
-        for finding in findings:
-            typer.echo(f"{MARK[finding.ok]:>4}  {finding.check}: {finding.detail}")
-            if finding.fix and finding.ok is not True:
-                typer.echo(f"      -> {finding.fix}")
-        if not place.root.exists():
-            typer.echo(f"note  workspace: {workspace} does not exist; liftloop init makes it")
+        for line in _lines(findings, of_facts):
+            typer.echo(line)
+    if not place.config.is_file() and (named or place.root.exists()):
+        raise typer.Exit(2)
     if any(finding.ok is False for finding in findings):
         raise typer.Exit(1)
+
+
+def _findings(place: Workspace, *, named: bool) -> tuple[list[Finding], list[Finding]]:
+    """What the doctor finds, and those of it that are about what the facts say. Without a
+    workspace, which need not be there yet unless it was named, only what is outside of it."""
+    from liftloop.adapters.diagnosis import Finding, diagnose
+
+    if not place.config.is_file() and not any(folder.is_dir() for folder in place.folders):
+        exists = place.root.exists()
+        words = "is not a workspace (it has no liftloop.toml)" if exists else "does not exist"
+        ok = False if named or exists else None
+        fix = f"make one: liftloop init --workspace {place.root}"
+        return [*diagnose(None), Finding("workspace", ok, f"{place.root} {words}", fix)], []
+    found = diagnose(place)
+    if not place.config.is_file():
+        return found, []
+    from tasks.consistency import consistency_of
+    from tasks.freshness import freshness_of
+
+    of_facts = [*freshness_of(place), *consistency_of(place)]
+    return [*found, *of_facts], of_facts
+
+
+def _lines(findings: Sequence[Finding], of_facts: Sequence[Finding]) -> Iterator[str]:
+    """The findings for a terminal; one way to mend several that follow each other is said once.
+    What the facts say is a warning where there is something to do about it."""
+    marks = [WARN if f.ok is None and f.fix and f in of_facts else MARK[f.ok] for f in findings]
+    for place, (finding, mark) in enumerate(zip(findings, marks, strict=True)):
+        yield f"{mark:>4}  {finding.check}: {finding.detail}"
+        following = findings[place + 1].fix if place + 1 < len(findings) else ""
+        if finding.fix and finding.ok is not True and finding.fix != following:
+            yield f"      -> {finding.fix}"
+    broken, warned = marks.count(MARK[False]), marks.count(WARN)
+    said = f"{broken} to mend" if broken else "Nothing to mend"
+    yield f"{said}, {warned} to look at." if warned else f"{said}."
 
 
 def demo(
