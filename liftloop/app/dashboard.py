@@ -17,15 +17,40 @@ import streamlit as st
 from liftloop.adapters.settings import Settings, load_settings
 from liftloop.adapters.workspace import Workspace
 from liftloop.app.dashboard_rollout import draw_rollout
-from liftloop.app.dashboard_words import budget_table, day, decision_table, md, move_table, whole
+from liftloop.app.dashboard_words import (
+    ACTS,
+    budget_table,
+    day,
+    decision_table,
+    in_short,
+    md,
+    move_table,
+    spend_words,
+    table_height,
+    whole,
+)
 from liftloop.core.errors import LiftLoopError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from streamlit.delta_generator import DeltaGenerator
 
     from liftloop.adapters.tables import Decision
     from liftloop.app.dashboard_queries import DashboardView
 
+# Small words in Streamlit's own colours are too pale to read (WCAG AA asks for 4.5 to 1).
+THEME = {
+    "headingFontSizes": '["2rem", "1.4rem", "1.15rem"]',
+    "paddingTop": "2.5rem",
+    "paddingBottom": "2rem",
+    "light.textColor": "#10161f",
+    "light.primaryColor": "#1f5fa8",
+    "dark.primaryColor": "#74aef0",
+}
+ROWS = {
+    "received": "received", "stored": "stored", "superseded": "replaced by later reports",
+    "quarantined": "in quarantine",
+}  # fmt: skip
 PERIODS = {"4 weeks": 28, "13 weeks": 91, "26 weeks": 182, "all": 0}
 
 
@@ -43,6 +68,7 @@ def launch(workspace: Path, *, port: int = 8501, headless: bool = False) -> int:
         "--browser.gatherUsageStats=false",
         "--client.toolbarMode=minimal",
         "--client.showErrorDetails=none",
+        *(f"--theme.{name}={value}" for name, value in THEME.items()),
     ]  # fmt: skip
     surroundings = os.environ | {"LIFTLOOP_WORKSPACE": str(workspace.resolve())}
     server = subprocess.Popen(command, env=surroundings)
@@ -56,10 +82,11 @@ def launch(workspace: Path, *, port: int = 8501, headless: bool = False) -> int:
 
 def page(root: Path) -> None:
     """Draw the page for the workspace in ``root``."""
-    st.set_page_config(page_title="LiftLoop", page_icon="🔁", layout="wide")
+    folder = root.resolve().name
+    st.set_page_config(page_title=f"{folder} · LiftLoop", page_icon="🔁", layout="wide")
     workspace = Workspace(root)
     name, refresh = st.columns([6, 1], vertical_alignment="bottom")
-    name.title(f"LiftLoop · {md(root.resolve().name)}", anchor=False)
+    name.title(f"LiftLoop · {md(folder)}", anchor=False)
     refresh.button("Refresh", width="stretch")
     if not workspace.config.is_file():
         st.info(
@@ -88,7 +115,7 @@ def _draw(workspace: Workspace, settings: Settings) -> None:
             f"`{workspace.inbox}`, then run a cycle:\n\n"
             f"```\nliftloop cycle --workspace {workspace.root}\n```"
         )
-    _waiting(view)
+    _waiting(view, root=workspace.root)
     colours = colours_of(spend)
     if last is not None:
         _spend(spend, colours=colours, currency=currency)
@@ -101,65 +128,81 @@ def _draw(workspace: Workspace, settings: Settings) -> None:
 def _headline(view: DashboardView, *, currency: str, timezone: str, last: date | None) -> None:
     head = view.in_force
     facts = f"spend known up to {day(last)}" if last else "no spend known"
-    since = f"budgets in force since {day(head.effective_from)}" if head else "nothing decided yet"
+    since = f"budgets in force from {day(head.effective_from)}" if head else "nothing decided yet"
     st.caption(f"All money in {currency}, days in {md(timezone)} · {facts} · {since}")
     total, earned, gain, trail = st.columns(4)
     budgets = view.budgets
-    spent = f"{sum(budgets['daily_budget']):,.2f}" if head else "–"
-    total.metric(f"Total budget, {currency} a day", spent, border=True)
+    spent = sum(budgets["daily_budget"]) if head else 0
+    _tile(
+        total,
+        f"Total budget, {currency} a day",
+        f"{spent:,.2f}" if head else "–",
+        f"{len(budgets)} cells (segment × channel)" if head else None,
+    )
     predicted = budgets["expected"].sum(min_count=1) if head else float("nan")
-    earned.metric(
+    _tile(
+        earned,
         f"Predicted revenue, {currency} a day",
         whole(predicted),
-        border=True,
+        f"{predicted / float(spent):.2f} per {currency}" if spent and predicted > 0 else None,
         help="Incremental: revenue that would not exist without the spend.",
     )
     moved = head is not None and head.policy_version != head.previous_policy_version
-    gain.metric(
+    _tile(
+        gain,
         f"Last decision's gain, {currency} profit a day",
         f"{head.expected_gain:+,.0f}" if head and moved else "–",
-        delta=_interval(head) if head and moved else ("it keeps the budgets" if head else None),
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
+        _interval(head) if head and moved else ("it keeps the budgets" if head else None),
         help="Expected, against the budgets in force before it.",
     )
-    trail.metric(
+    entries = view.audit.entries
+    _tile(
+        trail,
         "Audit trail",
-        "intact" if view.audit.intact else "BROKEN",
-        delta=f"{view.audit.entries:,} entries",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
+        ("intact" if entries else "–") if view.audit.intact else "BROKEN",
+        f"{entries:,} entries" if entries else "no entry yet",
     )
+    if view.worth:
+        st.markdown(f"**Gained so far:** {md(view.worth)}")
+
+
+def _tile(
+    place: DeltaGenerator, label: str, value: str, note: str | None, *, help: str = ""
+) -> None:
+    """A figure with a quiet note below it; all tiles of a row are equally high."""
+    place.metric(label, value, note, delta_color="off", delta_arrow="off", border=True,
+                 help=help or None, height="stretch")  # fmt: skip
 
 
 def _interval(head: Decision) -> str:
     return f"90 %: {head.gain_low:+,.0f} to {head.gain_high:+,.0f}"
 
 
-def _waiting(view: DashboardView) -> None:
+def _waiting(view: DashboardView, *, root: Path) -> None:
     for row in view.waiting.itertuples():
         st.warning(
             f"**Waits for your approval:** budgets from {day(row.effective_from)}. {md(row.reason)}"
-            f"\n\n`liftloop approve {row.id}` or `liftloop reject {row.id}`"
+            f"\n\n`liftloop approve {row.id} --workspace {root}` or "
+            f"`liftloop reject {row.id} --workspace {root}`"
         )
 
 
 def _spend(spend: pd.DataFrame, *, colours: dict[str, str], currency: str) -> None:
-    from liftloop.app.dashboard_charts import spend_chart
+    from liftloop.app.dashboard_charts import inked, spend_chart
 
-    title, choice = st.columns([3, 2], vertical_alignment="bottom")
-    title.subheader("Spend by channel", anchor=False)
-    period = choice.segmented_control(
-        "Period", list(PERIODS), default="13 weeks", label_visibility="collapsed"
-    )
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"
+    ):
+        st.header("Spend by channel", anchor=False, width="content")
+        period = st.segmented_control(
+            "Period", list(PERIODS), default="13 weeks", label_visibility="collapsed"
+        )
     days = PERIODS[period or "all"]
     last = spend["date"].max()
     shown = spend[(last - spend["date"]).dt.days < days] if days else spend
     st.plotly_chart(
-        spend_chart(shown, colours=colours, currency=currency),
-        alt="Spend a day, stacked by channel",
+        inked(spend_chart(shown, colours=colours, currency=currency), theme=st.context.theme.type),
+        alt=spend_words(shown, currency=currency),
         config={"displayModeBar": False},
     )
 
@@ -171,49 +214,61 @@ def _budgets(
     colours: dict[str, str],
     currency: str,
 ) -> None:
-    from liftloop.app.dashboard_charts import MOST_CELLS, return_chart
+    from liftloop.app.dashboard_charts import MOST_CELLS, inked, return_chart
 
-    st.subheader("Budgets in force", anchor=False)
+    st.header("Budgets in force", anchor=False)
     if view.in_force is None:
         if len(view.deliveries):
             st.info("Nothing decided yet. The first cycle proposes budgets: `liftloop cycle`")
         else:
             st.caption("None yet.")
         return
-    table, chart = st.columns([3, 2])
-    with table:
-        st.dataframe(
-            budget_table(view.budgets, currency=currency),
-            hide_index=True,
-            height=min(640, 37 + 35 * len(view.budgets)),
-            placeholder="–",
-        )
-    with chart:
-        if view.budgets["per_unit"].notna().any():
-            st.plotly_chart(
-                return_chart(view.budgets, colours=colours, currency=currency),
-                alt="Predicted return per cell with its 90 % interval",
-                config={"displayModeBar": False},
-            )
-        else:
-            st.caption("No response is known yet, so nothing is predicted.")
-    if len(view.budgets) > MOST_CELLS:
-        st.caption(f"The chart shows the {MOST_CELLS} largest cells, the table all.")
+    st.dataframe(
+        budget_table(view.budgets, currency=currency),
+        hide_index=True,
+        height=table_height(len(view.budgets)),
+        column_config={"why": st.column_config.TextColumn(width="large")},
+        placeholder="–",
+    )
+    if not view.budgets["per_unit"].notna().any():
+        st.markdown("No response is known yet, so nothing is predicted.")
+        return
+    margin = settings.budget.margin
+    many = len(view.budgets) > MOST_CELLS
+    st.markdown(
+        f"**What a unit of budget returns:** predicted incremental revenue per {currency} with its "
+        "90 % interval, the largest budgets first"
+        + (f" ({MOST_CELLS} of them; the table has all)" if many else "")
+        + f". From {1 / margin:.2f} on a cell earns more than it costs."
+    )
+    st.plotly_chart(
+        inked(
+            return_chart(view.budgets, colours=colours, currency=currency, margin=margin),
+            theme=st.context.theme.type,
+        ),
+        alt=f"Predicted incremental revenue per {currency} of budget, a row a cell, with its 90 % "
+        "interval; the table above has the same figures",
+        config={"displayModeBar": False},
+    )
 
 
 def _decisions(view: DashboardView, settings: Settings, *, currency: str) -> None:
     from liftloop.adapters.ledger import open_ledger, session
     from liftloop.app.dashboard_queries import moves_frame
 
-    st.subheader("Last decisions", anchor=False)
+    st.header("Last decisions", anchor=False)
     if view.decisions.empty:
         st.caption("None yet.")
         return
     newest = view.decisions.iloc[0]
-    st.markdown(f"**{day(newest['effective_from'])}:** {md(newest['reason'])}")
+    verdicts = view.rollout.story.verdicts if view.rollout and view.rollout.story else ()
+    why = in_short(newest["reason"], verdicts)
+    act = ACTS.get(newest["kind"], newest["kind"])
+    st.markdown(f"**{day(newest['effective_from'])}, {md(act)}.** {md(why)}")
     st.dataframe(
         decision_table(view.decisions, currency=currency),
         hide_index=True,
+        height=table_height(len(view.decisions)),
         column_config={"why": st.column_config.TextColumn(width="large")},
     )
     moving = view.decisions[view.decisions["cells_moved"] > 0]
@@ -226,6 +281,7 @@ def _decisions(view: DashboardView, settings: Settings, *, currency: str) -> Non
         st.dataframe(
             move_table(moves, currency=currency),
             hide_index=True,
+            height=table_height(len(moves)),
             column_config={"why": st.column_config.TextColumn(width="large")},
         )
 
@@ -233,33 +289,38 @@ def _decisions(view: DashboardView, settings: Settings, *, currency: str) -> Non
 def _health(view: DashboardView, workspace: Workspace) -> None:
     quality, drift, audit = st.columns(3)
     with quality:
-        st.subheader("Data quality", anchor=False)
+        st.header("Data quality", anchor=False)
         if view.deliveries.empty:
             st.caption("Nothing delivered yet.")
         else:
-            counts = view.deliveries[["received", "stored", "superseded", "quarantined"]].sum()
-            words = " · ".join(f"{name} {int(count):,}" for name, count in counts.items())
+            counts = view.deliveries[list(ROWS)].sum()
+            words = " · ".join(
+                f"{ROWS[str(name)]} {int(count):,}" for name, count in counts.items()
+            )
             st.markdown(f"Rows of the last {len(view.deliveries)} files: {words}")
             if view.open_quarantine:
                 st.warning(
-                    f"{view.open_quarantine:,} rows in quarantine: `liftloop quarantine` shows why."
+                    f"{view.open_quarantine:,} rows in quarantine: "
+                    "`liftloop quarantine list` shows why."
                 )
             else:
                 st.success("No row in quarantine.")
     with drift:
-        st.subheader("Drift", anchor=False)
+        st.header("What the data say", anchor=False)
         verdict = view.verdict
         if verdict is None:
             st.caption("Not looked yet.")
         else:
             (st.warning if verdict.drifted else st.success)(md(verdict.summary))
-            report = f" · report: `{workspace.root / verdict.report}`" if verdict.report else ""
-            st.caption(f"As of {day(verdict.as_of)}{report}")
+            report = f" · open `{workspace.root / verdict.report}`" if verdict.report else ""
+            st.markdown(f"As of {day(verdict.as_of)}{report}")
     with audit:
-        st.subheader("Audit trail", anchor=False)
-        if view.audit.intact:
+        st.header("Audit trail", anchor=False)
+        if view.audit.intact and not view.audit.entries:
+            st.caption("No entry yet.")
+        elif view.audit.intact:
             st.success(f"Intact: {view.audit.entries:,} entries, each sealed by the next.")
-            st.caption(f"Final hash `{view.audit.final_hash[:16]}…`")
+            st.markdown(f"Final hash `{view.audit.final_hash[:16]}…`")
         else:
             st.error(f"Broken at entry {view.audit.first_broken}: {md(view.audit.problem)}")
 

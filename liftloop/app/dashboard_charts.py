@@ -10,7 +10,9 @@ import plotly.graph_objects as go
 PALETTE = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1",
 )  # fmt: skip
+INK = "#4a5260"
 OTHER, OTHER_COLOUR = "all others", "#8A8A8A"
+LABEL = 16  # letters of a name beside a chart: a telephone has room for two such names
 MOST_CELLS = 40  # more rows than this and nobody reads them; the table has them all
 
 
@@ -49,22 +51,29 @@ def spend_chart(spend: pd.DataFrame, *, colours: dict[str, str], currency: str) 
     return figure
 
 
-def return_chart(budgets: pd.DataFrame, *, colours: dict[str, str], currency: str) -> go.Figure:
+def return_chart(
+    budgets: pd.DataFrame, *, colours: dict[str, str], currency: str, margin: float = 1.0
+) -> go.Figure:
     """Predicted incremental revenue per unit of budget with its 90 % interval, a row a cell.
 
     Cells with the largest budgets come first; at most ``MOST_CELLS`` are drawn.
+
+    Parameters
+    ----------
+    margin
+        Profit per unit of revenue before the spend: a cell pays from 1 / ``margin`` on.
     """
     known = budgets.dropna(subset=["per_unit"])
     known = known.assign(budget=known["daily_budget"].astype(float))
     known = known.nlargest(MOST_CELLS, "budget").sort_values("budget")
-    labels = [f"{plain(s)} · {plain(c)}" for s, c in zip(known.segment, known.channel, strict=True)]
-    known = known.assign(label=labels)
+    # rows are placed by number: two long names that are cut alike stay two rows
+    known = known.assign(place=range(len(known)))
     figure = go.Figure()
     for channel, rows in known.groupby("channel", sort=True):
         figure.add_scatter(
             x=rows["per_unit"],
-            y=rows["label"],
-            name=plain(str(channel)),
+            y=rows["place"],
+            name=plain(str(channel), LABEL),
             mode="markers",
             marker={"size": 9, "color": colours.get(str(channel), OTHER_COLOUR)},
             error_x={
@@ -75,18 +84,36 @@ def return_chart(budgets: pd.DataFrame, *, colours: dict[str, str], currency: st
                 "thickness": 1.6,
                 "width": 3,
             },
+            text=[
+                f"{plain(s)} × {plain(c)}"
+                for s, c in zip(rows["segment"], rows["channel"], strict=True)
+            ],
             customdata=rows[["budget", "per_unit_low", "per_unit_high"]],
             hovertemplate=(
-                "%{y}<br>%{x:.2f} per unit (90 %: %{customdata[1]:.2f} to %{customdata[2]:.2f})"
+                "%{text}<br>%{x:.2f} per unit (90 %: %{customdata[1]:.2f} to %{customdata[2]:.2f})"
                 "<br>budget %{customdata[0]:,.2f} " + currency + " a day<extra></extra>"
             ),
         )
-    figure.add_vline(x=1, line={"dash": "dot", "color": OTHER_COLOUR, "width": 1.5})
-    figure.update_layout(
-        xaxis_title=f"incremental revenue per {currency} of budget (dotted: what it costs)",
-        **_layout(110 + 22 * len(known)),
+    figure.add_vline(
+        x=1 / margin,
+        line={"dash": "dot", "color": OTHER_COLOUR, "width": 1.5},
+        annotation={"text": "break-even", "yanchor": "bottom"},
+        annotation_position="top",
     )
-    figure.update_yaxes(categoryorder="array", categoryarray=labels)
+    rows_high = 22 * len(known) + 20
+    figure.update_layout(
+        xaxis_title=f"incremental revenue per {currency} of budget", **_layout(130 + rows_high)
+    )
+    figure.update_layout(legend_y=1 + 24 / rows_high)  # pixels: above the word break-even
+    figure.update_yaxes(
+        tickvals=list(known["place"]),
+        ticktext=[
+            f"{plain(s, LABEL)} × {plain(c, LABEL)}"
+            for s, c in zip(known["segment"], known["channel"], strict=True)
+        ],
+        range=[-0.7, len(known) - 0.3],
+        zeroline=False,
+    )
     figure.update_xaxes(rangemode="tozero", tickformat=".1f")
     return figure
 
@@ -103,50 +130,74 @@ def bounds_chart(
         in_force (days), effect, low, high: shares of the revenue before.
     """
     blue = PALETTE[0]
+    edge = {"width": 1, "color": "rgba(86, 180, 233, 0.8)"}  # seen on white and on black
     figure = go.Figure()
     figure.add_scatter(
-        x=looks["in_force"], y=looks["high"], mode="lines", line={"width": 0}, showlegend=False,
+        x=looks["in_force"], y=looks["high"], mode="lines", line=edge, showlegend=False,
         hoverinfo="skip",
     )  # fmt: skip
     figure.add_scatter(
-        x=looks["in_force"], y=looks["low"], mode="lines", line={"width": 0}, fill="tonexty",
-        fillcolor="rgba(0, 114, 178, 0.16)", name="bounds that hold at all looks together",
+        x=looks["in_force"], y=looks["low"], mode="lines", line=edge, fill="tonexty",
+        fillcolor="rgba(86, 180, 233, 0.25)", name="bounds that hold at all looks together",
         hoverinfo="skip",
     )  # fmt: skip
     figure.add_scatter(
         x=looks["in_force"],
         y=looks["effect"],
         mode="lines+markers",
-        name="effect",
+        name="what was seen",
         line={"color": blue, "width": 2},
         customdata=looks[["day", "low", "high"]],
         hovertemplate="%{customdata[0]}: %{y:+.0%} (%{customdata[1]:+.0%} to %{customdata[2]:+.0%})"
         "<extra></extra>",
     )
+    if len(looks) == 1:  # a band of one day has no width: its ends are drawn
+        one = looks.iloc[0]
+        figure.data[-1].update(error_y={
+            "type": "data", "symmetric": False, "array": [one["high"] - one["effect"]],
+            "arrayminus": [one["effect"] - one["low"]], "color": "#56B4E9", "thickness": 1.6,
+        })  # fmt: skip
     figure.add_hline(y=0, line={"color": OTHER_COLOUR, "width": 1.5})
     figure.add_hline(
         y=-margin,
         line={"color": PALETTE[5], "dash": "dash", "width": 1.5},
-        annotation={"text": "tolerated loss", "font": {"color": PALETTE[5]}},
-        annotation_position="bottom right",
+        annotation={"text": f"tolerated loss, {margin:.0%}", "xshift": 6},
+        annotation_position="bottom left",
     )
+    latest = max([7, *looks["in_force"], *(day for day, _ in marks)])
     for day, word in marks:
+        late = day > 0.8 * latest  # a word at the right edge stands left of its line
         figure.add_vline(
             x=day, line={"color": OTHER_COLOUR, "dash": "dot", "width": 1},
-            annotation={"text": plain(word), "xanchor": "left"}, annotation_position="bottom left",
+            annotation={"text": plain(word), "xanchor": "right" if late else "left"},
+            annotation_position="top left" if late else "top right",
         )  # fmt: skip
     figure.update_layout(
-        xaxis_title="days in force", yaxis_title="share of the revenue before", **_layout(340)
+        xaxis_title="days since the rollout began",
+        yaxis_title="incremental profit,<br>share of revenue before",
+        **_layout(340),
     )
-    figure.update_yaxes(tickformat="+.0%")
-    figure.update_xaxes(rangemode="tozero")
+    figure.update_yaxes(tickformat=".0%")
+    figure.update_xaxes(range=[-0.02 * latest, 1.03 * latest])
     return figure
 
 
-def plain(name: str) -> str:
-    """A name as text: Plotly takes HTML and, between dollar signs, mathematics."""
-    flat = name.replace("&", "&amp;").replace("<", "&lt;").replace("$", "&#36;")
-    return flat if len(flat) <= 40 else flat[:39] + "…"
+def inked(figure: go.Figure, *, theme: str | None) -> go.Figure:
+    """The figure with words on its axes dark enough to read where the page is light: Streamlit's
+    own are too pale there (WCAG AA asks for 4.5 to 1)."""
+    if theme == "light":
+        words = {"tickfont_color": INK, "title_font_color": INK}
+        figure.update_xaxes(**words)
+        figure.update_yaxes(**words)
+        figure.update_annotations(font_color=INK)
+    return figure
+
+
+def plain(name: str, most: int = 40) -> str:
+    """A name as text of at most ``most`` letters: Plotly takes HTML and, between dollar signs,
+    mathematics."""
+    cut = name if len(name) <= most else name[: most - 1] + "…"
+    return cut.replace("&", "&amp;").replace("<", "&lt;").replace("$", "&#36;")
 
 
 def _layout(height: int) -> dict[str, object]:

@@ -18,10 +18,11 @@ from liftloop.adapters.audit import AuditVerdict, verify
 from liftloop.adapters.decisions import budget_lines, budgets_in_force, decisions
 from liftloop.adapters.facts import read_facts
 from liftloop.adapters.ledger import last_verdict, open_ledger, session
-from liftloop.adapters.rollouts import active_rollout, transitions
+from liftloop.adapters.rollouts import active_rollout, rollouts, transitions
 from liftloop.adapters.settings import Settings
 from liftloop.adapters.tables import Decision, Delivery, MonitorVerdict, RolloutRecord
 from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.worth_entries import worth_known
 from liftloop.core.policy import BudgetLine
 from liftloop.core.rollout_story import Story
 from tasks.rollout_story import story_of
@@ -42,11 +43,13 @@ TRANSITION_COLUMNS = ("as_of", "act", "from_stage", "to_stage", "reason")
 
 @dataclass(frozen=True, slots=True)
 class RolloutView:
-    """The rollout under way: who goes first, who is compared with them, and what happened."""
+    """The rollout under way, or the last one that ended: who goes first, who is compared with
+    them, and what happened. ``since`` is the day its stage began."""
 
     id: str
     stage: str
     started_on: date
+    since: date
     canary: tuple[str, ...]
     control: tuple[str, ...]
     transitions: pd.DataFrame
@@ -70,6 +73,7 @@ class DashboardView:
     deliveries: pd.DataFrame
     open_quarantine: int
     audit: AuditVerdict
+    worth: str = ""  # what the loop gained so far, a sentence
 
 
 def look(settings: Settings, *, limit: int = 20) -> DashboardView:
@@ -82,17 +86,21 @@ def look(settings: Settings, *, limit: int = 20) -> DashboardView:
     """
     with session(open_ledger(str(settings.ledger_url)), read_only=True) as db:
         found = budgets_in_force(db, before=date.max)
+        worth = worth_known(db, as_of=date.max)
         head = found[1] if found else None
         return DashboardView(
             in_force=head,
             budgets=budgets_frame(budget_lines(db, decision_id=head.id) if head else []),
             decisions=decisions_frame(db, decisions(db, limit=limit)),
             waiting=decisions_frame(db, decisions(db, state="awaiting_approval")),
-            rollout=rollout_view(db, active_rollout(db), settings),
+            rollout=rollout_view(
+                db, active_rollout(db) or next(iter(rollouts(db, limit=1)), None), settings
+            ),
             verdict=last_verdict(db),
             deliveries=deliveries_frame(db, limit=limit),
             open_quarantine=open_quarantine(db),
             audit=verify(db),
+            worth=str(worth["sentence"]) if worth else "",
         )
 
 
@@ -187,6 +195,9 @@ def rollout_view(
         id=record.id,
         stage=record.stage,
         started_on=record.started_on,
+        since=next(
+            (r["as_of"] for r in rows if r["from_stage"] != r["to_stage"]), record.started_on
+        ),
         canary=_names(record.canary_segments),
         control=tuple(n for n in _names(record.control_segments) if n not in following),
         transitions=pd.DataFrame(rows, columns=list(TRANSITION_COLUMNS)),

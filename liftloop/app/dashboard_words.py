@@ -11,6 +11,15 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 KINDS = {"hold": "keep", "roll_back": "roll back"}
+ACTS = {
+    "move": "budgets move",
+    "hold": "budgets stay as they are",
+    "promote": "the new budgets reach more segments",
+    "roll_back": "budgets go back to what they were",
+    "pause": "budget moves are paused",
+}
+ROW, HEAD = 35, 38  # pixels of a table's row and of its head
+MOST_ROWS = 24  # a longer table scrolls inside itself
 MONEY, CHANGE, WHOLE = "{:,.2f}", "{:+,.2f}", "{:,.0f}"
 
 
@@ -19,7 +28,7 @@ def budget_table(budgets: pd.DataFrame, *, currency: str) -> Styler:
     table = budgets[["segment", "channel"]].assign(**{
         f"{currency} a day": budgets["daily_budget"].astype(float),
         "change": budgets["change"].astype(float).replace(0.0, float("nan")),
-        "predicted revenue": budgets["expected"],
+        "predicted revenue a day": budgets["expected"],
         "90 % interval": [
             f"{whole(low)} to {whole(high)}" if pd.notna(low) and pd.notna(high) else "–"
             for low, high in zip(budgets["low"], budgets["high"], strict=True)
@@ -28,7 +37,8 @@ def budget_table(budgets: pd.DataFrame, *, currency: str) -> Styler:
         "why": budgets["reason"],
     })  # fmt: skip
     return table.style.format(
-        {f"{currency} a day": MONEY, "change": CHANGE, "predicted revenue": WHOLE}, na_rep="–"
+        {f"{currency} a day": MONEY, "change": CHANGE, "predicted revenue a day": WHOLE},
+        na_rep="–",
     )
 
 
@@ -48,13 +58,13 @@ def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
     """The decisions as people read them."""
     moved = f"{currency} a day moved"
     table = found[[]].assign(**{
-        "from": found["effective_from"],
+        "in force from": found["effective_from"],
         "act": found["kind"].map(lambda kind: KINDS.get(kind, kind)),
         "state": found["state"].str.replace("_", " "),
-        "cells": found["cells_moved"],
+        "cells moved": found["cells_moved"],
         moved: found["money_moved"].astype(float),
         "expected gain a day (90 %)": [
-            f"{mean:+,.0f} ({low:+,.0f} to {high:+,.0f})"
+            f"{mean:+,.0f} ({low:+,.0f} to {high:+,.0f})" if mean or low or high else "–"
             for mean, low, high in found[["gain", "gain_low", "gain_high"]].itertuples(index=False)
         ],
         "why": found["reason"],
@@ -62,21 +72,67 @@ def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
     return table.style.format({moved: MONEY})
 
 
-VERDICTS = {"pass": "✓ passes", "undecided": "… undecided", "fail": "✗ fails",
-            "review": "? not measurable"}  # fmt: skip
+def spend_words(spend: pd.DataFrame, *, currency: str) -> str:
+    """The chart of spend for people who hear it: the days, and each channel's share at the end."""
+    first, last = spend["date"].min(), spend["date"].max()
+    ending = spend[spend["date"] == last]
+    total = ending["spend"].sum()
+    shares = ", ".join(
+        f"{row.channel} {row.spend / total:.0%}" for row in ending.itertuples() if total > 0
+    )
+    return (
+        f"Spend a day, stacked by channel, {day(first)} to {day(last)}. On the last day "
+        f"{total:,.0f} {currency}: {shares or 'nothing'}."
+    )
 
 
-def guardrail_table(verdicts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A rollout's guardrails as people read them, with nothing in them marked up."""
-    rows = pd.DataFrame([
-        {
-            "guardrail": md(verdict["name"]),
-            "verdict": VERDICTS.get(verdict["verdict"], verdict["verdict"]),
-            "what it saw": md(verdict["sentence"]),
-        }
+VERDICTS = {  # no line breaks between a sign and its word
+    "pass": "✓\u00a0passes", "undecided": "…\u00a0undecided", "fail": "✗\u00a0fails",
+    "review": "?\u00a0not measurable",
+}  # fmt: skip
+
+
+def guardrail_table(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """A rollout's guardrails as a Markdown table, with nothing in them marked up: unlike a data
+    frame it wraps its sentences."""
+    rows = [
+        f"| **{md(verdict['name'])}** | {VERDICTS.get(verdict['verdict'], md(verdict['verdict']))} "
+        f"| {md(verdict['sentence'])} |"
         for verdict in verdicts
-    ])  # fmt: skip
-    return rows.set_index("guardrail")
+    ]
+    return "\n".join(["| guardrail | verdict | what it saw |", "|---|---|---|", *rows])
+
+
+def beyond_guardrails(reason: str, verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """What a reason says besides the sentences of these guardrails (see ``core.rollout``)."""
+    for verdict in verdicts:
+        name, sentence = str(verdict["name"]), str(verdict["sentence"])
+        reason = reason.replace(f"{name.capitalize()}: {sentence}", "")
+    return " ".join(reason.split())
+
+
+def in_short(reason: str, verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """A reason without all that passed, which is a paragraph: what failed or is open, the rest."""
+    flat = " ".join(reason.split())
+    passed = [verdict for verdict in verdicts if verdict["verdict"] == "pass"]
+    rest = beyond_guardrails(flat, passed)
+    return opening(rest if rest == flat else f"Its guardrails pass. {rest}")
+
+
+def opening(text: str, most: int = 320) -> str:
+    """The first whole sentences of a text, ``most`` characters of them or the first one."""
+    sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z])", " ".join(text.split()))
+    kept = sentences[0]
+    for sentence in sentences[1:]:
+        if len(kept) + 1 + len(sentence) > most:
+            break
+        kept += " " + sentence
+    return kept
+
+
+def table_height(rows: int) -> int:
+    """Pixels of a table that shows its rows, at most ``MOST_ROWS`` of them."""
+    return HEAD + ROW * min(rows, MOST_ROWS)
 
 
 def whole(amount: float) -> str:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,20 +11,34 @@ from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from liftloop.adapters.ledger import open_ledger, session
+from liftloop.adapters.rollouts import append_transition
 from liftloop.adapters.settings import load_settings
+from liftloop.adapters.tables import RolloutTransition
 from liftloop.adapters.workspace import Workspace
 from liftloop.app import dashboard
 from liftloop.app.dashboard_charts import (
+    INK,
     PALETTE,
     bounds_chart,
     colours_of,
+    inked,
     plain,
     return_chart,
     spend_chart,
 )
 from liftloop.app.dashboard_queries import budgets_frame, look, moves_frame, spend_by_day
-from liftloop.app.dashboard_words import budget_table, guardrail_table, md
+from liftloop.app.dashboard_words import (
+    budget_table,
+    decision_table,
+    guardrail_table,
+    in_short,
+    md,
+    opening,
+    spend_words,
+)
 from liftloop.core.policy import BudgetLine
+
+AT = datetime(2026, 1, 19, 6, 0, tzinfo=UTC)
 
 
 def shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
@@ -33,7 +48,7 @@ def shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 
 def all_text(page: AppTest) -> str:
     kinds = (page.title, page.caption, page.markdown, page.info, page.warning, page.success,
-             page.error, page.subheader)  # fmt: skip
+             page.error, page.header)  # fmt: skip
     return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 
@@ -128,7 +143,7 @@ def test_a_day_without_a_report_shows_as_a_gap() -> None:
 def test_the_chart_of_returns_draws_the_interval() -> None:
     figure = return_chart(budgets_frame([line()]), colours={}, currency="USD")
     trace = figure.data[0]
-    assert trace.y[0] == "north · search"
+    assert figure.layout.yaxis.ticktext == ("north × search",)
     assert trace.error_x.array[0] == trace.error_x.arrayminus[0] == 0.5
 
 
@@ -145,14 +160,17 @@ def test_the_page_shows_the_loop(
     words = all_text(page)
     assert "LiftLoop · shop" in words
     assert "All money in USD" in words
-    assert "budgets in force since 12 January 2026" in words
+    assert "budgets in force from 12 January 2026" in words
     assert "Waits for your approval" in words
-    assert "**Canary** since 12 January 2026" in words
+    assert "**Canary** since 12 January 2026 · rollout begun 12 January 2026" in words
+    assert f"liftloop approve d-three --workspace {busy_workspace.root}" in words
     assert "No feed has drifted." in words
     assert "Intact: " in words
     assert page.metric[0].value == "40,000.00"
     assert page.metric[1].value == "72,000"
+    assert page.metric[1].delta == "1.80 per USD"
     assert page.metric[2].delta == "90 %: -200 to +3,100"
+    assert "From 1.00 on a cell earns more than it costs." in words
 
 
 def test_the_page_of_an_empty_workspace_names_the_next_step(
@@ -161,6 +179,7 @@ def test_the_page_of_an_empty_workspace_names_the_next_step(
     page = shown(empty_workspace.root, monkeypatch)
     assert not page.exception
     assert "liftloop cycle --workspace" in page.info[0].value
+    assert page.metric[3].delta == "no entry yet"
 
 
 def test_the_page_of_no_workspace_says_how_to_make_one(
@@ -197,13 +216,95 @@ def test_a_rollouts_bounds_are_drawn_with_its_stages_and_the_tolerated_loss() ->
     )
     figure = bounds_chart(looks, margin=0.1, marks=[(0, "canary"), (7, "<b>")])
     assert [trace.name for trace in figure.data][1:] == [
-        "bounds that hold at all looks together", "effect",
+        "bounds that hold at all looks together", "what was seen",
     ]  # fmt: skip
     words = [note.text for note in figure.layout.annotations]
-    assert words == ["tolerated loss", "canary", "&lt;b>"]
+    assert words == ["tolerated loss, 10%", "canary", "&lt;b>"]
+    assert figure.data[-1].error_y.array[0] == 0.5  # a band of one look has no width to be seen
 
 
 def test_guardrails_are_told_with_nothing_marked_up() -> None:
     table = guardrail_table([{"name": "revenue", "verdict": "fail", "sentence": "**a** fell."}])
-    assert table.loc["revenue", "verdict"] == "✗ fails"
-    assert table.loc["revenue", "what it saw"] == r"\*\*a\*\* fell."
+    assert table.splitlines()[-1] == "| **revenue** | ✗\xa0fails | \\*\\*a\\*\\* fell. |"
+
+
+def end_rollout(workspace: Workspace, stage: str, reason: str) -> None:
+    step = RolloutTransition(
+        key="t-two", rollout_id="r-one", as_of=date(2026, 1, 19), from_stage="canary",
+        to_stage=stage, act="roll_back", reason=reason, created_at=AT,
+    )  # fmt: skip
+    with session(open_ledger(str(load_settings(workspace).ledger_url))) as db:
+        append_transition(db, transition=step)
+
+
+def test_a_rollout_that_was_taken_back_is_told_with_its_reason(
+    busy_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_rollout(busy_workspace, "rolled_back", "Rolled back by ana: stock ran out.")
+    words = all_text(shown(busy_workspace.root, monkeypatch))
+    assert "None under way." in words
+    assert "was rolled back on 19 January 2026: Rolled back by ana\\: stock ran out." in words
+
+
+def test_a_stage_is_dated_by_its_own_beginning(busy_workspace: Workspace) -> None:
+    end_rollout(busy_workspace, "ramp", "More segments join.")
+    found = look(load_settings(busy_workspace)).rollout
+    assert found is not None
+    assert (found.stage, found.started_on, found.since) == (
+        "ramp", date(2026, 1, 12), date(2026, 1, 19),
+    )  # fmt: skip
+
+
+def test_a_reason_leaves_out_what_passed_and_keeps_what_did_not() -> None:
+    verdicts = [
+        {"name": "loss budget", "verdict": "pass", "sentence": "Loss 1, of 10."},
+        {"name": "revenue", "verdict": "undecided", "sentence": "No week counts."},
+    ]
+    reason = "Loss budget: Loss 1, of 10. Revenue: No week counts. South joins."
+    assert in_short(reason, verdicts) == (
+        "Its guardrails pass. Revenue: No week counts. South joins."
+    )
+    assert in_short("Rolled back by ana.", verdicts) == "Rolled back by ana."
+
+
+def test_a_long_reason_is_cut_after_a_whole_sentence() -> None:
+    assert opening("It rose by 1.5 here. Then it fell.", most=22) == "It rose by 1.5 here."
+    assert opening("One sentence alone stays.", most=3) == "One sentence alone stays."
+
+
+def test_a_decision_that_keeps_all_has_no_gain_to_show(busy_workspace: Workspace) -> None:
+    found = look(load_settings(busy_workspace)).decisions
+    found.loc[0, ["gain", "gain_low", "gain_high"]] = 0.0
+    gains = decision_table(found, currency="USD").data["expected gain a day (90 %)"]
+    assert gains.tolist() == ["–", "+1,500 (-200 to +3,100)", "+1,500 (-200 to +3,100)"]
+
+
+def test_break_even_is_where_the_margin_pays_for_a_unit() -> None:
+    figure = return_chart(budgets_frame([line()]), colours={}, currency="USD", margin=0.4)
+    assert figure.layout.shapes[0].x0 == 2.5
+
+
+def test_two_long_names_that_are_cut_alike_stay_two_rows() -> None:
+    cells = [line(segment=f"prospecting-lookalike-{n}") for n in (1, 2)]
+    figure = return_chart(budgets_frame(cells), colours={}, currency="USD")
+    assert sorted(figure.data[0].y) == [0, 1]
+    assert figure.layout.yaxis.ticktext == ("prospecting-loo… × search",) * 2
+
+
+def test_a_chart_of_spend_is_told_to_who_cannot_see_it() -> None:
+    days = pd.to_datetime(["2026-01-01", "2026-01-02", "2026-01-02"])
+    spend = pd.DataFrame(
+        {"date": days, "channel": ["search", "search", "social"], "spend": [5.0, 30.0, 10.0]}
+    )
+    assert spend_words(spend, currency="USD") == (
+        "Spend a day, stacked by channel, 1 January 2026 to 2 January 2026. On the last day 40 "
+        "USD: search 75%, social 25%."
+    )
+
+
+def test_words_on_axes_are_darkened_on_a_light_page_alone() -> None:
+    def figure() -> Any:
+        return return_chart(budgets_frame([line()]), colours={}, currency="USD")
+
+    assert inked(figure(), theme="light").layout.xaxis.tickfont.color == INK
+    assert inked(figure(), theme="dark").layout.xaxis.tickfont.color is None
