@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from liftloop.adapters.evidently_store import keep_snapshots, link_report
@@ -21,6 +23,23 @@ TITLES = {
     "features": "The features, column by column",
     "forecast": "The forecast: errors, calibration, drift of prediction and target",
 }
+MEANINGS = {
+    "data": "A cell and day a row. It shows what is there and what is missing. Ranges move with "
+    "every budget: nothing on this page is an alarm by itself.",
+    "features": "A cell and day a row. Each metric is set against the mean of its own cell in the "
+    "weeks before, so 1 is as before. Detected means that a column moved beyond its own threshold, "
+    "which is what LiftLoop goes by. The headline asks whether half of all columns moved, which is "
+    "Evidently's rule, not LiftLoop's. spend_share moves because LiftLoop moves money.",
+    "forecast": "A cell and week a row, money a day. Measured over foretold is 1 where the model "
+    "was right and 1.10 where a tenth more was measured.",
+}
+# Evidently's page has no title, and cuts its tables off where the window is narrow.
+STYLE = (
+    ".liftloop{font:16px/1.5 system-ui,sans-serif;max-width:74ch;padding:16px 24px 0}"
+    ".liftloop h1{font-size:24px;line-height:1.2;margin:0 0 4px}.liftloop p{margin:0 0 8px}"
+    ".liftloop a{color:inherit}"
+    "[id^=root_metric]{min-width:900px}@media print{[id^=root_metric]{min-width:0}}"
+)
 
 
 def write_pages(
@@ -28,17 +47,23 @@ def write_pages(
 ) -> str | None:
     """Write the pages of a verdict and keep its snapshots; the path of the monitor's page inside
     the workspace."""
+    name = f"monitor-{seen.watched.as_of}-{id}.html"
     made = snapshots(seen.watched, seen.windows, triage_config(loop.settings.drift).drift)
     links = []
-    for name, snapshot in made.items():
+    for kind, snapshot in made.items():
         page, library, script = with_shared_script(as_html(snapshot))
-        file = f"{name}-{seen.watched.as_of}-{id}.html"
+        page = framed(
+            page,
+            title=f"{TITLES[kind]}, {seen.watched.as_of}",
+            sentences=(compared(seen, kind), MEANINGS[kind]),
+            back=name,
+        )
+        file = f"{kind}-{seen.watched.as_of}-{id}.html"
         if not (loop.workspace.reports / library).exists():
             write_whole(loop.workspace.reports / library, script.encode())
         write_whole(loop.workspace.reports / file, page.encode())
-        links.append((TITLES[name], file))
+        links.append((TITLES[kind], file))
     keep_snapshots(loop.workspace, verdict=id, snapshots=made, as_of=seen.watched.as_of)
-    name = f"monitor-{seen.watched.as_of}-{id}.html"
     page = triage_page(
         seen.triage,
         drift=seen.drift,
@@ -53,6 +78,28 @@ def write_pages(
     if trained is not None and trained.run_id is not None:
         link_report(loop.workspace, run_id=trained.run_id, verdict=id, report=report)
     return report
+
+
+def compared(seen: Look, kind: str) -> str:
+    """What Evidently's words current and reference stand for on a page."""
+    if kind == "features":
+        return f"{seen.windows.sentence} The first are called current, the second reference."
+    watched = seen.watched
+    early, late = watched.reference // 7, (watched.days - watched.reference) // 7
+    return f"Current: the {late} weeks before {watched.as_of}. Reference: the {early} before those."
+
+
+def framed(page: str, *, title: str, sentences: Sequence[str], back: str) -> str:
+    """Evidently's page with a title, what it compares and means, and the way back to the page that
+    says what was concluded from it (``back``, a file beside it)."""
+    words = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+    top = (
+        f'<header class="liftloop"><h1>{escape(title)}</h1>{words}'
+        f'<p><a href="{escape(back)}">What LiftLoop concluded from it</a></p></header>'
+    )
+    head = f"<head><title>{escape(title)}</title><style>{STYLE}</style>"
+    page = page.replace("<head>", head, 1).replace("<body>", f"<body>{top}<main>", 1)
+    return "</main></body>".join(page.rsplit("</body>", 1))
 
 
 def artifact_of(loop: Loop, verdict: dict[str, Any]) -> str:

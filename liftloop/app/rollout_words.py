@@ -24,7 +24,9 @@ def rollout_lines(one: Mapping[str, Any], *, steps: bool = False) -> Iterator[st
     yield f"  policy: {one['challenger_version']} in place of {one['incumbent_version']}"
     following = {e["segment"] for e in one.get("exposed", ())}
     control = [name for name in one["control"] if name not in following]
-    yield f"  canary: {', '.join(one['canary'])}; control: {', '.join(control)}"
+    # who joined later is no longer known of a rollout that has ended
+    compared = "control at its start" if ended else "control"
+    yield f"  canary: {', '.join(one['canary'])}; {compared}: {', '.join(control)}"
     if last and (ended or not one.get("guardrails")):
         yield f"  {last['act'].replace('_', ' ')}: {last['reason']}"
     if not ended:
@@ -58,7 +60,10 @@ def _bounds(looks: list[Mapping[str, Any]]) -> Iterator[str]:
     """The last looks: bounds as a bar around zero."""
     if not looks:
         return
-    yield "  incremental profit over the days, share of the revenue before, with its bounds:"
+    yield (
+        "  incremental profit over the days, share of the revenue before, with its bounds "
+        f"(drawn from {-SCALE:.0%} to {SCALE:+.0%}, | is zero):"
+    )
     for look in looks[-LOOKS_SHOWN:]:
         yield (
             f"    {look['day']}  {_bar(look['low'], look['effect'], look['high'])}  "

@@ -36,7 +36,8 @@ def test_a_running_rollout_is_told_whole() -> None:
     for words in (
         "r-1: canary, day 14", "p-new in place of p-old", "control: c", "b (1 day)",
         "revenue  not measurable  No sales.", "+10% (-40% to +300%)", "money at risk: Expected",
-        "would promote it: Revenue must pass.", "2 more days.", "would end it:     A loss.",
+        "(drawn from -100% to +100%, | is zero)", "would promote it: Revenue must pass.",
+        "2 more days.", "would end it:     A loss.",
     ):  # fmt: skip
         assert words in text, words
 
@@ -52,6 +53,7 @@ def test_an_ended_rollout_is_short_and_its_steps_are_told_when_asked() -> None:
     ended = {**ONE, "stage": "rolled_back"}
     text = "\n".join(rollout_lines(ended))
     assert "rolled back since 2026-03-16" in text and "guardrails:" not in text
+    assert "control at its start: c" in text  # who joined later may have left the ledger's state
     assert "2026-03-16 hold: Undecided." in "\n".join(rollout_lines(ended, steps=True))
 
 
