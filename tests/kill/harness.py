@@ -91,7 +91,8 @@ def watch_sql() -> None:
     """Commits that changed a row; those of reading transactions are none."""
     from sqlalchemy.engine.default import DefaultDialect
 
-    seen: dict[int, int] = {}
+    # The connection is kept beside its count: a new one must not come by the id of an old one.
+    seen: dict[int, tuple[Any, int]] = {}
 
     def commit(_dialect: Any, connection: Any) -> str | None:
         inner = getattr(connection, "dbapi_connection", connection)
@@ -99,9 +100,10 @@ def watch_sql() -> None:
             return None
         changes = inner.total_changes
         row = inner.execute("PRAGMA database_list").fetchone()
-        if seen.get(id(inner), 0) == changes or not row[2] or in_workspace(row[2]) is None:
+        _, before = seen.get(id(inner), (None, 0))
+        if before == changes or not row[2] or in_workspace(row[2]) is None:
             return None
-        seen[id(inner)] = changes
+        seen[id(inner)] = (inner, changes)
         return f"commit to {Path(row[2]).name} in {step()}"
 
     around(DefaultDialect, "do_commit", commit)
