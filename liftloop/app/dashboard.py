@@ -25,6 +25,7 @@ from liftloop.app.dashboard_words import (
     in_short,
     md,
     move_table,
+    pause_options,
     spend_words,
     table_height,
     whole,
@@ -116,6 +117,7 @@ def _draw(workspace: Workspace, settings: Settings) -> None:
             f"```\nliftloop cycle --workspace {workspace.root}\n```"
         )
     _waiting(view, root=workspace.root)
+    _paused(view, root=workspace.root)
     colours = colours_of(spend)
     if last is not None:
         _spend(spend, colours=colours, currency=currency)
@@ -184,6 +186,20 @@ def _waiting(view: DashboardView, *, root: Path) -> None:
             f"**Waits for your approval:** budgets from {day(row.effective_from)}. {md(row.reason)}"
             f"\n\n`liftloop approve {row.id} --workspace {root}` or "
             f"`liftloop reject {row.id} --workspace {root}`"
+        )
+
+
+def _paused(view: DashboardView, *, root: Path) -> None:
+    if view.pauses:
+        from tasks.acts import cells_in_words
+    for pause in view.pauses:
+        which = cells_in_words(pause.segment, pause.channel)
+        options = pause_options(pause.segment, pause.channel)
+        why = f": {md(pause.reason)}" if pause.reason else ""
+        st.warning(
+            f"**Paused since {day(pause.since)} by {md(pause.actor)}{why}.** The budgets of "
+            f"{md(which)} stay as they are until\n\n"
+            f"`liftloop resume{options} --workspace {root}`"
         )
 
 

@@ -17,10 +17,10 @@ from sqlmodel import Session, col, select
 from liftloop.adapters.audit import AuditVerdict, verify
 from liftloop.adapters.decisions import budget_lines, budgets_in_force, decisions
 from liftloop.adapters.facts import read_facts
-from liftloop.adapters.ledger import last_verdict, open_ledger, session
+from liftloop.adapters.ledger import active_pauses, last_verdict, open_ledger, session
 from liftloop.adapters.rollouts import active_rollout, rollouts, transitions
 from liftloop.adapters.settings import Settings
-from liftloop.adapters.tables import Decision, Delivery, MonitorVerdict, RolloutRecord
+from liftloop.adapters.tables import Decision, Delivery, MonitorVerdict, Pause, RolloutRecord
 from liftloop.adapters.workspace import Workspace
 from liftloop.adapters.worth_entries import worth_known
 from liftloop.core.policy import BudgetLine
@@ -73,6 +73,7 @@ class DashboardView:
     deliveries: pd.DataFrame
     open_quarantine: int
     audit: AuditVerdict
+    pauses: tuple[Pause, ...] = ()  # what a person has stopped, the oldest first
     worth: str = ""  # what the loop gained so far, a sentence
 
 
@@ -100,6 +101,7 @@ def look(settings: Settings, *, limit: int = 20) -> DashboardView:
             deliveries=deliveries_frame(db, limit=limit),
             open_quarantine=open_quarantine(db),
             audit=verify(db),
+            pauses=tuple(active_pauses(db)),
             worth=str(worth["sentence"]) if worth else "",
         )
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from liftloop.app.dashboard_words import beyond_guardrails, day, guardrail_table, in_short, md
+from liftloop.app.dashboard_words import (
+    beyond_guardrails,
+    day,
+    guardrail_table,
+    in_short,
+    md,
+    untold,
+)
 from liftloop.core.rollout_state import ENDED
 
 if TYPE_CHECKING:
@@ -71,7 +78,7 @@ def _evidence(story: Story, *, currency: str) -> None:
     with risk:
         if story.money:
             st.markdown(f"**Money at risk, {currency}**\n\n{md(story.money.sentence)}")
-        _sentences("What would promote it", story.would_promote)
+        _sentences("What would promote it", untold(story.would_promote, story.verdicts))
         _sentences("What would roll it back", story.would_roll_back)
     if story.verdicts:
         st.markdown(guardrail_table(story.verdicts))

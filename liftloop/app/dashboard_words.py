@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
+from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -72,6 +73,12 @@ def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
     return table.style.format({moved: MONEY})
 
 
+def pause_options(segment: str, channel: str) -> str:
+    """A pause's cells (``*`` is all) as options of the command line, ready to be copied."""
+    named = [("segment", segment), ("channel", channel)]
+    return "".join(f" --{noun} {quote(name)}" for noun, name in named if name != "*")
+
+
 def spend_words(spend: pd.DataFrame, *, currency: str) -> str:
     """The chart of spend for people who hear it: the days, and each channel's share at the end."""
     first, last = spend["date"].min(), spend["date"].max()
@@ -88,7 +95,7 @@ def spend_words(spend: pd.DataFrame, *, currency: str) -> str:
 
 VERDICTS = {  # no line breaks between a sign and its word
     "pass": "✓\u00a0passes", "undecided": "…\u00a0undecided", "fail": "✗\u00a0fails",
-    "review": "?\u00a0not measurable",
+    "review": "?\u00a0not\u00a0measurable",
 }  # fmt: skip
 
 
@@ -117,6 +124,14 @@ def in_short(reason: str, verdicts: Sequence[Mapping[str, Any]]) -> str:
     passed = [verdict for verdict in verdicts if verdict["verdict"] == "pass"]
     rest = beyond_guardrails(flat, passed)
     return opening(rest if rest == flat else f"Its guardrails pass. {rest}")
+
+
+def untold(sentences: Sequence[str], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The sentences without what the guardrails' table says word for word."""
+    told = list(sentences)
+    for verdict in verdicts:
+        told = [sentence.replace(f" {verdict['sentence']}", "") for sentence in told]
+    return told
 
 
 def opening(text: str, most: int = 320) -> str:

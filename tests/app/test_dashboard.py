@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
-from liftloop.adapters.ledger import open_ledger, session
+from liftloop.adapters.ledger import add_pause, open_ledger, session
 from liftloop.adapters.rollouts import append_transition
 from liftloop.adapters.settings import load_settings
-from liftloop.adapters.tables import RolloutTransition
+from liftloop.adapters.tables import Pause, RolloutTransition
 from liftloop.adapters.workspace import Workspace
 from liftloop.app import dashboard
 from liftloop.app.dashboard_charts import (
@@ -34,7 +34,9 @@ from liftloop.app.dashboard_words import (
     in_short,
     md,
     opening,
+    pause_options,
     spend_words,
+    untold,
 )
 from liftloop.core.policy import BudgetLine
 
@@ -308,3 +310,28 @@ def test_words_on_axes_are_darkened_on_a_light_page_alone() -> None:
 
     assert inked(figure(), theme="light").layout.xaxis.tickfont.color == INK
     assert inked(figure(), theme="dark").layout.xaxis.tickfont.color is None
+
+
+def test_a_pause_is_shown_with_the_way_to_lift_it(
+    busy_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with session(open_ledger(str(load_settings(busy_workspace).ledger_url))) as db:
+        add_pause(
+            db, pause=Pause(id="p", channel="social", reason="no tags", actor="ana", since=AT)
+        )
+    words = all_text(shown(busy_workspace.root, monkeypatch))
+    assert "**Paused since 19 January 2026 by ana: no tags.**" in words
+    assert "The budgets of social in all segments stay as they are" in words
+    assert f"`liftloop resume --channel social --workspace {busy_workspace.root}`" in words
+
+
+def test_the_cells_of_a_pause_can_be_copied_into_a_command() -> None:
+    assert pause_options("*", "*") == ""
+    assert pause_options("the north", "social") == " --segment 'the north' --channel social"
+
+
+def test_what_the_table_says_is_not_said_twice() -> None:
+    verdicts = [{"sentence": "No week counts."}]
+    assert untold(["Revenue must pass. No week counts.", "7 more days."], verdicts) == [
+        "Revenue must pass.", "7 more days.",
+    ]  # fmt: skip
