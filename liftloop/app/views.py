@@ -146,11 +146,15 @@ def audit(
         verdict = trail.verify(db, known_hash=known_hash)
         entries = [entry.model_dump(mode="json") for entry in trail.entries(db)]
     words = (
-        f"The trail is whole: {verdict.entries} entries, sealed by {verdict.final_hash}."
+        f"The trail is whole: {_entries(verdict.entries)}, sealed by {verdict.final_hash}."
         if verdict.intact
         else f"The trail is BROKEN at entry {verdict.first_broken}: {verdict.problem}."
     )
     return {**asdict(verdict), "sentence": words}, entries[-last:]
+
+
+def _entries(number: int) -> str:
+    return "1 entry" if number == 1 else f"{number:,} entries"
 
 
 def export_audit(place: Workspace, path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -83,24 +83,56 @@ def budgets(
     if as_json:
         show_json({**head, "budgets": lines})
         return
-    show_table(
-        f"Budgets in force from {head['effective_from']} ({head['id']})",
-        ("segment", "channel", "a day", "before", "stage", "expected", "low", "high", "why"),
+    from liftloop.adapters.settings import load_settings
+
+    _show_budgets(head, lines, currency=load_settings(place).account.currency)
+
+
+def _show_budgets(head: dict[str, Any], lines: list[dict[str, Any]], *, currency: str) -> None:
+    """The budgets with their total. A reason that holds for every cell is said once, below."""
+    reasons = {line["reason"] for line in lines}
+    once = len(reasons) == 1 and len(lines) > 1
+    rows: list[list[Any]] = [
         [
-            (
-                line["segment"],
-                line["channel"],
-                line["daily_budget"],
-                line["previous_daily_budget"],
-                line["stage"],
-                line["expected_incremental_revenue"],
-                line["expected_low"],
-                line["expected_high"],
-                line["reason"],
-            )
-            for line in lines
-        ],
+            line["segment"],
+            line["channel"],
+            Decimal(line["daily_budget"]),
+            Decimal(line["previous_daily_budget"]),
+            line["stage"].replace("_", " "),
+            _whole(line["expected_incremental_revenue"]),
+            _interval(line["expected_low"], line["expected_high"]),
+            *([] if once else [line["reason"]]),
+        ]
+        for line in lines
+    ]
+    known = [row[5] for row in rows if row[5] is not None]
+    total = ["total", "", sum(row[2] for row in rows), sum(row[3] for row in rows), ""]
+    total += [sum(known) if known else None, "", *([] if once else [""])]
+    show_table(
+        f"Budgets in force from {head['effective_from']} ({head['id']}), {currency} a day",
+        (
+            "segment",
+            "channel",
+            "budget a day",
+            "before",
+            "stage",
+            "expected incremental revenue a day",
+            "90 % interval",
+            *([] if once else ["why"]),
+        ),
+        rows,
+        total=total,
     )
+    if once:
+        typer.echo(f"Why, for all cells: {reasons.pop()}")
+
+
+def _whole(amount: Any) -> int | None:
+    return None if amount is None else round(float(amount))
+
+
+def _interval(low: Any, high: Any) -> str:
+    return "" if low is None or high is None else f"{_whole(low):,} to {_whole(high):,}"
 
 
 def _preview(root: Path, *, weeks: int, shift: float, calendar: Path | None, as_json: bool) -> None:
@@ -208,25 +240,21 @@ def audit(
     if as_json:
         show_json({"verdict": verdict, "entries": entries})
     else:
-        show_table(
-            "Audit trail, the last entries",
-            ("no", "at", "who", "act", "subject", "says"),
-            [
-                (e["sequence"], e["at"], e["actor"], e["act"], e["subject"], _says(e["payload"]))
-                for e in entries
-            ],
-        )
+        from liftloop.adapters.settings import load_settings
+        from liftloop.app.audit_words import COLUMNS, audit_row
+
+        zone = load_settings(place).account.timezone
+        if entries:
+            show_table(
+                f"Audit trail, the last entries (times in {zone})",
+                COLUMNS,
+                [audit_row(entry, timezone=zone) for entry in entries],
+            )
         typer.echo(verdict["sentence"])
         if export is not None:
             typer.echo(f"Written: {export}")
     if not verdict["intact"]:
         raise typer.Exit(1)
-
-
-def _says(payload: str) -> str:
-    said = json.loads(payload)
-    words = said.get("reason") or said.get("summary") or ", ".join(map(str, said.values()))
-    return str(words)[:160]
 
 
 def dashboard(
