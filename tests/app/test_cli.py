@@ -145,6 +145,15 @@ def test_pauses_are_told_by_their_cells_and_by_what_lifts_them(busy_workspace: W
     assert "Still paused: social in all segments" in said
 
 
+def test_a_name_may_be_typed_in_letters_and_marks(fresh_workspace: Workspace) -> None:
+    set_by_hand(fresh_workspace, "S\u00fcd,search,100.10\n")
+    place = ["--workspace", str(fresh_workspace.root)]
+    said = run.invoke(app, ["pause", "--segment", "Su\u0308d", *place]).output
+    assert "Paused: S\u00fcd x all channels." in said
+    assert "misspelt" not in said
+    assert "Resumed" in run.invoke(app, ["resume", "--segment", "S\u00fcd", *place]).output
+
+
 def test_an_exported_trail_can_be_read_back(fresh_workspace: Workspace, tmp_path: Path) -> None:
     place = ["--workspace", str(fresh_workspace.root)]
     run.invoke(app, ["pause", *place])

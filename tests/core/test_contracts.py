@@ -127,6 +127,12 @@ def test_a_row_that_breaks_a_rule_is_rejected_under_its_name(
     assert list(kept.rejected["row_number"]) == [2]
 
 
+@pytest.mark.parametrize("typed", ["S\u00fcd", "Su\u0308d"])
+def test_a_name_is_the_same_however_its_letters_were_typed(typed: str) -> None:
+    kept = sifted("sales", {**SOUND["sales"], "segment": typed}, SOUND["sales"])
+    assert list(kept.accepted["segment"]) == ["S\u00fcd", "north"]
+
+
 def test_a_rejected_row_is_kept_as_it_was_received() -> None:
     bad = {**SOUND["performance"], "clicks": "1,5", "note": "=cmd()"}
     kept = sifted("performance", SOUND["performance"], bad)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from unicodedata import normalize
 
 import typer
 
@@ -105,7 +106,8 @@ def pause(
     if rollout:
         typer.echo(pause_rollout(str(place.root), reason=reason, actor=by))
     else:
-        typer.echo(act(str(place.root), segment=segment, channel=channel, reason=reason, actor=by))
+        cells = _cells(segment, channel)
+        typer.echo(act(str(place.root), **cells, reason=reason, actor=by))
 
 
 def resume(
@@ -123,4 +125,10 @@ def resume(
     if rollout:
         typer.echo(resume_rollout(str(place.root), actor=by))
     else:
-        typer.echo(act(str(place.root), segment=segment, channel=channel, actor=by))
+        typer.echo(act(str(place.root), **_cells(segment, channel), actor=by))
+
+
+def _cells(segment: str, channel: str) -> dict[str, str]:
+    """The names as facts spell them: however their letters were typed, they are the same cells."""
+    given = {"segment": segment, "channel": channel}
+    return {name: normalize("NFC", text.strip()) for name, text in given.items()}

@@ -7,6 +7,7 @@ Rules kept here: ``missing_value``, ``not_a_number``, ``not_finite``, ``not_a_wh
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,7 +125,7 @@ def _read_text(values: Any, column: Column) -> tuple[pd.Series[Any], dict[str, M
     distinct, places = _by_distinct(values)
     if len(distinct) == 0:
         return default_column(column, len(values)), {}
-    distinct = compute.utf8_normalize(distinct, form="NFC")
+    distinct = _composed(distinct)
     rules = {
         "name_with_control_characters": compute.match_substring_regex(distinct, CONTROL),
         "name_too_long": compute.greater(compute.utf8_length(distinct), column.longest),
@@ -134,6 +135,15 @@ def _read_text(values: Any, column: Column) -> tuple[pd.Series[Any], dict[str, M
     if values.null_count:
         filled = compute.if_else(compute.is_null(values), column.default or "", filled)
     return _pandas(filled), broken
+
+
+def _composed(names: Any) -> Any:
+    """Names in Unicode's composed form (NFC), so that one name is one cell however it was typed.
+    Arrow's utf8_normalize only decomposes, whatever form is asked for (apache/arrow#51225)."""
+    if compute.all(compute.string_is_ascii(names)).as_py():
+        return names
+    said = (unicodedata.normalize("NFC", name) for name in names.to_pylist())
+    return arrow.array(said, names.type)
 
 
 def _plain_text(values: Any) -> Any:
