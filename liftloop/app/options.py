@@ -37,6 +37,29 @@ def opened(folder: Path, *, flows: bool = False) -> Workspace:
     return workspace
 
 
+def for_itself(context: typer.Context) -> bool:
+    """Whether a group of commands was called by its own name alone. Options given before one of its
+    commands are refused: that command would not see them.
+
+    Raises
+    ------
+    typer.BadParameter
+        When options stand before the command.
+    """
+    command = context.invoked_subcommand
+    if command is None:
+        return True
+    sources = ((name, context.get_parameter_source(name)) for name in context.params)
+    given = [name for name, source in sources if source and source.name == "COMMANDLINE"]
+    if given:
+        option = {"as_json": "json"}.get(given[0], given[0].replace("_", "-"))
+        raise typer.BadParameter(
+            f"write --{option} after the command: liftloop {context.info_name} {command} "
+            f"--{option} ..."
+        )
+    return False
+
+
 def as_day(text: str) -> date:
     """A day from ``YYYY-MM-DD``."""
     try:

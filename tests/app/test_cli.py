@@ -34,6 +34,25 @@ def test_every_command_has_help_with_an_example_and_takes_a_workspace(words: lis
     assert "--workspace" in said.output
 
 
+GROUPS = [name for name, command in COMMANDS.items() if getattr(command, "commands", None)]
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_group_of_commands_has_an_example_takes_a_workspace_and_shows_something(
+    name: str,
+) -> None:
+    said = run.invoke(app, [name, "--help"], env={"COLUMNS": "200"})
+    assert f"Example: liftloop {name} " in said.output
+    assert "--workspace" in said.output and "--json" in said.output
+
+
+@pytest.mark.parametrize("words", [["quarantine", "list"], ["monitor", "ui"]], ids=" ".join)
+def test_an_option_before_a_command_that_would_not_see_it_is_refused(words: list[str]) -> None:
+    said = run.invoke(app, [words[0], "--workspace", "shop", words[1]])
+    assert said.exit_code == 2
+    assert f"write --workspace after the command: liftloop {' '.join(words)}" in said.output
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_readme_tells_of_every_command(name: str) -> None:
     assert f"`{name}" in README.read_text(encoding="utf-8")
@@ -50,7 +69,8 @@ def test_a_new_workspace_has_nothing_to_show_yet(fresh_workspace: Workspace) -> 
     place = ["--workspace", str(fresh_workspace.root)]
     assert "No budgets were decided yet" in run.invoke(app, ["budgets", *place]).output
     assert "No rollout yet" in run.invoke(app, ["rollouts", *place]).output
-    assert "The quarantine is empty" in run.invoke(app, ["quarantine", "list", *place]).output
+    for words in (["quarantine"], ["quarantine", "list"]):
+        assert "The quarantine is empty" in run.invoke(app, [*words, *place]).output
     assert "No lift test" in run.invoke(app, ["experiments", *place]).output
     assert json.loads(run.invoke(app, ["budgets", "--json", *place]).output) is None
 

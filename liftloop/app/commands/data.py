@@ -7,11 +7,18 @@ from typing import Annotated
 
 import typer
 
-from liftloop.app.options import JsonOption, WorkspaceOption, opened, show_json, show_table
+from liftloop.app.options import (
+    JsonOption,
+    WorkspaceOption,
+    for_itself,
+    opened,
+    show_json,
+    show_table,
+)
 from liftloop.core.errors import ConfigurationError
 
 quarantine = typer.Typer(
-    no_args_is_help=True, help="Rows that broke a rule: show, export, mend and re-admit them."
+    invoke_without_command=True, help="Rows that broke a rule: show, export, mend, re-admit them."
 )
 
 
@@ -20,9 +27,14 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: liftloop ingest exports/google.csv --spread --workspace shop")(
         ingest
     )
-    quarantine.command("list", epilog="Example: liftloop quarantine list --feed sales")(listed)
-    quarantine.command("export", epilog="Example: liftloop quarantine export mend.csv")(export)
-    quarantine.command("readmit", epilog="Example: liftloop quarantine readmit mend.csv")(readmit)
+    quarantine.callback(epilog="Example: liftloop quarantine --workspace shop")(all_of_it)
+    for name, words, command in (
+        ("list", "--feed sales", listed),
+        ("export", "mend.csv", export),
+        ("readmit", "mend.csv", readmit),
+    ):
+        example = f"Example: liftloop quarantine {name} {words} --workspace shop"
+        quarantine.command(name, epilog=example)(command)
     app.add_typer(quarantine, name="quarantine")
 
 
@@ -87,10 +99,25 @@ def ingest(
 FeedOption = Annotated[str | None, typer.Option(help="Only rows of this feed.")]
 
 
+LimitOption = Annotated[int, typer.Option(min=1, help="Rows to show.")]
+
+
+def all_of_it(
+    context: typer.Context,
+    workspace: WorkspaceOption = Path("workspace"),
+    feed: FeedOption = None,
+    limit: LimitOption = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Rows that broke a rule: show, export, mend and re-admit them. Without a command, show."""
+    if for_itself(context):
+        listed(workspace=workspace, feed=feed, limit=limit, as_json=as_json)
+
+
 def listed(
     workspace: WorkspaceOption = Path("workspace"),
     feed: FeedOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    limit: LimitOption = 50,
     as_json: JsonOption = False,
 ) -> None:
     """Show the open rows and the rules they broke."""
@@ -139,7 +166,9 @@ def readmit(
     ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     feed: FeedOption = None,
-    by: Annotated[str, typer.Option("--by", envvar="LIFTLOOP_ACTOR")] = "operator",
+    by: Annotated[
+        str, typer.Option("--by", envvar="LIFTLOOP_ACTOR", help="Who acts, for the audit trail.")
+    ] = "operator",
     as_json: JsonOption = False,
 ) -> None:
     """Judge rows again, mended or under a changed configuration; those that pass are stored."""

@@ -10,7 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from liftloop.app.options import JsonOption, WorkspaceOption, as_day, opened, show_json
+from liftloop.app.options import (
+    JsonOption,
+    WorkspaceOption,
+    as_day,
+    for_itself,
+    opened,
+    show_json,
+)
 
 AsOfOption = Annotated[
     str | None,
@@ -38,7 +45,7 @@ def monitor(
     as_json: JsonOption = False,
 ) -> None:
     """Compare the last weeks with the weeks before, say why they differ, and write the reports."""
-    if context.invoked_subcommand is not None:
+    if not for_itself(context):
         return
     place = opened(workspace, flows=True)
     from flows.monitor import monitor as run
