@@ -23,6 +23,8 @@ from triage_cases import (
     Case,
     Plant,
     base_of,
+    curves_of,
+    joined,
     known,
     lived,
     make_case,
@@ -31,6 +33,7 @@ from triage_cases import (
 )
 
 from liftloop.markets import HillMarket, LargeMarket
+from liftloop.markets.scoring import oracle_plan
 from monitoring.causes import Cause, Triage
 from monitoring.triage import TriageConfig
 from tasks.watching import look
@@ -109,6 +112,34 @@ def stationary(markets: range, *, talk: bool) -> None:
     )
 
 
+def moving(markets: range, *, talk: bool) -> None:
+    """Markets on which nothing changes but the budgets: eight weeks of a planner's steps of 25 %, a
+    training and a look a week. Whatever is told of response or traffic is the loop's own doing."""
+    looks, alarms, told = 0, 0, Counter[str]()
+    for seed in markets:
+        base = base_of(seed)
+        market, frames, budgets = copy.deepcopy(base.market), base.history, base.market.incumbent
+        as_of, curves = market.start, base.curves
+        for _ in range(2 * WEEKS):
+            budgets = oracle_plan(market, budgets, max_step=0.25)
+            frames = joined(frames, market.step(budgets, 7))
+            as_of += timedelta(days=7)
+            facts = known(frames, as_of)
+            found = judged(Case("none", seed, facts, curves, as_of))
+            looks += 1
+            if found.alarm and found.main is not None:
+                alarms += 1
+                told[f"{found.main.cause.value} ({found.main.name})"] += 1
+                if talk:
+                    print(f"  {seed} {as_of}: {found.summary[:160]}", flush=True)
+            curves = curves_of(facts, as_of)
+    print(
+        f"Stationary markets on which budgets move: {alarms} of {looks} weekly looks with an alarm "
+        f"({alarms / looks:.1%}). {dict(told)}\n",
+        flush=True,
+    )
+
+
 def delays(markets: range, market: type[HillMarket], *, weeks: int, talk: bool) -> None:
     """Days until a fall of one channel by 40 % is found by daily looks, against the number of days
     after which a fixed one-sided 5 % test of that channel's lifts has a power of one half."""
@@ -177,7 +208,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     ask.add_argument(
-        "--part", choices=["all", "cases", "stationary", "delay", "large"], default="all"
+        "--part", choices=["all", "cases", "stationary", "moving", "delay", "large"], default="all"
     )
     ask.add_argument("--markets", type=_span, default=range(660, 690))
     ask.add_argument("--talk", action="store_true", help="say each case that went wrong")
@@ -186,6 +217,8 @@ def main() -> None:
         cases(given.markets, talk=given.talk)
     if given.part in ("all", "stationary"):
         stationary(given.markets, talk=given.talk)
+    if given.part in ("all", "moving"):
+        moving(given.markets, talk=given.talk)
     if given.part in ("all", "delay"):
         delays(given.markets, HillMarket, weeks=8, talk=given.talk)
     if given.part in ("all", "large"):

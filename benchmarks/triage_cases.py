@@ -129,10 +129,14 @@ def base_of(seed: int, market: type[HillMarket] = HillMarket, **given: Any) -> B
     """A market lived to ``start``, and the champion that its history trains."""
     made = market(seed, **given)
     history = made.history()
-    frames = {**history, **{feed: empty_feed(feed) for feed in ("experiments", "units")}}
+    return Base(made, history, curves_of(history, made.start))
+
+
+def curves_of(facts: Mapping[str, pd.DataFrame], as_of: date) -> ResponseCurves:
+    """What a training on these facts learns."""
+    frames = {**facts, **{feed: empty_feed(feed) for feed in ("experiments", "units")}}
     rules = Model(tuning_trials=0, threads=1, draws=100)
-    model = learn_from_holdout(rules, frames, as_of=made.start, for_registry=False)
-    return Base(made, history, model.curves)
+    return learn_from_holdout(rules, frames, as_of=as_of, for_registry=False).curves
 
 
 def lived(base: Base, market: HillMarket, days: int) -> dict[str, pd.DataFrame]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from monitoring.changes import Change, change
+from monitoring.own_moves import BEND, inside
 from monitoring.slopes import ResponseConfig
 from monitoring.watched import Watched, mean_of
 
@@ -17,6 +18,7 @@ Array = NDArray[np.float64]
 SHARES = np.linspace(0.0, 1.0, 51)
 POWERS = np.array([0.4, 0.6, 0.8, 1.0, 1.25, 1.6])
 FEWEST = 14  # cell-days
+TRUST = 0.3  # how far the elasticity of foretold revenue may be off: two standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def path(seen: Watched, c: int, config: ResponseConfig) -> Path | None:
     expected = share * paid + (1 - share) * sold
     left = told - np.log(np.maximum(expected, 1e-9))
     left = left - _level(left, seen.reference)
+    left = left - _own_moves(left, seen.performance["spend"][:, :, c], seen.reference)
     seen_early = np.isfinite(left[early])
     if seen_early.sum() < FEWEST:
         return None
@@ -113,6 +116,20 @@ def path(seen: Watched, c: int, config: ResponseConfig) -> Path | None:
     spread = max(float(np.sqrt(np.nansum(left[early] ** 2) / freedom)), 1e-4)
     noise = np.where(known > 0, spread / np.sqrt(np.maximum(known, 1)) / part, np.nan)
     return Path(c, np.expm1(days) / part, noise, share, doubt / share, freedom)
+
+
+def _own_moves(left: Array, spend: Array, reference: int) -> Array:
+    """What of ``left`` (D, S) the segments' own moves of spend may have done, for the path is known
+    less well the further spend went from where it was learned."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        move = np.abs(np.log(_over_usual(spend, reference)))
+    room = np.where(np.isfinite(move), TRUST * move + BEND * move**2 / 2, 0.0)
+    room[:reference] = 0.0
+    since = left.copy()
+    since[:reference] = np.nan
+    segment = np.broadcast_to(np.arange(left.shape[1]), left.shape)
+    flat = inside(since.ravel(), room.ravel(), room.ravel(), segment.ravel())
+    return flat.reshape(left.shape)
 
 
 def _over_usual(values: Array, reference: int) -> Array:

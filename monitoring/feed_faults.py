@@ -27,6 +27,7 @@ RATIOS = (
     ("revenue of performance", "revenue", "conversions"),
     ("conversions of performance", "conversions", "clicks"),
 )
+CLAIMED = "conversions of performance"
 
 
 def faults(
@@ -156,10 +157,13 @@ def _units(seen: Watched, rule: FaultConfig) -> Iterator[Finding]:
         logs["revenue of holdout"] = (
             "holdout", np.log(seen.arm_revenue) - np.log(seen.arm_conversions))  # fmt: skip
         logs["revenue of sales"] = ("sales", (np.log(seen.sold) - np.log(seen.orders))[:, :, None])
+    own_move = _own_move(seen)
     for name, (feed, ratio) in logs.items():
         known = np.isfinite(ratio[: seen.reference]).any(axis=0)
         finite = np.where(np.isfinite(ratio), ratio, np.nan)
         apart = finite - mean_of(finite[: seen.reference], 0)
+        if name == CLAIMED:
+            apart = np.sign(apart) * np.maximum(np.abs(apart) - own_move, 0.0)
         recent = apart[-rule.recent_days :]
         far = np.abs(recent) >= np.log(rule.factor)
         hit = far.any(axis=0) & known
@@ -177,6 +181,21 @@ def _units(seen: Watched, rule: FaultConfig) -> Iterator[Finding]:
         )
         words = f"{name} ({label}) is {_times(moved)} what it was: its unit changed."
         yield fault(seen, feed, "unit", label, hit, words, start, factor=float(np.exp(moved)))
+
+
+def _own_move(seen: Watched) -> Array:
+    """How far budgets moved each cell, in logarithms: what spend, impressions and clicks moved
+    alike. A unit changes one of them alone.
+
+    Platforms claim some sales that would come anyway, so claims a click rise where spend falls, and
+    the other way, by as much as spend at most.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = [np.log(seen.performance[name]) for name in ("spend", "impressions", "clicks")]
+    finite = [np.where(np.isfinite(one), one, np.nan) for one in logs]
+    moves = np.array([one - mean_of(one[: seen.reference], 0) for one in finite])
+    alike = np.abs(np.sign(moves).sum(axis=0)) == len(moves)
+    return np.asarray(np.where(alike, np.abs(moves).min(axis=0), 0.0))
 
 
 def _last(values: Array) -> Array:

@@ -3,7 +3,7 @@
 A cell is compared with itself: each metric is divided by the cell's own mean over the reference, so
 that large and small cells weigh alike and a shift of the mix is no drift of response. What the loop
 itself does must not look like drift either: metrics that move with the level of spend (a higher bid
-buys dearer clicks) are freed of the spend elasticity that the reference weeks show.
+buys dearer clicks) are freed of what the spend explains (``monitoring.own_moves``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from monitoring.drift import DriftConfig
+from monitoring.own_moves import explained
 
 WEEK = 7
 YEAR = 52 * WEEK  # the same weekday a year before
@@ -61,37 +62,22 @@ def _control_revenue(holdout: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
-def _elasticity(metric: pd.Series, spend: pd.Series, cells: pd.Series) -> float:
-    """How the metric moves with spend within a cell: the pooled slope of log on log, shrunk to zero
-    where spend hardly varied, and held to [-1, 1]."""
-    fine = (metric > 0) & (spend > 0)
-    if int(fine.sum()) < WEEK:
-        return 0.0
-    logs = pd.DataFrame({"y": np.log(metric[fine]), "x": np.log(spend[fine]), "c": cells[fine]})
-    middled = logs[["y", "x"]] - logs.groupby("c")[["y", "x"]].transform("mean")
-    weight = float((middled.x**2).sum()) + 0.001 * len(middled)
-    return float(np.clip((middled.x * middled.y).sum() / weight, -1, 1))
-
-
 def _against_itself(
     daily: pd.DataFrame, metric: str, is_reference: pd.Series, *, moves_with_spend: bool
 ) -> pd.Series:
-    """The metric over the cell's own reference mean, freed of the level of spend."""
+    """The metric over the cell's own reference mean, freed of what the level of spend explains."""
     values = daily[metric]
     if moves_with_spend:
-        slope = _elasticity(
-            values[is_reference], daily.spend[is_reference], daily.cell[is_reference]
-        )
-        usual = daily.spend.where(is_reference).groupby(daily.cell).transform("mean")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = values * (daily.spend / usual) ** -slope
+        arrays = (values.to_numpy(), daily.spend.to_numpy(), daily.cell.to_numpy())
+        values = values * np.exp(-explained(*arrays, is_reference.to_numpy()))
     early = values.where(is_reference).groupby(daily.cell)
     total, count = early.transform("sum"), early.transform("count")
     # A reference day is compared with the others: its own part in the mean would draw it there, and
     # the fewer days are known, the more would the current ones look as if they had moved.
     own = values.where(is_reference)
     level = (total - own.fillna(0.0)) / (count - own.notna()).where(lambda n: n > 0)
-    return (values / level).replace([np.inf, -np.inf], np.nan)
+    # Digits further back are arithmetic, no traffic; a metric without noise is then constant.
+    return (values / level).replace([np.inf, -np.inf], np.nan).round(9)
 
 
 def windows(
