@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -48,6 +49,11 @@ THEME = {
     "light.primaryColor": "#1f5fa8",
     "dark.primaryColor": "#74aef0",
 }
+INCREMENTAL = "Incremental: revenue that would not exist without the spend."
+STAGES = (
+    "incumbent: the budgets from before; canary, ramp: new budgets on trial; full: new budgets "
+    "in all segments; rolled back: new budgets taken back."
+)
 ROWS = {
     "received": "received", "stored": "stored", "superseded": "replaced by later reports",
     "quarantined": "in quarantine",
@@ -92,7 +98,7 @@ def page(root: Path) -> None:
     if not workspace.config.is_file():
         st.info(
             f"There is no workspace in `{root}` yet. Make one:\n\n"
-            f"```\nliftloop init --workspace {root}\n```"
+            f"```\nliftloop init --workspace {quote(str(root))}\n```"
         )
         return
     try:
@@ -114,10 +120,11 @@ def _draw(workspace: Workspace, settings: Settings) -> None:
         st.info(
             "No facts yet. Put feed files (performance, holdout, sales) into the inbox "
             f"`{workspace.inbox}`, then run a cycle:\n\n"
-            f"```\nliftloop cycle --workspace {workspace.root}\n```"
+            f"```\nliftloop cycle --workspace {quote(str(workspace.root))}\n```"
         )
-    _waiting(view, root=workspace.root)
-    _paused(view, root=workspace.root)
+    here = quote(str(workspace.root))  # commands are copied into a shell
+    _waiting(view, here=here)
+    _paused(view, here=here)
     colours = colours_of(spend)
     if last is not None:
         _spend(spend, colours=colours, currency=currency)
@@ -147,7 +154,7 @@ def _headline(view: DashboardView, *, currency: str, timezone: str, last: date |
         f"Predicted revenue, {currency} a day",
         whole(predicted),
         f"{predicted / float(spent):.2f} per {currency}" if spent and predicted > 0 else None,
-        help="Incremental: revenue that would not exist without the spend.",
+        help=INCREMENTAL,
     )
     moved = head is not None and head.policy_version != head.previous_policy_version
     _tile(
@@ -180,16 +187,16 @@ def _interval(head: Decision) -> str:
     return f"90 %: {head.gain_low:+,.0f} to {head.gain_high:+,.0f}"
 
 
-def _waiting(view: DashboardView, *, root: Path) -> None:
+def _waiting(view: DashboardView, *, here: str) -> None:
     for row in view.waiting.itertuples():
         st.warning(
             f"**Waits for your approval:** budgets from {day(row.effective_from)}. {md(row.reason)}"
-            f"\n\n`liftloop approve {row.id} --workspace {root}` or "
-            f"`liftloop reject {row.id} --workspace {root}`"
+            f"\n\n`liftloop approve {row.id} --workspace {here}` or "
+            f"`liftloop reject {row.id} --workspace {here}`"
         )
 
 
-def _paused(view: DashboardView, *, root: Path) -> None:
+def _paused(view: DashboardView, *, here: str) -> None:
     if view.pauses:
         from tasks.acts import cells_in_words
     for pause in view.pauses:
@@ -199,7 +206,7 @@ def _paused(view: DashboardView, *, root: Path) -> None:
         st.warning(
             f"**Paused since {day(pause.since)} by {md(pause.actor)}{why}.** The budgets of "
             f"{md(which)} stay as they are until\n\n"
-            f"`liftloop resume{options} --workspace {root}`"
+            f"`liftloop resume{options} --workspace {here}`"
         )
 
 
@@ -243,7 +250,11 @@ def _budgets(
         budget_table(view.budgets, currency=currency),
         hide_index=True,
         height=table_height(len(view.budgets)),
-        column_config={"why": st.column_config.TextColumn(width="large")},
+        column_config={
+            "why": st.column_config.TextColumn(width="large"),
+            "stage": st.column_config.TextColumn(help=STAGES),
+            "predicted revenue a day": st.column_config.NumberColumn(help=INCREMENTAL),
+        },
         placeholder="–",
     )
     if not view.budgets["per_unit"].notna().any():

@@ -187,9 +187,9 @@ def test_the_page_of_an_empty_workspace_names_the_next_step(
 def test_the_page_of_no_workspace_says_how_to_make_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = shown(tmp_path / "nowhere", monkeypatch)
+    page = shown(tmp_path / "no shop", monkeypatch)
     assert not page.exception
-    assert "liftloop init --workspace" in page.info[0].value
+    assert f"liftloop init --workspace '{tmp_path / 'no shop'}'" in page.info[0].value
 
 
 def test_an_edited_audit_trail_is_called_broken(
