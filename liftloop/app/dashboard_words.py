@@ -93,9 +93,9 @@ def spend_words(spend: pd.DataFrame, *, currency: str) -> str:
     )
 
 
-VERDICTS = {  # no line breaks between a sign and its word
+VERDICTS = {  # no line breaks between a sign and its word; a telephone needs the others
     "pass": "✓\u00a0passes", "undecided": "…\u00a0undecided", "fail": "✗\u00a0fails",
-    "review": "?\u00a0not\u00a0measurable",
+    "review": "?\u00a0not measurable",
 }  # fmt: skip
 
 
