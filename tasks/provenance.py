@@ -13,6 +13,8 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlmodel import Session
 
 from liftloop.adapters.audit import append_audit, payload_of
@@ -42,6 +44,15 @@ def content_of(row: Decision | Proposal, lines: Sequence[BudgetLine] = ()) -> st
         for line in sorted(lines, key=lambda line: (line.segment, line.channel))
     ]
     return hashlib.sha256(canonical([said, rows]).encode()).hexdigest()
+
+
+def hash_of_curves(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Stands for a training's curves, bit by bit."""
+    found = hashlib.sha256()
+    for name, values in sorted(arrays.items()):
+        found.update(f"{name} {values.dtype} {values.shape}".encode())
+        found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()
 
 
 def keep_settings(db: Session, loop: Loop) -> None:

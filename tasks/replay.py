@@ -17,9 +17,10 @@ from sqlmodel import Session
 from liftloop.adapters.audit import payload_of, verify
 from liftloop.adapters.decisions import budget_lines, decision, decisions, proposal
 from liftloop.adapters.ledger import policy, session, training
+from liftloop.adapters.registry import load_curves
 from liftloop.adapters.rollouts import rollout
 from liftloop.adapters.tables import Decision, Proposal, Training
-from liftloop.core.errors import Declined
+from liftloop.core.errors import ConfigurationError, Declined, LiftLoopError
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout import RolloutState
 from liftloop.core.settlement import Running
@@ -27,7 +28,7 @@ from tasks.canary import as_running
 from tasks.context import SPARE, Loop, open_loop
 from tasks.differing import Difference, differences
 from tasks.lessons import lesson_of
-from tasks.provenance import Provenance, content_of, provenance_of, software
+from tasks.provenance import Provenance, content_of, hash_of_curves, provenance_of, software
 from tasks.reallocate import basis_of, proposal_on
 from tasks.recording import compose
 from tasks.refit import curves_again
@@ -164,8 +165,10 @@ def replay(workspace: str, id: str | None = None, *, refit: bool = False) -> Rep
 def _told(name: str, make: Callable[[], Check]) -> Check:
     try:
         return make()
-    except Declined as why:
+    except (Declined, ConfigurationError) as why:  # the record or the registry lacks something
         return Check(name, "cannot be told", str(why))
+    except LiftLoopError as other:  # then it came to something
+        return Check(name, "different", str(other))
 
 
 def _as_then(loop: Loop, made: Provenance) -> Loop:
@@ -210,19 +213,25 @@ def _sealed(db: Session, found: Decision, planned: Proposal | None) -> Check:
 
 
 def _model(loop: Loop, trained: Training, *, refit: bool) -> Check:
-    """The training a decision rests on: the same facts, and with ``refit`` the same curves."""
+    """The training a decision rests on: the same facts and the curves it left then; with ``refit``
+    the same curves once more."""
     with session(loop.engine, read_only=True) as db:
         made = provenance_of(db, subject=trained.key, at=trained.created_at)
+        sealed = (payload_of(db, subject=trained.key) or {}).get("curves")
     then = _as_then(loop, made)
     lesson = lesson_of(then, trained.as_of, door=trained.door)
     name = f"{trained.model_name} version {trained.model_version}"
+    kept, _ = load_curves(loop.workspace, run_id=str(trained.run_id))
     differ = differences(
-        {"key": trained.key, "facts": json.loads(trained.facts)},
-        {"key": lesson.key, "facts": lesson.facts.facts},
+        {"key": trained.key, "facts": json.loads(trained.facts), "curves": sealed},
+        {
+            "key": lesson.key,
+            "facts": lesson.facts.facts,
+            "curves": hash_of_curves(kept) if sealed else None,
+        },
     )
     if differ or not refit:
-        more = "" if refit else "; --refit trains it again"
-        return _check("model", f"{name} learned from the same facts{more}", differ)
+        return _check("model", f"{name} has the facts and the curves of then", differ)
     return _check(
         "model",
         f"{name}, trained again, has the same curves",
@@ -256,7 +265,8 @@ def _decided(loop: Loop, found: Decision, planned: Proposal | None) -> Check:
     if planned is not None:
         settled = settlement_of(then, planned, before)
     else:
-        assert before is not None  # a look is at a rollout
+        if before is None:
+            raise Declined("It looked at a rollout that its evidence does not name.")
         settled = look_of(then, found.as_of, before)
     again = compose(then, settled.grounds, settled.outcome, waits=settled.waits)
     with session(then.engine, read_only=True) as db:

@@ -36,7 +36,7 @@ from tasks.examining import examined, keep_score_card, specification
 from tasks.health import stood_in
 from tasks.lessons import kept_study, learn, lesson_of
 from tasks.model_acts import barred, watch_champion
-from tasks.provenance import keep_settings, provenance
+from tasks.provenance import hash_of_curves, keep_settings, provenance
 
 
 @task(name="train model")
@@ -93,6 +93,7 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
                 "model": record.name,
                 "version": version.version,
                 "reason": reason,
+                "curves": hash_of_curves(record.curves),
                 **provenance(loop),
             },
             at=loop.now(),

@@ -4,8 +4,10 @@ changed."""
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
@@ -168,6 +170,29 @@ def test_no_word_of_a_decision_or_its_plan_can_be_changed_unseen(world: World, c
     world.cycle()
     written(world, change)
     assert verdicts(again(world))["sealed entry"] == "different"
+
+
+def test_evidence_that_was_emptied_and_a_registry_that_is_gone_cannot_be_told(world: World) -> None:
+    world.live(world.cycle())
+    world.cycle()  # a look at the rollout, or a plan that meets it
+    written(world, "UPDATE decision SET evidence = '{}', proposal_id = NULL")
+    shutil.rmtree(world.workspace.root / "registry" / "artifacts")
+    told = verdicts(again(world))
+    assert (told["sealed entry"], told["model"], told["decision"]) == (
+        "different", "cannot be told", "cannot be told",
+    )  # fmt: skip
+
+
+def test_curves_that_were_exchanged_are_found(world: World) -> None:
+    world.cycle()
+    for path in (world.workspace.root / "registry").rglob("curves.npz"):
+        with np.load(path) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        first = next(name for name, values in arrays.items() if values.dtype == float)
+        np.savez(path, **{**arrays, first: arrays[first] * 1.001})
+    found = again(world)
+    assert verdicts(found)["model"] == "different"
+    assert not found.same
 
 
 def test_another_wording_of_todays_version_is_no_other_decision(
