@@ -46,7 +46,8 @@ def spend_chart(spend: pd.DataFrame, *, colours: dict[str, str], currency: str) 
             line={"width": 0.5, "color": colours.get(channel, OTHER_COLOUR)},
             hovertemplate="%{y:,.0f} " + currency,
         )
-    figure.update_layout(hovermode="x unified", yaxis_title=f"{currency} a day", **_layout(320))
+    high = 320 + 16 * max(len(days.columns) - 4, 0)  # on a telephone each name has its own line
+    figure.update_layout(hovermode="x unified", yaxis_title=f"{currency} a day", **_layout(high))
     figure.update_yaxes(tickformat=",.0f", rangemode="tozero")
     return figure
 
@@ -73,7 +74,6 @@ def return_chart(
         figure.add_scatter(
             x=rows["per_unit"],
             y=rows["place"],
-            name=plain(str(channel), LABEL),
             mode="markers",
             marker={"size": 9, "color": colours.get(str(channel), OTHER_COLOUR)},
             error_x={
@@ -100,11 +100,12 @@ def return_chart(
         annotation={"text": "break-even", "yanchor": "bottom"},
         annotation_position="top",
     )
-    rows_high = 22 * len(known) + 20
     figure.update_layout(
-        xaxis_title=f"incremental revenue per {currency} of budget", **_layout(130 + rows_high)
+        xaxis_title=f"incremental revenue per {currency} of budget",
+        showlegend=False,  # each row names its channel
+        **_layout(110 + 22 * len(known)),
     )
-    figure.update_layout(legend_y=1 + 24 / rows_high)  # pixels: above the word break-even
+    figure.update_layout(margin_t=26)  # room for the word break-even
     figure.update_yaxes(
         tickvals=list(known["place"]),
         ticktext=[
@@ -194,9 +195,12 @@ def inked(figure: go.Figure, *, theme: str | None) -> go.Figure:
 
 
 def plain(name: str, most: int = 40) -> str:
-    """A name as text of at most ``most`` letters: Plotly takes HTML and, between dollar signs,
-    mathematics."""
-    cut = name if len(name) <= most else name[: most - 1] + "…"
+    """A name as text of at most ``most`` letters, left out in the middle: names that begin alike
+    often end differently. Plotly takes HTML and, between dollar signs, mathematics."""
+    cut = name
+    if len(name) > most:
+        head, tail = most // 2, (most - 1) // 2
+        cut = f"{name[:head]}…{name[-tail:]}"
     return cut.replace("&", "&amp;").replace("<", "&lt;").replace("$", "&#36;")
 
 

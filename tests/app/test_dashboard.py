@@ -151,6 +151,7 @@ def test_the_chart_of_returns_draws_the_interval() -> None:
 
 def test_names_from_outside_cannot_mark_anything_up() -> None:
     assert plain("<b>$x$</b>").startswith("&lt;b>&#36;x&#36;")
+    assert plain("abcdefgh", 5) == "ab…gh"
     assert md("**bold** [link](http://x)") == ("\\*\\*bold\\*\\* \\[link\\]\\(http\\://x\\)")
 
 
@@ -286,11 +287,13 @@ def test_break_even_is_where_the_margin_pays_for_a_unit() -> None:
     assert figure.layout.shapes[0].x0 == 2.5
 
 
-def test_two_long_names_that_are_cut_alike_stay_two_rows() -> None:
+def test_two_long_names_that_begin_alike_stay_two_rows() -> None:
     cells = [line(segment=f"prospecting-lookalike-{n}") for n in (1, 2)]
     figure = return_chart(budgets_frame(cells), colours={}, currency="USD")
     assert sorted(figure.data[0].y) == [0, 1]
-    assert figure.layout.yaxis.ticktext == ("prospecting-loo… × search",) * 2
+    assert figure.layout.yaxis.ticktext == (
+        "prospect…alike-1 × search", "prospect…alike-2 × search",
+    )  # fmt: skip
 
 
 def test_a_chart_of_spend_is_told_to_who_cannot_see_it() -> None:
