@@ -125,6 +125,21 @@ def decision_ids(workspace: str) -> list[str]:
         return [each.id for each in decisions(db)]
 
 
+def last_planned(workspace: str) -> str:
+    """The last decision that rests on a plan.
+
+    Raises
+    ------
+    Declined
+        When there is none.
+    """
+    with session(open_loop(workspace).engine, read_only=True) as db:
+        found = next((each.id for each in decisions(db) if each.proposal_id), None)
+    if found is None:
+        raise Declined("Nothing was planned yet: run liftloop cycle first.")
+    return found
+
+
 def replay(workspace: str, id: str | None = None, *, refit: bool = False) -> Replay:
     """Make a decision again (default: the last one) and compare it with what was recorded.
 
@@ -171,7 +186,7 @@ def _told(name: str, make: Callable[[], Check]) -> Check:
         return Check(name, "different", str(other))
 
 
-def _as_then(loop: Loop, made: Provenance) -> Loop:
+def as_then(loop: Loop, made: Provenance) -> Loop:
     """The loop as it was: settings, facts and the instant of what was made; where the ledger lies
     is today's."""
     spare = {name: getattr(loop.settings, name) for name in SPARE}
@@ -218,7 +233,7 @@ def _model(loop: Loop, trained: Training, *, refit: bool) -> Check:
     with session(loop.engine, read_only=True) as db:
         made = provenance_of(db, subject=trained.key, at=trained.created_at)
         sealed = (payload_of(db, subject=trained.key) or {}).get("curves")
-    then = _as_then(loop, made)
+    then = as_then(loop, made)
     lesson = lesson_of(then, trained.as_of, door=trained.door)
     name = f"{trained.model_name} version {trained.model_version}"
     kept, _ = load_curves(loop.workspace, run_id=str(trained.run_id))
@@ -246,7 +261,7 @@ def _proposed(loop: Loop, planned: Proposal) -> Check:
         incumbent = policy(db, version=planned.previous_policy_version)
         champion = training(db, key=planned.training_key) if planned.training_key else None
     assert incumbent is not None  # a foreign key holds it
-    then = _as_then(loop, made)
+    then = as_then(loop, made)
     # without a champion the door is not kept: the id tells by which it came
     doors = (champion.door,) if champion else DOORS
     bases = [basis_of(then, planned.as_of, incumbent, champion, door=door) for door in doors]
@@ -261,7 +276,7 @@ def _decided(loop: Loop, found: Decision, planned: Proposal | None) -> Check:
     with session(loop.engine, read_only=True) as db:
         made = provenance_of(db, subject=found.id, at=found.created_at)
         before = _running_before(db, found)
-    then = _as_then(loop, made)
+    then = as_then(loop, made)
     if planned is not None:
         settled = settlement_of(then, planned, before)
     else:

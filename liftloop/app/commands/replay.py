@@ -30,6 +30,14 @@ def replay(
     refit: Annotated[
         bool, typer.Option("--refit", help="Also train the model again that it rests on.")
     ] = False,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="What the plan would have been with this setting (can be given several times).",
+        ),
+    ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
@@ -42,7 +50,12 @@ def replay(
     """
     if every and decision is not None:
         raise typer.BadParameter("name a decision or ask for --all, not both")
+    if change and (every or refit):
+        raise typer.BadParameter("--set asks about one decision's plan, without --all or --refit")
     place = opened(workspace)
+    if change:
+        _otherwise(str(place.root), decision, change, as_json=as_json)
+        return
     from tasks.replay import decision_ids
     from tasks.replay import replay as again
 
@@ -55,6 +68,23 @@ def replay(
             _show(each, brief=every)
     if not all(each.same for each in found):
         raise typer.Exit(1)
+
+
+def _otherwise(root: str, decision: str | None, change: list[str], *, as_json: bool) -> None:
+    from tasks.replay import last_planned
+    from tasks.what_if import what_if
+
+    found = what_if(root, decision or last_planned(root), change)
+    if as_json:
+        show_json(found.as_dict())
+        return
+    if found.rows:
+        show_table(
+            f"Where the plan would differ ({found.currency} a day)",
+            ("segment", "channel", "before", "planned then", "planned otherwise"),
+            [(cell.segment, cell.channel, *amounts) for cell, *amounts in found.rows],
+        )
+    typer.echo(found.sentence)
 
 
 def _show(found: Replay, *, brief: bool) -> None:
