@@ -91,7 +91,7 @@ def printable(name: str) -> str:
 def shown(names: Sequence[str]) -> str:
     """The first column names for a message, whatever a hostile header holds."""
     cut = [printable(name[:40] + ("..." if len(name) > 40 else "")) for name in names[:20]]
-    return ", ".join(cut) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return (", ".join(cut) or "none") + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
 def read_table(path: Path, options: ReadOptions = ReadOptions()) -> RawTable:

@@ -48,7 +48,8 @@ class DeliverySummary:
         name = printable(self.filename)
         if self.duplicate:
             return f"{name}: taken in before, nothing changed ({self.delivery_id})."
-        words = f"{name}: {self.received:,} {self.feed} rows, {self.stored:,} stored"
+        rows = "row" if self.received == 1 else "rows"
+        words = f"{name}: {self.received:,} {self.feed} {rows}, {self.stored:,} stored"
         if self.superseded:
             words += f", {self.superseded:,} superseded"
         if self.quarantined:

@@ -13,6 +13,7 @@ import typer
 
 from liftloop.adapters.settings import load_settings
 from liftloop.adapters.workspace import Workspace
+from liftloop.core.errors import ConfigurationError
 
 WorkspaceOption = Annotated[
     Path,
@@ -35,6 +36,19 @@ def opened(folder: Path, *, flows: bool = False) -> Workspace:
     load_settings(workspace)  # a broken configuration is told before anything starts
     prepare(workspace, flows=flows)
     return workspace
+
+
+def must_exist(*paths: Path | None) -> None:
+    """Refuse files that are named and not there.
+
+    Raises
+    ------
+    ConfigurationError
+        For the first that does not exist.
+    """
+    for path in paths:
+        if path is not None and not path.exists():
+            raise ConfigurationError(f"{path} does not exist.", fix="correct the path.")
 
 
 def for_itself(context: typer.Context) -> bool:

@@ -9,9 +9,18 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from liftloop.adapters.deliveries import account_of, deliver
+from liftloop.adapters.ledger import open_ledger
+from liftloop.adapters.settings import load_settings
 from liftloop.adapters.workspace import Workspace
 from liftloop.app.cli import app
-from liftloop.core.errors import Declined, LiftLoopError, RefusedFile, UnknownName
+from liftloop.core.errors import (
+    ConfigurationError,
+    Declined,
+    LiftLoopError,
+    RefusedFile,
+    UnknownName,
+)
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 README = Path(__file__).parents[2] / "README.md"
@@ -180,7 +189,22 @@ def test_an_exported_trail_can_be_read_back(fresh_workspace: Workspace, tmp_path
     run.invoke(app, ["audit", "--export", str(tmp_path / "trail.csv"), *place])
     assert "pause" in (tmp_path / "trail.csv").read_text(encoding="utf-8")
     said = run.invoke(app, ["audit", "--export", str(tmp_path / "trail.txt"), *place])
-    assert isinstance(said.exception, Declined)
+    assert said.exit_code == 2
+    assert "name the file .csv or .json" in said.output
+    assert not (tmp_path / "trail.txt").exists()
+
+
+def test_a_hash_noted_earlier_must_be_whole_before_the_trail_is_called_broken(
+    fresh_workspace: Workspace,
+) -> None:
+    place = ["--workspace", str(fresh_workspace.root)]
+    run.invoke(app, ["pause", *place])
+    known = json.loads(run.invoke(app, ["audit", "--json", *place]).output)["verdict"]["final_hash"]
+    assert run.invoke(app, ["audit", "--known-hash", known, *place]).exit_code == 0
+    assert run.invoke(app, ["audit", "--known-hash", "0" * 63 + "1", *place]).exit_code == 1
+    said = run.invoke(app, ["audit", "--known-hash", known[:12], *place])
+    assert said.exit_code == 2
+    assert "no whole hash" in said.output and "BROKEN" not in said.output
 
 
 def test_a_file_that_is_no_budgets_is_refused_whole(
@@ -194,3 +218,77 @@ def test_a_file_that_is_no_budgets_is_refused_whole(
     assert isinstance(said.exception, RefusedFile)
     assert "daily_budget" in str(said.exception)
     assert list(fresh_workspace.outbox.glob("budgets-*")) == []
+
+
+def test_options_that_would_do_nothing_are_refused(fresh_workspace: Workspace) -> None:
+    place = ["--workspace", str(fresh_workspace.root)]
+    for words, needs in ((["--shift", "0.2"], "--weeks"), (["--from", "2026-03-02"], "--set")):
+        said = run.invoke(app, ["budgets", *words, *place])
+        assert said.exit_code == 2
+        assert needs in said.output
+
+
+def test_a_file_that_is_not_there_is_told_before_anything_starts(
+    fresh_workspace: Workspace,
+) -> None:
+    place = ["--workspace", str(fresh_workspace.root)]
+    for words in (
+        ["ingest", "no.csv"],
+        ["ingest", "--map", "no.csv"],
+        ["ingest", "--plugin", "no.csv"],
+        ["quarantine", "readmit", "no.csv"],
+        ["budgets", "--set", "no.csv"],
+        ["budgets", "--weeks", "3", "--calendar", "no.csv"],
+    ):
+        said = run.invoke(app, [*words, *place])
+        assert isinstance(said.exception, ConfigurationError), words
+        assert str(said.exception) == "no.csv does not exist. Fix: correct the path."
+
+
+def test_the_quarantine_says_what_comes_next(fresh_workspace: Workspace, tmp_path: Path) -> None:
+    place = ["--workspace", str(fresh_workspace.root)]
+    mend = tmp_path / "mend.csv"
+    said = run.invoke(app, ["quarantine", "export", str(mend), *place]).output
+    assert said.startswith("Nothing to mend")
+    said = run.invoke(app, ["quarantine", "readmit", *place]).output
+    assert said.startswith("Nothing to re-admit: the quarantine is empty")
+    file = fresh_workspace.inbox / "sales.csv"
+    file.write_text(
+        "date,segment,orders,revenue\n2026-03-01,a,-1,9\n2026-03-01,b,-2,9\n", encoding="utf-8"
+    )
+    settings = load_settings(fresh_workspace)
+    engine = open_ledger(str(settings.ledger_url))
+    deliver(fresh_workspace, file, engine=engine, account=account_of(settings.account))
+    assert "orders_not_negative 2" in run.invoke(app, ["quarantine", *place]).output
+    assert "The quarantine has no units rows" in run.invoke(
+        app, ["quarantine", "--feed", "units", *place]
+    ).output.replace("\n", " ")
+    said = run.invoke(app, ["quarantine", "--feed", "unit", *place])
+    assert isinstance(said.exception, ConfigurationError)
+    assert "use one of performance, holdout, units" in str(said.exception)
+    said = run.invoke(app, ["quarantine", "readmit", *place]).output
+    assert "no open row keeps the rules. liftloop quarantine says" in said
+    said = run.invoke(app, ["quarantine", "export", str(mend), *place]).output
+    assert said.startswith("2 rows written to")
+    assert f"liftloop quarantine readmit {mend}" in said
+    mend.write_text(mend.read_text(encoding="utf-8").replace(",-1,", ",1,"), encoding="utf-8")
+    said = run.invoke(app, ["quarantine", "readmit", str(mend), *place]).output
+    assert "1 sales row, 1 stored" in said
+    assert "Other rows are still in quarantine" in said
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_ingest_names_what_it_looked_at_and_where_broken_rows_are(
+    fresh_workspace: Workspace, tmp_path: Path
+) -> None:
+    place = ["--workspace", str(fresh_workspace.root)]
+    said = run.invoke(app, ["ingest", *place]).stdout
+    assert "Nothing to take in: the inbox is empty." in said
+    (tmp_path / "none").mkdir()
+    said = run.invoke(app, ["ingest", str(tmp_path / "none"), *place]).stdout
+    assert f"Nothing to take in: no files in {tmp_path / 'none'}." in said
+    file = fresh_workspace.inbox / "sales.csv"
+    file.write_text("date,segment,orders,revenue\n2026-03-01,a,-1,9\n", encoding="utf-8")
+    said = run.invoke(app, ["ingest", *place])
+    assert said.exit_code == 0
+    assert "how to mend it: liftloop quarantine" in said.stdout

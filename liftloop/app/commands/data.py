@@ -11,6 +11,7 @@ from liftloop.app.options import (
     JsonOption,
     WorkspaceOption,
     for_itself,
+    must_exist,
     opened,
     show_json,
     show_table,
@@ -63,9 +64,7 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Take files in through the quality gates. Delivering the same file twice changes nothing."""
-    for path in paths or ():
-        if not path.exists():
-            raise ConfigurationError(f"{path} does not exist.", fix="correct the path.")
+    must_exist(*(paths or ()), mapping, *(plugin or ()))
     place = opened(workspace, flows=True)
     from flows.ingest import ingest as run
     from liftloop.adapters.importers import ImportOptions
@@ -88,10 +87,13 @@ def ingest(
     if as_json:
         show_json([summary.as_dict() for summary in summaries])
     elif not summaries:
-        typer.echo("Nothing to take in: the inbox is empty.")
+        where = f"no files in {', '.join(map(str, paths))}" if paths else "the inbox is empty"
+        typer.echo(f"Nothing to take in: {where}.")
     else:
         for summary in summaries:
             typer.echo(summary.sentence)
+        if any(summary.quarantined for summary in summaries):
+            typer.echo("What is in quarantine, and how to mend it: liftloop quarantine")
     if any(summary.refused for summary in summaries):
         raise typer.Exit(2)
 
@@ -100,6 +102,15 @@ FeedOption = Annotated[str | None, typer.Option(help="Only rows of this feed.")]
 
 
 LimitOption = Annotated[int, typer.Option(min=1, help="Rows to show.")]
+
+
+def _must_be_a_feed(feed: str | None) -> None:
+    from liftloop.core.contracts import FEEDS
+
+    if feed is not None and feed not in FEEDS:
+        raise ConfigurationError(
+            f"There is no feed {feed!r}.", fix=f"use one of {', '.join(FEEDS)}."
+        )
 
 
 def all_of_it(
@@ -121,6 +132,7 @@ def listed(
     as_json: JsonOption = False,
 ) -> None:
     """Show the open rows and the rules they broke."""
+    _must_be_a_feed(feed)
     place = opened(workspace)
     from liftloop.adapters.quarantine import open_counts, open_rows
     from liftloop.app.views import engine_of
@@ -132,7 +144,7 @@ def listed(
         show_json({"counts": counts, "rows": found})
         return
     if not found:
-        typer.echo("The quarantine is empty.")
+        typer.echo(f"The quarantine has no {feed} rows." if feed else "The quarantine is empty.")
         return
     show_table(
         "Rows in quarantine",
@@ -151,12 +163,19 @@ def export(
     feed: FeedOption = None,
 ) -> None:
     """Write the open rows to a CSV file, to be mended there."""
+    _must_be_a_feed(feed)
     place = opened(workspace)
     from liftloop.adapters.quarantine import export_rows
     from liftloop.app.views import engine_of
 
     rows = export_rows(engine_of(place), path, feed=feed)
-    typer.echo(f"{rows:,} rows written to {path}. Mend them, then liftloop quarantine readmit.")
+    if not rows:
+        typer.echo(f"Nothing to mend: no row is in quarantine. {path} has the header alone.")
+        return
+    said = "1 row" if rows == 1 else f"{rows:,} rows"
+    typer.echo(
+        f"{said} written to {path}. Mend them there, then: liftloop quarantine readmit {path}"
+    )
 
 
 def readmit(
@@ -172,15 +191,19 @@ def readmit(
     as_json: JsonOption = False,
 ) -> None:
     """Judge rows again, mended or under a changed configuration; those that pass are stored."""
+    _must_be_a_feed(feed)
+    must_exist(path)
     place = opened(workspace)
     from liftloop.adapters.deliveries import account_of
+    from liftloop.adapters.quarantine import open_counts
     from liftloop.adapters.readmission import readmit as act
     from liftloop.adapters.settings import load_settings
     from liftloop.app.views import engine_of
 
+    engine = engine_of(place)
     found = act(
         place,
-        engine=engine_of(place),
+        engine=engine,
         account=account_of(load_settings(place).account),
         mended=path,
         feed=feed,
@@ -191,5 +214,13 @@ def readmit(
         return
     for summary in found:
         typer.echo(summary.sentence)
-    if not found:
-        typer.echo("Nothing was re-admitted: no open row keeps the rules.")
+    waiting = bool(open_counts(engine))
+    if found and waiting:
+        typer.echo("Other rows are still in quarantine: liftloop quarantine")
+    elif not found and not waiting:
+        typer.echo("Nothing to re-admit: the quarantine is empty.")
+    elif not found:
+        typer.echo(
+            "Nothing was re-admitted: no open row keeps the rules. liftloop quarantine says what "
+            "each one breaks."
+        )

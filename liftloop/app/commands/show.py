@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from liftloop.app.options import (
     JsonOption,
     WorkspaceOption,
     as_day,
+    must_exist,
     opened,
     show_json,
     show_table,
@@ -55,6 +57,11 @@ def budgets(
 ) -> None:
     """Show the budgets in force with what they are expected to earn, set them by hand, or preview
     the weeks to come."""
+    must_exist(put, calendar)
+    if weeks is None and (calendar is not None or shift):
+        raise typer.BadParameter("--shift and --calendar belong to a preview: add --weeks 13")
+    if put is None and start is not None:
+        raise typer.BadParameter("--from is the first day of --set FILE: name the file, too")
     place = opened(workspace)
     if weeks is not None:
         _preview(place.root, weeks=weeks, shift=shift, calendar=calendar, as_json=as_json)
@@ -78,7 +85,8 @@ def budgets(
         return
     head, lines = views.budgets_in_force(place)
     if head is None:
-        show_json(None) if as_json else typer.echo("No budgets were decided yet: liftloop cycle.")
+        words = "No budgets were decided yet: liftloop cycle decides, budgets --set FILE sets them."
+        show_json(None) if as_json else typer.echo(words)
         return
     if as_json:
         show_json({**head, "budgets": lines})
@@ -231,6 +239,13 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Verify the audit trail, entry by entry, and show or export it. Exit status 1 if broken."""
+    if export is not None and export.suffix not in (".csv", ".json"):
+        raise typer.BadParameter(f"{export.name}: name the file .csv or .json")
+    if known_hash is not None and not re.fullmatch("[0-9a-f]{64}", known_hash):
+        raise typer.BadParameter(
+            f"{known_hash!r} is no whole hash: it has 64 digits and letters a to f, as audit "
+            "prints it"
+        )
     place = opened(workspace)
     from liftloop.app import views
 
