@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
+
+import pandas as pd
 
 from liftloop.adapters.evidently_store import keep_snapshots, link_report
 from liftloop.adapters.tables import Training
@@ -15,7 +18,10 @@ from monitoring.drift import as_html
 from monitoring.evidently_pages import snapshots, with_shared_script
 from monitoring.telling import Telling
 from monitoring.triage_page import triage_page
+from monitoring.watched import Watched
+from monitoring.windows import Windows
 from tasks.context import Loop
+from tasks.pages import plain
 from tasks.watching import Look, triage_config
 
 TITLES = {
@@ -48,7 +54,9 @@ def write_pages(
     """Write the pages of a verdict and keep its snapshots; the path of the monitor's page inside
     the workspace."""
     name = f"monitor-{seen.watched.as_of}-{id}.html"
-    made = snapshots(seen.watched, seen.windows, triage_config(loop.settings.drift).drift)
+    made = snapshots(
+        *harmless(seen.watched, seen.windows), triage_config(loop.settings.drift).drift
+    )
     links = []
     for kind, snapshot in made.items():
         page, library, script = with_shared_script(as_html(snapshot))
@@ -80,6 +88,25 @@ def write_pages(
     return report
 
 
+def harmless(watched: Watched, windows: Windows) -> tuple[Watched, Windows]:
+    """The same with names that cannot end a script: Evidently writes them into one as they are, and
+    a segment called ``</script><script>`` would run in the reader's browser."""
+
+    def safe(name: object) -> str:
+        return str(name).replace("<", "‹")
+
+    def sides(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(channel=frame["channel"].map(safe))
+
+    named = replace(
+        watched,
+        segments=tuple(map(safe, watched.segments)),
+        channels=tuple(map(safe, watched.channels)),
+    )
+    frames = {"current": sides(windows.current), "reference": sides(windows.reference)}
+    return named, replace(windows, **frames)
+
+
 def compared(seen: Look, kind: str) -> str:
     """What Evidently's words current and reference stand for on a page."""
     if kind == "features":
@@ -108,6 +135,7 @@ def artifact_of(loop: Loop, verdict: dict[str, Any]) -> str:
     lines += [f"- {found['cause']}: {found['sentence']}" for found in verdict["findings"]]
     lines += ["", *(f"- {note}" for note in verdict["noted"])]
     lines += ["", *(f"- Feeds: {line}" for line in verdict["consistency"])]
+    lines = [plain(line) for line in lines]  # names come from outside
     if verdict["report"]:
         place = (loop.workspace.root / verdict["report"]).resolve()
         lines += ["", f"Page: [{verdict['report']}]({place.as_uri()})"]
