@@ -29,6 +29,7 @@ from liftloop.app.dashboard_words import (
     pause_options,
     spend_words,
     table_height,
+    unjudged,
     whole,
 )
 from liftloop.core.errors import LiftLoopError
@@ -160,7 +161,7 @@ def _headline(view: DashboardView, *, currency: str, timezone: str, last: date |
     _tile(
         gain,
         f"Last decision's gain, {currency} profit a day",
-        f"{head.expected_gain:+,.0f}" if head and moved else "–",
+        f"{head.expected_gain:+z,.0f}" if head and moved else "–",
         _interval(head) if head and moved else ("it keeps the budgets" if head else None),
         help="Expected, against the budgets in force before it.",
     )
@@ -184,7 +185,7 @@ def _tile(
 
 
 def _interval(head: Decision) -> str:
-    return f"90 %: {head.gain_low:+,.0f} to {head.gain_high:+,.0f}"
+    return f"90 %: {head.gain_low:+z,.0f} to {head.gain_high:+z,.0f}"
 
 
 def _waiting(view: DashboardView, *, here: str) -> None:
@@ -338,7 +339,13 @@ def _health(view: DashboardView, workspace: Workspace) -> None:
         if verdict is None:
             st.caption("Not looked yet.")
         else:
-            (st.warning if verdict.drifted else st.success)(md(verdict.summary))
+            unseen = unjudged(verdict.evidence)
+            if verdict.drifted:
+                st.warning(md(verdict.summary))
+            elif unseen:  # what could not be compared is no all-clear
+                st.info(md(unseen))
+            else:
+                st.success(md(verdict.summary))
             report = f" · open `{workspace.root / verdict.report}`" if verdict.report else ""
             st.markdown(f"As of {day(verdict.as_of)}{report}")
     with audit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -21,7 +22,7 @@ ACTS = {
 }
 ROW, HEAD = 35, 38  # pixels of a table's row and of its head
 MOST_ROWS = 24  # a longer table scrolls inside itself
-MONEY, CHANGE, WHOLE = "{:,.2f}", "{:+,.2f}", "{:,.0f}"
+MONEY, CHANGE, WHOLE = "{:,.2f}", "{:+z,.2f}", "{:,.0f}"
 
 
 def budget_table(budgets: pd.DataFrame, *, currency: str) -> Styler:
@@ -65,7 +66,7 @@ def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
         "cells moved": found["cells_moved"],
         moved: found["money_moved"].astype(float),
         "expected gain a day (90 %)": [
-            f"{mean:+,.0f} ({low:+,.0f} to {high:+,.0f})" if mean or low or high else "–"
+            f"{mean:+z,.0f} ({low:+z,.0f} to {high:+z,.0f})" if mean or low or high else "–"
             for mean, low, high in found[["gain", "gain_low", "gain_high"]].itertuples(index=False)
         ],
         "why": found["reason"],
@@ -77,6 +78,12 @@ def pause_options(segment: str, channel: str) -> str:
     """A pause's cells (``*`` is all) as options of the command line, ready to be copied."""
     named = [("segment", segment), ("channel", channel)]
     return "".join(f" --{noun} {quote(name)}" for noun, name in named if name != "*")
+
+
+def unjudged(evidence: str) -> str:
+    """Why a monitor's verdict could compare nothing; "" where it could."""
+    drift = json.loads(evidence or "{}").get("drift", {})
+    return "" if drift.get("measurable", True) else str(drift["summary"])
 
 
 def spend_words(spend: pd.DataFrame, *, currency: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,10 +11,10 @@ import pytest
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
-from liftloop.adapters.ledger import add_pause, open_ledger, session
+from liftloop.adapters.ledger import add_pause, open_ledger, record_verdict, session
 from liftloop.adapters.rollouts import append_transition
 from liftloop.adapters.settings import load_settings
-from liftloop.adapters.tables import Pause, RolloutTransition
+from liftloop.adapters.tables import MonitorVerdict, Pause, RolloutTransition
 from liftloop.adapters.workspace import Workspace
 from liftloop.app import dashboard
 from liftloop.app.dashboard_charts import (
@@ -338,3 +339,18 @@ def test_what_the_table_says_is_not_said_twice() -> None:
     assert untold(["Revenue must pass. No week counts.", "7 more days."], verdicts) == [
         "Revenue must pass.", "7 more days.",
     ]  # fmt: skip
+
+
+def test_what_could_not_be_compared_is_no_all_clear(
+    busy_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = {"drift": {"measurable": False, "summary": "Drift cannot be judged: 0 rows."}}
+    verdict = MonitorVerdict(
+        key="v-two", as_of=date(2026, 2, 1), drifted=False, summary="No alarm.",
+        evidence=json.dumps(blind), created_at=AT,
+    )  # fmt: skip
+    with session(open_ledger(str(load_settings(busy_workspace).ledger_url))) as db:
+        record_verdict(db, verdict=verdict)
+    page = shown(busy_workspace.root, monkeypatch)
+    assert "Drift cannot be judged\\: 0 rows." in [info.value for info in page.info]
+    assert "No alarm." not in all_text(page)
