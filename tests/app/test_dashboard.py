@@ -224,6 +224,7 @@ def test_a_rollouts_bounds_are_drawn_with_its_stages_and_the_tolerated_loss() ->
     ]  # fmt: skip
     words = [note.text for note in figure.layout.annotations]
     assert words == ["tolerated loss, 10%", "canary", "&lt;b>"]
+    assert "%{y:+.0%}" in figure.data[-1].hovertemplate  # d3's format: it knows no z
     assert figure.data[-1].error_y.array[0] == 0.5  # a band of one look has no width to be seen
 
 
