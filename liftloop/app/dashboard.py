@@ -21,6 +21,7 @@ from liftloop.app.dashboard_rollout import draw_rollout
 from liftloop.app.dashboard_words import (
     ACTS,
     budget_table,
+    counted,
     day,
     decision_table,
     in_short,
@@ -170,7 +171,7 @@ def _headline(view: DashboardView, *, currency: str, timezone: str, last: date |
         trail,
         "Audit trail",
         ("intact" if entries else "–") if view.audit.intact else "BROKEN",
-        f"{entries:,} entries" if entries else "no entry yet",
+        counted(entries, "entry", "entries") if entries else "no entry yet",
     )
     if view.worth:
         st.markdown(f"**Gained so far:** {md(view.worth)}")
@@ -353,7 +354,8 @@ def _health(view: DashboardView, workspace: Workspace) -> None:
         if view.audit.intact and not view.audit.entries:
             st.caption("No entry yet.")
         elif view.audit.intact:
-            st.success(f"Intact: {view.audit.entries:,} entries, each sealed by the next.")
+            told = counted(view.audit.entries, "entry", "entries")
+            st.success(f"Intact: {told}, each sealed by the next.")
             st.markdown(f"Final hash `{view.audit.final_hash[:16]}…`")
         else:
             st.error(f"Broken at entry {view.audit.first_broken}: {md(view.audit.problem)}")

@@ -157,6 +157,11 @@ def table_height(rows: int) -> int:
     return HEAD + ROW * min(rows, MOST_ROWS)
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A count with its noun: 1 entry, 1,200 entries."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def whole(amount: float) -> str:
     """An amount without cents; a dash where there is none."""
     return f"{amount:,.0f}" if pd.notna(amount) else "–"

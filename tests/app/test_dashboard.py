@@ -30,6 +30,7 @@ from liftloop.app.dashboard_charts import (
 from liftloop.app.dashboard_queries import budgets_frame, look, moves_frame, spend_by_day
 from liftloop.app.dashboard_words import (
     budget_table,
+    counted,
     decision_table,
     guardrail_table,
     in_short,
@@ -355,3 +356,8 @@ def test_what_could_not_be_compared_is_no_all_clear(
     page = shown(busy_workspace.root, monkeypatch)
     assert "Drift cannot be judged\\: 0 rows." in [info.value for info in page.info]
     assert "No alarm." not in all_text(page)
+
+
+def test_one_is_one() -> None:
+    assert counted(1, "entry", "entries") == "1 entry"
+    assert counted(1200, "entry", "entries") == "1,200 entries"
