@@ -20,7 +20,7 @@ from liftloop.adapters.ledger import policy, session, training
 from liftloop.adapters.registry import load_curves
 from liftloop.adapters.rollouts import rollout
 from liftloop.adapters.tables import Decision, Proposal, Training
-from liftloop.core.errors import ConfigurationError, Declined, LiftLoopError
+from liftloop.core.errors import ConfigurationError, Declined, LiftLoopError, UnknownName
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout import RolloutState
 from liftloop.core.settlement import Running
@@ -158,11 +158,11 @@ def replay(workspace: str, id: str | None = None, *, refit: bool = False) -> Rep
     with session(loop.engine, read_only=True) as db:
         found = decision(db, id=id) if id else next(iter(decisions(db, limit=1)), None)
         if found is None:
-            raise Declined(
-                f"There is no decision {id}. liftloop budgets --decisions lists them."
-                if id
-                else "Nothing was decided yet: there is nothing to replay."
-            )
+            if id:
+                raise UnknownName(
+                    f"There is no decision {id}. liftloop budgets --decisions lists them."
+                )
+            raise Declined("Nothing was decided yet: there is nothing to replay.")
         planned = proposal(db, id=found.proposal_id) if found.proposal_id else None
         trained = training(db, key=found.training_key) if found.training_key else None
         checks = [_trail(db), _sealed(db, found, planned)]

@@ -129,8 +129,8 @@ def test_a_name_that_is_not_there_is_bad_usage_and_the_list_is_named(
         assert isinstance(said.exception, UnknownName), words
         assert said.exception.exit_status == 2
         assert "d-no. liftloop budgets --decisions lists" in str(said.exception)
-    said = run.invoke(app, ["rollback", "--model", "--to", "99", *place])
-    assert isinstance(said.exception, UnknownName)
+    for words in (["rollback", "--model", "--to", "99"], ["replay", "d-no"]):
+        assert isinstance(run.invoke(app, [*words, *place]).exception, UnknownName), words
     known = json.loads(run.invoke(app, ["budgets", "--json", *place]).output)["id"]
     said = run.invoke(app, ["approve", known, *place])  # it is there, and a rule forbids it
     assert isinstance(said.exception, Declined)

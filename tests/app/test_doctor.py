@@ -96,3 +96,8 @@ def test_a_workspace_that_lost_its_settings_is_told_so(fresh_workspace: Workspac
     said = told(fresh_workspace, now="2026-01-05")
     assert said.exit_code == 2
     assert "MEND  configuration" in said.output
+
+
+def test_the_command_that_makes_a_workspace_can_be_copied(tmp_path: Path) -> None:
+    said = run.invoke(app, ["doctor", "--workspace", str(tmp_path / "my shop")]).output
+    assert f"liftloop init --workspace '{tmp_path / 'my shop'}'" in said

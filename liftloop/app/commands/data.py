@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -173,9 +174,8 @@ def export(
         typer.echo(f"Nothing to mend: no row is in quarantine. {path} has the header alone.")
         return
     said = "1 row" if rows == 1 else f"{rows:,} rows"
-    typer.echo(
-        f"{said} written to {path}. Mend them there, then: liftloop quarantine readmit {path}"
-    )
+    again = f"liftloop quarantine readmit {shlex.quote(str(path))}"
+    typer.echo(f"{said} written to {path}. Mend them there, then: {again}")
 
 
 def readmit(

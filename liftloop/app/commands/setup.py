@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,7 +36,7 @@ def init(workspace: WorkspaceOption = Path("workspace")) -> None:
     typer.echo(
         f"{place.root} is {'in order' if existed else 'ready'}. "
         f"Its settings: {place.config}. Put feed files into {place.inbox}, then:\n"
-        f"  liftloop cycle --workspace {place.root}"
+        f"  liftloop cycle --workspace {shlex.quote(str(place.root))}"
     )
 
 
@@ -78,7 +79,7 @@ def _findings(place: Workspace, *, named: bool) -> tuple[list[Finding], list[Fin
         exists = place.root.exists()
         words = "is not a workspace (it has no liftloop.toml)" if exists else "does not exist"
         ok = False if named or exists else None
-        fix = f"make one: liftloop init --workspace {place.root}"
+        fix = f"make one: liftloop init --workspace {shlex.quote(str(place.root))}"
         return [*diagnose(None), Finding("workspace", ok, f"{place.root} {words}", fix)], []
     found = diagnose(place)
     if not place.config.is_file():
