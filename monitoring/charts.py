@@ -78,7 +78,7 @@ class Frame:
         for tick in ticks(*self.y):
             x0, y = self.at(self.x[0], tick)
             x1, _ = self.at(self.x[1], tick)
-            text = f"{tick:+.0%}" if percent and tick else "0" if not tick else compact(tick)
+            text = f"{tick:+z.0%}" if percent and tick else "0" if not tick else compact(tick)
             parts.append(
                 f'<line class="grid" x1="{x0:.1f}" x2="{x1:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
             )
@@ -165,7 +165,7 @@ def bounds_chart(
             f'<circle class="look" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
             for x, y in (frame.at(d, e) for d, e in zip(days, effect, strict=True))
         )
-        + f'<text class="tick" x="{end_x + 7:.1f}" y="{end_y + 3.5:.1f}">{effect[-1]:+.0%}</text>'
+        + f'<text class="tick" x="{end_x + 7:.1f}" y="{end_y + 3.5:.1f}">{effect[-1]:+z.0%}</text>'
     )
     return frame.svg(body, title=title)
 

@@ -102,8 +102,8 @@ def _tiles(page: DecisionPage, moves: pd.DataFrame) -> str:
         tiles.append(
             _tile(
                 f"Expected gain a day {page.currency}".strip(),
-                f"{mean:+,.0f}",
-                f"90 % interval {low:+,.0f} to {high:+,.0f}",
+                f"{mean:+z,.0f}",
+                f"90 % interval {low:+z,.0f} to {high:+z,.0f}",
             )
         )
     tiles.append(
@@ -141,7 +141,7 @@ def _moves(moves: pd.DataFrame) -> str:
         stage = str(row.get("stage", "") or "")
         badge = f' <em class="badge">{escape(stage)}</em>' if stage not in UNREMARKABLE else ""
         before, change = float(row.previous), float(row.change)
-        relative = f"{change / before:+.0%}" if before > 0 else ("new" if change > 0 else "–")
+        relative = f"{change / before:+z.0%}" if before > 0 else ("new" if change > 0 else "–")
         rows.append(
             f'<tr><th scope="row">{escape(str(row.segment))} <span class="by">×</span> '
             f"{escape(str(row.channel))}{badge}</th>"

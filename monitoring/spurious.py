@@ -36,8 +36,8 @@ class Driver:
                 f"{self.name} goes with sales in the last weeks and never varied before: unproven."
             )
         return (
-            f"{self.name} explains sales in the last weeks ({self.inside:+.2f} a unit) and not "
-            f"before ({self.outside:+.2f}): likely a coincidence."
+            f"{self.name} explains sales in the last weeks ({self.inside:+z.2f} a unit) and not "
+            f"before ({self.outside:+z.2f}): likely a coincidence."
         )
 
 

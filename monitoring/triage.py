@@ -112,15 +112,15 @@ def _demand(seen: Watched, moved: Demand, rule: DemandConfig) -> list[Finding]:
         return []
     size, day = float(np.expm1(moved.change.size)), seen.day(moved.change.start)
     numbers = {"change": round(size, 4), "z": round(moved.change.z, 2)}
-    words = f"Sales of all segments moved by {size:+.0%} since {day}"
+    words = f"Sales of all segments moved by {size:+z.0%} since {day}"
     if event := moved.event(rule):
         part = float(np.expm1(moved.events[event]))
-        says = f"{words}; {event} explains {part:+.0%} of it."
+        says = f"{words}; {event} explains {part:+z.0%} of it."
         numbers |= {"explained": round(part, 4)}
         return [Finding(Cause.EVENT, event, says, ("demand",), day, evidence=numbers)]
     if moved.season(rule):
         before = float(np.expm1(moved.before))
-        says = f"{words}; the same weeks a year before moved by {before:+.0%}."
+        says = f"{words}; the same weeks a year before moved by {before:+z.0%}."
         numbers |= {"year_before": round(before, 4)}
         return [Finding(Cause.SEASON, "yearly", says, ("demand",), day, evidence=numbers)]
     lasting = seen.days - moved.change.start >= 7
@@ -146,8 +146,8 @@ def _mix(seen: Watched, one: Mix) -> Finding:
     day = seen.day(one.change.start)
     words = (
         f"{one.distance:.0%} of {one.total} are in other segments than before, since {day}: most "
-        f"gained {seen.segments[up]} ({gains[up]:+.1%} of all), most lost {seen.segments[down]} "
-        f"({gains[down]:+.1%})."
+        f"gained {seen.segments[up]} ({gains[up]:+z.1%} of all), most lost {seen.segments[down]} "
+        f"({gains[down]:+z.1%})."
     )
     numbers = {"distance": round(one.distance, 4), "z": round(one.change.z, 2)}
     return Finding(Cause.MIX, "segments", words, (one.total,), day, evidence=numbers)
@@ -253,7 +253,7 @@ def _detected(seen: Watched, alone: Detected) -> Finding:
 def _attribution(seen: Watched, c: Channel) -> Finding:
     words = (
         f"What {c.name} claims left its path since {seen.day(c.start)}, as a response "
-        f"{c.effect:+.0%} would; the measured lifts speak against it (chance {c.chance:.0%}): the "
+        f"{c.effect:+z.0%} would; the measured lifts speak against it (chance {c.chance:.0%}): the "
         "way of counting changed."
     )
     numbers = {"effect": round(c.effect, 4), "chance": round(c.chance, 4)}

@@ -81,7 +81,7 @@ def _calibration(table: pd.DataFrame) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape("all" if of == "all" else f"{of} {name}")}</th>'
         f'<td class="n">{_with_error(before, before_error)}</td>'
-        f'<td class="n">{_with_error(now, now_error)}</td><td class="n">{z:+.1f}</td></tr>'
+        f'<td class="n">{_with_error(now, now_error)}</td><td class="n">{z:+z.1f}</td></tr>'
         for of, name, before, before_error, now, now_error, z in known.itertuples(index=False)
     )
     words = (

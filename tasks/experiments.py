@@ -144,7 +144,7 @@ def _beginning(
     money = loop.settings.account.currency
     text = (
         f"Nothing is known of any response yet. Begin so: {test.act} from {start}. If the spend "
-        f"just pays for itself, sales change by {test.expected_effect:+,.0f} {money}, which the "
+        f"just pays for itself, sales change by {test.expected_effect:+z,.0f} {money}, which the "
         f"other segments' sales let you see {_chance(test.power)}; the least effect seen 4 times "
         f"in 5 is {test.detectable:,.0f}."
     )
@@ -180,7 +180,7 @@ def _sentence(loop: Loop, best: LiftTest, start: date) -> str:
         f"{price}"
     )
     seen = (
-        f"The expected effect of {best.expected_effect:+,.0f} is seen {_chance(best.power)} "
+        f"The expected effect of {best.expected_effect:+z,.0f} is seen {_chance(best.power)} "
         f"({best.measured_by}); the least effect seen 4 times in 5 is {best.detectable:,.0f}."
     )
     if best.net <= 0:

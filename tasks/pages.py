@@ -45,7 +45,7 @@ def _row(line: BudgetLine) -> str:
         plain(line.channel),
         money(line.previous_daily_budget),
         money(line.daily_budget),
-        f"{change:+,.2f}",
+        f"{change:+z,.2f}",
         line.stage,
         expected,
         plain(line.reason),

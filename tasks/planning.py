@@ -247,6 +247,6 @@ def _reason(
     part = "" if taken.share == 1 else f" ({taken.share:.0%} of the way to the best plan)"
     return (
         f"Moving {share_moved(policy, incumbent):.1%} of the money{part} is expected to earn "
-        f"{expected.mean:+,.0f} {currency} profit a day (9 times in 10 between "
-        f"{expected.low:+,.0f} and {expected.high:+,.0f})."
+        f"{expected.mean:+z,.0f} {currency} profit a day (9 times in 10 between "
+        f"{expected.low:+z,.0f} and {expected.high:+z,.0f})."
     )

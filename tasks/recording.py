@@ -168,7 +168,7 @@ def compose(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = Fal
         previous=grounds.incumbent,
         stages=settled.stages,
         expected=expectations(loop, grounds.training_key, grounds.as_of, settled.policy),
-        reasons=_reasons(grounds, settled, _stage_words(loop, grounds, settled)),
+        reasons=_reasons(grounds, outcome, _stage_words(loop, grounds, settled)),
     )
     return Composed(decision, lines)
 
@@ -242,7 +242,7 @@ def _ensemble(loop: Loop, training_key: str | None) -> dict[str, Any]:
 
 
 _AFTER_A_CANARY = {
-    "promote": "The new budgets passed their test and reach more segments.",
+    "promote": "Money of the segments that join may cross into it.",
     "roll_back": "Back to the budgets before: the new ones failed their test.",
     "pause": "Unchanged while the rollout is paused.",
 }
@@ -265,11 +265,11 @@ def _stage_words(loop: Loop, grounds: Grounds, settled: Settlement) -> dict[Cell
     return {cell: said for cell, said in words.items() if budgets[cell] != proposed.get(cell)}
 
 
-def _reasons(
-    grounds: Grounds, settled: Settlement, stage_words: Mapping[Cell, str]
-) -> dict[Any, str]:
+def _reasons(grounds: Grounds, outcome: Outcome, stage_words: Mapping[Cell, str]) -> dict[Any, str]:
     """Why each cell moved or not. The proposal's sentences hold where the settled budget is the
     proposed one; elsewhere the rollout's stage is the reason (``stage_words``)."""
+    settled, step = outcome.settlement, outcome.step
+    joins = set(settled.stages) - set(step.before.exposed) if step else set()
     if grounds.words:
         return dict.fromkeys(settled.policy.cells, grounds.words)
     cells = json.loads(grounds.proposal.cells).values() if grounds.proposal else []
@@ -281,10 +281,12 @@ def _reasons(
         own = said.get((cell.segment, cell.channel), "")
         if settled.kind == "move" and stage == "incumbent":
             words[cell] = "Waits: the new policy is tried in the canary segments first."
+        elif settled.kind in _AFTER_A_CANARY and before.get(cell) == amount:
+            words[cell] = "Unchanged."
+        elif settled.kind == "promote" and cell.segment in joins:
+            words[cell] = "It follows the new budgets from now on: they passed their test."
         elif settled.kind in _AFTER_A_CANARY:
-            words[cell] = (
-                _AFTER_A_CANARY[settled.kind] if before.get(cell) != amount else "Unchanged."
-            )
+            words[cell] = _AFTER_A_CANARY[settled.kind]
         elif settled.kind == "hold" and "shadow" in settled.stages.values():
             words[cell] = "Unchanged: the new policy is kept and not applied yet."
         elif settled.kind == "hold" and inside:

@@ -163,8 +163,8 @@ def _now(
     said = gain(curves, policy=first, incumbent=incumbent, margin=settings.budget.margin)
     currency = settings.account.currency
     return (
-        f"{words}, which is expected to earn {said.mean:+,.0f} {currency} profit a day "
-        f"(9 times in 10 between {said.low:+,.0f} and {said.high:+,.0f})."
+        f"{words}, which is expected to earn {said.mean:+z,.0f} {currency} profit a day "
+        f"(9 times in 10 between {said.low:+z,.0f} and {said.high:+z,.0f})."
     )
 
 
@@ -252,7 +252,7 @@ def settle_step(base: Base, *, step: Transition, running: Running) -> tuple[Tran
         return held, follow(held, running)
     joined = sorted(set(step.after.exposed) - set(running.exposed))
     news = "It goes to all segments." if full else f"{', '.join(joined)} join."
-    told = replace(step, reason=" ".join(filter(None, (step.reason, news, staged.words))))
+    told = replace(step, reason=" ".join(filter(None, (news, staged.words, step.reason))))
     return told, follow(told, running, staged.policy)
 
 

@@ -109,7 +109,7 @@ def stage_budgets(base: Base, exposed: Collection[str]) -> Staged:
     except InfeasibleBudget as conflict:
         return Staged(base.in_force, problem=str(conflict))
     waits = (
-        f"{mixed.waiting:+,.2f} a day waits to cross into these segments until it has proved "
+        f"{mixed.waiting:+z,.2f} a day waits to cross into these segments until it has proved "
         "itself."
     )
     if base.curves is None or base.settings.budget.objective != "expected_profit":
@@ -161,8 +161,8 @@ def _planned_anew(
         )
     return Staged(
         found,
-        f"{waits} Rescaled to these segments the plan would earn {own:+,.0f} {currency} a day, so "
-        f"their budgets are planned anew under their own total ({anew:+,.0f} {currency}).",
+        f"{waits} Rescaled to these segments the plan would earn {own:+z,.0f} {currency} a day, so "
+        f"their budgets are planned anew under their own total ({anew:+z,.0f} {currency}).",
     )
 
 

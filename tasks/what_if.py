@@ -53,8 +53,8 @@ class WhatIf:
             return f"With {told} the plan of {was.as_of} would have been the same."
         return (
             f"With {told} the plan of {was.as_of} would have moved {now.share_moved:.1%} of the "
-            f"money instead of {was.share_moved:.1%}, for an expected {now.expected_gain:+,.0f} "
-            f"{self.currency} profit a day instead of {was.expected_gain:+,.0f}: {len(self.rows)} "
+            f"money instead of {was.share_moved:.1%}, for an expected {now.expected_gain:+z,.0f} "
+            f"{self.currency} profit a day instead of {was.expected_gain:+z,.0f}: {len(self.rows)} "
             "budgets differ. By the facts and the model of then; nothing is changed."
         )
 

@@ -103,8 +103,8 @@ def _bounds(story: Story) -> None:
             theme=st.context.theme.type,
         ),
         alt="Incremental profit of the exposed segments over the days. Last look, "
-        f"{looks['day'].iloc[-1]}: {looks['effect'].iloc[-1]:+.0%}, between "
-        f"{looks['low'].iloc[-1]:+.0%} and {looks['high'].iloc[-1]:+.0%}.",
+        f"{looks['day'].iloc[-1]}: {looks['effect'].iloc[-1]:+z.0%}, between "
+        f"{looks['low'].iloc[-1]:+z.0%} and {looks['high'].iloc[-1]:+z.0%}.",
         config={"displayModeBar": False},
     )
 

@@ -179,7 +179,7 @@ def _effects(effects: pd.DataFrame, currency: str) -> list[str]:
     for row in rows.itertuples():
         unit, scale = _unit(row.outcome, currency)
         said.append(
-            f"  {row.channel:<{width}}  {_name(row.outcome):<11} {row.ate * scale:+.2f} "
+            f"  {row.channel:<{width}}  {_name(row.outcome):<11} {row.ate * scale:+z.2f} "
             f"[{row.low * scale:.2f}, {row.high * scale:.2f}] {unit} "
             f"({row.n_treated:,} mailed, {row.n_control:,} not)"
         )
@@ -224,11 +224,11 @@ def _worth(row: object, currency: str) -> list[str]:
     everyone = getattr(row, "profit_everyone", float("nan"))
     if pd.isna(everyone):
         return []
-    words = f"    Mailing everyone earns {everyone:+.2f} {currency} profit per customer"
+    words = f"    Mailing everyone earns {everyone:+z.2f} {currency} profit per customer"
     if _differs(row):
         words += (
             f"; mailing the {row.reached_share:.0%} for whom it pays earns "  # type: ignore[attr-defined]
-            f"{row.profit_chosen:+.2f}"  # type: ignore[attr-defined]
+            f"{row.profit_chosen:+z.2f}"  # type: ignore[attr-defined]
         )
     return [words + "."]
 

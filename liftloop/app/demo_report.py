@@ -134,7 +134,7 @@ def market_report(
 
 
 def _move(row: object, currency: str) -> str:
-    share = f" ({row.change / row.before:+.0%})" if row.before else ""  # type: ignore[attr-defined]
+    share = f" ({row.change / row.before:+z.0%})" if row.before else ""  # type: ignore[attr-defined]
     return (
         f"  {row.segment} x {row.channel}: {money(row.before)} to {money(row.now)} "  # type: ignore[attr-defined]
         f"{currency} a day{share}. Its last move: {_begun_small(row.reason)}"  # type: ignore[attr-defined]
@@ -147,9 +147,9 @@ def _expected(
     words = []
     if expectation is not None:
         words += [
-            f"The last decision: {expectation.gain:+,.0f} {currency} profit a day against the "
-            f"budgets before it (9 times in 10 between {expectation.low:+,.0f} and "
-            f"{expectation.high:+,.0f}). {expectation.reason}"
+            f"The last decision: {expectation.gain:+z,.0f} {currency} profit a day against the "
+            f"budgets before it (9 times in 10 between {expectation.low:+z,.0f} and "
+            f"{expectation.high:+z,.0f}). {expectation.reason}"
         ]
     inside, of = covered
     if of:
@@ -165,7 +165,7 @@ def _captured(comparison: Comparison, weeks: int, currency: str) -> list[str]:
     words = [
         f"The money earned {comparison.loop:,.0f} {currency} of incremental revenue in {weeks} "
         f"weeks; left where it was, it would have earned {comparison.never_moved:,.0f}: "
-        f"{extra:+,.0f} {currency}, {extra / comparison.never_moved:+.1%}."
+        f"{extra:+z,.0f} {currency}, {extra / comparison.never_moved:+z.1%}."
     ]
     if comparison.captured is not None and comparison.captured_by_limit is not None:
         words.append(

@@ -62,12 +62,12 @@ def _bounds(looks: list[Mapping[str, Any]]) -> Iterator[str]:
         return
     yield (
         "  incremental profit over the days, share of the revenue before, with its bounds "
-        f"(drawn from {-SCALE:.0%} to {SCALE:+.0%}, | is zero):"
+        f"(drawn from {-SCALE:.0%} to {SCALE:+z.0%}, | is zero):"
     )
     for look in looks[-LOOKS_SHOWN:]:
         yield (
             f"    {look['day']}  {_bar(look['low'], look['effect'], look['high'])}  "
-            f"{look['effect']:+.0%} ({look['low']:+.0%} to {look['high']:+.0%})"
+            f"{look['effect']:+z.0%} ({look['low']:+z.0%} to {look['high']:+z.0%})"
         )
 
 

@@ -188,8 +188,8 @@ def judge_plan(
     needed = -rules.margin if challenge == "refresh" else rules.superiority
     numbers |= {"gain_share": gain / scale, "low_share": low / scale, "needed": needed}
     found = (
-        f"its plan earns {gain / scale:+.1%} of what the champion's does on evidence neither saw "
-        f"({1 - rules.alpha:.0%} sure of {low / scale:+.1%} or more)"
+        f"its plan earns {gain / scale:+z.1%} of what the champion's does on evidence neither saw "
+        f"({1 - rules.alpha:.0%} sure of {low / scale:+z.1%} or more)"
     )
     if challenge == "refresh":
         passed, asked = same or low / scale > needed, f"no more than {rules.margin:.1%} worse"

@@ -370,4 +370,4 @@ class _Search:
 
 def _level(was: Decimal, budget: Decimal) -> str:
     """A budget beside the planned one: +18%, or the amount where nothing was planned."""
-    return f"{float(budget / was) - 1:+.0%}" if was else f"{budget:,.2f} a day"
+    return f"{float(budget / was) - 1:+z.0%}" if was else f"{budget:,.2f} a day"

@@ -20,14 +20,14 @@ def largest_moves(policy: Policy, *, before: Policy, count: int = 2) -> list[tup
 def named_moves(policy: Policy, *, before: Policy, count: int = 2) -> str:
     """The largest changes in a few words, as "a x search (+12.00) and b x video (-9.00)"."""
     moves = largest_moves(policy, before=before, count=count)
-    return " and ".join(f"{cell} ({change:+,.2f})" for cell, change in moves) or "none"
+    return " and ".join(f"{cell} ({change:+z,.2f})" for cell, change in moves) or "none"
 
 
 def period_sentence(policy: Policy, *, before: Policy, demand: float) -> str:
     """One sentence on a period: its demand, its total, what moves against the period before."""
     words = f"Demand {_against_mean(demand)}; {policy.total:,.2f} a day"
     change = policy.total - before.total
-    words += f" ({change:+,.2f})" if change else ""
+    words += f" ({change:+z,.2f})" if change else ""
     if policy.version == before.version:
         return f"{words}, all budgets as before."
     named = named_moves(policy, before=before)
@@ -89,6 +89,6 @@ def whole_sentence(policies: Sequence[Policy], *, revenue: Estimate, gain: Estim
         words = f"{min(totals):,.2f} to {max(totals):,.2f} a day over {len(totals)} periods"
     return (
         f"{words} should earn {revenue.mean:,.0f} in all (9 times in 10 {revenue.low:,.0f} to "
-        f"{revenue.high:,.0f}): {gain.mean:+,.0f} profit against holding today's budgets "
-        f"({gain.low:+,.0f} to {gain.high:+,.0f})."
+        f"{revenue.high:,.0f}): {gain.mean:+z,.0f} profit against holding today's budgets "
+        f"({gain.low:+z,.0f} to {gain.high:+z,.0f})."
     )

@@ -127,11 +127,11 @@ def _moves(lines: Sequence[BudgetLine], currency: str) -> list[str]:
 
 def _move(line: BudgetLine, currency: str) -> str:
     change = line.daily_budget - line.previous_daily_budget
-    share = f", {change / line.previous_daily_budget:+.0%}" if line.previous_daily_budget else ""
+    share = f", {change / line.previous_daily_budget:+z.0%}" if line.previous_daily_budget else ""
     return (
         f"{clip(line.segment, 60)} x {clip(line.channel, 60)}: "
         f"{money(line.previous_daily_budget)} to {money(line.daily_budget)} {currency} a day "
-        f"({change:+,.2f}{share}). {line.reason}"
+        f"({change:+z,.2f}{share}). {line.reason}"
     )
 
 
@@ -140,10 +140,10 @@ def _expectation(a: Announcement) -> str:
         return "no estimate"
     if a.gain == a.gain_low == a.gain_high == 0.0:
         return "nothing changes, so neither does the profit"
-    words = f"{a.gain:+,.0f} {a.currency} profit a day against the budgets before"
+    words = f"{a.gain:+z,.0f} {a.currency} profit a day against the budgets before"
     if a.gain_low is None or a.gain_high is None:
         return words
-    words += f"; in 9 of 10 cases between {a.gain_low:+,.0f} and {a.gain_high:+,.0f}"
+    words += f"; in 9 of 10 cases between {a.gain_low:+z,.0f} and {a.gain_high:+z,.0f}"
     return words + (", so it may lose, too" if a.gain_low < 0 < a.gain_high else "")
 
 

@@ -128,8 +128,8 @@ def judge_change(
         "segments": ", ".join(change.covered),
     }
     seen = (
-        f"{what} changed by {change.effect:+.1%} against the control after {change.days} days, "
-        f"between {bounds.low:+.1%} and {bounds.high:+.1%}."
+        f"{what} changed by {change.effect:+z.1%} against the control after {change.days} days, "
+        f"between {bounds.low:+z.1%} and {bounds.high:+z.1%}."
     )
     if bounds.high < -rule.margin:
         words = f"{seen} The whole range is below the tolerated {-rule.margin:.0%}."

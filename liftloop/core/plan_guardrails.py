@@ -71,7 +71,7 @@ def judge_total_change(proposed: Policy, incumbent: Policy, rule: PlanRule) -> G
     moved = max(share, abs(grown))
     words = f"{share:.0%} of the money moves"
     if grown:
-        words += f" and the total changes by {grown:+.0%}"
+        words += f" and the total changes by {grown:+z.0%}"
     numbers: dict[str, float | str] = {
         "share_moved": share,
         "total_change": grown,

@@ -181,8 +181,8 @@ def judge_profit(
     }
     days = "1 day that counts" if look.days == 1 else f"{look.days} days that count"
     seen = (
-        f"After {days} the canary's incremental profit stands at {at.effect:+.0%} of its "
-        f"revenue before, between {at.bounds.low:+.0%} and {at.bounds.high:+.0%}."
+        f"After {days} the canary's incremental profit stands at {at.effect:+z.0%} of its "
+        f"revenue before, between {at.bounds.low:+z.0%} and {at.bounds.high:+z.0%}."
     )
     if at.bounds.high < 0:
         return GuardrailVerdict(
@@ -220,7 +220,7 @@ def what_would_decide(at: Standing, rule: ProfitRule) -> str:
         believed = ((-rule.margin - reach) * total - prior_pull) / evidence_weight
         needed = max(believed, below - max(rule.grave_loss, rule.margin))
     return (
-        f"An effect above {needed:+.0%} would promote it, one below {-half:+.0%} would roll it "
+        f"An effect above {needed:+z.0%} would promote it, one below {-half:+z.0%} would roll it "
         "back; both limits draw nearer with each day."
     )
 

@@ -219,7 +219,9 @@ def advance(
     days, dwell = state.days_in_stage(now), config.dwell(state.stage)
     if clear and (measured or state.stage == "shadow"):
         if days >= dwell:
-            return step("promote", _next(state, now, waves), _because(verdicts, "pass"))
+            count = "The guardrail passes." if len(verdicts) == 1 else "All guardrails pass."
+            why = f"{count} {_because(verdicts, 'pass')}"
+            return step("promote", _next(state, now, waves), why)
         return step("hold", state, f"All guardrails pass; {dwell - days} more days to go.")
     open_points = _because(verdicts, "undecided", "review") or "No guardrail could be judged."
     if not over:

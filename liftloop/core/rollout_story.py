@@ -249,7 +249,7 @@ _LIMITS: tuple[tuple[str, str, Callable[[Numbers], str]], ...] = (
     (
         PROFIT,
         "high",
-        lambda n: f"Incremental profit wholly below zero (its upper bound is {n['high']:+.0%}).",
+        lambda n: f"Incremental profit wholly below zero (its upper bound is {n['high']:+z.0%}).",
     ),
     (
         LOSS,
@@ -261,7 +261,7 @@ _LIMITS: tuple[tuple[str, str, Callable[[Numbers], str]], ...] = (
         "change_high",
         lambda n: (
             f"Sales wholly below {-n['margin']:.0%} against the control (the upper bound is "
-            f"{n['change_high']:+.1%})."
+            f"{n['change_high']:+z.1%})."
         ),
     ),
     (
@@ -269,7 +269,7 @@ _LIMITS: tuple[tuple[str, str, Callable[[Numbers], str]], ...] = (
         "change_high",
         lambda n: (
             f"Incremental conversions per spend wholly below {-n['margin']:.0%} (the upper bound "
-            f"is {n['change_high']:+.0%})."
+            f"is {n['change_high']:+z.0%})."
         ),
     ),
     (

@@ -39,8 +39,8 @@ class Spillover:
         who = "the connected control segments" if self.connected else "the control segments"
         against = "the other ones" if self.connected else "their own past"
         seen = (
-            f"Incremental profit of {who} moved by {self.shift:+.0%} against {against} since the "
-            f"start ({self.low:+.0%} to {self.high:+.0%})"
+            f"Incremental profit of {who} moved by {self.shift:+z.0%} against {against} since the "
+            f"start ({self.low:+z.0%} to {self.high:+z.0%})"
         )
         if not self.flagged:
             return f"{seen}: no spillover shows; one inside that range would not."

@@ -107,7 +107,7 @@ def _moves(week: Week) -> list[str]:
     ordered = sorted(week.moves, key=lambda move: -abs(move.after - move.before))
     words = [
         f"{clip(m.segment, 60)} x {clip(m.channel, 60)}: {money(m.before)} to {money(m.after)} "
-        f"{week.currency} a day ({m.after - m.before:+,.2f})"
+        f"{week.currency} a day ({m.after - m.before:+z,.2f})"
         for m in ordered[:TOP_MOVES]
     ]
     rest = len(ordered) - len(words)
@@ -122,11 +122,11 @@ def _act(act: Act, currency: str) -> str:
     if act.gain is None or act.kind in ("hold", "pause", "roll_back"):
         return words
     mean, low, high = act.gain
-    if f"{mean:+,.0f}" in act.reason:  # a plan's own sentence says it
+    if f"{mean:+z,.0f}" in act.reason:  # a plan's own sentence says it
         return words
     return (
-        f"{words} Expected: {mean:+,.0f} {currency} profit a day (in 9 of 10 cases between "
-        f"{low:+,.0f} and {high:+,.0f})."
+        f"{words} Expected: {mean:+z,.0f} {currency} profit a day (in 9 of 10 cases between "
+        f"{low:+z,.0f} and {high:+z,.0f})."
     )
 
 

@@ -72,18 +72,18 @@ class Worth:
     def sentence(self, currency: str) -> str:
         """The figure for a person."""
         span = f"from {self.start} to {self.until - timedelta(days=1)}"
-        between = f"in 9 of 10 cases between {self.low:+,.0f} and {self.high:+,.0f}"
+        between = f"in 9 of 10 cases between {self.low:+z,.0f} and {self.high:+z,.0f}"
         unsure = "; it may be nothing" if self.low < 0 < self.high else ""
         if self.basis == "holdout":
             count = len(self.standing)
             them = "a segment" if count == 1 else f"{count} segments"
             words = (
-                f"{self.gain:+,.0f} {currency} profit {span} ({between}{unsure}), measured against "
-                f"{them} whose budgets stand still ({', '.join(self.standing)})."
+                f"{self.gain:+z,.0f} {currency} profit {span} ({between}{unsure}), measured "
+                f"against {them} whose budgets stand still ({', '.join(self.standing)})."
             )
         else:
             words = (
-                f"about {self.gain:+,.0f} {currency} profit {span} ({between}{unsure}) by the "
+                f"about {self.gain:+z,.0f} {currency} profit {span} ({between}{unsure}) by the "
                 "model: measured lifts less what the curves say the first budgets would have "
                 "earned. No segment stands still, so it is no measurement."
             )

@@ -90,6 +90,7 @@ def test_a_rollout_that_keeps_its_promise_goes_through_the_ramp_to_all_segments(
     stages = [began.state.stage]
     for _ in range(12):
         world.live(last)
+        exposed = set(world.rollout().exposed)
         last = world.cycle()
         budgets = world.budgets(last["id"])
         assert budgets.total == began.incumbent.total
@@ -102,6 +103,16 @@ def test_a_rollout_that_keeps_its_promise_goes_through_the_ramp_to_all_segments(
     assert last["kind"] == "promote", last["reason"]
     assert [s for i, s in enumerate(stages) if s not in stages[:i]] == ["canary", "ramp", "full"]
     assert alike(budgets, began.challenger)
+    assert last["reason"].startswith("It goes to all segments. ")
+    assert "All guardrails pass. " in last["reason"]
+    with session(world.loop.engine, read_only=True) as db:
+        lines = budget_lines(db, decision_id=last["id"])
+    moved = [x for x in lines if x.daily_budget != x.previous_daily_budget]
+    joined = [x for x in moved if x.segment not in exposed]
+    assert joined
+    for line in moved:
+        follows = line.segment not in exposed
+        assert line.reason.startswith("It follows the new" if follows else "Money of the segments")
 
 
 def test_with_the_rollout_off_the_plan_reaches_all_segments_at_once(world: Any) -> None:

@@ -116,7 +116,7 @@ def _share(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:+.1%}"
+    return "" if value is None else f"{value:+z.1%}"
 
 
 def _with_error(value: float, error: float, factor: float, unit: str) -> str:

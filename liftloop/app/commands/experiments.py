@@ -79,7 +79,7 @@ def suggest(
          "seen at 80 %", "power", "measured by", "worth", "costs"),
         [
             (test.channel, ", ".join(test.segments),
-             "off" if test.change <= -1 else f"{test.change:+.0%}", test.weeks,
+             "off" if test.change <= -1 else f"{test.change:+z.0%}", test.weeks,
              round(test.spend_delta), round(test.expected_effect), round(test.standard_error),
              round(test.detectable), f"{test.power:.0%}", test.measured_by,
              None if test.value is None else round(test.value),
