@@ -262,19 +262,30 @@ def _attribution(seen: Watched, c: Channel) -> Finding:
     )
 
 
+NAMES = {
+    "spend_share": "how spend is split",
+    "cpm": "the price of impressions",
+    "ctr": "clicks per impression",
+    "cpc": "the price of a click",
+    "conversion_rate": "conversions per click",
+    "revenue_per_conversion": "revenue per conversion",
+    "control_revenue": "sales without ads",
+}
+
+
 def _traffic(drift: DriftVerdict, found: list[Finding], rule: TriageConfig) -> list[Finding]:
     """What Evidently saw and nothing above explains."""
     if not drift.drifted:
         return []
     told = [c for c in drift.columns if c.triggers and c.drifted and c.distance is not None]
     numbers = {c.column: round(c.distance or 0.0, 4) for c in told}
-    names = ", ".join(f"{c.column} ({c.distance:.2f})" for c in told)
+    names = ", ".join(f"{NAMES.get(c.column, c.column)} ({c.distance:.2f})" for c in told)
     far = any((c.distance or 0.0) >= rule.far * c.threshold for c in told)
     if found:
         words = f"Features moved with it: {names}."
         return [Finding(Cause.NOISE, "features", words, ("features",), evidence=numbers)]
     if far:
-        words = f"The traffic changed beyond what season, mix or response explain: {names}."
+        words = f"Moved, and neither season nor mix nor response explains it: {names}."
         return [Finding(Cause.MIX, "traffic", words, ("features",), evidence=numbers)]
     words = f"Features moved a little, and neither lifts nor claims follow: {names}."
     return [Finding(Cause.NOISE, "features", words, ("features",), evidence=numbers)]

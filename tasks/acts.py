@@ -10,6 +10,7 @@ from datetime import date
 
 from sqlmodel import Session
 
+from liftloop.adapters.audit import entries
 from liftloop.adapters.decisions import budgets_in_force, decision, set_decision_state
 from liftloop.adapters.ledger import active_pauses, add_pause, append_audit, lift_pause, session
 from liftloop.adapters.tables import Decision, Pause, RolloutRecord
@@ -22,9 +23,10 @@ from liftloop.core.rollout import roll_back as go_back
 from liftloop.core.rollout import start as first_step
 from liftloop.core.settlement import Running
 from tasks.budget_acts import roll_back, set_budgets
+from tasks.by_hand import bring_out
 from tasks.canary import running_rollout
 from tasks.context import Loop, open_loop
-from tasks.publish import publish
+from tasks.notify import announce_once
 from tasks.recording import record_step
 from tasks.settling import rollout_config
 
@@ -45,6 +47,8 @@ WAITING = "awaiting_approval"
 def approve(workspace: str, id: str, *, actor: str) -> str:
     """Put a waiting decision in force and publish its budgets."""
     loop = open_loop(workspace)
+    if _approved_before(loop, id):
+        bring_out(loop, id)  # a kill may have kept them from going out
     with session(loop.engine) as db:
         found = _waiting(db, id)
         newer = budgets_in_force(db, before=date.max)
@@ -56,7 +60,7 @@ def approve(workspace: str, id: str, *, actor: str) -> str:
         set_decision_state(db, id=id, state="in_force", expected=WAITING)
         _begin_rollout(db, loop, found)
         _note(db, loop, actor=actor, act="approve", subject=id, payload={})
-    publish(loop, id)
+    bring_out(loop, id)
     return f"Approved: the budgets of {id} take effect on {found.effective_from}."
 
 
@@ -93,6 +97,7 @@ def reject(workspace: str, id: str, *, reason: str, actor: str) -> str:
         _waiting(db, id)
         set_decision_state(db, id=id, state="rejected", expected=WAITING)
         _note(db, loop, actor=actor, act="reject", subject=id, payload={"reason": reason})
+    announce_once(loop, id, None)
     return f"Rejected: {id}. The budgets in force stay."
 
 
@@ -239,6 +244,15 @@ def _keep(db: Session, loop: Loop, step: Transition, actor: str) -> None:
     record_step(db, loop, step, None)
     id = step.after.rollout_id
     _note(db, loop, actor=actor, act=step.act, subject=id, payload={"reason": step.reason})
+
+
+def _approved_before(loop: Loop, id: str) -> bool:
+    """Whether the budgets in force are those of this decision, by a person's approval."""
+    with session(loop.engine, read_only=True) as db:
+        now = budgets_in_force(db, before=date.max)
+        if now is None or now[1].id != id:
+            return False
+        return any(entry.act == "approve" for entry in entries(db, subject=id))
 
 
 def _waiting(db: Session, id: str) -> Decision:

@@ -18,9 +18,9 @@ from liftloop.core.policy import Policy, Stage
 from liftloop.core.rollout import Transition
 from liftloop.core.rollout import roll_back as go_back
 from liftloop.core.settlement import Running, Settlement, follow
+from tasks.by_hand import bring_out
 from tasks.canary import running_rollout
 from tasks.context import Loop, open_loop
-from tasks.publish import publish
 from tasks.recording import Grounds, Outcome, record
 from tasks.settling import rollout_config
 
@@ -38,14 +38,14 @@ def roll_back(workspace: str, *, to: str | None, reason: str, actor: str) -> str
         done = None if to or running else _rollback_in_force(db)
         target = current if done else _target(db, to, running)
     if done:
-        publish(loop, last.id)
+        bring_out(loop, last.id)
         return (
             f"Rolled back already: the budgets of {current.version} are in force from "
             f"{done.effective_from}. Name others with --to."
         )
     ends_shadow = running is not None and target.version == running.incumbent.version
     if target.version == current.version and not ends_shadow:
-        publish(loop, last.id)  # a kill may have kept them from going out
+        bring_out(loop, last.id)  # a kill may have kept them from going out
         raise Declined(f"The budgets of {target.version} are in force already.")
     effective = _from_tomorrow(loop, last)
     words = reason or "rolled back by hand"
@@ -68,7 +68,7 @@ def roll_back(workspace: str, *, to: str | None, reason: str, actor: str) -> str
         notes={"undoes": last.id, "actor": actor},
     )
     act = record(loop, grounds, Outcome(settled, step))
-    publish(loop, act.id)
+    bring_out(loop, act.id)
     return f"Rolled back: the budgets of {target.version} take effect on {effective}."
 
 
@@ -81,7 +81,7 @@ def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -
     with session(loop.engine, read_only=True) as db:
         now, running = budgets_in_force(db, before=date.max), running_rollout(db)
     if now and running is None and now[0].version == target.version:
-        publish(loop, now[1].id)  # a kill may have kept them from going out
+        bring_out(loop, now[1].id)  # a kill may have kept them from going out
         return f"Set already: these budgets are in force from {now[1].effective_from}."
     if now and now[1].effective_from > effective:
         raise Declined(f"{now[1].id} is in force from {now[1].effective_from} already.")
@@ -101,7 +101,7 @@ def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -
         notes={"actor": actor, "file": path.name},
     )
     act = record(loop, grounds, Outcome(Settlement("move", target, {}, reason), step))
-    publish(loop, act.id)
+    bring_out(loop, act.id)
     return f"Set: {len(target.cells)} cells, {target.total:,.2f} a day, from {effective}."
 
 

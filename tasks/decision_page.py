@@ -32,7 +32,7 @@ def gather_page(loop: Loop, db: Session, head: Decision) -> DecisionPage:
     health = json.loads(drift.evidence)["health"] if drift else None
     worth = gained(db, head.as_of)
     return DecisionPage(
-        title=_TITLES.get(head.kind, head.kind.capitalize()),
+        title=_title(head, lines),
         as_of=head.as_of,
         decision_id=head.id,
         sentences=[head.reason, f"Gained so far: {worth}" if worth else ""],
@@ -53,10 +53,16 @@ def gather_page(loop: Loop, db: Session, head: Decision) -> DecisionPage:
 _TITLES = {
     "move": "Budgets move",
     "hold": "Budgets stay",
-    "promote": "The new budgets go to all segments",
+    "promote": "The new budgets reach more segments",
     "roll_back": "Budgets go back",
     "pause": "Budget moves pause",
 }
+
+
+def _title(head: Decision, lines: list[BudgetLine]) -> str:
+    if head.kind == "promote" and all(line.stage == "full" for line in lines):
+        return "The new budgets are in all segments"
+    return _TITLES.get(head.kind, head.kind.capitalize())
 
 
 def _moves(lines: list[BudgetLine]) -> pd.DataFrame:

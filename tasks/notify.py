@@ -13,7 +13,7 @@ from sqlmodel import Session
 from liftloop.adapters.decisions import budget_lines, decision, decisions
 from liftloop.adapters.deliveries import DeliverySummary
 from liftloop.adapters.ledger import session
-from liftloop.adapters.notify import message_file, queue_message
+from liftloop.adapters.notify import message_file, message_key, queue_message
 from liftloop.adapters.rollouts import rollout
 from liftloop.adapters.tables import Decision, Message
 from liftloop.adapters.whole_files import write_whole
@@ -68,7 +68,7 @@ def announce_once(loop: Loop, decision_id: str, page: str | None) -> dict[str, A
             announcement=announcement_of(loop, db, head, page),
             lines=budget_lines(db, decision_id=decision_id),
         )
-        id = key("n", decision_id, head.state)
+        id = message_key(head)
         queue_message(db, key=id, kind=head.kind, words=words, at=loop.now())
         message = db.get(Message, id)
     assert message is not None

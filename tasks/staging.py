@@ -108,16 +108,22 @@ def stage_budgets(base: Base, exposed: Collection[str]) -> Staged:
         )
     except InfeasibleBudget as conflict:
         return Staged(base.in_force, problem=str(conflict))
-    waits = (
-        f"{mixed.waiting:+z,.2f} a day waits to cross into these segments until it has proved "
-        "itself."
-    )
+    waits = _waiting(mixed.waiting)
     if base.curves is None or base.settings.budget.objective != "expected_profit":
         return _moving(base, mixed.policy, waits)
     own = base.gain(mixed.policy)
     if own > 0:
         return _moving(base, mixed.policy, waits)
     return _planned_anew(base, rules, limits, set(exposed), own, waits)
+
+
+def _waiting(amount: Decimal) -> str:
+    """What the whole plan moves between the exposed segments and the others."""
+    if amount == 0:
+        return ""
+    if amount > 0:
+        return f"{amount:,.2f} a day more come into these segments once it has proved itself."
+    return f"{-amount:,.2f} a day leave these segments once it has proved itself."
 
 
 def _moving(base: Base, policy: Policy, words: str) -> Staged:

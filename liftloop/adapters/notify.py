@@ -22,12 +22,13 @@ from sqlmodel import Session, col, select
 
 from liftloop.adapters.ledger import next_sequence, session
 from liftloop.adapters.locks import exclusive
-from liftloop.adapters.tables import Message
+from liftloop.adapters.tables import Decision, Message
 from liftloop.adapters.whole_files import write_whole
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.blocks import MESSAGE_LIMIT, Words, clip, escape
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.keys import canonical
+from liftloop.core.keys import key as hashed
 
 TIMEOUT_SECONDS = 10.0
 QUEUED, DELIVERED, REFUSED = "queued", "delivered", "refused"
@@ -50,6 +51,11 @@ class Delivery:
 
 class Unreachable(Exception):
     """The webhook did not take the message now; a later try may succeed."""
+
+
+def message_key(decision: Decision) -> str:
+    """The key of a decision's message in its present state: each is told once."""
+    return hashed("n", decision.id, decision.state)
 
 
 def queue_message(session: Session, *, key: str, kind: str, words: Words, at: datetime) -> bool:

@@ -15,6 +15,7 @@ from liftloop.adapters.decisions import budget_lines
 from liftloop.adapters.decisions import budgets_in_force as in_force
 from liftloop.adapters.decisions import decisions as all_decisions
 from liftloop.adapters.ledger import open_ledger, session
+from liftloop.adapters.notify import message_key
 from liftloop.adapters.outbox import rows
 from liftloop.adapters.rollouts import rollouts as all_rollouts
 from liftloop.adapters.rollouts import transitions
@@ -99,20 +100,17 @@ def _step(step: RolloutTransition) -> dict[str, Any]:
 def last_report(place: Workspace, day: date | None) -> dict[str, Any] | None:
     """The message of the last decision (for ``day``, if given), the pages about it, and what the
     loop gained so far."""
-    from sqlmodel import col, select
-
     with _reading(place) as db:
         found = [d for d in all_decisions(db) if day is None or d.as_of == day]
         if not found:
             return None
-        texts = db.exec(select(Message.text).order_by(col(Message.sequence).desc())).all()
+        said = db.get(Message, message_key(found[0]))
         worth = worth_known(db, as_of=date.max if day is None else day)
-    text = next((said for said in texts if found[0].id in said), found[0].reason)
     pages = sorted(place.reports.glob(f"*{found[0].as_of}*.html"), key=_rank)
     return {
         "decision": found[0].id,
         "as_of": found[0].as_of.isoformat(),
-        "text": text,
+        "text": said.text if said else found[0].reason,
         "pages": [str(page) for page in pages],
         "page_titles": [_title(page) for page in pages],
         "worth": worth,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
@@ -18,26 +20,23 @@ def explain_moves(
     """One sentence for every cell of the plan.
 
     It compares what the next unit of spend earns (marginal return x margin, at the budget in force)
-    in the cell and on average over the money in force, and names the rule that holds the cell.
+    in the cell with what it earns where the money comes from or goes, and names the rule that holds
+    the cell.
     """
-    before, after = incumbent.as_dict(), allocation.policy.as_dict()
-    known, average = _next_units(curves, incumbent, margin, curves.cells)
+    after = allocation.policy.as_dict()
+    trade = _Trade.of(curves, incumbent, after, margin, within=after)
     sentences = {}
     for cell, amount in after.items():
-        was = before.get(cell, amount * 0)
         holder = allocation.binding.get(cell, "")
-        earns = f"the next 1.00 here earns about {known.get(cell, 0.0):.2f}"
-        earns += f" against {average:.2f} on average"
-        if cell not in known:
+        earns = trade.earns(cell)
+        if cell not in trade.next_unit:
             sentences[cell] = f"Unchanged: {holder or 'no evidence yet: keeps its budget'}."
-        elif amount == was and holder:
+        elif amount == trade.was(cell) and holder:
             sentences[cell] = f"Unchanged: {holder} ({earns})."
-        elif amount == was:
+        elif amount == trade.was(cell):
             sentences[cell] = f"Unchanged: {earns}, and moving money would not earn more."
         else:
-            sentences[cell] = f"{_move(float(was), float(amount))}: {earns}" + (
-                f"; {holder}." if holder else "."
-            )
+            sentences[cell] = f"{trade.move(cell)}: {earns}" + (f"; {holder}." if holder else ".")
     return sentences
 
 
@@ -49,37 +48,76 @@ def explain_stage(
     curves: ResponseCurves,
     margin: float = 1.0,
 ) -> dict[Cell, str]:
-    """One sentence for each of ``cells`` whose budget a rollout's stage moves.
-
-    Their money stays among them, so the next unit of spend is compared with the average of these
-    cells alone.
-    """
-    before, after = incumbent.as_dict(), policy.as_dict()
-    known, average = _next_units(curves, incumbent, margin, cells)
+    """One sentence for each of ``cells`` whose budget a rollout's stage moves. Their money stays
+    among them."""
+    trade = _Trade.of(curves, incumbent, policy.as_dict(), margin, within=cells)
     return {
-        cell: f"{_move(float(before.get(cell, 0)), float(after[cell]))}: the next 1.00 here earns "
-        f"about {known[cell]:.2f} against {average:.2f} on average in the canary's segments."
+        cell: f"{trade.move(cell)}: {trade.earns(cell)}."
         for cell in cells
-        if cell in known and after[cell] != before.get(cell, after[cell] * 0)
+        if cell in trade.next_unit and trade.after[cell] != trade.was(cell)
     }
 
 
-def _next_units(
-    curves: ResponseCurves, incumbent: Policy, margin: float, within: Collection[Cell]
-) -> tuple[dict[Cell, float], float]:
-    """What the next unit of spend earns in each cell, and on average over the money in force of the
-    cells ``within``."""
-    spend = spends(incumbent, curves)
-    next_unit = margin * curves.mean_marginal(spend)
-    inside = np.isin(range(len(spend)), [i for i, c in enumerate(curves.cells) if c in within])
-    weights = spend[inside] if spend[inside].sum() > 0 else np.ones(int(inside.sum()))
-    average = float(np.average(next_unit[inside], weights=weights)) if inside.any() else 0.0
-    return dict(zip(curves.cells, next_unit, strict=True)), average
+@dataclass(frozen=True, slots=True)
+class _Trade:
+    """Budgets before and after, and what the next unit of spend earns: in each cell, on average
+    over the money in force, where money comes from (``gives``) and where it goes (``gets``); the
+    last two are None where no cell gives or gets."""
 
+    before: Mapping[Cell, Decimal]
+    after: Mapping[Cell, Decimal]
+    next_unit: Mapping[Cell, float]
+    average: float
+    gives: float | None
+    gets: float | None
 
-def _move(was: float, now: float) -> str:
-    word = "Up" if now > was else "Down"
-    if was <= 0:
-        return f"{word} from nothing to {now:,.2f}"
-    share = abs(now / was - 1)
-    return f"{word} {share:.0%}" if share >= 0.005 else f"{word} by less than 1 %"
+    @classmethod
+    def of(
+        cls,
+        curves: ResponseCurves,
+        incumbent: Policy,
+        after: Mapping[Cell, Decimal],
+        margin: float,
+        *,
+        within: Collection[Cell],
+    ) -> _Trade:
+        before, spend = incumbent.as_dict(), spends(incumbent, curves)
+        earned = margin * curves.mean_marginal(spend)
+        inside = np.array([cell in within for cell in curves.cells], dtype=bool)
+        change = np.array([float(after.get(c, 0) - before.get(c, 0)) for c in curves.cells])
+        change *= inside
+        usual = spend * inside if (spend * inside).sum() > 0 else inside.astype(float)
+
+        def mean(weights: np.ndarray) -> float | None:
+            return float(weights @ earned / weights.sum()) if weights.sum() > 0 else None
+
+        return cls(
+            before,
+            after,
+            dict(zip(curves.cells, earned, strict=True)),
+            mean(usual) or 0.0,
+            mean(np.maximum(-change, 0.0)),
+            mean(np.maximum(change, 0.0)),
+        )
+
+    def was(self, cell: Cell) -> Decimal:
+        return self.before.get(cell, self.after[cell] * 0)
+
+    def earns(self, cell: Cell) -> str:
+        """What the next unit earns here, against what it earns elsewhere."""
+        other, where = self.average, "on average"
+        if self.after[cell] > self.was(cell) and self.gives is not None:
+            other, where = self.gives, "where it comes from"
+        elif self.after[cell] < self.was(cell) and self.gets is not None:
+            other, where = self.gets, "where it goes"
+        here = self.next_unit.get(cell, 0.0)
+        return f"the next 1.00 here earns about {here:.2f} against {other:.2f} {where}"
+
+    def move(self, cell: Cell) -> str:
+        """How far the budget moves, in words."""
+        was, now = float(self.was(cell)), float(self.after[cell])
+        word = "Up" if now > was else "Down"
+        if was <= 0:
+            return f"{word} from nothing to {now:,.2f}"
+        share = abs(now / was - 1)
+        return f"{word} {share:.0%}" if share >= 0.005 else f"{word} by less than 1 %"

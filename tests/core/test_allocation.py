@@ -232,11 +232,11 @@ def test_a_stage_is_explained_by_its_own_cells_alone() -> None:
     after = policy(curves, ["30", "33", "27"])
     words = explain_stage(cells=(b, c), policy=after, incumbent=before, curves=curves)
     earns = curves.mean_marginal(spends(before))
-    inside = earns[1:].mean()
     assert words[b] == (
-        f"Up 10%: the next 1.00 here earns about {earns[1]:.2f} against {inside:.2f} on average in "
-        "the canary's segments."
+        f"Up 10%: the next 1.00 here earns about {earns[1]:.2f} against {earns[2]:.2f} where it "
+        "comes from."
     )
+    assert words[c].endswith(f"against {earns[1]:.2f} where it goes.")
     assert words.keys() == {b, c} and a not in words
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sqlmodel import col, select
 from typer.testing import CliRunner
 
 from liftloop.adapters.decisions import budget_lines, decisions
 from liftloop.adapters.ledger import session
 from liftloop.adapters.outbox import read_budgets
+from liftloop.adapters.tables import Message
 from liftloop.app.cli import app
 from liftloop.core.errors import Declined
 from liftloop.core.policy import Policy
@@ -135,10 +137,55 @@ def test_a_large_plan_waits_for_a_person_and_nothing_goes_out(world: Any) -> Non
         acts.approve(place, waiting["id"], actor="ana")
 
 
+def test_an_approval_that_was_killed_goes_out_when_it_is_given_again(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.set("#approve_above = 0.1", "approve_above = 0.0001")
+    waiting, place = world.cycle(), str(world.workspace.root)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(acts, "bring_out", killed)
+        with pytest.raises(KeyboardInterrupt):
+            acts.approve(place, waiting["id"], actor="ana")
+    assert list(world.workspace.outbox.glob("*.csv")) == []
+    with pytest.raises(Declined, match="in force"):
+        acts.approve(place, waiting["id"], actor="ana")
+    assert len(list(world.workspace.outbox.glob("*.csv"))) == 1
+
+
+def told(world: Any) -> list[str]:
+    """The titles of the messages so far."""
+    with session(world.loop.engine, read_only=True) as db:
+        texts = db.exec(select(Message.text).order_by(col(Message.sequence))).all()
+    return [text.split("\n", 1)[0] for text in texts]
+
+
+def test_what_a_person_decides_is_told_with_its_page(world: Any) -> None:
+    world.set("#approve_above = 0.1", "approve_above = 0.0001")
+    first, place = world.cycle(), str(world.workspace.root)
+    acts.approve(place, first["id"], actor="ana")
+    (title,) = told(world)
+    assert title.startswith("Budgets move from ")
+    acts.roll_back(place, to=None, reason="stock ran out", actor="ana")
+    with session(world.loop.engine, read_only=True) as db:
+        back = decisions(db, kind="roll_back")[0]
+    (_, title) = told(world)
+    assert title.startswith("Budgets go back to what they were from ")
+    page = next(world.workspace.reports.glob(f"decision-*-{back.id}.html"))
+    assert "stock ran out" in page.read_text(encoding="utf-8")
+    said = CliRunner().invoke(app, ["report", "--workspace", place]).output
+    assert said.startswith(title)
+
+
 def test_a_rejected_plan_leaves_the_budgets_in_force(world: Any) -> None:
     world.set("#approve_above = 0.1", "approve_above = 0.0001")
     waiting = world.cycle()
     acts.reject(str(world.workspace.root), waiting["id"], reason="sale", actor="ana")
+    (title,) = told(world)
+    assert "were rejected" in title
     assert list(world.workspace.outbox.glob("*.csv")) == []
 
 
@@ -203,7 +250,7 @@ def test_budgets_set_again_after_a_kill_go_out_and_are_decided_once(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(budget_acts, "publish", killed)
+        patch.setattr(budget_acts, "bring_out", killed)
         with pytest.raises(KeyboardInterrupt):
             acts.set_budgets(place, file, start=before, actor="ana")
     assert not list(world.workspace.outbox.glob("*.csv"))
