@@ -24,6 +24,8 @@ _SERVER = {
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    # On a busy machine it finds its own database locked, says so at length, and tries again.
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
 }
 _PROGRAM = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
             "--host", "127.0.0.1", "--log-level", "error", "--lifespan", "on")  # fmt: skip
