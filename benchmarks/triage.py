@@ -13,7 +13,8 @@ import argparse
 import copy
 import time
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import date, timedelta
 
 import numpy as np
 from triage_cases import (
@@ -113,31 +114,56 @@ def stationary(markets: range, *, talk: bool) -> None:
 
 
 def moving(markets: range, *, talk: bool) -> None:
-    """Markets on which nothing changes but the budgets: eight weeks of a planner's steps of 25 %, a
-    training and a look a week. Whatever is told of response or traffic is the loop's own doing."""
-    looks, alarms, told = 0, 0, Counter[str]()
+    """Markets on which budgets move: eight weeks of a planner's steps of 25 %, a training and a
+    look a week. Where nothing else happens, whatever is told is the loop's own doing. Then the same
+    with a fall of one channel by 40 % after four weeks: is it told within the four after it?"""
+    looks, alarms, found, told = 0, 0, 0, Counter[str]()
     for seed in markets:
         base = base_of(seed)
-        market, frames, budgets = copy.deepcopy(base.market), base.history, base.market.incumbent
-        as_of, curves = market.start, base.curves
-        for _ in range(2 * WEEKS):
-            budgets = oracle_plan(market, budgets, max_step=0.25)
-            frames = joined(frames, market.step(budgets, 7))
-            as_of += timedelta(days=7)
-            facts = known(frames, as_of)
-            found = judged(Case("none", seed, facts, curves, as_of))
+        for as_of, verdict in _lived_moving(base, copy.deepcopy(base.market)):
             looks += 1
-            if found.alarm and found.main is not None:
+            if verdict.alarm and verdict.main is not None:
                 alarms += 1
-                told[f"{found.main.cause.value} ({found.main.name})"] += 1
+                told[f"{verdict.main.cause.value} ({verdict.main.name})"] += 1
                 if talk:
-                    print(f"  {seed} {as_of}: {found.summary[:160]}", flush=True)
-            curves = curves_of(facts, as_of)
+                    print(f"  {seed} {as_of}: {verdict.summary[:160]}", flush=True)
+        market, name, onset = _falling(base, seed, after=7 * WEEKS)
+        heard = [
+            as_of for as_of, verdict in _lived_moving(base, market)
+            if as_of > onset and _names(verdict, name)
+        ]  # fmt: skip
+        found += bool(heard)
+        if talk:
+            print(f"  {seed}: {name} falls on {onset}, told {heard[0] if heard else 'never'}")
     print(
         f"Stationary markets on which budgets move: {alarms} of {looks} weekly looks with an alarm "
-        f"({alarms / looks:.1%}). {dict(told)}\n",
+        f"({alarms / looks:.1%}). {dict(told)}\nOf {len(markets)} falls of one channel by 40 % on "
+        f"such markets {found} were told within four weeks.\n",
         flush=True,
     )
+
+
+def _lived_moving(base: Base, market: HillMarket) -> Iterator[tuple[date, Triage]]:
+    """Eight weeks of moves, and the verdict after each."""
+    frames, budgets, as_of, curves = base.history, market.incumbent, market.start, base.curves
+    for _ in range(2 * WEEKS):
+        budgets = oracle_plan(market, budgets, max_step=0.25)
+        frames = joined(frames, market.step(budgets, 7))
+        as_of += timedelta(days=7)
+        facts = known(frames, as_of)
+        yield as_of, judged(Case("none", 0, facts, curves, as_of))
+        curves = curves_of(facts, as_of)
+
+
+def _falling(base: Base, seed: int, *, after: int) -> tuple[HillMarket, str, date]:
+    """The base's market, on which a channel falls by 40 % so many days from its start; which one,
+    and when."""
+    channels = base.market.constants.channels
+    one = int(np.random.default_rng([seed, 11]).integers(len(channels)))
+    effects = np.ones(len(channels))
+    effects[one] = 1 - FALL
+    onset = base.market.start + timedelta(days=after)
+    return planted(base, Plant(onset, effects=effects)), channels[one], onset
 
 
 def delays(markets: range, market: type[HillMarket], *, weeks: int, talk: bool) -> None:
@@ -146,13 +172,8 @@ def delays(markets: range, market: type[HillMarket], *, weeks: int, talk: bool) 
     found, fixed = [], []
     for seed in markets:
         base = base_of(seed, market)
-        rng = np.random.default_rng([seed, 11])
-        one = int(rng.integers(base.market.constants.shape[1]))
-        effects = np.ones(base.market.constants.shape[1])
-        effects[one] = 1 - FALL
-        onset = base.market.start + timedelta(days=7)
-        frames = lived(base, planted(base, Plant(onset, effects=effects)), 7 * (weeks + 1))
-        name = base.market.constants.channels[one]
+        market_with, name, onset = _falling(base, seed, after=7)
+        frames = lived(base, market_with, 7 * (weeks + 1))
         taken = float("inf")
         for as_of in (onset + timedelta(days=d) for d in range(3, 7 * weeks + 1)):
             verdict = judged(Case("single", seed, known(frames, as_of), base.curves, as_of))
@@ -160,7 +181,7 @@ def delays(markets: range, market: type[HillMarket], *, weeks: int, talk: bool) 
                 taken = float((as_of - onset).days)
                 break
         found.append(taken)
-        fixed.append(_fixed_test(base, one))
+        fixed.append(_fixed_test(base, base.market.constants.channels.index(name)))
         if talk:
             print(
                 f"  {seed} {name}: found after {taken:.0f} days, fixed test {fixed[-1]:.0f}",

@@ -105,31 +105,40 @@ def path(seen: Watched, c: int, config: ResponseConfig) -> Path | None:
     expected = share * paid + (1 - share) * sold
     left = told - np.log(np.maximum(expected, 1e-9))
     left = left - _level(left, seen.reference)
-    left = left - _own_moves(left, seen.performance["spend"][:, :, c], seen.reference)
     seen_early = np.isfinite(left[early])
     if seen_early.sum() < FEWEST:
         return None
     freedom = float(max(seen_early.sum() - seen_early.any(axis=0).sum(), 1))  # a level each
-    days = mean_of(left, 1)
-    part = float(np.nanmean(share * paid / np.maximum(expected, 1e-9)))
-    known = np.isfinite(left).sum(axis=1)
     spread = max(float(np.sqrt(np.nansum(left[early] ** 2) / freedom)), 1e-4)
-    noise = np.where(known > 0, spread / np.sqrt(np.maximum(known, 1)) / part, np.nan)
+    room = _room(seen.performance["spend"][:, :, c], seen.reference)
+    left = left - _own_moves(left, room, seen.reference)
+    # a cell that went far says little of what else happened
+    weight = np.where(np.isfinite(left), spread**2 / (spread**2 + room**2), 0.0)
+    known = weight.sum(axis=1)
+    sure = np.where(known > 0, known, 1.0)
+    days = np.where(known > 0, (weight * np.nan_to_num(left)).sum(axis=1) / sure, np.nan)
+    part = float(np.nanmean(share * paid / np.maximum(expected, 1e-9)))
+    noise = np.where(known > 0, spread / np.sqrt(sure) / part, np.nan)
     return Path(c, np.expm1(days) / part, noise, share, doubt / share, freedom)
 
 
-def _own_moves(left: Array, spend: Array, reference: int) -> Array:
-    """What of ``left`` (D, S) the segments' own moves of spend may have done, for the path is known
-    less well the further spend went from where it was learned."""
+def _room(spend: Array, reference: int) -> Array:
+    """How far the path may be off (D, S) since the reference: it is known less well the further
+    spend went from where it was learned; not at all where nothing is spent."""
     with np.errstate(divide="ignore", invalid="ignore"):
         move = np.abs(np.log(_over_usual(spend, reference)))
-    room = np.where(np.isfinite(move), TRUST * move + BEND * move**2 / 2, 0.0)
+    room = np.where(np.isnan(move), 0.0, TRUST * move + BEND * move**2 / 2)
     room[:reference] = 0.0
-    since = left.copy()
+    return np.asarray(room)
+
+
+def _own_moves(left: Array, room: Array, reference: int) -> Array:
+    """What of ``left`` (D, S) the segments' own moves of spend may have done."""
+    since = np.where(np.isfinite(room), left, np.nan)
     since[:reference] = np.nan
+    side = np.where(np.isfinite(room), room, 0.0).ravel()
     segment = np.broadcast_to(np.arange(left.shape[1]), left.shape)
-    flat = inside(since.ravel(), room.ravel(), room.ravel(), segment.ravel())
-    return flat.reshape(left.shape)
+    return inside(since.ravel(), side, side, segment.ravel()).reshape(left.shape)
 
 
 def _over_usual(values: Array, reference: int) -> Array:
