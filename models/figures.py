@@ -14,41 +14,49 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#9aa0a6"  # told apart by colour-blind eyes as well
 MOST_PANELS = 12
+CURRENCY = "account currency"  # the unit of money where its name is not told
 
 
-def holdout_figures(model: HoldoutModel) -> dict[str, go.Figure]:
-    """Response curves of the largest cells, and observed against fitted lifts."""
+def holdout_figures(model: HoldoutModel, *, currency: str = CURRENCY) -> dict[str, go.Figure]:
+    """Response curves of the largest cells, and observed against fitted lifts. ``currency`` is
+    written on every axis of money."""
     curves = model.tables()["curves"]
     return {
-        "response_curves": curves_figure(curves, value="mean"),
-        "lifts": fitted_figure(model.fit.evidence),
+        "response_curves": curves_figure(curves, value="mean", currency=currency),
+        "lifts": fitted_figure(model.fit.evidence, currency=currency),
     }
 
 
-def units_figures(model: UnitsModel) -> dict[str, go.Figure]:
-    """Effects with intervals, uplift calibration by decile, what drives uplift, curves."""
+def units_figures(model: UnitsModel, *, currency: str = CURRENCY) -> dict[str, go.Figure]:
+    """Effects with intervals, uplift calibration by decile, what drives uplift, curves.
+    ``currency`` is written on every axis of money alone."""
     frames = model.figures()
-    found = {"effects": effects_figure(frames["effects"])}
+    found = {"effects": effects_figure(frames["effects"], currency=currency)}
     if not frames["calibration"].empty:
         found["calibration"] = calibration_figure(frames["calibration"])
     if not frames["importance"].empty:
         found["importance"] = importance_figure(frames["importance"])
     if not frames["curves"].empty:
-        found["response_curves"] = curves_figure(frames["curves"], value="revenue")
+        found["response_curves"] = curves_figure(
+            frames["curves"], value="revenue", currency=currency
+        )
     return found
 
 
-def curves_figure(curves: pd.DataFrame, *, value: str) -> go.Figure:
-    """Mean and 90 % band of revenue a day by spend, the largest cells first."""
+def curves_figure(curves: pd.DataFrame, *, value: str, currency: str = CURRENCY) -> go.Figure:
+    """Mean and 90 % band of revenue a day by spend, the largest cells first. Both axes are money a
+    day in ``currency``; titles stand at the outer panels, as all panels share them."""
     from plotly.subplots import make_subplots
 
     sizes = curves.groupby(["segment", "channel"])["spend"].max().sort_values(ascending=False)
     shown = list(sizes.index[:MOST_PANELS])
     columns = min(4, len(shown))
+    lines = -(-len(shown) // columns)
     titles = [f"{segment} x {channel}" for segment, channel in shown]
     figure = make_subplots(
-        rows=-(-len(shown) // columns), cols=columns, subplot_titles=titles, shared_xaxes=False
-    )
+        rows=lines, cols=columns, subplot_titles=titles, shared_xaxes=False,
+        x_title=f"spend a day, {currency}", y_title=f"incremental revenue a day, {currency}",
+    )  # fmt: skip
     for number, (segment, channel) in enumerate(shown):
         own = curves[(curves["segment"] == segment) & (curves["channel"] == channel)]
         place = {"row": number // columns + 1, "col": number % columns + 1}
@@ -60,14 +68,14 @@ def curves_figure(curves: pd.DataFrame, *, value: str) -> go.Figure:
         figure.add_scatter(x=own["spend"], y=own[value], line_color=BLUE, showlegend=False, **place)
     figure.update_layout(
         title="Incremental revenue a day by daily spend (band: 90 %)",
-        height=260 * -(-len(shown) // columns) + 80,
+        height=260 * lines + 80,
         template="none",
     )
     return figure
 
 
-def fitted_figure(evidence: pd.DataFrame) -> go.Figure:
-    """Observed lifts against fitted ones."""
+def fitted_figure(evidence: pd.DataFrame, *, currency: str = CURRENCY) -> go.Figure:
+    """Observed lifts against fitted ones, money a day in ``currency``."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -78,16 +86,17 @@ def fitted_figure(evidence: pd.DataFrame) -> go.Figure:
     low, high = evidence["fitted"].min(), evidence["fitted"].max()
     figure.add_scatter(x=[low, high], y=[low, high], mode="lines", line_color=GREY, name="equal")
     figure.update_layout(
-        title="Lifts, observed against fitted (revenue a day)",
-        xaxis_title="fitted",
-        yaxis_title="observed",
+        title="Lifts, observed against fitted",
+        xaxis_title=f"fitted incremental revenue a day, {currency}",
+        yaxis_title=f"observed incremental revenue a day, {currency}",
         template="none",
     )
     return figure
 
 
-def effects_figure(effects: pd.DataFrame) -> go.Figure:
-    """Average effects per user with 95 % intervals, one panel an outcome."""
+def effects_figure(effects: pd.DataFrame, *, currency: str = CURRENCY) -> go.Figure:
+    """Average effects per user with 95 % intervals, one panel an outcome; revenue is in
+    ``currency``."""
     from plotly.subplots import make_subplots
 
     outcomes = list(dict.fromkeys(effects["outcome"]))
@@ -100,6 +109,8 @@ def effects_figure(effects: pd.DataFrame) -> go.Figure:
             marker_color=BLUE, showlegend=False, row=1, col=number,
         )  # fmt: skip
         figure.add_vline(x=0, line_color=GREY, row=1, col=number)
+        unit = f", {currency}" if outcome == "revenue" else ""
+        figure.update_xaxes(title_text=f"{outcome} per user{unit}", row=1, col=number)
     figure.update_layout(
         title="Effect per user (95 % interval)",
         template="none",
@@ -121,8 +132,8 @@ def calibration_figure(calibration: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     figure.update_layout(
         title="Uplift by decile, predicted against observed (95 %)",
-        xaxis_title="predicted",
-        yaxis_title="observed",
+        xaxis_title="predicted uplift per user",
+        yaxis_title="observed uplift per user",
         template="none",
     )
     return figure
@@ -139,5 +150,11 @@ def importance_figure(importance: pd.DataFrame) -> go.Figure:
             x=best["mean_abs_shap"], y=best["feature"], orientation="h",
             name=f"{channel}, {outcome}",
         )  # fmt: skip
-    figure.update_layout(title="What drives uplift (mean |SHAP|)", template="none", barmode="group")
+    figure.update_layout(
+        title="What drives uplift (mean |SHAP|)",
+        xaxis_title="mean |SHAP| value, in units of the outcome",
+        yaxis_title="feature",
+        template="none",
+        barmode="group",
+    )
     return figure

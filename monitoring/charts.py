@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 Points = Sequence[tuple[float, float]]
+LETTER = 5.8  # width of a tick's letter in the drawing's own units, rounded up
 
 
 def compact(amount: float) -> str:
@@ -73,7 +74,7 @@ class Frame:
     def level(self, y: float, kind: str) -> str:
         return self.line([(self.x[0], y), (self.x[1], y)], kind)
 
-    def axes(self, *, x_label: str = "", percent: bool = False) -> str:
+    def axes(self, *, x_label: str = "", y_label: str = "", percent: bool = False) -> str:
         parts = []
         for tick in ticks(*self.y):
             x0, y = self.at(self.x[0], tick)
@@ -85,14 +86,17 @@ class Frame:
             parts.append(f'<text class="tick end" x="{x0 - 6:.1f}" y="{y + 3.5:.1f}">{text}</text>')
         for tick in ticks(*self.x, count=4):
             x, y = self.at(tick, self.y[0])
-            parts.append(
-                f'<text class="tick mid" x="{x:.1f}" y="{y + 14:.1f}">{compact(tick)}</text>'
-            )
+            words = compact(tick)
+            # A number in the middle of its tick would be cut where the tick is at the edge.
+            x = min(x, self.width - LETTER * len(words) / 2)
+            parts.append(f'<text class="tick mid" x="{x:.1f}" y="{y + 14:.1f}">{words}</text>')
         if x_label:
             x, y = self.at(self.x[1], self.y[0])
             parts.append(
                 f'<text class="tick end" x="{x:.1f}" y="{y - 5:.1f}">{escape(x_label)}</text>'
             )
+        if y_label:
+            parts.append(f'<text class="tick" x="2" y="10">{escape(y_label)}</text>')
         return "".join(parts)
 
     def svg(self, body: str, *, title: str) -> str:
@@ -111,8 +115,10 @@ def response_chart(
     current: float,
     planned: float,
     title: str,
+    currency: str = "",
 ) -> str:
-    """A response curve with its band; a ring where the cell stood, a dot where it goes."""
+    """A response curve with its band; a ring where the cell stood, a dot where it goes. Both axes
+    are money a day in ``currency``."""
 
     def height_at(x: float) -> float:
         for k in range(1, len(spend)):
@@ -122,13 +128,16 @@ def response_chart(
         return mean[-1]
 
     top = max(*high, 1e-9)
-    frame = Frame((min(spend), max(*spend, current, planned, 1e-9)), (min(0.0, *low), top * 1.05))
+    unit = f", {currency}" if currency else ""
+    frame = Frame(
+        (min(spend), max(*spend, current, planned, 1e-9)), (min(0.0, *low), top * 1.05), top=20.0
+    )
     marks = []
     for x, kind, radius in ((current, "was", 4.5), (planned, "goes", 4.5)):
         px, py = frame.at(x, height_at(x))
         marks.append(f'<circle class="{kind}" cx="{px:.1f}" cy="{py:.1f}" r="{radius}"/>')
     body = (
-        frame.axes(x_label="spend a day")
+        frame.axes(x_label=f"spend a day{unit}", y_label=f"incremental revenue a day{unit}")
         + frame.band(list(zip(spend, low, strict=True)), list(zip(spend, high, strict=True)))
         + frame.line(list(zip(spend, mean, strict=True)), "curve")
         + "".join(marks)
@@ -145,13 +154,18 @@ def bounds_chart(
     margin: float,
     title: str,
     marks: Sequence[tuple[float, str]] = (),
+    narrow: bool = False,
 ) -> str:
     """The rollout's effect over the days in force, with its always-valid bounds, zero and the
     tolerated loss. All are shares of the exposed segments' incremental revenue before. ``marks``
-    are days on which the stage changed, with a word each."""
+    are days on which the stage changed, with a word each. ``narrow``: drawn for a telephone, where
+    the broad drawing's words would be half as large."""
     reach = min(max(1.15 * max(abs(v) for v in (*effect, *low[-3:], *high[-3:])), 0.2), 1.5)
     latest = max(*days, *(day for day, _ in marks), 7.0)
-    frame = Frame((0.0, latest), (-reach, reach), width=680, height=280, left=52, top=22, right=48)
+    width, height = (340.0, 260.0) if narrow else (680.0, 280.0)
+    frame = Frame(
+        (0.0, latest), (-reach, reach), width=width, height=height, left=44, top=34, right=44
+    )
     end_x, end_y = frame.at(days[-1], effect[-1])
     body = (
         frame.axes(x_label="days in force", percent=True)
@@ -159,26 +173,34 @@ def bounds_chart(
         + frame.level(0.0, "zero")
         + frame.level(-margin, "margin")
         + (frame.line([(days[0], low[0]), (days[0], high[0])], "curve") if len(days) == 1 else "")
-        + "".join(_mark(frame, day, word) for day, word in marks)
+        + _marks(frame, marks)
         + frame.line(list(zip(days, effect, strict=True)), "curve")
         + "".join(
             f'<circle class="look" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
             for x, y in (frame.at(d, e) for d, e in zip(days, effect, strict=True))
         )
-        + f'<text class="tick" x="{end_x + 7:.1f}" y="{end_y + 3.5:.1f}">{effect[-1]:+z.0%}</text>'
+        + f'<text class="tick" x="{end_x + 7:.1f}" y="{end_y - 5:.1f}">{effect[-1]:+z.0%}</text>'
     )
     return frame.svg(body, title=title)
 
 
-def _mark(frame: Frame, day: float, word: str) -> str:
-    """A vertical line through the plot with its word above."""
-    x, bottom = frame.at(day, frame.y[0])
-    _, top = frame.at(day, frame.y[1])
-    anchor = "end" if day > 0.8 * frame.x[1] else ""
-    return (
-        f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}"/>'
-        f'<text class="tick {anchor}" x="{x:.1f}" y="{top - 8:.1f}">{escape(word)}</text>'
-    )
+def _marks(frame: Frame, marks: Sequence[tuple[float, str]]) -> str:
+    """A vertical line through the plot for each mark, its word above; a word that would run into
+    the one before stands a line higher."""
+    parts, busy, raised = [], -math.inf, False
+    for day, word in sorted(marks, key=lambda mark: mark[0]):
+        x, bottom = frame.at(day, frame.y[0])
+        _, top = frame.at(day, frame.y[1])
+        length = LETTER * len(word)
+        begin = min(x, frame.width - length)
+        raised = begin < busy and not raised
+        busy = begin + length
+        parts.append(
+            f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}"/>'
+            f'<text class="tick" x="{begin:.1f}" y="{top - (20 if raised else 8):.1f}">'
+            f"{escape(word)}</text>"
+        )
+    return "".join(parts)
 
 
 def change_bar(change: float, largest: float) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 STYLE = """
-:root { --ink:#1c2430; --soft:#5d6875; --line:#dfe4ea; --back:#fbfbf9; --card:#fff; --main:#1f5fa8;
-  --band:#1f5fa826; --more:#2c7f5b; --less:#b7553a; --warn:#b7553a; }
-@media (prefers-color-scheme: dark) { :root { --ink:#e8ebef; --soft:#9aa5b1; --line:#333c47;
-  --back:#14181d; --card:#1b2127; --main:#74aef0; --band:#74aef030; --more:#62c197; --less:#e58a6c;
-  --warn:#e58a6c; } }
+:root { color-scheme:light dark; --ink:#1c2430; --soft:#5d6875; --line:#dfe4ea;
+  --back:#fbfbf9; --card:#fff; --main:#1f5fa8; --band:#1f5fa826;
+  --more:#2c7f5b; --less:#b7553a; --warn:#b7553a; }
+@media screen and (prefers-color-scheme: dark) { :root { --ink:#e8ebef; --soft:#9aa5b1;
+  --line:#333c47; --back:#14181d; --card:#1b2127; --main:#74aef0; --band:#74aef030; --more:#62c197;
+  --less:#e58a6c; --warn:#e58a6c; } }
 * { box-sizing:border-box; }
 body { margin:0; background:var(--back); color:var(--ink);
   font:16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
@@ -32,9 +33,10 @@ section { margin-top:36px; }
 table { border-collapse:collapse; width:100%; font-size:14px; }
 th, td { text-align:left; padding:7px 10px 7px 0; border-bottom:1px solid var(--line);
   vertical-align:baseline; }
-thead th { color:var(--soft); font-weight:500; font-size:13px; white-space:nowrap; }
+thead th { color:var(--soft); font-weight:500; font-size:13px; vertical-align:bottom; }
 tbody th { font-weight:600; }
 .n { text-align:right; font-variant-numeric:tabular-nums; white-space:nowrap; }
+.n.fold { white-space:normal; min-width:150px; } thead .n { white-space:normal; }
 .n small { display:block; font-size:12px; }
 .bars { width:104px; padding-left:4px; } .bar { width:96px; height:12px; display:block; }
 .n + .why { padding-left:8px; }
@@ -47,9 +49,9 @@ figure { margin:0; background:var(--card); border:1px solid var(--line); border-
   padding:10px 12px 6px; }
 figcaption { font-size:14px; font-weight:600; overflow-wrap:anywhere; }
 figure svg { width:100%; height:auto; display:block; }
-figure.full { max-width:760px; }
+figure.full { max-width:760px; } .narrow { display:none; }
 details { margin-top:12px; } summary { cursor:pointer; color:var(--main); margin-bottom:10px; }
-.legend { color:var(--soft); font-size:13px; max-width:none; }
+.legend { color:var(--soft); font-size:13px; max-width:none; } figure + .legend { margin-top:8px; }
 .key { display:inline-block; width:11px; height:11px; border-radius:99px; margin:0 3px 0 10px;
   vertical-align:-1px; }
 .key.was { border:2px solid var(--ink); background:var(--card); }
@@ -68,7 +70,24 @@ ul { margin:0; padding-left:20px; } a { color:var(--main); }
 .state.fail { color:var(--less); } .name { white-space:nowrap; }
 .was { fill:var(--card); stroke:var(--ink); stroke-width:2; } .goes { fill:var(--main); }
 .look { fill:var(--main); } .more { fill:var(--more); } .less { fill:var(--less); }
-@media print { body { background:#fff; } details > * { display:block; } }
-@media (max-width:820px) { main { padding:24px 16px 48px; } h1 { font-size:25px; }
+@page { margin:16mm 14mm; }
+@media print { body { background:#fff; } main { max-width:none; padding:0; }
+  * { print-color-adjust:exact; -webkit-print-color-adjust:exact; }
+  details::details-content { content-visibility:visible; display:block; block-size:auto; }
+  summary { display:none; } .wide { overflow:visible; } .why { min-width:0; }
+  h2, h3, .legend { break-after:avoid; }
+  figure, tr, .tile, .pair > div { break-inside:avoid; } }
+@media screen and (max-width:820px) { main { padding:24px 16px 48px; } h1 { font-size:25px; }
   .why { min-width:180px; } }
+@media screen and (max-width:620px) { .broad { display:none; } .narrow { display:block; }
+  .stack, .stack tbody, .stack tr, .stack th, .stack td { display:block; }
+  .stack thead { display:none; } .stack tr { padding:10px 0; border-bottom:1px solid var(--line); }
+  .stack th, .stack td { border:0; padding:2px 0; white-space:normal; min-width:0; }
+  .stack td[data-of] { display:flex; gap:12px; text-align:left; }
+  .stack td[data-of]::before { content:attr(data-of); color:var(--soft); font-weight:400;
+    font-size:13px; flex:0 0 120px; }
+  .stack td[data-of] > span { flex:1; min-width:0; } .stack .n small { display:inline; }
+  .stack .bars { display:none; } .stack .n + .why { padding-left:0; }
+  .dense td[data-of] { display:inline-flex; gap:5px; margin-right:14px; }
+  .dense td[data-of]::before { flex:none; } }
 """

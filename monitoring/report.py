@@ -14,11 +14,16 @@ from html import escape
 
 import pandas as pd
 
-from monitoring.charts import bounds_chart, change_bar, compact, response_chart
+from monitoring.charts import bounds_chart, change_bar, response_chart
 from monitoring.page_style import STYLE
 
 SHOWN = 12  # moves and curves in sight; the others unfold
 UNREMARKABLE = ("", "incumbent", "full")  # stages that need no badge
+LEAST = 0.005  # half a cent: less is no move
+STAGES = {"full": "all segments"}  # a stage's name where a reader wants to know where budgets are
+SENTENCES = {
+    "The rollout has ended: full.": "The rollout has ended: the new budgets are in all segments.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,8 @@ class DecisionPage:
     Attributes
     ----------
     sentences : the decision in plain words, the most important first
-    gain : expected gain in profit per day with the 90 % interval (mean, low, high), or None
+    gain : profit per day expected beyond that of the budgets before, with the 90 % interval (mean,
+        low, high), or None
     moves : one row a cell: segment, channel, previous, budget, reason; and, where known, stage,
         expected, low, high (incremental revenue per day)
     curves : samples of the response curves: segment, channel, spend, mean, low, high, current,
@@ -72,6 +78,16 @@ def money(amount: object) -> str:
     return f"{value:,.2f}" if math.isfinite(value) else "–"
 
 
+def _whole(amount: float) -> str:
+    """An estimate: to the unit, as it is not known to the cent."""
+    return f"{amount:z,.0f}"
+
+
+def _in(label: str, currency: str) -> str:
+    """The label with its unit, where that is known."""
+    return f"{label}, {currency}" if currency else label
+
+
 def _paragraphs(sentences: Sequence[str], kind: str = "") -> str:
     mark = f' class="{kind}"' if kind else ""
     return "".join(f"<p{mark}>{escape(s)}</p>" for s in sentences if s)
@@ -94,21 +110,20 @@ def _with_change(moves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tiles(page: DecisionPage, moves: pd.DataFrame) -> str:
-    moved = moves[moves.change.abs() >= 0.005]
+    moved = moves[moves.change.abs() >= LEAST]
     total = float(moves.budget.astype(float).sum())
     tiles = []
-    if page.gain is not None:
+    # Where nothing moves there is nothing to gain, and "+0 (+0 to +0)" would look like a failure.
+    if page.gain is not None and (len(moved) or any(round(v) for v in page.gain)):
         mean, low, high = page.gain
         tiles.append(
             _tile(
-                f"Expected gain a day {page.currency}".strip(),
+                _in("Expected profit a day", page.currency),
                 f"{mean:+z,.0f}",
-                f"90 % interval {low:+z,.0f} to {high:+z,.0f}",
+                f"beyond the budgets before; 90 % interval {low:+z,.0f} to {high:+z,.0f}",
             )
         )
-    tiles.append(
-        _tile(f"Budget a day {page.currency}".strip(), f"{total:,.2f}", "exact to the cent")
-    )
+    tiles.append(_tile(_in("Budget a day", page.currency), f"{total:,.2f}", "exact to the cent"))
     share = moved.change.clip(lower=0).sum() / total if total else 0.0
     tiles.append(_tile("Money that moves", f"{share:.1%}", "of the daily budget"))
     tiles.append(_tile("Cells that move", f"{len(moved)} of {len(moves)}"))
@@ -128,37 +143,68 @@ def _expectation(row: pd.Series) -> str:
         return "–"
     spread = ""
     if "low" in row and "high" in row and pd.notna(row.low) and pd.notna(row.high):
-        spread = f"<small>{compact(float(row.low))} to {compact(float(row.high))}</small>"
-    return f"{compact(float(row.expected))} {spread}"
+        spread = f" <small>{_whole(float(row.low))} to {_whole(float(row.high))}</small>"
+    return f"{_whole(float(row.expected))}{spread}"
 
 
-def _moves(moves: pd.DataFrame) -> str:
+def _relative(before: float, change: float) -> str:
+    """The change as a share of what was; a small one with its decimal, so that it is not "+0%"."""
+    if abs(change) < LEAST:
+        return "stays"
+    if before <= 0:
+        return "new"
+    share = change / before
+    if abs(share) < 0.0005:
+        return "under 0.1%"
+    return f"{share:+.0%}" if abs(share) >= 0.0095 else f"{share:+.1%}"
+
+
+def _cell(label: str, content: str, kind: str = "") -> str:
+    """A table's cell; ``label`` names it where the table is stacked on a narrow screen."""
+    mark = f' class="{kind}"' if kind else ""
+    return f'<td{mark} data-of="{escape(label)}"><span>{content}</span></td>'
+
+
+def _head(names: Sequence[tuple[str, str]]) -> str:
+    """A table's head of (name, further attributes)."""
+    cells = "".join(f'<th scope="col"{extra}>{escape(name)}</th>' for name, extra in names)
+    return f"<thead><tr>{cells}</tr></thead>"
+
+
+def _stacked(head: str, rows: str, kind: str = "stack") -> str:
+    """A table whose rows stand one below the other where the screen is narrow."""
+    return f'<div class="wide"><table class="{kind}">{head}<tbody>{rows}</tbody></table></div>'
+
+
+def _moves(moves: pd.DataFrame, currency: str) -> str:
     if moves.empty:
         return "<p>There is no cell to show.</p>"
     largest = float(moves.change.abs().max())
+    still = largest < LEAST
+    was, now = _in("Before", currency), _in("Now", currency)
+    expected = _in("Expected incremental revenue a day", currency)
     rows = []
     for _, row in moves.iterrows():
         stage = str(row.get("stage", "") or "")
         badge = f' <em class="badge">{escape(stage)}</em>' if stage not in UNREMARKABLE else ""
         before, change = float(row.previous), float(row.change)
-        relative = f"{change / before:+z.0%}" if before > 0 else ("new" if change > 0 else "–")
+        told = _cell(now, f"<b>{money(row.budget)}</b>", "n")
+        if not still:
+            bar = f'<td class="bars">{change_bar(change, largest)}</td>'
+            share = _cell("Change", _relative(before, change), "n")
+            told = f"{_cell(was, money(before), 'n')}{told}{bar}{share}"
         rows.append(
             f'<tr><th scope="row">{escape(str(row.segment))} <span class="by">×</span> '
-            f"{escape(str(row.channel))}{badge}</th>"
-            f'<td class="n">{money(before)}</td><td class="n"><b>{money(row.budget)}</b></td>'
-            f'<td class="bars">{change_bar(change, largest)}</td><td class="n">{relative}</td>'
-            f'<td class="n">{_expectation(row)}</td>'
+            f"{escape(str(row.channel))}{badge}</th>{told}"
+            f"{_cell(_in('Expected revenue a day', currency), _expectation(row), 'n')}"
             f'<td class="why">{escape(str(row.reason))}</td></tr>'
         )
-    head = (
-        '<thead><tr><th>Cell</th><th class="n">Before</th><th class="n">Now</th><th></th>'
-        '<th class="n">Change</th><th class="n">Expected revenue</th><th>Why</th></tr></thead>'
-    )
-    return _folded(
-        rows,
-        lambda some: f'<div class="wide"><table>{head}<tbody>{"".join(some)}</tbody></table></div>',
-        "cells",
-    )
+    number = ' class="n"'
+    names = [("Cell", ""), (now, number), (expected, ' class="n fold"'), ("Why", "")]
+    if not still:
+        names[1:2] = [(was, number), (now, number), ("Change", f' colspan="2"{number}')]
+    words = "<p>Nothing moves: every cell keeps its budget.</p>" if still else ""
+    return words + _folded(rows, lambda some: _stacked(_head(names), "".join(some)), "cells")
 
 
 def _curves(page: DecisionPage, moves: pd.DataFrame) -> str:
@@ -180,12 +226,14 @@ def _curves(page: DecisionPage, moves: pd.DataFrame) -> str:
             current=float(at.current),
             planned=float(at.planned),
             title=f"Response curve of {name}",
+            currency=page.currency,
         )
         figures.append(f"<figure><figcaption>{escape(name)}</figcaption>{chart}</figure>")
+    unit = f" in {escape(page.currency)}" if page.currency else ""
     legend = (
         '<p class="legend"><i class="key was"></i> budget before <i class="key goes"></i> budget '
         'now <i class="key band"></i> 90 % interval; the line is the expected incremental revenue '
-        "a day</p>"
+        f"a day{unit}</p>"
     )
     return legend + _folded(
         figures, lambda some: f'<div class="grid-of">{"".join(some)}</div>', "curves"
@@ -196,7 +244,9 @@ VERDICTS = {"pass": "passes", "undecided": "undecided", "fail": "fails", "review
 
 
 def _rollout(page: DecisionPage) -> str:
-    words = _paragraphs(page.canary_sentences)
+    words = _paragraphs([SENTENCES.get(said, said) for said in page.canary_sentences])
+    if words and page.currency:
+        words += _paragraphs([f"Losses and the loss budget are in {page.currency}."], "meta")
     return words + _bounds(page) + _guardrails(page.guardrails) + _deciding(page)
 
 
@@ -204,18 +254,25 @@ def _bounds(page: DecisionPage) -> str:
     if page.canary is None or page.canary.empty:
         return ""
     looks = page.canary.sort_values("days")
-    chart = bounds_chart(
-        **{c: looks[c].astype(float).tolist() for c in ("days", "effect", "low", "high")},
-        margin=page.canary_margin,
-        marks=page.canary_marks,
-        title="The rollout's effect on incremental profit, with bounds valid at every look",
+    broad, narrow = (
+        bounds_chart(
+            **{c: looks[c].astype(float).tolist() for c in ("days", "effect", "low", "high")},
+            margin=page.canary_margin,
+            marks=[(day, STAGES.get(word, word)) for day, word in page.canary_marks],
+            title="The rollout's effect on incremental profit, with bounds valid at every look",
+            narrow=small,
+        )
+        for small in (False, True)
     )
     legend = (
         '<p class="legend"><i class="key band"></i> bounds on incremental profit that hold at all '
         'looks together <i class="key margin"></i> tolerated loss. Band wholly below zero: rolled '
         "back.</p>"
     )
-    return f'<figure class="full">{chart}</figure>{legend}'
+    return (
+        f'<figure class="full"><div class="broad">{broad}</div>'
+        f'<div class="narrow">{narrow}</div></figure>{legend}'
+    )
 
 
 def _guardrails(found: pd.DataFrame | None) -> str:
@@ -228,8 +285,7 @@ def _guardrails(found: pd.DataFrame | None) -> str:
         f'<td class="why">{escape(str(row.sentence))}</td></tr>'
         for row in found.rename(columns={"name": "name_"}).itertuples()
     )
-    head = "<thead><tr><th>Guardrail</th><th>Verdict</th><th>What it saw</th></tr></thead>"
-    return f'<div class="wide"><table>{head}<tbody>{rows}</tbody></table></div>'
+    return _stacked(_head([("Guardrail", ""), ("Verdict", ""), ("What it saw", "")]), rows)
 
 
 def _deciding(page: DecisionPage) -> str:
@@ -245,17 +301,13 @@ def _deciding(page: DecisionPage) -> str:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    head = "".join(f"<th>{escape(str(c))}</th>" for c in frame.columns)
+    names = [str(c) for c in frame.columns]
     rows = []
     for record in frame.itertuples(index=False):
-        cells = "".join(
-            f"<td>{'–' if v is None or pd.isna(v) else escape(str(v))}</td>" for v in record
-        )
-        rows.append(f"<tr>{cells}</tr>")
-    return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
-        "</table></div>"
-    )
+        first, *rest = ("–" if v is None or pd.isna(v) else escape(str(v)) for v in record)
+        cells = "".join(_cell(name, v) for name, v in zip(names[1:], rest, strict=True))
+        rows.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
+    return _stacked(_head([(name, "") for name in names]), "".join(rows), "stack dense")
 
 
 def _links(links: Sequence[tuple[str, str]]) -> str:
@@ -273,16 +325,18 @@ def decision_page(content: DecisionPage) -> str:
     """The page as one HTML document (text)."""
     moves = _with_change(content.moves)
     quality = _paragraphs([content.quality_sentence])
+    unit = f" · money in {content.currency}" if content.currency else ""
     if content.quality is not None and not content.quality.empty:
         quality += _table(content.quality)
     body = "".join(
         (
             f"<header><h1>{escape(content.title)}</h1>"
-            f'<p class="meta">As of {content.as_of} · decision {escape(content.decision_id)}</p>'
+            f'<p class="meta">As of {content.as_of} · decision {escape(content.decision_id)}'
+            f"{escape(unit)}</p>"
             f"{_paragraphs(content.sentences[:1], 'lead')}{_paragraphs(content.sentences[1:])}"
             "</header>",
             _tiles(content, moves),
-            _section("What moves", _moves(moves)),
+            _section("What moves", _moves(moves, content.currency)),
             _section("What each cell earns, and where it stands", _curves(content, moves)),
             _section("The rollout", _rollout(content)),
             _section("Data quality", quality),

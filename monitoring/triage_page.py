@@ -22,6 +22,8 @@ def triage_page(
     links: Sequence[tuple[str, str]],
     waiting: str = "",
     agree: Sequence[str] = (),
+    unmeasured: Sequence[str] = (),
+    missing: str = "",
 ) -> str:
     """One HTML document without script or outside request.
 
@@ -32,20 +34,25 @@ def triage_page(
     links : label and relative address of further pages
     waiting : why a training that is due does not begin, or ""
     agree : where the feeds disagree, a sentence each
+    unmeasured : what of the feeds was not compared, a sentence each
+    missing : which facts are missing to compare anything, and what to deliver; "" where there are
+        enough. Without them no finding means nothing, so "No alarm" is not said.
     """
     findings = "".join(_finding(one) for one in found.findings)
     more = "".join(f'<p><a href="{escape(a)}">{escape(t)}</a></p>' for t, a in links)
     parts = [
         f"<h1>What the last weeks show, {found.as_of}</h1>",
-        f'<p class="lead">{escape(found.summary)}</p>',
+        *(f'<p class="lead">{escape(s)}</p>' for s in _lead(found, missing)),
         f"<p>{escape(waiting)}</p>" if waiting else "",
-        f'<p class="meta">{escape(windows)}</p>',
-        _section("What was found", _table(("Cause", "What", "Act", "Numbers"), findings)
-                 if findings else "<p>Nothing beyond noise.</p>"),
-        _section("Where feeds disagree", "".join(f"<p>{escape(n)}</p>" for n in agree)),
+        f'<p class="meta">{escape(windows)}</p>' if windows and not missing else "",
+        _section("What was found", _table(("Cause", "What", "Act", "Numbers"), findings, "stack")
+                 if findings else "" if missing else "<p>Nothing beyond noise.</p>"),
+        _section("Where feeds disagree", _paragraphs(agree)),
         _section("Forecast against measurement", _calibration(calibration)),
         _section("How far each feature moved", _columns(drift)),
-        _section("Worth knowing", "".join(f"<p>{escape(n)}</p>" for n in found.noted)),
+        _section("What was not compared", _paragraphs(unmeasured)),
+        # Said once: where drift was not judged, the section above says so.
+        _section("Worth knowing", _paragraphs([n for n in found.noted if n != drift.summary])),
         _section("More", more),
     ]  # fmt: skip
     return (
@@ -56,21 +63,39 @@ def triage_page(
     )
 
 
+def _lead(found: Triage, missing: str) -> list[str]:
+    """What a reader sees first; where nothing was compared, what is missing for it."""
+    if not missing:
+        return [found.summary]
+    return [missing] if found.main is None else [found.summary, missing]
+
+
+def _paragraphs(sentences: Sequence[str]) -> str:
+    return "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+
+
 def _section(title: str, body: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
 
 
-def _table(head: Sequence[str], rows: str) -> str:
-    names = "".join(f"<th>{escape(n)}</th>" for n in head)
+def _table(head: Sequence[str], rows: str, kind: str = "stack dense") -> str:
+    names = "".join(f'<th scope="col">{escape(n)}</th>' for n in head)
     head_row = f"<thead><tr>{names}</tr></thead>"
-    return f'<div class="wide"><table>{head_row}<tbody>{rows}</tbody></table></div>'
+    return f'<div class="wide"><table class="{kind}">{head_row}<tbody>{rows}</tbody></table></div>'
+
+
+def _cell(label: str, content: str, kind: str = "") -> str:
+    """A table's cell; ``label`` names it where the table is stacked on a narrow screen."""
+    mark = f' class="{kind}"' if kind else ""
+    return f'<td{mark} data-of="{escape(label)}"><span>{content}</span></td>'
 
 
 def _finding(one: Finding) -> str:
     numbers = ", ".join(f"{name} {value}" for name, value in one.evidence.items())
     return (
         f'<tr><th scope="row">{escape(one.cause.value)}</th><td>{escape(one.sentence)}</td>'
-        f'<td>{escape(one.act.value)}</td><td class="why">{escape(numbers)}</td></tr>'
+        f"{_cell('Act', escape(one.act.value))}"
+        f"{_cell('Numbers', escape(numbers) or '–', 'why')}</tr>"
     )
 
 
@@ -80,8 +105,9 @@ def _calibration(table: pd.DataFrame) -> str:
         return "<p>Nothing was measured that a champion had foretold.</p>"
     rows = "".join(
         f'<tr><th scope="row">{escape("all" if of == "all" else f"{of} {name}")}</th>'
-        f'<td class="n">{_with_error(before, before_error)}</td>'
-        f'<td class="n">{_with_error(now, now_error)}</td><td class="n">{z:+z.1f}</td></tr>'
+        f"{_cell('Before', _with_error(before, before_error), 'n')}"
+        f"{_cell('Now', _with_error(now, now_error), 'n')}"
+        f"{_cell('Change', f'{z:+z.1f}' if math.isfinite(z) else '–', 'n')}</tr>"
         for of, name, before, before_error, now, now_error, z in known.itertuples(index=False)
     )
     words = (
@@ -97,17 +123,20 @@ def _with_error(value: float, error: float) -> str:
 
 def _columns(drift: DriftVerdict) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(c.column)}</th><td>{escape(c.method)}</td>'
-        f'<td class="n">{"–" if c.distance is None else f"{c.distance:.3f}"}</td>'
-        f'<td class="n">{c.threshold:.3f}</td><td>{_said(c.drifted, c.triggers, c.note)}</td></tr>'
+        f'<tr><th scope="row">{escape(c.column)}</th>{_cell("Method", escape(c.method))}'
+        f"{_cell('Distance', '–' if c.distance is None else f'{c.distance:.3f}', 'n')}"
+        f"{_cell('Threshold', f'{c.threshold:.3f}', 'n')}"
+        f"{_cell('Verdict', _said(c.drifted, c.triggers, c.note))}</tr>"
         for c in drift.columns
     )
     return f"<p>{escape(drift.summary)}</p>" + (
-        _table(("Column", "Method", "Distance", "Threshold", ""), rows) if rows else ""
+        _table(("Column", "Method", "Distance", "Threshold", "Verdict"), rows) if rows else ""
     )
 
 
 def _said(drifted: bool, triggers: bool, note: str) -> str:
     if note:
         return escape(note)
-    return ("moved" if triggers else "moved, by the loop itself") if drifted else ""
+    if not drifted:
+        return "as before"
+    return "moved" if triggers else "moved, by the loop itself"

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.charts import bounds_chart, compact, ticks
+from monitoring.charts import bounds_chart, compact, response_chart, ticks
+from monitoring.page_style import STYLE
 from monitoring.report import DecisionPage, decision_page
 
-EVIL = "<script>alert('x')</script>\"&"
+EVIL = '</script><script>alert(1)</script>"&'
 
 
 def page(name: str = "north") -> DecisionPage:
@@ -105,9 +106,9 @@ def test_the_page_says_what_moved_why_and_what_is_expected() -> None:
         "+25%",
         "The next unit earns most here.",
         "d-123",
-        "Expected gain a day EUR",
+        "Expected profit a day, EUR",
         "+1,234",
-        "90 % interval +200 to +2,400",
+        "beyond the budgets before; 90 % interval +200 to +2,400",
         "2 of 3",
         "One cell is paused.",
         "4 days late",
@@ -119,7 +120,8 @@ def test_the_page_says_what_moved_why_and_what_is_expected() -> None:
         "What would promote it",
         "north must report.",
         "A loss wholly below zero.",
-        "Budget a day EUR",
+        "Budget a day, EUR",
+        "Expected incremental revenue a day, EUR",
         "200.00",
         ">canary<",
     ):
@@ -209,3 +211,102 @@ def test_ticks_are_round_and_inside() -> None:
 def test_one_look_alone_shows_its_bounds_as_a_line() -> None:
     chart = bounds_chart(days=[7], effect=[0.0], low=[-0.5], high=[0.5], margin=0.1, title="One")
     assert chart.count('class="curve"') == 2
+
+
+def still() -> DecisionPage:
+    moves = page().moves
+    return replace(
+        page(), canary=None, gain=(0.0, 0.0, 0.0), moves=moves.assign(budget=moves["previous"])
+    )
+
+
+def test_a_hold_says_that_nothing_moves_instead_of_gains_and_changes_of_zero() -> None:
+    text = decision_page(still())
+    read(text)
+    assert "<p>Nothing moves: every cell keeps its budget.</p>" in text
+    assert "Expected profit a day" not in text
+    assert "Before, EUR" not in text
+    assert "+0%" not in text
+    assert ">80.00<" in text
+    assert "Nothing moves" not in decision_page(page())
+
+
+def test_a_cell_that_stays_is_said_to_stay_and_a_small_move_is_no_zero() -> None:
+    moves = page().moves.assign(budget=[Decimal("100.20"), Decimal("79.99"), Decimal("20.00")])
+    text = decision_page(replace(page(), moves=moves, canary=None))
+    for words in (">+0.2%<", ">under 0.1%<", ">stays<"):
+        assert words in text, words
+    assert "+0%" not in text
+
+
+def test_estimates_are_whole_and_money_has_its_unit() -> None:
+    moves = page().moves.assign(expected=12_812.4, low=11_234.4, high=14_321.7)
+    text = decision_page(replace(page(), moves=moves))
+    assert ">12,812 <small>11,234 to 14,322</small>" in text
+    assert "12.8k" not in text
+    assert "decision d-123 · money in EUR" in text
+    assert "Losses and the loss budget are in EUR." in text
+    assert ">spend a day, EUR<" in text
+    assert ">incremental revenue a day, EUR<" in text
+
+
+def test_without_a_currency_no_unit_is_said() -> None:
+    text = decision_page(replace(page(), currency=""))
+    assert "money in" not in text
+    assert "Losses and the loss budget" not in text
+    assert ">spend a day<" in text
+
+
+def test_a_rollout_that_reached_everyone_says_where_the_new_budgets_are() -> None:
+    ended = replace(
+        page(),
+        canary_sentences=["The rollout has ended: full."],
+        canary_marks=[(0, "canary"), (14, "full")],
+    )
+    text = decision_page(ended)
+    assert "The rollout has ended: the new budgets are in all segments." in text
+    assert ">all segments<" in text
+    assert ">full<" not in text
+
+
+def test_no_column_is_without_a_name() -> None:
+    for content in (page(), still()):
+        assert not re.findall(r"<th[^>]*></th>", decision_page(content))
+
+
+def test_on_a_narrow_screen_every_number_carries_its_columns_name() -> None:
+    text = decision_page(page())
+    assert text.count('<div class="wide"><table class="stack') == text.count("<table") == 3
+    assert 'data-of="Before, EUR"' in text
+    assert 'data-of="Expected revenue a day, EUR"' in text
+    assert 'data-of="finding"' in text
+    assert text.count('<div class="narrow"><svg viewBox="0 0 340 ') == 1
+    assert text.count('<div class="broad"><svg viewBox="0 0 680 ') == 1
+
+
+def test_in_print_the_folded_unfolds_keys_keep_their_colour_and_figures_stay_whole() -> None:
+    paper = STYLE[STYLE.index("@media print") :]
+    assert "details::details-content { content-visibility:visible" in paper
+    assert "print-color-adjust:exact" in paper
+    assert re.search(r"figure, tr[^}]*break-inside:avoid", paper)
+    assert "@media screen and (prefers-color-scheme: dark)" in STYLE
+
+
+def test_the_last_number_of_an_axis_is_not_cut() -> None:
+    chart = response_chart(
+        spend=[0, 4000], mean=[0, 10], low=[0, 8], high=[0, 12], current=0, planned=4000, title="A"
+    )
+    at = re.search(r'class="tick mid" x="([\d.]+)" y="[\d.]+">4,000<', chart)
+    assert at is not None
+    assert float(at.group(1)) + 2.5 * 5.5 <= 320
+
+
+def test_words_of_stages_that_came_soon_after_each_other_do_not_run_together() -> None:
+    chart = bounds_chart(
+        days=[20], effect=[0.0], low=[-0.5], high=[0.5], margin=0.1, title="One", narrow=True,
+        marks=[(19, "all segments"), (0, "shadow"), (1, "canary"), (2, "ramp")],
+    )  # fmt: skip
+    found = re.findall(r'class="tick" x="([\d.]+)" y="([\d.]+)">(\w[\w ]+)<', chart)
+    at = {word: (float(x), float(y)) for x, y, word in found}
+    assert at["shadow"][1] != at["canary"][1] != at["ramp"][1]
+    assert at["all segments"][0] + 5.5 * len("all segments") <= 340
