@@ -74,9 +74,11 @@ ul { margin:0; padding-left:20px; } a { color:var(--main); }
 @media print { body { background:#fff; } main { max-width:none; padding:0; }
   * { print-color-adjust:exact; -webkit-print-color-adjust:exact; }
   details::details-content { content-visibility:visible; display:block; block-size:auto; }
-  summary { display:none; } .wide { overflow:visible; } .why { min-width:0; }
-  h2, h3, .legend { break-after:avoid; }
-  figure, tr, .tile, .pair > div { break-inside:avoid; } }
+  summary { display:none; } .wide { overflow:visible; } table { font-size:12px; }
+  .why { min-width:150px; } .n.fold { min-width:100px; } .bars { width:60px; } .bar { width:52px; }
+  .tiles { grid-template-columns:repeat(4, 1fr); } .lead { font-size:16px; }
+  h2, h3, .legend { break-after:avoid; } figure + .legend { break-before:avoid; }
+  figure, tr, .tile, .legend, .pair > div { break-inside:avoid; } }
 @media screen and (max-width:820px) { main { padding:24px 16px 48px; } h1 { font-size:25px; }
   .why { min-width:180px; } }
 @media screen and (max-width:620px) { .broad { display:none; } .narrow { display:block; }

@@ -39,12 +39,15 @@ MEANINGS = {
     "forecast": "A cell and week a row, money a day. Measured over foretold is 1 where the model "
     "was right and 1.10 where a tenth more was measured.",
 }
-# Evidently's page has no title, and cuts its tables off where the window is narrow.
+# Evidently's page has no title, and cuts its tables off where the window is narrow; on paper it is
+# drawn smaller, as its charts keep the width they had on the screen.
 STYLE = (
     ".liftloop{font:16px/1.5 system-ui,sans-serif;max-width:74ch;padding:16px 24px 0}"
     ".liftloop h1{font-size:24px;line-height:1.2;margin:0 0 4px}.liftloop p{margin:0 0 8px}"
     ".liftloop a{color:inherit}"
-    "[id^=root_metric]{min-width:900px}@media print{[id^=root_metric]{min-width:0}}"
+    "[id^=root_metric]{min-width:900px}"
+    "@media print{@page{margin:12mm}*{print-color-adjust:exact}"
+    "[id^=root_metric]{min-width:1160px;zoom:.58}.js-plotly-plot,tr{break-inside:avoid}}"
 )
 
 

@@ -33,6 +33,9 @@ def test_a_page_of_evidently_says_what_it_is_and_leads_back() -> None:
     assert page.index("</header>") < page.index("root_metric_1")
     assert page.endswith('<main>\n<div id="root_metric_1"></div></main></body>')
     assert "http" not in page
+    # On paper it is drawn smaller: its charts would be cut at the edge.
+    assert "@media print{@page{margin:12mm}" in page
+    assert "zoom:.58" in page
 
 
 def test_current_and_reference_are_told_as_each_page_takes_them() -> None:
