@@ -21,9 +21,6 @@ SHOWN = 12  # moves and curves in sight; the others unfold
 UNREMARKABLE = ("", "incumbent", "full")  # stages that need no badge
 LEAST = 0.005  # half a cent: less is no move
 STAGES = {"full": "all segments"}  # a stage's name where a reader wants to know where budgets are
-SENTENCES = {
-    "The rollout has ended: full.": "The rollout has ended: the new budgets are in all segments.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +241,7 @@ VERDICTS = {"pass": "passes", "undecided": "undecided", "fail": "fails", "review
 
 
 def _rollout(page: DecisionPage) -> str:
-    words = _paragraphs([SENTENCES.get(said, said) for said in page.canary_sentences])
+    words = _paragraphs(page.canary_sentences)
     if words and page.currency:
         words += _paragraphs([f"Losses and the loss budget are in {page.currency}."], "meta")
     return words + _bounds(page) + _guardrails(page.guardrails) + _deciding(page)

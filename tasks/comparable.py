@@ -1,4 +1,4 @@
-"""Is there anything to compare? What ``liftloop monitor`` says in place of "No alarm" where not."""
+"""Is there anything to compare? What a verdict says in place of "No alarm" where not."""
 
 from __future__ import annotations
 

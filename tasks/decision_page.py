@@ -43,7 +43,7 @@ def gather_page(loop: Loop, db: Session, head: Decision) -> DecisionPage:
         quality=_quality(db),
         quality_sentence=health["summary"] if health else "",
         drift=drift.summary if drift else "",
-        links=[("Evidently report", drift.report.removeprefix("reports/"))]
+        links=[("Why the last weeks differ", drift.report.removeprefix("reports/"))]
         if drift and drift.report
         else [],
         **_rollout(loop, db, head),

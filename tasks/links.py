@@ -23,11 +23,11 @@ def link(loop: Loop, label: str, path: str) -> Link:
 
 
 def decision_links(loop: Loop, db: Session, head: Decision, page: str | None) -> tuple[Link, ...]:
-    """The decision's page, the Evidently report of its day, the training's run, and Prefect's."""
+    """The decision's page, the monitor's of its day, the training's run, and Prefect's."""
     found = [link(loop, "Page", page)] if page else []
     said = next((v for v in verdicts(db, limit=20) if v.as_of == head.as_of), None)
     if said is not None and said.report:
-        found.append(link(loop, "Evidently report", said.report))
+        found.append(link(loop, "Why the last weeks differ", said.report))
     trained = training(db, key=head.training_key) if head.training_key else None
     if trained is not None and trained.run_id:
         folder = run_folder(loop.workspace, trained.run_id)

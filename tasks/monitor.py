@@ -24,6 +24,7 @@ from monitoring.consistency_verdict import Consistency, ConsistencyConfig
 from monitoring.telling import Earlier, Telling, tell
 from monitoring.verdicts import HealthVerdict
 from tasks.alarms import alarm_of, disagreement_of
+from tasks.comparable import nothing_to_compare
 from tasks.consistency import consistency_on
 from tasks.context import Loop, View, open_loop, view
 from tasks.events import DRIFT_EVENT, FEED_BROKEN_EVENT, FEED_RECOVERED_EVENT
@@ -97,7 +98,7 @@ def _verdict(
         key=id,
         as_of=facts.as_of,
         drifted=_asks(seen.triage),
-        summary=seen.triage.summary,
+        summary=_summary(loop, seen.triage),
         evidence=canonical_json(
             {
                 "triage": seen.triage.as_dict(),
@@ -113,6 +114,12 @@ def _verdict(
         report=report,
         created_at=loop.now(),
     )
+
+
+def _summary(loop: Loop, found: Triage) -> str:
+    """The triage's; that there is nothing to compare is no all-clear."""
+    nothing = nothing_to_compare(loop, found.as_of) if found.main is None else ""
+    return nothing or found.summary
 
 
 def _asks(found: Triage) -> bool:

@@ -127,5 +127,5 @@ def _links(loop: Loop, db: Session, every: Sequence[Decision], last: date) -> li
     found = [link(loop, "The last decision", f"reports/{page.name}")] if page.is_file() else []
     said = next(iter(verdicts(db, before=last + timedelta(days=1), limit=1)), None)
     if said is not None and said.report:
-        found.append(link(loop, "Evidently report", said.report))
+        found.append(link(loop, "Why the last weeks differ", said.report))
     return [*found, *prefect_link()]

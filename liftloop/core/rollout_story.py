@@ -83,6 +83,8 @@ class Story:
     @property
     def sentence(self) -> str:
         """Where it stands, in words."""
+        if self.stage == "full":
+            return "The rollout has ended: the new budgets are in all segments."
         if self.stage in ENDED:
             return f"The rollout has ended: {self.stage.replace('_', ' ')}."
         told = ", ".join(f"{name} ({days(since)})" for name, (_, since) in self.exposed.items())

@@ -140,6 +140,7 @@ class Alarm:
     sentence : what was seen, with its numbers
     pauses : whether cells are paused until it is over; else the model is trained anew
     cells : (segment, channel) of the cells that depend on it; empty where it concerns all
+    everyone : whether these are all cells there are
     waiting : why the training it asks for waits; "" where it does not
     """
 
@@ -148,6 +149,7 @@ class Alarm:
     since: date | None
     pauses: bool
     cells: Sequence[tuple[str, str]] = ()
+    everyone: bool = False
     waiting: str = ""
     links: Sequence[Link] = ()
 
@@ -198,7 +200,8 @@ def _response(alarm: Alarm) -> str:
     rest = len(alarm.cells) - len(named)
     more = f" and {rest} more" if rest else ""
     whose = f" ({', '.join(named)}{more})" if named else ""
-    does = f"the cells that depend on it{whose} keep their budgets; all others move on."
+    others = "" if alarm.everyone else "; all others move on"
+    does = f"the cells that depend on it{whose} keep their budgets{others}."
     return f"{does} {alarm.waiting}".strip()
 
 

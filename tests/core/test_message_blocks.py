@@ -140,8 +140,10 @@ def test_the_rules_find_what_slack_refuses(spoiled: dict[str, Any]) -> None:
 
 def test_a_link_is_one_where_it_is_an_address_and_a_path_where_it_is_none() -> None:
     alarm = Alarm(cause="broken feed", sentence="It is late.", since=date(2026, 3, 1), pauses=True)
-    there = replace(alarm, links=[Link("Evidently report", "https://x.y/reports/m 1.html")])
-    here = replace(alarm, links=[Link("Evidently report", "reports/m.html")])
+    there = replace(
+        alarm, links=[Link("Why the last weeks differ", "https://x.y/reports/m 1.html")]
+    )
+    here = replace(alarm, links=[Link("Why the last weeks differ", "reports/m.html")])
     last = [alarm_message(one).blocks[-1]["elements"][-1]["text"] for one in (there, here)]
-    assert last == ["<https://x.y/reports/m%201.html|Evidently report>",
-                    "Evidently report: reports/m.html"]  # fmt: skip
+    assert last == ["<https://x.y/reports/m%201.html|Why the last weeks differ>",
+                    "Why the last weeks differ: reports/m.html"]  # fmt: skip

@@ -260,7 +260,7 @@ def test_without_a_currency_no_unit_is_said() -> None:
 def test_a_rollout_that_reached_everyone_says_where_the_new_budgets_are() -> None:
     ended = replace(
         page(),
-        canary_sentences=["The rollout has ended: full."],
+        canary_sentences=["The rollout has ended: the new budgets are in all segments."],
         canary_marks=[(0, "canary"), (14, "full")],
     )
     text = decision_page(ended)

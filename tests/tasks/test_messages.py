@@ -165,9 +165,9 @@ def test_a_decision_says_what_was_gained_and_links_what_it_rests_on(loop: Loop) 
     said = announce_once(loop, decide(loop), "reports/decision.html")
     assert "Gained so far: +61,234 USD profit from 2026-01-05 to 2026-02-28" in said["text"]
     assert "Page: https://x.y/shop/reports/decision.html" in said["text"]
-    assert "Evidently report: https://x.y/shop/reports/monitor-1.html" in said["text"]
+    assert "Why the last weeks differ: https://x.y/shop/reports/monitor-1.html" in said["text"]
     (message,) = messages(loop)
-    assert "<https://x.y/shop/reports/monitor-1.html|Evidently report>" in message.blocks
+    assert "<https://x.y/shop/reports/monitor-1.html|Why the last weeks differ>" in message.blocks
 
 
 def test_the_week_is_summed_up_once(loop: Loop) -> None:

@@ -53,12 +53,6 @@ def monitor(
 
     with flow_settings():
         verdict = run(str(place.root), as_day(as_of) if as_of else None)
-    if verdict["cause"] is None:
-        from tasks.comparable import nothing_to_compare
-        from tasks.context import open_loop
-
-        why = nothing_to_compare(open_loop(place.root), as_day(verdict["as_of"]))
-        verdict = {**verdict, "summary": why or verdict["summary"]}
     if as_json:
         show_json(verdict)
     else:
