@@ -147,3 +147,10 @@ def test_a_link_is_one_where_it_is_an_address_and_a_path_where_it_is_none() -> N
     last = [alarm_message(one).blocks[-1]["elements"][-1]["text"] for one in (there, here)]
     assert last == ["<https://x.y/reports/m%201.html|Why the last weeks differ>",
                     "Why the last weeks differ: reports/m.html"]  # fmt: skip
+
+
+def test_an_alarm_of_every_cell_leaves_none_to_move_on() -> None:
+    alarm = Alarm(cause="broken feed", sentence="It is late.", since=date(2026, 3, 1), pauses=True,
+                  cells=[("a", "search")])  # fmt: skip
+    assert "all others move on" in alarm_message(alarm).text
+    assert "move on" not in alarm_message(replace(alarm, everyone=True)).text

@@ -123,7 +123,8 @@ def test_an_ended_rollout_waits_for_nothing(stage: Any) -> None:
     assert story.would_promote == story.would_roll_back == ()
     assert story.exposed == {}
     assert story.days_live == 20
-    assert stage.replace("_", " ") in story.sentence
+    where = {"full": "in all segments", "rolled_back": "rolled back"}
+    assert where[stage] in story.sentence
 
 
 def test_a_state_of_an_older_version_exposes_the_canary_since_the_start() -> None:
