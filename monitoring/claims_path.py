@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from monitoring.changes import Change, change
-from monitoring.own_moves import BEND, inside
+from monitoring.own_moves import BEND, SURE, inside
 from monitoring.slopes import ResponseConfig
 from monitoring.watched import Watched, mean_of
 
@@ -124,9 +124,12 @@ def path(seen: Watched, c: int, config: ResponseConfig) -> Path | None:
 
 def _room(spend: Array, reference: int) -> Array:
     """How far the path may be off (D, S) since the reference: it is known less well the further
-    spend went from where it was learned; not at all where nothing is spent."""
+    spend went beyond where it was learned; not at all where nothing is spent."""
     with np.errstate(divide="ignore", invalid="ignore"):
         move = np.abs(np.log(_over_usual(spend, reference)))
+    usual = move[:reference][np.isfinite(move[:reference])]
+    reach = SURE * float(np.sqrt(np.mean(usual**2))) if len(usual) else 0.0
+    move = np.maximum(move - reach, 0.0)
     room = np.where(np.isnan(move), 0.0, TRUST * move + BEND * move**2 / 2)
     room[:reference] = 0.0
     return np.asarray(room)
