@@ -15,6 +15,7 @@ from liftloop.adapters.rollouts import rollout
 from liftloop.adapters.tables import Decision, Delivery
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.policy import BudgetLine
+from liftloop.core.verdict_words import in_brief, step_verdicts
 from monitoring.report import DecisionPage
 from tasks.context import Loop
 from tasks.curves import curves_of
@@ -35,7 +36,10 @@ def gather_page(loop: Loop, db: Session, head: Decision) -> DecisionPage:
         title=_title(head, lines),
         as_of=head.as_of,
         decision_id=head.id,
-        sentences=[head.reason, f"Gained so far: {worth}" if worth else ""],
+        sentences=[
+            in_brief(head.reason, step_verdicts(head.evidence)),
+            f"Gained so far: {worth}" if worth else "",
+        ],
         currency=loop.settings.account.currency,
         gain=(head.expected_gain, head.gain_low, head.gain_high) if curves else None,
         moves=_moves(lines),

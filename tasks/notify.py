@@ -19,6 +19,7 @@ from liftloop.adapters.tables import Decision, Message
 from liftloop.adapters.whole_files import write_whole
 from liftloop.core.keys import key
 from liftloop.core.messages import Announcement, decision_message
+from liftloop.core.verdict_words import guardrail_lines, in_brief, step_verdicts
 from liftloop.core.weekly_message import weekly_message
 from monitoring.report import decision_page
 from tasks.context import Loop, open_loop
@@ -86,12 +87,13 @@ def announce_once(loop: Loop, decision_id: str, page: str | None) -> dict[str, A
 def announcement_of(loop: Loop, db: Session, head: Decision, page: str | None) -> Announcement:
     """What there is to tell of a decision besides its lines; every number is the ledger's."""
     known = head.training_key is not None
+    verdicts = step_verdicts(head.evidence)
     return Announcement(
         decision_id=head.id,
         kind=head.kind,
         state=head.state,
         effective_from=head.effective_from,
-        reason=head.reason,
+        reason=in_brief(head.reason, verdicts),
         currency=loop.settings.account.currency,
         gain=head.expected_gain if known else None,
         gain_low=head.gain_low if known else None,
@@ -100,6 +102,7 @@ def announcement_of(loop: Loop, db: Session, head: Decision, page: str | None) -
         todo=_todo(loop, head),
         worth=gained(db, head.as_of) or None,
         links=decision_links(loop, db, head, page),
+        guardrails=guardrail_lines(verdicts),
     )
 
 

@@ -14,6 +14,7 @@ from liftloop.adapters.tables import Decision
 from liftloop.adapters.worth_entries import worth_known
 from liftloop.core.blocks import Link
 from liftloop.core.policy import Policy
+from liftloop.core.verdict_words import in_brief, step_verdicts
 from liftloop.core.weekly_message import Act, NetMove, Week
 from tasks.context import Loop
 from tasks.links import link, prefect_link
@@ -82,7 +83,7 @@ def _moves(before: Policy | None, after: Policy | None) -> list[NetMove]:
 
 def _act(d: Decision) -> Act:
     gain = (d.expected_gain, d.gain_low, d.gain_high) if d.training_key else None
-    return Act(d.as_of, d.kind, d.state, d.reason, gain)
+    return Act(d.as_of, d.kind, d.state, in_brief(d.reason, step_verdicts(d.evidence)), gain)
 
 
 def _reversal(every: Sequence[Decision]) -> tuple[str, ...]:

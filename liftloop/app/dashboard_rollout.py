@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from liftloop.app.dashboard_words import (
-    beyond_guardrails,
     day,
     guardrail_table,
     in_short,
@@ -16,6 +15,7 @@ from liftloop.app.dashboard_words import (
     untold,
 )
 from liftloop.core.rollout_state import ENDED
+from liftloop.core.verdict_words import beyond_guardrails
 
 if TYPE_CHECKING:
     from liftloop.app.dashboard_queries import RolloutView

@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from liftloop.core.verdict_words import beyond_guardrails
+
 KINDS = {"hold": "keep", "roll_back": "roll back"}
 ACTS = {
     "move": "budgets move",
@@ -115,14 +117,6 @@ def guardrail_table(verdicts: Sequence[Mapping[str, Any]]) -> str:
         for verdict in verdicts
     ]
     return "\n".join(["| guardrail | verdict | what it saw |", "|---|---|---|", *rows])
-
-
-def beyond_guardrails(reason: str, verdicts: Sequence[Mapping[str, Any]]) -> str:
-    """What a reason says besides the sentences of these guardrails (see ``core.rollout``)."""
-    for verdict in verdicts:
-        name, sentence = str(verdict["name"]), str(verdict["sentence"])
-        reason = reason.replace(f"{name.capitalize()}: {sentence}", "")
-    return " ".join(reason.split())
 
 
 def in_short(reason: str, verdicts: Sequence[Mapping[str, Any]]) -> str:

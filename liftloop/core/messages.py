@@ -44,7 +44,8 @@ class Announcement:
     ``gain`` is profit per day against the budgets in force before, in the account's currency, with
     the ends of its 90 % interval; None where nothing could be estimated. ``reversal`` and ``todo``
     replace the usual sentences on what would take the decision back, and who must do what.
-    ``worth`` says what the loop gained so far; ``links`` are where more is to be read.
+    ``worth`` says what the loop gained so far; ``links`` are where more is to be read;
+    ``guardrails`` has a line for each that was asked.
     """
 
     decision_id: str
@@ -60,6 +61,7 @@ class Announcement:
     todo: str | None = None
     worth: str | None = None
     links: tuple[Link, ...] = ()
+    guardrails: tuple[str, ...] = ()
 
 
 def decision_message(*, announcement: Announcement, lines: Sequence[BudgetLine]) -> Words:
@@ -79,12 +81,17 @@ def decision_message(*, announcement: Announcement, lines: Sequence[BudgetLine])
     ]
     text = [title, announcement.reason, "", *moves, ""]
     text += [f"{name}: {words}" for name, words in facts + closing]
+    if announcement.guardrails:
+        text += ["What the guardrails say:", *(f"  {line}" for line in announcement.guardrails)]
     text += [f"{link.label}: {link.target}" for link in announcement.links]
     blocks = [header(title), section(announcement.reason)]
     if moves:
         blocks.append(bullets(moves))
     blocks.append(fields(facts))
     blocks += [section(f"{name}: {words}", bold=name) for name, words in closing]
+    if announcement.guardrails:
+        name = "What the guardrails say"
+        blocks += [section(name, bold=name), bullets(announcement.guardrails)]
     blocks.append(context(f"Decision {announcement.decision_id}", announcement.links))
     return Words(visible("\n".join(text)), tuple(blocks))
 
