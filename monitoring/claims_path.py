@@ -129,8 +129,7 @@ def _room(spend: Array, reference: int) -> Array:
         move = np.abs(np.log(_over_usual(spend, reference)))
     usual = move[:reference][np.isfinite(move[:reference])]
     reach = SURE * float(np.sqrt(np.mean(usual**2))) if len(usual) else 0.0
-    move = np.maximum(move - reach, 0.0)
-    room = np.where(np.isnan(move), 0.0, TRUST * move + BEND * move**2 / 2)
+    room = np.where(move > reach, TRUST * move + BEND * move**2 / 2, 0.0)
     room[:reference] = 0.0
     return np.asarray(room)
 
