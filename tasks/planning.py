@@ -26,7 +26,7 @@ from liftloop.core.objectives import (
     TargetIroas,
 )
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rules import ReachCap, Rules, book, resolve_rules
+from liftloop.core.rules import ReachCap, Rules, book, covered, resolve_rules
 from liftloop.core.shadow import rule_costs
 from liftloop.core.stability import Patience, Steadied, steady
 from tasks.exploring import explore_plan
@@ -115,7 +115,7 @@ def plan_budgets(
     policy = explored.policy
     expected = gain(curves, policy=policy, incumbent=incumbent, margin=margin)
     currency = settings.account.currency
-    reason = _reason(taken, found.policy, incumbent, expected, policy, currency)
+    reason = _all_held(rules) or _reason(taken, found.policy, incumbent, expected, policy, currency)
     if explored.learned:
         reason += f" {explored.reason}"
     told = {cell: f"{text}{_slow_words(slow.get(cell))}" for cell, text in words.items()}
@@ -226,6 +226,23 @@ def rules_of(
         ],
         no_raise=[(cell, slow[cell]) for cell in sorted(slow)],
     )  # fmt: skip
+
+
+def _all_held(rules: Rules) -> str:
+    """Why nothing may move, where every cell is frozen; else ""."""
+    named = {(f.segment, f.channel) for f in rules.frozen}
+    wide = {name for name in named if "*" in name}
+    left = [cell for cell in rules.cells if (cell.segment, cell.channel) not in named]
+    for segment, channel in wide:
+        inside = covered(left, [segment], [channel])
+        left = [cell for cell, held in zip(left, inside, strict=True) if not held]
+    if left or not named:
+        return ""
+    first, *others = dict.fromkeys(f.reason for f in rules.frozen)
+    more = f", and {len(others)} more {'reason' if len(others) == 1 else 'reasons'}"
+    return (
+        f"Nothing may move: every cell is held ({first}{more if others else ''}). The budgets stay."
+    )
 
 
 def _reason(

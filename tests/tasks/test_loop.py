@@ -200,6 +200,15 @@ def test_a_person_rolls_back_by_hand_and_the_rollout_ends(world: Any) -> None:
     assert Policy.of({_cell(x): x.daily_budget for x in lines}).version == began.incumbent.version
 
 
+def test_where_every_cell_is_held_the_reason_is_who_holds_them(world: Any) -> None:
+    acts.pause(str(world.workspace.root), segment="*", channel="*", reason="sale", actor="ana")
+    settled = world.cycle()
+    assert settled["kind"] == "hold"
+    assert settled["reason"].startswith(
+        "Nothing may move: every cell is held (paused by ana (sale)). The budgets stay."
+    )
+
+
 def test_a_paused_channel_does_not_move(world: Any) -> None:
     world.set("\nenabled = true", "\nenabled = false")
     place = str(world.workspace.root)
