@@ -275,6 +275,7 @@ def _reasons(grounds: Grounds, outcome: Outcome, stage_words: Mapping[Cell, str]
     cells = json.loads(grounds.proposal.cells).values() if grounds.proposal else []
     said = {(s, c): text for s, c, text in cells}
     before, words = grounds.incumbent.as_dict(), {}
+    planned = grounds.proposed.as_dict() if grounds.proposed else {}
     inside = {name for name, stage in settled.stages.items() if stage not in ("incumbent", "full")}
     for cell, amount in settled.policy.budgets:
         stage = settled.stages.get(cell.segment, "incumbent")
@@ -291,6 +292,8 @@ def _reasons(grounds: Grounds, outcome: Outcome, stage_words: Mapping[Cell, str]
             words[cell] = "Unchanged: the new policy is kept and not applied yet."
         elif settled.kind == "hold" and inside:
             words[cell] = "Unchanged while the canary is judged."
+        elif settled.kind == "hold" and own and planned.get(cell, amount) != amount:
+            words[cell] = f"Unchanged: the plan is held. Planned was: {own[0].lower()}{own[1:]}"
         else:
             words[cell] = stage_words.get(cell) or own or "Unchanged."
     return words

@@ -200,6 +200,20 @@ def test_a_person_rolls_back_by_hand_and_the_rollout_ends(world: Any) -> None:
     assert Policy.of({_cell(x): x.daily_budget for x in lines}).version == began.incumbent.version
 
 
+def test_cells_of_a_plan_that_is_held_are_told_what_was_planned(world: Any) -> None:
+    world.set("channel_share = 0.8", "channel_share = 0.5")
+    settled = world.cycle()
+    assert settled["kind"] == "hold"
+    assert "The plan is held." in settled["reason"]
+    with session(world.loop.engine, read_only=True) as db:
+        lines = budget_lines(db, decision_id=settled["id"])
+    assert all(x.daily_budget == x.previous_daily_budget for x in lines)
+    told = [x.reason for x in lines if "Planned was: " in x.reason]
+    assert told
+    assert all(words.startswith("Unchanged: the plan is held. ") for words in told)
+    assert not any(x.reason.startswith(("Up", "Down")) for x in lines)
+
+
 def test_where_every_cell_is_held_the_reason_is_who_holds_them(world: Any) -> None:
     acts.pause(str(world.workspace.root), segment="*", channel="*", reason="sale", actor="ana")
     settled = world.cycle()
