@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 STYLE = """
 :root { color-scheme:light dark; --ink:#1c2430; --soft:#5d6875; --line:#dfe4ea;
   --back:#fbfbf9; --card:#fff; --main:#1f5fa8; --band:#1f5fa826;
@@ -93,3 +95,9 @@ ul { margin:0; padding-left:20px; } a { color:var(--main); }
   .dense td[data-of] { display:inline-flex; gap:5px; margin-right:14px; }
   .dense td[data-of]::before { flex:none; } }
 """
+
+
+def table_cell(label: str, content: str, kind: str = "") -> str:
+    """A table's cell; ``label`` names it where the table is stacked on a narrow screen."""
+    mark = f' class="{kind}"' if kind else ""
+    return f'<td{mark} data-of="{escape(label)}"><span>{content}</span></td>'

@@ -15,7 +15,7 @@ from html import escape
 import pandas as pd
 
 from monitoring.charts import bounds_chart, change_bar, response_chart
-from monitoring.page_style import STYLE
+from monitoring.page_style import STYLE, table_cell
 
 SHOWN = 12  # moves and curves in sight; the others unfold
 UNREMARKABLE = ("", "incumbent", "full")  # stages that need no badge
@@ -156,12 +156,6 @@ def _relative(before: float, change: float) -> str:
     return f"{share:+.0%}" if abs(share) >= 0.0095 else f"{share:+.1%}"
 
 
-def _cell(label: str, content: str, kind: str = "") -> str:
-    """A table's cell; ``label`` names it where the table is stacked on a narrow screen."""
-    mark = f' class="{kind}"' if kind else ""
-    return f'<td{mark} data-of="{escape(label)}"><span>{content}</span></td>'
-
-
 def _head(names: Sequence[tuple[str, str]]) -> str:
     """A table's head of (name, further attributes)."""
     cells = "".join(f'<th scope="col"{extra}>{escape(name)}</th>' for name, extra in names)
@@ -185,15 +179,15 @@ def _moves(moves: pd.DataFrame, currency: str) -> str:
         stage = str(row.get("stage", "") or "")
         badge = f' <em class="badge">{escape(stage)}</em>' if stage not in UNREMARKABLE else ""
         before, change = float(row.previous), float(row.change)
-        told = _cell(now, f"<b>{money(row.budget)}</b>", "n")
+        told = table_cell(now, f"<b>{money(row.budget)}</b>", "n")
         if not still:
             bar = f'<td class="bars">{change_bar(change, largest)}</td>'
-            share = _cell("Change", _relative(before, change), "n")
-            told = f"{_cell(was, money(before), 'n')}{told}{bar}{share}"
+            share = table_cell("Change", _relative(before, change), "n")
+            told = f"{table_cell(was, money(before), 'n')}{told}{bar}{share}"
         rows.append(
             f'<tr><th scope="row">{escape(str(row.segment))} <span class="by">×</span> '
             f"{escape(str(row.channel))}{badge}</th>{told}"
-            f"{_cell(_in('Expected revenue a day', currency), _expectation(row), 'n')}"
+            f"{table_cell(_in('Expected revenue a day', currency), _expectation(row), 'n')}"
             f'<td class="why">{escape(str(row.reason))}</td></tr>'
         )
     number = ' class="n"'
@@ -302,7 +296,7 @@ def _table(frame: pd.DataFrame) -> str:
     rows = []
     for record in frame.itertuples(index=False):
         first, *rest = ("–" if v is None or pd.isna(v) else escape(str(v)) for v in record)
-        cells = "".join(_cell(name, v) for name, v in zip(names[1:], rest, strict=True))
+        cells = "".join(table_cell(name, v) for name, v in zip(names[1:], rest, strict=True))
         rows.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
     return _stacked(_head([(name, "") for name in names]), "".join(rows), "stack dense")
 

@@ -9,7 +9,7 @@ from html import escape
 import pandas as pd
 
 from monitoring.causes import Finding, Triage
-from monitoring.page_style import STYLE
+from monitoring.page_style import STYLE, table_cell
 from monitoring.verdicts import DriftVerdict
 
 
@@ -84,18 +84,12 @@ def _table(head: Sequence[str], rows: str, kind: str = "stack dense") -> str:
     return f'<div class="wide"><table class="{kind}">{head_row}<tbody>{rows}</tbody></table></div>'
 
 
-def _cell(label: str, content: str, kind: str = "") -> str:
-    """A table's cell; ``label`` names it where the table is stacked on a narrow screen."""
-    mark = f' class="{kind}"' if kind else ""
-    return f'<td{mark} data-of="{escape(label)}"><span>{content}</span></td>'
-
-
 def _finding(one: Finding) -> str:
     numbers = ", ".join(f"{name} {value}" for name, value in one.evidence.items())
     return (
         f'<tr><th scope="row">{escape(one.cause.value)}</th><td>{escape(one.sentence)}</td>'
-        f"{_cell('Act', escape(one.act.value))}"
-        f"{_cell('Numbers', escape(numbers) or '–', 'why')}</tr>"
+        f"{table_cell('Act', escape(one.act.value))}"
+        f"{table_cell('Numbers', escape(numbers) or '–', 'why')}</tr>"
     )
 
 
@@ -105,9 +99,9 @@ def _calibration(table: pd.DataFrame) -> str:
         return "<p>Nothing was measured that a champion had foretold.</p>"
     rows = "".join(
         f'<tr><th scope="row">{escape("all" if of == "all" else f"{of} {name}")}</th>'
-        f"{_cell('Before', _with_error(before, before_error), 'n')}"
-        f"{_cell('Now', _with_error(now, now_error), 'n')}"
-        f"{_cell('Change', f'{z:+z.1f}' if math.isfinite(z) else '–', 'n')}</tr>"
+        f"{table_cell('Before', _with_error(before, before_error), 'n')}"
+        f"{table_cell('Now', _with_error(now, now_error), 'n')}"
+        f"{table_cell('Change', f'{z:+z.1f}' if math.isfinite(z) else '–', 'n')}</tr>"
         for of, name, before, before_error, now, now_error, z in known.itertuples(index=False)
     )
     words = (
@@ -123,10 +117,10 @@ def _with_error(value: float, error: float) -> str:
 
 def _columns(drift: DriftVerdict) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(c.column)}</th>{_cell("Method", escape(c.method))}'
-        f"{_cell('Distance', '–' if c.distance is None else f'{c.distance:.3f}', 'n')}"
-        f"{_cell('Threshold', f'{c.threshold:.3f}', 'n')}"
-        f"{_cell('Verdict', _said(c.drifted, c.triggers, c.note))}</tr>"
+        f'<tr><th scope="row">{escape(c.column)}</th>{table_cell("Method", escape(c.method))}'
+        f"{table_cell('Distance', '–' if c.distance is None else f'{c.distance:.3f}', 'n')}"
+        f"{table_cell('Threshold', f'{c.threshold:.3f}', 'n')}"
+        f"{table_cell('Verdict', _said(c.drifted, c.triggers, c.note))}</tr>"
         for c in drift.columns
     )
     return f"<p>{escape(drift.summary)}</p>" + (

@@ -1,4 +1,4 @@
-"""Is there anything to compare? What a verdict says in place of "No alarm" where not."""
+"""Is there anything to compare? What a verdict and its page say where not, for "No alarm"."""
 
 from __future__ import annotations
 

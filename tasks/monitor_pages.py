@@ -20,6 +20,7 @@ from monitoring.telling import Telling
 from monitoring.triage_page import triage_page
 from monitoring.watched import Watched
 from monitoring.windows import Windows
+from tasks.comparable import nothing_to_compare
 from tasks.context import Loop
 from tasks.pages import plain
 from tasks.watching import Look, triage_config
@@ -84,7 +85,7 @@ def write_pages(
         waiting=told.waiting,
         agree=tuple(agree.said.values()),
         unmeasured=agree.unmeasured,
-        missing=missing_of(seen),
+        missing=nothing_to_compare(loop, seen.watched.as_of),
     )
     write_whole(loop.workspace.reports / name, page.encode())
     report = f"reports/{name}"
@@ -119,39 +120,6 @@ def compared(seen: Look, kind: str) -> str:
     watched = seen.watched
     early, late = watched.reference // 7, (watched.days - watched.reference) // 7
     return f"Current: the {late} weeks before {watched.as_of}. Reference: the {early} before those."
-
-
-def missing_of(seen: Look) -> str:
-    """Which facts are missing to compare anything, and what to deliver; "" where there are enough.
-
-    The last weeks are compared with the weeks before them: without either there is no comparison,
-    and finding nothing means nothing.
-    """
-    now, before = len(seen.windows.current), len(seen.windows.reference)
-    if now and before:
-        return ""
-    as_of, whole = seen.watched.as_of, seen.watched.days // 7
-    weeks = whole - seen.watched.reference // 7
-    how = (
-        "put the file into the workspace's inbox, or name it to liftloop ingest; the next look "
-        "compares by itself."
-    )
-    if now:
-        return (
-            f"Nothing to compare yet. Performance is known of the {weeks} weeks before {as_of}, "
-            f"but of no whole week before those. Deliver earlier weeks, if there are any: {how} "
-            "Otherwise wait for more weeks."
-        )
-    none = f"No performance is known of the {weeks} weeks before {as_of}."
-    if seen.triage.broken:  # the alarm says already what is late
-        return f"{none} There is nothing to compare until these weeks are delivered: {how}"
-    if before:
-        return f"Nothing to compare yet. {none} Deliver these weeks: {how}"
-    return (
-        f"Nothing to compare yet. {none} Deliver performance (what the ad platforms report) of "
-        f"{whole} weeks or more, and holdout (outcomes of people without ads), if there is one: "
-        f"{how}"
-    )
 
 
 def framed(page: str, *, title: str, sentences: Sequence[str], back: str) -> str:

@@ -19,7 +19,7 @@ from sqlmodel import Session
 
 from liftloop.adapters.audit import append_audit, payload_of
 from liftloop.adapters.facts import FactsVersion
-from liftloop.adapters.settings import Settings
+from liftloop.adapters.settings import Settings, parse_settings
 from liftloop.adapters.tables import Decision, Proposal
 from liftloop.core.errors import Declined
 from liftloop.core.keys import canonical, key
@@ -116,4 +116,4 @@ def provenance_of(db: Session, *, subject: str, at: datetime) -> Provenance:
     if text is None or key("s", text) != said["settings"]:
         raise Declined(f"The trail does not hold the settings {said['settings']} as they were.")
     versions = {feed: FactsVersion.from_dict(entry) for feed, entry in said["read"].items()}
-    return Provenance(versions, Settings.model_validate(text), at)
+    return Provenance(versions, parse_settings(text, source="settings of then"), at)

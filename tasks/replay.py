@@ -166,7 +166,7 @@ def replay(workspace: str, id: str | None = None, *, refit: bool = False) -> Rep
         planned = proposal(db, id=found.proposal_id) if found.proposal_id else None
         trained = training(db, key=found.training_key) if found.training_key else None
         checks = [_trail(db), _sealed(db, found, planned)]
-    if "actor" in json.loads(found.evidence):
+    if _is_by_hand(found):
         by_hand = Check("decision", "not made again", "A person decided it; no rule made it.")
         return Replay(found, (*checks, by_hand))
     if trained is not None:
@@ -177,11 +177,20 @@ def replay(workspace: str, id: str | None = None, *, refit: bool = False) -> Rep
     return Replay(found, tuple(checks), _other_software(loop, found))
 
 
+def _is_by_hand(found: Decision) -> bool:
+    try:
+        return "actor" in json.loads(found.evidence)
+    except json.JSONDecodeError:  # somebody was at the ledger: the seal tells
+        return False
+
+
 def _told(name: str, make: Callable[[], Check]) -> Check:
     try:
         return make()
     except (Declined, ConfigurationError) as why:  # the record or the registry lacks something
         return Check(name, "cannot be told", str(why))
+    except json.JSONDecodeError:
+        return Check(name, "cannot be told", "What the ledger says of it cannot be read.")
     except LiftLoopError as other:  # then it came to something
         return Check(name, "different", str(other))
 

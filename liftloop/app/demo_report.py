@@ -146,8 +146,11 @@ def _expected(
 ) -> list[str]:
     words = []
     if expectation is not None:
+        said = f"{expectation.gain:+z,.0f} {currency} profit a day" in expectation.reason
         words += [
-            f"The last decision: {expectation.gain:+z,.0f} {currency} profit a day against the "
+            f"The last move: {expectation.reason}"
+            if said
+            else f"The last move: {expectation.gain:+z,.0f} {currency} profit a day against the "
             f"budgets before it (9 times in 10 between {expectation.low:+z,.0f} and "
             f"{expectation.high:+z,.0f}). {expectation.reason}"
         ]

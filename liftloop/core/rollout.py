@@ -24,6 +24,7 @@ from liftloop.core.evidence import CanaryEvidence
 from liftloop.core.guardrails import GuardrailVerdict
 from liftloop.core.policy import Stage
 from liftloop.core.rollout_state import (
+    ALL_PASS,
     ENDED,
     GUARDRAIL,
     Act,
@@ -219,8 +220,7 @@ def advance(
     days, dwell = state.days_in_stage(now), config.dwell(state.stage)
     if clear and (measured or state.stage == "shadow"):
         if days >= dwell:
-            count = "The guardrail passes." if len(verdicts) == 1 else "All guardrails pass."
-            why = f"{count} {_because(verdicts, 'pass')}"
+            why = f"{ALL_PASS} {_because(verdicts, 'pass')}"
             return step("promote", _next(state, now, waves), why)
         return step("hold", state, f"All guardrails pass; {dwell - days} more days to go.")
     open_points = _because(verdicts, "undecided", "review") or "No guardrail could be judged."

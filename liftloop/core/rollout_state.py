@@ -14,6 +14,7 @@ Act = Literal["start", "hold", "promote", "roll_back", "pause", "resume"]
 
 ENDED: frozenset[Stage] = frozenset({"full", "rolled_back", "incumbent"})
 GUARDRAIL = "guardrail"
+ALL_PASS = "All guardrails pass."  # what the reason of a promotion begins with
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from liftloop.core.rollout_state import ALL_PASS
+
 Verdicts = Sequence[Mapping[str, Any]]  # name, verdict, sentence: as of Transition.as_dict
 WORDS = {
     "pass": "passes",
@@ -34,7 +36,7 @@ def in_brief(reason: str, verdicts: Verdicts) -> str:
     """A reason with its guardrails counted instead of quoted; what fails stays word for word."""
     flat = " ".join(reason.split())
     rest = beyond_guardrails(flat, [v for v in verdicts if v["verdict"] != "fail"])
-    if rest == flat or "All guardrails pass." in rest:
+    if rest == flat or ALL_PASS in rest:
         return rest
     return f"{counted(verdicts)} {rest}".strip()
 

@@ -13,7 +13,7 @@ from monitoring.drift import DriftConfig, as_html
 from monitoring.evidently_pages import snapshots
 from monitoring.watched import watch
 from monitoring.windows import windows
-from tasks.monitor_pages import artifact_of, compared, framed, harmless, missing_of
+from tasks.monitor_pages import artifact_of, compared, framed, harmless
 
 PAGE = '<html><head>\n<meta charset="UTF-8"></head><body>\n<div id="root_metric_1"></div></body>'
 
@@ -72,34 +72,3 @@ def test_the_artifact_takes_names_for_names() -> None:
     text = artifact_of(SimpleNamespace(), verdict)  # type: ignore[arg-type]
     assert "&lt;b> fell." in text
     assert "- a \\| b" in text
-
-
-def sides(now: int, before: int, *, broken: bool = False) -> Any:
-    return SimpleNamespace(
-        watched=SimpleNamespace(as_of=date(2026, 3, 2), days=84, reference=56),
-        windows=SimpleNamespace(current=[0] * now, reference=[0] * before),
-        triage=SimpleNamespace(broken=(1,) if broken else ()),
-    )
-
-
-def test_with_both_sides_nothing_is_missing() -> None:
-    assert missing_of(sides(1, 1)) == ""
-
-
-def test_without_any_facts_it_says_what_to_deliver_and_how() -> None:
-    words = missing_of(sides(0, 0))
-    assert words.startswith("Nothing to compare yet. No performance is known of the 4 weeks before")
-    assert "Deliver performance" in words
-    assert "12 weeks or more" in words
-    assert "liftloop ingest" in words
-
-
-def test_with_one_side_alone_it_asks_for_the_other() -> None:
-    assert "Deliver these weeks" in missing_of(sides(0, 1))
-    assert "Deliver earlier weeks" in missing_of(sides(1, 0))
-
-
-def test_where_an_alarm_says_that_facts_are_late_they_are_not_called_the_first() -> None:
-    words = missing_of(sides(0, 0, broken=True))
-    assert "yet" not in words
-    assert words.startswith("No performance is known of the 4 weeks before 2026-03-02. There is")

@@ -18,7 +18,7 @@ from liftloop.app.cli import app
 from liftloop.core.decide import Estimate
 from liftloop.core.errors import Declined
 from tasks import acts, recording
-from tasks.context import view
+from tasks.context import Loop, view
 from tasks.replay import Replay, decision_ids, replay
 from tests.tasks.conftest import World
 
@@ -181,6 +181,20 @@ def test_evidence_that_was_emptied_and_a_registry_that_is_gone_cannot_be_told(wo
     assert (told["sealed entry"], told["model"], told["decision"]) == (
         "different", "cannot be told", "cannot be told",
     )  # fmt: skip
+
+
+def test_a_record_that_cannot_be_read_and_settings_of_another_version_are_no_traceback(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.cycle()
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "deciding_settings", lambda loop: {"gone": 1})
+        world.live(first)
+        world.cycle()
+    assert verdicts(again(world))["decision"] == "cannot be told"
+    written(world, "UPDATE decision SET evidence = 'nonsense'")
+    told = verdicts(again(world))
+    assert (told["sealed entry"], told["decision"]) == ("different", "cannot be told")
 
 
 def test_curves_that_were_exchanged_are_found(world: World) -> None:
