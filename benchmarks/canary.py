@@ -27,9 +27,9 @@ from benchmarks.canary_world import World, simulate
 from liftloop.core.daily_evidence import DailyConfig, daily_evidence
 from liftloop.core.evidence import CanaryEvidence, Look
 from liftloop.core.guardrails import GuardrailVerdict
-from liftloop.core.rollout import advance, start
+from liftloop.core.rollout.transitions import advance, start
 from liftloop.markets.constants import HillConstants
-from tasks.settling import rollout_config
+from liftloop.pipeline.rollout import rollout_config
 
 MACHINE = rollout_config(SETTINGS)
 DAYS = MACHINE.max_days

@@ -1,4 +1,4 @@
-"""All guardrails of a rollout, as ``tasks.guarding`` puts them together, in the quick worlds.
+"""All guardrails of a rollout, as ``liftloop.pipeline.guardrails`` puts them together, in the quick worlds.
 
 The metrics that come by whole weeks are judged anew when a week ends or segments join; nothing else
 changes them. ``tests/core/test_canary_simulation.py`` holds every verdict against the product's own
@@ -28,7 +28,7 @@ from liftloop.core.profit import Prediction, judge_profit
 from liftloop.core.sample_ratio import judge_sample_ratio
 from liftloop.core.spend_guardrails import SpendRule, judge_channel_share, judge_pacing
 from liftloop.core.weekly_change import change_at, conversions_contrasts, sales_contrasts
-from tasks.guarding import COST, REVENUE, profit_rule
+from liftloop.pipeline.guardrails import COST, REVENUE, profit_rule
 
 SETTINGS = Settings()
 WAIT = SETTINGS.rollout.wait_days

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from liftloop.core.canary import CanaryChoice, choose_canary
 from liftloop.core.daily_panels import Daily
+from liftloop.core.rollout.assignment import CanaryChoice, choose_canary
 from liftloop.markets.constants import HillConstants
 from liftloop.markets.hill import make_nature
 from liftloop.markets.streams import Streams

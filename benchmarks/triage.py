@@ -3,7 +3,7 @@
     uv run python benchmarks/triage.py                      # everything: about an hour of one core
     uv run python benchmarks/triage.py --part cases --markets 660-662
 
-Every verdict comes from ``tasks.watching.look``, as the monitor's task calls it. Markets of 660 and
+Every verdict comes from ``liftloop.pipeline.monitor.compare_weeks``, as the monitor's task calls it. Markets of 660 and
 up were not looked at while the limits were set; 500 to 519 and 600 to 659 were, when some changed.
 """
 
@@ -35,16 +35,16 @@ from triage_cases import (
 
 from liftloop.markets import HillMarket, LargeMarket
 from liftloop.markets.scoring import oracle_plan
+from liftloop.pipeline.monitor import compare_weeks
 from monitoring.causes import Cause, Triage
 from monitoring.triage import TriageConfig
-from tasks.watching import look
 
 FALL = 0.4
 ONE_SIDED = 1.645
 
 
 def judged(case: Case) -> Triage:
-    found = look(case.frames, curves=case.curves, as_of=case.as_of, config=TriageConfig())
+    found = compare_weeks(case.frames, curves=case.curves, as_of=case.as_of, config=TriageConfig())
     return found.triage
 
 

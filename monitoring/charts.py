@@ -74,12 +74,12 @@ class Frame:
     def level(self, y: float, kind: str) -> str:
         return self.line([(self.x[0], y), (self.x[1], y)], kind)
 
-    def axes(self, *, x_label: str = "", y_label: str = "", percent: bool = False) -> str:
+    def axes(self, *, x_label: str = "", y_label: str = "") -> str:
         parts = []
         for tick in ticks(*self.y):
             x0, y = self.at(self.x[0], tick)
             x1, _ = self.at(self.x[1], tick)
-            text = f"{tick:+z.0%}" if percent and tick else "0" if not tick else compact(tick)
+            text = compact(tick) if tick else "0"
             parts.append(
                 f'<line class="grid" x1="{x0:.1f}" x2="{x1:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
             )
@@ -145,43 +145,85 @@ def response_chart(
     return frame.svg(body, title=title)
 
 
-def bounds_chart(
+def gain_chart(
     *,
     days: Sequence[float],
-    effect: Sequence[float],
+    since: Sequence[float],
+    gained: Sequence[float],
     low: Sequence[float],
     high: Sequence[float],
-    margin: float,
     title: str,
     marks: Sequence[tuple[float, str]] = (),
     narrow: bool = False,
 ) -> str:
-    """The rollout's effect over the days in force, with its always-valid bounds, zero and the
-    tolerated loss. All are shares of the exposed segments' incremental revenue before. ``marks``
-    are days on which the stage changed, with a word each. ``narrow``: drawn for a telephone, where
-    the broad drawing's words would be half as large."""
-    reach = min(max(1.15 * max(abs(v) for v in (*effect, *low[-3:], *high[-3:])), 0.2), 1.5)
+    """The gain measured over the days of a rollout, account currency, with its always-valid bounds.
+
+    Parameters
+    ----------
+    days
+        Of each check, since the rollout began; ascending.
+    since
+        The day that a check's gain is counted from: where it changes, counting started anew and
+        the line is broken.
+    marks
+        (day, word) of steps to be named.
+    narrow
+        Drawn for a telephone, where the broad drawing's words would be half as large.
+    """
+    reach = max(1.15 * max(abs(v) for v in (*gained, *low[-3:], *high[-3:])), 1.0)
     latest = max(*days, *(day for day, _ in marks), 7.0)
     width, height = (340.0, 260.0) if narrow else (680.0, 280.0)
     frame = Frame(
-        (0.0, latest), (-reach, reach), width=width, height=height, left=44, top=34, right=44
+        (0.0, latest), (-reach, reach), width=width, height=height, left=52, top=34, right=52
     )
-    end_x, end_y = frame.at(days[-1], effect[-1])
+    ends = f"{gained[-1]:+z,.0f}"
+    end_x, end_y = frame.at(days[-1], gained[-1])
+    words_x = min(end_x + 7, width - LETTER * len(ends))
     body = (
-        frame.axes(x_label="days in force", percent=True)
-        + frame.band(list(zip(days, low, strict=True)), list(zip(days, high, strict=True)))
+        frame.axes(x_label="days since the start")
         + frame.level(0.0, "zero")
-        + frame.level(-margin, "margin")
-        + (frame.line([(days[0], low[0]), (days[0], high[0])], "curve") if len(days) == 1 else "")
-        + _marks(frame, marks)
-        + frame.line(list(zip(days, effect, strict=True)), "curve")
         + "".join(
-            f'<circle class="look" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
-            for x, y in (frame.at(d, e) for d, e in zip(days, effect, strict=True))
+            _stretch(
+                frame,
+                [k for k, first in enumerate(since) if first == start],
+                days,
+                gained,
+                low,
+                high,
+            )
+            for start in sorted(set(since))
         )
-        + f'<text class="tick" x="{end_x + 7:.1f}" y="{end_y - 5:.1f}">{effect[-1]:+z.0%}</text>'
+        + _marks(frame, marks)
+        + f'<text class="tick" x="{words_x:.1f}" y="{end_y - 7:.1f}">{ends}</text>'
     )
     return frame.svg(body, title=title)
+
+
+def _stretch(
+    frame: Frame,
+    which: Sequence[int],
+    days: Sequence[float],
+    gained: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+) -> str:
+    """The checks whose gain is counted from the same day: band, line and a dot each."""
+
+    def points(values: Sequence[float]) -> Points:
+        return [(days[k], values[k]) for k in which]
+
+    first = which[0]
+    alone = frame.line([(days[first], low[first]), (days[first], high[first])], "curve")
+    dots = "".join(
+        f'<circle class="look" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
+        for x, y in (frame.at(*point) for point in points(gained))
+    )
+    return (
+        frame.band(points(low), points(high))
+        + (alone if len(which) == 1 else "")
+        + frame.line(points(gained), "curve")
+        + dots
+    )
 
 
 def _marks(frame: Frame, marks: Sequence[tuple[float, str]]) -> str:

@@ -51,7 +51,7 @@ figure { margin:0; background:var(--card); border:1px solid var(--line); border-
   padding:10px 12px 6px; }
 figcaption { font-size:14px; font-weight:600; overflow-wrap:anywhere; }
 figure svg { width:100%; height:auto; display:block; }
-figure.full { max-width:760px; } .narrow { display:none; }
+figure.full { max-width:760px; margin-top:16px; } .narrow { display:none; }
 details { margin-top:12px; } summary { cursor:pointer; color:var(--main); margin-bottom:10px; }
 .legend { color:var(--soft); font-size:13px; max-width:none; } figure + .legend { margin-top:8px; }
 .key { display:inline-block; width:11px; height:11px; border-radius:99px; margin:0 3px 0 10px;
@@ -59,14 +59,12 @@ details { margin-top:12px; } summary { cursor:pointer; color:var(--main); margin
 .key.was { border:2px solid var(--ink); background:var(--card); }
 .key.goes { background:var(--main); }
 .key.band { border-radius:2px; background:var(--band); }
-.key.margin { border-radius:0; height:0; border-top:2px dashed var(--warn); vertical-align:4px; }
 .legend .key:first-child { margin-left:0; }
 ul { margin:0; padding-left:20px; } a { color:var(--main); }
 .grid { stroke:var(--line); stroke-width:1; }
 .tick { fill:var(--soft); font-size:10.5px; } .end { text-anchor:end; } .mid { text-anchor:middle; }
 .curve { fill:none; stroke:var(--main); stroke-width:2; stroke-linejoin:round; }
 .band { fill:var(--band); } .zero { stroke:var(--ink); stroke-width:1; }
-.margin { stroke:var(--warn); stroke-width:1.5; stroke-dasharray:5 4; }
 .mark { stroke:var(--soft); stroke-width:1; stroke-dasharray:2 3; }
 .state { font-weight:600; white-space:nowrap; } .state.pass { color:var(--more); }
 .state.fail { color:var(--less); } .name { white-space:nowrap; }

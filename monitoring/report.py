@@ -14,13 +14,12 @@ from html import escape
 
 import pandas as pd
 
-from monitoring.charts import bounds_chart, change_bar, response_chart
+from monitoring.charts import change_bar, gain_chart, response_chart
 from monitoring.page_style import STYLE, table_cell
 
 SHOWN = 12  # moves and curves in sight; the others unfold
 UNREMARKABLE = ("", "incumbent", "full")  # stages that need no badge
 LEAST = 0.005  # half a cent: less is no move
-STAGES = {"full": "all segments"}  # a stage's name where a reader wants to know where budgets are
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +35,14 @@ class DecisionPage:
         expected, low, high (incremental revenue per day)
     curves : samples of the response curves: segment, channel, spend, mean, low, high, current,
         planned; or None
-    canary : one row a look: days, effect, low, high, as shares of the canary's revenue before; or
-        None
-    canary_margin : the tolerated loss, such a share
-    canary_marks : (days in force, word) where the rollout's stage changed
-    canary_sentences : where the rollout stands, and the money at risk
+    rollout_sentences : where the rollout is, what is at risk, what was measured and proven
+    waves : one row a wave: wave, segments, plan, since; or None
+    measured : one row a check: days (since the rollout began), since (the day that the gain is
+        counted from), gained, low, high, in ``currency``; or None
+    rollout_marks : (days since the rollout began, word) of steps that the chart names
     guardrails : one row a guardrail: name, verdict, sentence; or None
-    would_promote, would_roll_back : what the next looks would have to show
+    would_go_on, would_slow, would_take_back : plain sentences
+    history : (day, what it did, why) of the rollout's steps, the last one first
     quality : one row a finding: any columns, shown as they are; or None
     drift : one sentence
     links : label and address of further pages; relative or http(s) addresses only
@@ -56,13 +56,15 @@ class DecisionPage:
     currency: str = ""
     gain: tuple[float, float, float] | None = None
     curves: pd.DataFrame | None = None
-    canary: pd.DataFrame | None = None
-    canary_margin: float = 0.1
-    canary_marks: Sequence[tuple[float, str]] = ()
-    canary_sentences: Sequence[str] = ()
+    rollout_sentences: Sequence[str] = ()
+    waves: pd.DataFrame | None = None
+    measured: pd.DataFrame | None = None
+    rollout_marks: Sequence[tuple[float, str]] = ()
     guardrails: pd.DataFrame | None = None
-    would_promote: Sequence[str] = ()
-    would_roll_back: Sequence[str] = ()
+    would_go_on: Sequence[str] = ()
+    would_slow: Sequence[str] = ()
+    would_take_back: Sequence[str] = ()
+    history: Sequence[tuple[str, str, str]] = ()
     quality: pd.DataFrame | None = None
     quality_sentence: str = ""
     drift: str = ""
@@ -235,30 +237,35 @@ VERDICTS = {"pass": "passes", "undecided": "undecided", "fail": "fails", "review
 
 
 def _rollout(page: DecisionPage) -> str:
-    words = _paragraphs(page.canary_sentences)
-    if words and page.currency:
-        words += _paragraphs([f"Losses and the loss budget are in {page.currency}."], "meta")
-    return words + _bounds(page) + _guardrails(page.guardrails) + _deciding(page)
+    return (
+        _paragraphs(page.rollout_sentences)
+        + (_table(page.waves) if page.waves is not None and not page.waves.empty else "")
+        + _measured(page)
+        + _guardrails(page.guardrails)
+        + _deciding(page)
+        + _history(page.history)
+    )
 
 
-def _bounds(page: DecisionPage) -> str:
-    if page.canary is None or page.canary.empty:
+def _measured(page: DecisionPage) -> str:
+    if page.measured is None or page.measured.empty:
         return ""
-    looks = page.canary.sort_values("days")
+    ordered = page.measured.sort_values("days", kind="stable")
+    columns = ("days", "since", "gained", "low", "high")
     broad, narrow = (
-        bounds_chart(
-            **{c: looks[c].astype(float).tolist() for c in ("days", "effect", "low", "high")},
-            margin=page.canary_margin,
-            marks=[(day, STAGES.get(word, word)) for day, word in page.canary_marks],
-            title="The rollout's effect on incremental profit, with bounds valid at every look",
+        gain_chart(
+            **{name: ordered[name].astype(float).tolist() for name in columns},
+            marks=page.rollout_marks,
+            title="Profit measured against the budgets replaced, with bounds valid at every check",
             narrow=small,
         )
         for small in (False, True)
     )
+    unit = f", {escape(page.currency)}" if page.currency else ""
     legend = (
-        '<p class="legend"><i class="key band"></i> bounds on incremental profit that hold at all '
-        'looks together <i class="key margin"></i> tolerated loss. Band wholly below zero: rolled '
-        "back.</p>"
+        f'<p class="legend"><i class="key band"></i> measured gain{unit}, with bounds valid at '
+        "every check. Band wholly above zero: the gain is proven, and counting starts anew; wholly "
+        "below: the budgets are taken back.</p>"
     )
     return (
         f'<figure class="full"><div class="broad">{broad}</div>'
@@ -282,13 +289,26 @@ def _guardrails(found: pd.DataFrame | None) -> str:
 def _deciding(page: DecisionPage) -> str:
     parts = ""
     for title, sentences in (
-        ("What would promote it", page.would_promote),
-        ("What would roll it back", page.would_roll_back),
+        ("What moves it forward", page.would_go_on),
+        ("What slows it", page.would_slow),
+        ("What takes it back", page.would_take_back),
     ):
         if sentences:
             items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
             parts += f"<div><h3>{title}</h3><ul>{items}</ul></div>"
     return f'<div class="pair">{parts}</div>' if parts else ""
+
+
+def _history(steps: Sequence[tuple[str, str, str]]) -> str:
+    if not steps:
+        return ""
+    rows = "".join(
+        f'<tr><th scope="row" class="name">{escape(day)}</th>{table_cell("Step", escape(act))}'
+        f'<td class="why">{escape(reason)}</td></tr>'
+        for day, act, reason in steps
+    )
+    table = _stacked(_head([("Day", ""), ("Step", ""), ("Why", "")]), rows)
+    return f"<details><summary>Rollout history</summary>{table}</details>"
 
 
 def _table(frame: pd.DataFrame) -> str:

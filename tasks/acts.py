@@ -12,23 +12,29 @@ from sqlmodel import Session
 
 from liftloop.adapters.audit import entries
 from liftloop.adapters.decisions import budgets_in_force, decision, set_decision_state
-from liftloop.adapters.ledger import active_pauses, add_pause, append_audit, lift_pause, session
+from liftloop.adapters.ledger import (
+    active_pauses,
+    add_pause,
+    append_audit,
+    lift_pause,
+    policy,
+    session,
+)
 from liftloop.adapters.tables import Decision, Pause, RolloutRecord
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.keys import key
-from liftloop.core.rollout import Transition
-from liftloop.core.rollout import pause as hold_still
-from liftloop.core.rollout import resume as go_on
-from liftloop.core.rollout import roll_back as go_back
-from liftloop.core.rollout import start as first_step
-from liftloop.core.settlement import Running
+from liftloop.core.rollout.effective_policy import Running
+from liftloop.core.rollout.state import RolloutState, Transition
+from liftloop.core.rollout.transitions import pause as hold_still
+from liftloop.core.rollout.transitions import resume as go_on
 from tasks.budget_acts import roll_back, set_budgets
 from tasks.by_hand import bring_out
-from tasks.canary import running_rollout
 from tasks.context import Loop, open_loop
+from tasks.curves import door_of
+from tasks.holds import holds_on
 from tasks.notify import announce_once
 from tasks.recording import record_step
-from tasks.settling import rollout_config
+from tasks.running_rollout import running_rollout
 
 __all__ = [
     "approve",
@@ -49,6 +55,10 @@ def approve(workspace: str, id: str, *, actor: str) -> str:
     loop = open_loop(workspace)
     if _approved_before(loop, id):
         bring_out(loop, id)  # a kill may have kept them from going out
+    with session(loop.engine, read_only=True) as db:
+        held = _moves_held(db, loop, _waiting(db, id))
+    if held:
+        raise Declined(f"{id} cannot be approved today: {held}")
     with session(loop.engine) as db:
         found = _waiting(db, id)
         newer = budgets_in_force(db, before=date.max)
@@ -58,36 +68,60 @@ def approve(workspace: str, id: str, *, actor: str) -> str:
                 f"{newer[1].effective_from}. Run liftloop cycle for a new proposal."
             )
         set_decision_state(db, id=id, state="in_force", expected=WAITING)
-        _begin_rollout(db, loop, found)
+        _take_step(db, loop, found)
         _note(db, loop, actor=actor, act="approve", subject=id, payload={})
     bring_out(loop, id)
     return f"Approved: the budgets of {id} take effect on {found.effective_from}."
 
 
-def _begin_rollout(db: Session, loop: Loop, approved: Decision) -> None:
-    """Start the rollout that was planned when the decision began to wait; one under way makes room
-    for it first."""
-    planned = json.loads(approved.evidence).get("rollout")
+def _moves_held(db: Session, loop: Loop, waiting: Decision) -> str:
+    """Which cells of a waiting decision may not move, as it is known today; "" where all may."""
+    after = policy(db, version=waiting.policy_version)
+    before = policy(db, version=waiting.previous_policy_version)
+    if after is None or before is None:
+        return ""
+    day = max(waiting.effective_from, loop.today())
+    door = door_of(loop, waiting.training_key)
+    holds, was = holds_on(loop, day, before, door=door), before.as_dict()
+    moved = [
+        f"{cell} ({holds.reason_of(cell)})"
+        for cell, amount in after.budgets
+        if was.get(cell) != amount and holds.reason_of(cell)
+    ]
+    more = f" and {len(moved) - 3} more" if len(moved) > 3 else ""
+    return f"{'; '.join(moved[:3])}{more} may not move." if moved else ""
+
+
+def _take_step(db: Session, loop: Loop, approved: Decision) -> None:
+    """The stream's steps that were planned when the decision began to wait.
+
+    Raises
+    ------
+    Declined
+        If the stream is not where it was then: the plan does not fit any more.
+    """
+    said = json.loads(approved.evidence)
     running = running_rollout(db)
-    if running is not None:
-        gone = go_back(
-            running.state,
-            now=approved.effective_from,
-            config=rollout_config(loop.settings),
-            reason=f"{approved.id}, a newer policy, was approved and replaces it.",
-            bar=False,
-        )
-        record_step(db, loop, gone, None)
-    if planned is not None:
-        record = RolloutRecord.model_validate(planned)
-        step = first_step(
-            record.id,
-            on=approved.effective_from,
-            reason=approved.reason,
-            canary=json.loads(record.canary_segments),
-            shadow=record.stage == "shadow",
-        )
-        record_step(db, loop, step, record)
+    planned = said.get("rollout")
+    record = RolloutRecord.model_validate(planned) if planned is not None else None
+    for name in ("proven", "step"):
+        if name not in said:
+            continue
+        step = said[name]
+        before = RolloutState.from_dict(step["before"])
+        if running is not None and name == "step" and (
+            (running.state.positions, running.state.reference, running.state.stage)
+            != (before.positions, before.reference, before.stage)
+        ):
+            raise Declined(
+                f"{approved.id} cannot be approved any more: its rollout moved on since. Run "
+                "liftloop cycle for a new proposal."
+            )
+        taken = Transition(
+            step["act"], before, RolloutState.from_dict(step["state"]),
+            approved.effective_from, approved.reason,
+        )  # fmt: skip
+        record_step(db, loop, taken, record)
 
 
 def reject(workspace: str, id: str, *, reason: str, actor: str) -> str:

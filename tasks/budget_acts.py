@@ -15,14 +15,13 @@ from liftloop.adapters.tables import Decision
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.keys import key
 from liftloop.core.policy import Policy, Stage
-from liftloop.core.rollout import Transition
-from liftloop.core.rollout import roll_back as go_back
-from liftloop.core.settlement import Running, Settlement, follow
+from liftloop.core.rollout.effective_policy import Running, Settlement, follow
+from liftloop.core.rollout.state import Transition
+from liftloop.core.rollout.transitions import roll_back as go_back
 from tasks.by_hand import bring_out
-from tasks.canary import running_rollout
 from tasks.context import Loop, open_loop
 from tasks.recording import Grounds, Outcome, record
-from tasks.settling import rollout_config
+from tasks.running_rollout import running_rollout
 
 
 def roll_back(workspace: str, *, to: str | None, reason: str, actor: str) -> str:
@@ -43,7 +42,7 @@ def roll_back(workspace: str, *, to: str | None, reason: str, actor: str) -> str
             f"Rolled back already: the budgets of {current.version} are in force from "
             f"{done.effective_from}. Name others with --to."
         )
-    ends_shadow = running is not None and target.version == running.incumbent.version
+    ends_shadow = running is not None and target.version == running.reference.version
     if target.version == current.version and not ends_shadow:
         bring_out(loop, last.id)  # a kill may have kept them from going out
         raise Declined(f"The budgets of {target.version} are in force already.")
@@ -53,8 +52,8 @@ def roll_back(workspace: str, *, to: str | None, reason: str, actor: str) -> str
     step = _ending(loop, running, effective, said)
     stages: dict[str, Stage] = {cell.segment: "rolled_back" for cell in target.cells}
     settled = (
-        follow(step, running)
-        if step and running and target.version == running.incumbent.version
+        follow(step, running.after(step, target))
+        if step and running and target.version == running.reference.version
         else Settlement("roll_back", target, stages, said)
     )
     grounds = Grounds(
@@ -67,7 +66,7 @@ def roll_back(workspace: str, *, to: str | None, reason: str, actor: str) -> str
         words=said,
         notes={"undoes": last.id, "actor": actor},
     )
-    act = record(loop, grounds, Outcome(settled, step))
+    act = record(loop, grounds, Outcome(settled, (step,) if step else ()))
     bring_out(loop, act.id)
     return f"Rolled back: the budgets of {target.version} take effect on {effective}."
 
@@ -100,7 +99,8 @@ def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -
         origin="imported",
         notes={"actor": actor, "file": path.name},
     )
-    act = record(loop, grounds, Outcome(Settlement("move", target, {}, reason), step))
+    outcome = Outcome(Settlement("move", target, {}, reason), (step,) if step else ())
+    act = record(loop, grounds, outcome)
     bring_out(loop, act.id)
     return f"Set: {len(target.cells)} cells, {target.total:,.2f} a day, from {effective}."
 
@@ -125,7 +125,7 @@ def _target(db: Session, to: str | None, running: Running | None) -> Policy:
     """The policy a rollback goes to: a named decision's or version's; without a name that before
     the rollout under way, or before the last change."""
     if to is None and running is not None:
-        return running.incumbent
+        return running.reference
     if to is None:
         changed = (
             d.previous_policy_version
@@ -152,9 +152,9 @@ def _target(db: Session, to: str | None, running: Running | None) -> Policy:
 def _ending(
     loop: Loop, running: Running | None, on: date, reason: str, *, bar: bool = True
 ) -> Transition | None:
-    """The step that ends a running rollout by hand; its policy is barred unless it only makes room
-    for other budgets."""
+    """The step that ends the stream under way by hand; a cool-down follows unless it only makes
+    room for other budgets."""
     if running is None:
         return None
-    config = rollout_config(loop.settings)
-    return go_back(running.state, now=on, config=config, reason=reason, bar=bar)
+    days = loop.settings.rollout.cooldown_days
+    return go_back(running.state, now=on, cooldown_days=days, reason=reason, bar=bar)

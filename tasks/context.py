@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from liftloop.adapters import clock
 from liftloop.adapters.facts import NEVER, FactsVersion, content_hash, facts_version, read_facts
 from liftloop.adapters.ledger import open_ledger
-from liftloop.adapters.settings import Settings, load_settings
+from liftloop.adapters.settings import Rollout, Settings, load_settings
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import FEEDS, sales_with_events
 from liftloop.core.keys import key
@@ -54,8 +54,12 @@ class Loop:
         return key("s", self.deciding_settings())
 
     def deciding_settings(self) -> dict[str, Any]:
-        """The settings that decide, as JSON has them."""
-        return self.settings.model_dump(mode="json", exclude=SPARE)
+        """The settings that decide, as JSON has them. A key that a later version added is named
+        where it differs from its default, so that what was decided before has the hash of then."""
+        values = self.settings.model_dump(mode="json", exclude=SPARE)
+        if self.settings.rollout.allowance == Rollout().allowance:
+            del values["rollout"]["allowance"]
+        return values
 
     def today(self) -> date:
         """The account's present day."""

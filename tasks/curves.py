@@ -17,8 +17,8 @@ from liftloop.core.interacting import KIND, InteractingCurves
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.saturating import SaturatingCurves, effective_spend, expected_until_next_cycle
 from liftloop.core.unit_curves import UnitCurves
+from liftloop.pipeline.guardrails import DAILY, known_until
 from tasks.context import Loop, view
-from tasks.guarding import DAILY, known_until
 
 MODEL_OF: Mapping[str, str] = {"holdout": "response", "units": "uplift"}
 

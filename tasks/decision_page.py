@@ -16,10 +16,12 @@ from liftloop.adapters.tables import Decision, Delivery
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.policy import BudgetLine
 from liftloop.core.verdict_words import in_brief, step_verdicts
+from liftloop.reporting.rollout_sentences import day_text
+from liftloop.reporting.rollout_summary import ACTS, RolloutSummary
 from monitoring.report import DecisionPage
 from tasks.context import Loop
 from tasks.curves import curves_of
-from tasks.rollout_story import story_of
+from tasks.rollout_summary import summary_of
 from tasks.weekly import gained
 
 POINTS = 30
@@ -57,7 +59,7 @@ def gather_page(loop: Loop, db: Session, head: Decision) -> DecisionPage:
 _TITLES = {
     "move": "Budgets move",
     "hold": "Budgets stay",
-    "promote": "The new budgets reach more segments",
+    "promote": "The newest plan reaches more segments",
     "roll_back": "Budgets go back",
     "pause": "Budget moves pause",
 }
@@ -110,25 +112,65 @@ def _samples(curves: ResponseCurves, lines: list[BudgetLine]) -> pd.DataFrame:
 
 
 def _rollout(loop: Loop, db: Session, head: Decision) -> dict[str, Any]:
-    """What the page says of a rollout, as it stood at the decision."""
+    """What the page says of a rollout, as it was at the decision."""
     record = rollout(db, id=head.rollout_id) if head.rollout_id else None
-    story = story_of(db, record, loop.settings, until=head.as_of) if record else None
-    if story is None:
+    found = summary_of(db, record, loop.settings, until=head.as_of) if record else None
+    if found is None:
         return {}
-    looks = [
-        {"days": look.in_force, "effect": look.effect, "low": look.low, "high": look.high}
-        for look in story.looks
-    ]
     names = ["name", "verdict", "sentence"]
     return {
-        "canary": pd.DataFrame(looks) if looks else None,
-        "canary_margin": story.margin or loop.settings.rollout.margin,
-        "canary_marks": story.marks,
-        "canary_sentences": [story.sentence, story.money.sentence if story.money else ""],
-        "guardrails": pd.DataFrame(story.verdicts)[names] if story.verdicts else None,
-        "would_promote": story.would_promote,
-        "would_roll_back": story.would_roll_back,
+        "rollout_sentences": [
+            found.sentence,
+            found.cooldown_sentence,
+            *found.risk_sentences,
+            *(f"Gain proven on {proof.sentence(found.currency)}" for proof in found.proofs),
+        ],
+        "waves": _wave_rows(found),
+        "measured": _measured_rows(found),
+        "rollout_marks": found.marks,
+        "guardrails": pd.DataFrame(found.verdicts)[names] if found.verdicts else None,
+        "would_go_on": found.would_go_on,
+        "would_slow": found.would_slow,
+        "would_take_back": found.would_take_back,
+        "history": [
+            (day_text(step.on), ACTS.get(step.act, step.act), step.reason)
+            for step in reversed(found.steps)
+            if step.act != "hold"
+        ],
     }
+
+
+def _wave_rows(found: RolloutSummary) -> pd.DataFrame | None:
+    if found.ended or not found.waves:
+        return None
+    return pd.DataFrame(
+        [
+            {
+                "wave": number,
+                "segments": ", ".join(wave.segments),
+                "plan": found.plan_label(wave.plan),
+                "since": day_text(wave.since) if wave.since else None,
+            }
+            for number, wave in enumerate(found.waves, 1)
+        ]
+    )
+
+
+def _measured_rows(found: RolloutSummary) -> pd.DataFrame | None:
+    if not found.measured:
+        return None
+    return pd.DataFrame(
+        [
+            {
+                "days": (m.on - found.started_on).days,
+                "since": (m.since - found.started_on).days,
+                "gained": m.gained,
+                "low": m.low,
+                "high": m.high,
+            }
+            for m in found.measured
+        ]
+    )
 
 
 def _quality(db: Session) -> pd.DataFrame | None:

@@ -24,6 +24,7 @@ from liftloop.core.examination import (
 )
 from liftloop.core.interacting import separable_at
 from liftloop.core.policy import Cell, Policy
+from liftloop.pipeline.plan import objective_of, rules_of
 from models.evidence import Evidence
 from models.examining.curves import Plan, examine_curves
 from models.examining.parting import Specification, gather_evidence, part_evidence
@@ -34,7 +35,6 @@ from tasks.context import Loop, view
 from tasks.curves import load_model_curves
 from tasks.health import filled_in
 from tasks.learning import HOLDOUT_FEEDS
-from tasks.planning import objective_of, rules_of
 from tasks.reallocate import budgets_before
 
 

@@ -16,10 +16,10 @@ from liftloop.core.interacting import separable_at
 from liftloop.core.lift_tests import WEEKS, LiftTest, suggest
 from liftloop.core.policy import Policy
 from liftloop.core.power import WeeklySales
+from liftloop.pipeline.explore import cycle_noise
+from liftloop.pipeline.plan import rules_of
 from tasks.context import Loop, View, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
-from tasks.exploring import cycle_noise
-from tasks.planning import rules_of
 from tasks.reallocate import budgets_before
 
 FEEDS = ("performance", "holdout", "sales")

@@ -11,12 +11,12 @@ from liftloop.adapters.ledger import policy as policy_of
 from liftloop.adapters.ledger import session, training
 from liftloop.core.defaults import defaulted
 from liftloop.core.policy import Policy
+from liftloop.pipeline.holds import feed_health
+from liftloop.pipeline.imputation import stand_in
 from models.stand_ins import StandIns
 from monitoring.data_health import STAND_IN
 from monitoring.verdicts import HealthVerdict
 from tasks.context import Loop, View, view
-from tasks.settling import feed_health
-from tasks.standing_in import stand_in
 
 
 def health_of(loop: Loop, as_of: date, policy: Policy, *, door: str) -> HealthVerdict:
@@ -67,10 +67,19 @@ def filled_in(loop: Loop, facts: View) -> StandIns:
     )
 
 
-def budgets_over_time(loop: Loop, before: date) -> list[tuple[date, Policy]]:
-    """(first day, budgets in force from then on) of each decision that took effect before a day."""
+def budgets_over_time(
+    loop: Loop, before: date, *, since: date = date.min
+) -> list[tuple[date, Policy]]:
+    """(first day, budgets in force from then on) of each decision that took effect before a day;
+    with ``since``, of those in force on or after that day."""
     with session(loop.engine, read_only=True) as db:
-        known = [d for d in decisions(db, state="in_force") if d.effective_from < before]
+        known = [
+            d
+            for d in decisions(db, state="in_force")
+            if d.effective_from < before and (loop.at is None or d.created_at < loop.at)
+        ]
         known.sort(key=lambda d: (d.effective_from, d.sequence))
+        begun = [n for n, d in enumerate(known) if d.effective_from <= since]
+        known = known[begun[-1] :] if begun else known
         told = [(d.effective_from, policy_of(db, version=d.policy_version)) for d in known]
     return [(day, budgets) for day, budgets in told if budgets is not None]

@@ -24,13 +24,14 @@ from liftloop.core.interacting import separable_at
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rules import NO_EVIDENCE, Rules, covered
 from liftloop.core.saturating import effective_spend
+from liftloop.pipeline.holds import Holds
+from liftloop.pipeline.plan import rules_of
 from models.fit_season import mean_coming
 from models.season import Season, against_evidence, season_index
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves, recent_spend
-from tasks.planning import rules_of
+from tasks.holds import holds_on
 from tasks.reallocate import budgets_before
-from tasks.still import Still, still_on
 
 PREVIEW = "A preview: nothing is changed, and each cycle decides anew."
 
@@ -41,7 +42,7 @@ class Outlook:
     and segment, and that of the days the curves were learned from, ``note`` says how far it is
     known; ``effective`` is None where no recent spend is known.
 
-    ``still`` is what a cycle on ``start`` leaves still, or one today if that is earlier: no later
+    ``holds`` is what may not move on ``start``, or one today if that is earlier: no later
     facts can be known. What a person or the settings hold, and the standing holdout, stay held for
     the whole horizon (none of them has an end day); late facts and alarms are expected to be
     mended, so they hold the first period alone; a slow cell gets no raise in any period.
@@ -50,7 +51,7 @@ class Outlook:
     start: date
     curves: ResponseCurves
     incumbent: Policy
-    still: Still
+    holds: Holds
     season: pd.DataFrame | None
     note: str
     effective: Array | None
@@ -158,12 +159,12 @@ def preview_horizon(
     days = loop.settings.cycle_days
     periods = -(-weeks * 7 // days)
     found = load_outlook(loop, as_of, days=periods * days, calendar=calendar)
-    settings, still = loop.settings, found.still
-    rules = rules_of(settings, found.incumbent, still.lasting, still.slow)
+    settings, held = loop.settings, found.holds
+    rules = rules_of(settings, found.incumbent, held.lasting, held.no_raise)
     plan = plan_horizon(
         curves=found.curves,
         rules=rules,
-        first=rules_of(settings, found.incumbent, still.frozen, still.slow),
+        first=rules_of(settings, found.incumbent, held.frozen, held.no_raise),
         incumbent=found.incumbent,
         start=found.start,
         periods=periods,
@@ -183,14 +184,14 @@ def _told(plan: HorizonPlan, found: Outlook, rules: Rules) -> Preview:
     lasting = _cells(rules.cells, ((f.segment, f.channel, f.reason) for f in rules.frozen))
     for cell in sorted(set(rules.cells) - set(found.curves.cells)):
         lasting.setdefault(cell, NO_EVIDENCE)
-    passing = _cells(rules.cells, found.still.passing)
+    passing = _cells(rules.cells, found.holds.passing)
     return Preview(
         plan,
         found.incumbent,
         found.note,
         lasting,
         {cell: why for cell, why in passing.items() if cell not in lasting},
-        {cell: pace for cell, pace in found.still.slow.items() if cell not in lasting},
+        {cell: pace for cell, pace in found.holds.no_raise.items() if cell not in lasting},
     )
 
 
@@ -231,8 +232,8 @@ def load_outlook(
     curves = separable_at(curves, incumbent)
     known = min(start, loop.today())
     held = incumbent if known == start else budgets_before(loop, known, door=door)[0] or incumbent
-    still = still_on(loop, known, held, door=door)
-    return Outlook(start, curves, incumbent, still, season, note, effective)
+    holds = holds_on(loop, known, held, door=door)
+    return Outlook(start, curves, incumbent, holds, season, note, effective)
 
 
 def demand(

@@ -19,6 +19,7 @@ from liftloop.adapters.ledger import (
 from liftloop.adapters.notify import queue_message
 from liftloop.adapters.tables import MonitorVerdict, Training
 from liftloop.core.keys import key
+from liftloop.pipeline.monitor import ComparedWeeks, triage_config
 from monitoring.causes import Act, Triage
 from monitoring.consistency_verdict import Consistency, ConsistencyConfig
 from monitoring.telling import Earlier, Telling, tell
@@ -32,7 +33,7 @@ from tasks.events import tell as emit
 from tasks.health import budgets_over_time, health_of
 from tasks.monitor_pages import artifact_of, write_pages
 from tasks.reallocate import budgets_before
-from tasks.watching import Look, champion_before, look_with, triage_config
+from tasks.watching import champion_before, look_with
 
 FEEDS = ("performance", "holdout", "sales")
 
@@ -89,7 +90,8 @@ def _health(loop: Loop, as_of: date) -> HealthVerdict | None:
 
 
 def _verdict(
-    loop: Loop, facts: View, id: str, *, seen: Look, told: Telling, health: HealthVerdict | None,
+    loop: Loop, facts: View, id: str, *, seen: ComparedWeeks, told: Telling,
+    health: HealthVerdict | None,
     trained: Training | None, agree: Consistency, kept: dict[str, str],
 ) -> MonitorVerdict:  # fmt: skip
     """The verdict with its evidence, and its pages written."""

@@ -12,6 +12,7 @@ import pandas as pd
 from liftloop.adapters.evidently_store import keep_snapshots, link_report
 from liftloop.adapters.tables import Training
 from liftloop.adapters.whole_files import write_whole
+from liftloop.pipeline.monitor import ComparedWeeks, triage_config
 from monitoring.calibration import calibration
 from monitoring.consistency_verdict import Consistency
 from monitoring.drift import as_html
@@ -23,7 +24,6 @@ from monitoring.windows import Windows
 from tasks.comparable import nothing_to_compare
 from tasks.context import Loop
 from tasks.pages import plain
-from tasks.watching import Look, triage_config
 
 TITLES = {
     "data": "The data: counts, gaps and ranges",
@@ -53,7 +53,7 @@ STYLE = (
 
 
 def write_pages(
-    loop: Loop, id: str, *, seen: Look, told: Telling, trained: Training | None, agree: Consistency
+    loop: Loop, id: str, *, seen: ComparedWeeks, told: Telling, trained: Training | None, agree: Consistency
 ) -> str | None:
     """Write the pages of a verdict and keep its snapshots; the path of the monitor's page inside
     the workspace."""
@@ -113,7 +113,7 @@ def harmless(watched: Watched, windows: Windows) -> tuple[Watched, Windows]:
     return named, replace(windows, **frames)
 
 
-def compared(seen: Look, kind: str) -> str:
+def compared(seen: ComparedWeeks, kind: str) -> str:
     """What Evidently's words current and reference stand for on a page."""
     if kind == "features":
         return f"{seen.windows.sentence} The first are called current, the second reference."

@@ -26,7 +26,7 @@ from tasks.context import Loop, open_loop
 from tasks.decision_page import gather_page
 from tasks.delivering import deliver_queued
 from tasks.links import decision_links
-from tasks.rollout_story import story_of
+from tasks.rollout_summary import summary_of
 from tasks.weekly import gained, week_of
 
 
@@ -107,12 +107,12 @@ def announcement_of(loop: Loop, db: Session, head: Decision, page: str | None) -
 
 
 def _reversal(loop: Loop, db: Session, head: Decision) -> str | None:
-    """What would roll the decision's rollout back; None leaves it to the usual sentence."""
+    """What would take the decision's rollout back; None leaves it to the usual sentence."""
     record = rollout(db, id=head.rollout_id) if head.rollout_id else None
     if record is None or head.state != "in_force" or head.kind == "roll_back":
         return None
-    story = story_of(db, record, loop.settings, until=head.as_of)
-    return " ".join(story.would_roll_back) or None if story else None
+    found = summary_of(db, record, loop.settings, until=head.as_of)
+    return found.take_back_brief or None if found else None
 
 
 def _todo(loop: Loop, head: Decision) -> str | None:

@@ -23,13 +23,15 @@ from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.keys import canonical, key
 from liftloop.core.observed import observed_policy, observed_policy_of_units
 from liftloop.core.policy import Policy
+from liftloop.pipeline.holds import Holds
+from liftloop.pipeline.plan import plan_budgets
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
+from tasks.holds import holds_on
 from tasks.pages import plain
-from tasks.planning import plan_budgets
 from tasks.provenance import content_of, keep_settings, provenance
+from tasks.running_rollout import running_rollout
 from tasks.standing import begin_standing
-from tasks.still import Still, still_on
 
 
 @task(name="propose")
@@ -44,11 +46,14 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
     loop = loop.pinned()
     with session(loop.engine, read_only=True) as db:
         champion = champion_training(db, model_name=MODEL_OF[door])
-    incumbent, origin = budgets_before(loop, as_of, door=door)
-    if incumbent is None:
+    in_force, origin = budgets_before(loop, as_of, door=door)
+    if in_force is None:
         return {"id": None, "new": False, "reason": "No spend is known yet: nothing to propose."}
-    begin_standing(loop, as_of, incumbent)
-    basis = basis_of(loop, as_of, incumbent, champion, door=door)
+    begin_standing(loop, as_of, in_force)
+    with session(loop.engine, read_only=True) as db:
+        running = running_rollout(db)
+    incumbent = running.head if running else in_force
+    basis = basis_of(loop, as_of, incumbent, champion, door=door, in_force=in_force)
     with session(loop.engine, read_only=True) as db:
         known = proposal(db, id=basis.id)
     if known is not None:
@@ -58,7 +63,7 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
     except InfeasibleBudget as conflict:
         return {"id": None, "new": False, "reason": str(conflict)}
     with session(loop.engine) as db:
-        save_policy(db, policy=incumbent, origin=origin, at=loop.now())
+        save_policy(db, policy=in_force, origin=origin, at=loop.now())
         save_policy(db, policy=policy, origin="proposed", at=loop.now())
         record_proposal(db, proposal=found)
         keep_settings(db, loop)
@@ -84,31 +89,38 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """All that a proposal rests on beside the facts and the settings; ``id`` names it and them."""
+    """All that a proposal rests on beside the facts and the settings; ``id`` names it and them.
+    ``incumbent``: the newest plan of the stream under way, else the budgets in force."""
 
     id: str
     incumbent: Policy
     champion: Training | None
-    still: Still
+    holds: Holds
 
 
 def basis_of(
-    loop: Loop, as_of: date, incumbent: Policy, champion: Training | None, *, door: str
+    loop: Loop,
+    as_of: date,
+    incumbent: Policy,
+    champion: Training | None,
+    *,
+    door: str,
+    in_force: Policy | None = None,
 ) -> Basis:
-    """What a proposal for ``as_of`` would rest on, given the budgets in force and the champion.
-    Writes nothing."""
-    still = still_on(loop, as_of, incumbent, door=door)
-    unusual = [(str(cell), f"{pace:.6f}") for cell, pace in sorted(still.slow.items())]
+    """What a proposal for ``as_of`` would rest on, given the budgets it is made from, the champion
+    and the budgets in force (default: those it is made from). Writes nothing."""
+    held = holds_on(loop, as_of, in_force or incumbent, door=door)
+    unusual = [(str(cell), f"{pace:.6f}") for cell, pace in sorted(held.no_raise.items())]
     id = key(
         "x",
         as_of,
         incumbent.version,
         champion.key if champion else None,
         loop.settings_hash,
-        sorted(still.frozen),
-        *((unusual, still.defaults) if unusual or still.defaults else ()),
+        sorted(held.frozen),
+        *((unusual, held.defaults) if unusual or held.defaults else ()),
     )
-    return Basis(id, incumbent, champion, still)
+    return Basis(id, incumbent, champion, held)
 
 
 def budgets_before(loop: Loop, as_of: date, *, door: str) -> tuple[Policy | None, str]:
@@ -139,10 +151,10 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
         loop.settings,
         curves=load_model_curves(loop, champion) if champion else None,
         incumbent=incumbent,
-        frozen=basis.still.frozen,
+        frozen=basis.holds.frozen,
         as_of=as_of,
         facts=view(loop, as_of, ["performance", "holdout"]).frames if champion else {},
-        slow=basis.still.slow,
+        slow=basis.holds.no_raise,
     )
     cells = {str(cell): [cell.segment, cell.channel, text] for cell, text in plan.words.items()}
     return Proposal(
@@ -158,7 +170,7 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
         gain_high=plan.gain.high,
         share_moved=share_moved(plan.policy, incumbent),
         cells=canonical(cells),
-        reason=" ".join(filter(None, (plan.reason, *plan.notes, basis.still.defaults))),
+        reason=" ".join(filter(None, (plan.reason, *plan.notes, basis.holds.defaults))),
         created_at=loop.now(),
     ), plan.policy
 

@@ -22,8 +22,8 @@ from liftloop.core.guardrails import GuardrailVerdict
 from liftloop.core.interacting import separable_at
 from liftloop.core.keys import canonical, key
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rollout import Transition
-from liftloop.core.settlement import Settlement
+from liftloop.core.rollout.effective_policy import Settlement
+from liftloop.core.rollout.transitions import Transition
 from tasks.context import Loop
 from tasks.curves import curves_of, expectations, gain_of
 from tasks.provenance import content_of, keep_settings, provenance
@@ -35,22 +35,27 @@ class Outcome:
 
     Attributes
     ----------
-    step, record
-        Of the rollout under way; with ``record``, the first step of a new one.
-    judged
-        The step of a rollout that stays under way while its successor waits for a person.
-    ended
-        The step that takes a rollout back to make room for the new one.
+    steps, record
+        Of the stream under way, in order; with ``record``, the first step of a new one.
+    plan
+        The budgets, for all segments, of a plan that entered the stream.
+    meanwhile
+        The steps of the stream that goes on while the plan waits for a person.
     verdicts
         The guardrails' on the plan.
     """
 
     settlement: Settlement
-    step: Transition | None = None
+    steps: tuple[Transition, ...] = ()
     record: RolloutRecord | None = None
-    judged: Transition | None = None
-    ended: Transition | None = None
+    plan: Policy | None = None
+    meanwhile: tuple[Transition, ...] = ()
     verdicts: tuple[GuardrailVerdict, ...] = ()
+
+    @property
+    def step(self) -> Transition | None:
+        """The last step."""
+        return self.steps[-1] if self.steps else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,8 @@ def record(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = Fals
     with session(loop.engine) as db:
         save_policy(db, policy=grounds.incumbent, origin=grounds.origin, at=loop.now())
         save_policy(db, policy=outcome.settlement.policy, origin=grounds.origin, at=loop.now())
+        if outcome.plan is not None:
+            save_policy(db, policy=outcome.plan, origin=grounds.origin, at=loop.now())
         _record_steps(db, loop, outcome, waits=waits)
         record_decision(db, decision=decision, lines=composed.lines)
         keep_settings(db, loop)
@@ -175,14 +182,8 @@ def compose(loop: Loop, grounds: Grounds, outcome: Outcome, *, waits: bool = Fal
 
 def _record_steps(db: Session, loop: Loop, outcome: Outcome, *, waits: bool) -> None:
     """The steps in their order; nothing of a plan that waits happens yet."""
-    if waits:
-        if outcome.judged is not None:
-            record_step(db, loop, outcome.judged, None)
-        return
-    if outcome.ended is not None:
-        record_step(db, loop, outcome.ended, None)
-    if outcome.step is not None:
-        record_step(db, loop, outcome.step, outcome.record)
+    for step in outcome.meanwhile if waits else outcome.steps:
+        record_step(db, loop, step, None if waits else outcome.record)
 
 
 def record_step(db: Session, loop: Loop, step: Transition, record: RolloutRecord | None) -> bool:
@@ -191,11 +192,21 @@ def record_step(db: Session, loop: Loop, step: Transition, record: RolloutRecord
     A hold is kept once a day. Any other act has its place among the acts of the rollout in its key,
     so that a pause after a resumption on the same day is another one.
     """
-    if record is not None:
+    if record is not None and step.act == "start":
         start_rollout(db, rollout=record)
     id = step.after.rollout_id
     acts = [t for t in transitions(db, rollout_id=id) if t.act != "hold"]
     turn = () if step.act in ("hold", "start") else (len(acts),)
+    if step.act == "prove":
+        append_audit(
+            db,
+            key=key("a", "prove", id, step.on),
+            actor=loop.actor,
+            act="prove",
+            subject=id,
+            payload={"reason": step.reason, "reference": step.after.reference},
+            at=loop.now(),
+        )
     return append_transition(
         db,
         transition=RolloutTransition(
@@ -214,10 +225,12 @@ def record_step(db: Session, loop: Loop, step: Transition, record: RolloutRecord
 
 def _evidence(outcome: Outcome) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, step in (("step", outcome.step), ("ended", outcome.ended)):
-        if step is not None:
-            before = step.before.as_dict()
-            found[name] = {"act": step.act, "on": step.on, "before": before, **step.as_dict()}
+    for name, step in zip(("step", "proven"), reversed(outcome.steps), strict=False):
+        before = step.before.as_dict()
+        found[name] = {
+            "act": step.act, "on": step.on, "before": before, "reason": step.reason,
+            **step.as_dict(),
+        }  # fmt: skip
     if outcome.record is not None:
         found["rollout"] = outcome.record.model_dump(mode="json")
     if outcome.verdicts:
@@ -241,11 +254,14 @@ def _ensemble(loop: Loop, training_key: str | None) -> dict[str, Any]:
     )
 
 
-_AFTER_A_CANARY = {
-    "promote": "Money of the segments that join may cross into it.",
-    "roll_back": "Back to the budgets before: the new ones failed their test.",
+_AFTER_A_STEP = {
+    "promote": "Now on the plan of the wave ahead.",
+    "roll_back": "Back to the last budgets whose gain was measured.",
     "pause": "Unchanged while the rollout is paused.",
 }
+
+
+_FOLLOWS = "Follows a week behind: now on the plan of the wave ahead."
 
 
 def _stage_words(loop: Loop, grounds: Grounds, settled: Settlement) -> dict[Cell, str]:
@@ -268,32 +284,25 @@ def _stage_words(loop: Loop, grounds: Grounds, settled: Settlement) -> dict[Cell
 def _reasons(grounds: Grounds, outcome: Outcome, stage_words: Mapping[Cell, str]) -> dict[Any, str]:
     """Why each cell moved or not. The proposal's sentences hold where the settled budget is the
     proposed one; elsewhere the rollout's stage is the reason (``stage_words``)."""
-    settled, step = outcome.settlement, outcome.step
-    joins = set(settled.stages) - set(step.before.exposed) if step else set()
+    settled = outcome.settlement
     if grounds.words:
         return dict.fromkeys(settled.policy.cells, grounds.words)
     cells = json.loads(grounds.proposal.cells).values() if grounds.proposal else []
     said = {(s, c): text for s, c, text in cells}
     before, words = grounds.incumbent.as_dict(), {}
     planned = grounds.proposed.as_dict() if grounds.proposed else {}
-    inside = {name for name, stage in settled.stages.items() if stage not in ("incumbent", "full")}
     for cell, amount in settled.policy.budgets:
         stage = settled.stages.get(cell.segment, "incumbent")
         own = said.get((cell.segment, cell.channel), "")
-        if settled.kind == "move" and stage == "incumbent":
-            words[cell] = "Waits: the new policy is tried in the canary segments first."
-        elif settled.kind in _AFTER_A_CANARY and before.get(cell) == amount:
+        if settled.kind in _AFTER_A_STEP and before.get(cell) == amount:
             words[cell] = "Unchanged."
-        elif settled.kind == "promote" and cell.segment in joins:
-            words[cell] = "It follows the new budgets from now on: they passed their test."
-        elif settled.kind in _AFTER_A_CANARY:
-            words[cell] = _AFTER_A_CANARY[settled.kind]
-        elif settled.kind == "hold" and "shadow" in settled.stages.values():
-            words[cell] = "Unchanged: the new policy is kept and not applied yet."
-        elif settled.kind == "hold" and inside:
-            words[cell] = "Unchanged while the canary is judged."
+        elif settled.kind in _AFTER_A_STEP:
+            words[cell] = _AFTER_A_STEP[settled.kind]
+        elif settled.kind == "move" and stage in ("incumbent", "ramp"):
+            moved = before.get(cell) != amount
+            words[cell] = _FOLLOWS if moved else "Waits: the new plan is in the first wave."
         elif settled.kind == "hold" and own and planned.get(cell, amount) != amount:
-            words[cell] = f"Unchanged: the plan is held. Planned was: {own[0].lower()}{own[1:]}"
+            words[cell] = f"Unchanged. Planned was: {own[0].lower()}{own[1:]}"
         else:
             words[cell] = stage_words.get(cell) or own or "Unchanged."
     return words

@@ -22,17 +22,16 @@ from liftloop.adapters.rollouts import rollout
 from liftloop.adapters.tables import Decision, Proposal, Training
 from liftloop.core.errors import ConfigurationError, Declined, LiftLoopError, UnknownName
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rollout import RolloutState
-from liftloop.core.settlement import Running
-from tasks.canary import as_running
+from liftloop.core.rollout.effective_policy import Running
 from tasks.context import SPARE, Loop, open_loop
 from tasks.differing import Difference, differences
 from tasks.lessons import lesson_of
 from tasks.provenance import Provenance, content_of, hash_of_curves, provenance_of, software
-from tasks.reallocate import basis_of, proposal_on
+from tasks.reallocate import basis_of, budgets_before, proposal_on
 from tasks.recording import compose
 from tasks.refit import curves_again
 from tasks.rollout import look_of, settlement_of
+from tasks.running_rollout import as_running, state_from
 
 # "other words": all figures are the same, and today's version words a sentence otherwise.
 # "not made again": a person's act, which no rule made.
@@ -273,7 +272,11 @@ def _proposed(loop: Loop, planned: Proposal) -> Check:
     then = as_then(loop, made)
     # without a champion the door is not kept: the id tells by which it came
     doors = (champion.door,) if champion else DOORS
-    bases = [basis_of(then, planned.as_of, incumbent, champion, door=door) for door in doors]
+    in_force, _ = budgets_before(then, planned.as_of, door=doors[0])
+    bases = [
+        basis_of(then, planned.as_of, incumbent, champion, door=door, in_force=in_force)
+        for door in doors
+    ]
     basis = next((b for b in bases if b.id == planned.id), bases[0])
     again, _ = proposal_on(then, planned.as_of, basis)
     differ = differences(_fields(planned, OF_PROPOSAL), _fields(again, OF_PROPOSAL))
@@ -291,7 +294,7 @@ def _decided(loop: Loop, found: Decision, planned: Proposal | None) -> Check:
     else:
         if before is None:
             raise Declined("It looked at a rollout that its evidence does not name.")
-        settled = look_of(then, found.as_of, before)
+        settled = look_of(then, found.as_of, before, before=found.sequence)
     again = compose(then, settled.grounds, settled.outcome, waits=settled.waits)
     with session(then.engine, read_only=True) as db:
         kept = budget_lines(db, decision_id=found.id)
@@ -313,12 +316,12 @@ def _decided(loop: Loop, found: Decision, planned: Proposal | None) -> Check:
 def _running_before(db: Session, found: Decision) -> Running | None:
     """The rollout that was under way before a decision, as its evidence has it."""
     said = json.loads(found.evidence)
-    step = said.get("ended") or said.get("step")
+    step = said.get("proven") or said.get("step")
     if step is None or step["act"] == "start":
         return None
-    state = RolloutState.from_dict(step["before"])
-    record = rollout(db, id=state.rollout_id)
+    record = rollout(db, id=step["before"]["rollout_id"])
     assert record is not None  # its step is in the ledger
+    state = state_from(step["before"], record)
     return as_running(db, record, state=state, before=found.sequence)
 
 

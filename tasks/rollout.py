@@ -1,4 +1,4 @@
-"""Rolling out: what takes effect on a day is settled once, recorded, and only then published."""
+"""Introducing budgets: what takes effect on a day is decided once, recorded, and then published."""
 
 from __future__ import annotations
 
@@ -21,27 +21,14 @@ from liftloop.adapters.rollouts import transitions
 from liftloop.adapters.tables import Decision, Proposal, RolloutRecord
 from liftloop.core.keys import canonical, key
 from liftloop.core.policy import Policy
-from liftloop.core.rollout import Transition
-from liftloop.core.settlement import Running, Settlement, barred_until, needs_approval
-from tasks.canary import (
-    curves_at_start,
-    evidence_of,
-    failed_policies,
-    frozen_today,
-    planned_facts,
-    prediction_of,
-    running_rollout,
-    seen_facts,
-    training_at_start,
-)
+from liftloop.core.rollout.effective_policy import Running, needs_approval
+from liftloop.pipeline.rollout import Proposed, RolloutDecision, decide
 from tasks.context import Loop, open_loop
-from tasks.curves import curves_of, door_of, learned_until
-from tasks.guarding import slow_cells
-from tasks.health import defaults_behind, health_of
-from tasks.judging import judge
+from tasks.curves import door_of
+from tasks.health import defaults_behind
+from tasks.holds import holds_on
 from tasks.recording import Grounds, Outcome, record, record_step
-from tasks.settling import enter, meet, settle_step
-from tasks.staging import Base
+from tasks.running_rollout import inputs_of, rollout_facts, running_rollout, training_of
 
 NOTHING_PROPOSED = "none"
 
@@ -61,19 +48,20 @@ def settle_once(loop: Loop, as_of: date, proposal_id: str | None) -> dict[str, A
             return _nothing("There is no proposal for this day.")
         known = [d for d in decisions(db) if d.proposal_id == plan.id]
         if known:
-            return _told(known[0], new=False)
-        undone = _undoes(db, as_of, plan.previous_policy_version)
+            return _summary(known[0], new=False)
+        running = running_rollout(db)
+        head = running.head.version if running else None
+        undone = _undoes(db, as_of, plan.previous_policy_version, head)
         if undone:
             return _nothing(undone)
-        running = running_rollout(db)
     settled = settlement_of(loop, plan, running)
     done = record(loop, settled.grounds, settled.outcome, waits=settled.waits)
-    return _told(done, new=True)
+    return _summary(done, new=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a day comes to, not kept yet; ``waits`` for a person."""
+    """What a day comes to, not recorded yet; ``waits`` for a person."""
 
     grounds: Grounds
     outcome: Outcome
@@ -81,36 +69,74 @@ class Settled:
 
 
 def settlement_of(loop: Loop, plan: Proposal, running: Running | None) -> Settled:
-    """What a proposal comes to, given the rollout under way. Writes nothing."""
+    """What a proposal comes to, given the stream under way. Writes nothing."""
     with session(loop.engine, read_only=True) as db:
         proposed = _policy(db, plan.policy_version)
-        incumbent = _policy(db, plan.previous_policy_version)
-    outcome = (
-        _meet(loop, plan, proposed, running) if running else _enter(loop, plan, proposed, incumbent)
-    )
-    begins = outcome.record is not None or outcome.settlement.kind == "move"
+        before = _policy(db, plan.previous_policy_version)
+    in_force = running.current if running else before
+    door = door_of(loop, plan.training_key)
+    inputs = inputs_of(
+        loop, plan.as_of, in_force=in_force, running=running,
+        holds=holds_on(loop, plan.as_of, in_force, door=door), training_key=plan.training_key,
+    )  # fmt: skip
+    wanted = Proposed(proposed, plan.reason)
+    found = decide(
+        inputs, proposal=wanted, running=running, rollout_id=key("r", plan.id),
+        seed=int(key("seed", plan.id).removeprefix("seed-")[:7], 16),
+    )  # fmt: skip
+    begins = found.plan is not None or (running is None and found.settlement.kind == "move")
     waits = begins and needs_approval(plan.share_moved, loop.settings.budget.approve_above)
+    meanwhile = decide(inputs, proposal=None, running=running) if waits and running else None
     grounds = Grounds(
         plan.as_of,
         plan.id,
-        incumbent,
+        in_force,
         plan.training_key,
         plan.facts,
         plan,
         proposed,
-        defaults=defaults_behind(loop, plan.as_of, incumbent, training_key=plan.training_key),
+        defaults=defaults_behind(loop, plan.as_of, in_force, training_key=plan.training_key),
     )
-    return Settled(grounds, outcome, waits)
+    return Settled(grounds, _outcome(loop, found, plan.as_of, meanwhile), waits)
+
+
+def _outcome(
+    loop: Loop, found: RolloutDecision, as_of: date, meanwhile: RolloutDecision | None = None
+) -> Outcome:
+    kept = None
+    if found.started is not None and found.step is not None and found.plan is not None:
+        waves = found.started.waves
+        kept = RolloutRecord(
+            id=found.step.after.rollout_id,
+            challenger_version=found.plan.version,
+            incumbent_version=found.started.reference.version,
+            canary_segments=canonical(waves[0]),
+            control_segments=canonical(sorted(name for wave in waves[1:] for name in wave)),
+            seed=found.started.seed,
+            design=canonical({**found.started.choice.as_dict(), "waves": waves}),
+            started_on=as_of,
+            stage=found.step.after.stage,
+            created_at=loop.now(),
+        )
+    return Outcome(
+        found.settlement,
+        found.steps,
+        kept,
+        plan=found.plan,
+        meanwhile=meanwhile.steps if meanwhile else (),
+        verdicts=found.verdicts,
+    )
 
 
 def _plan(db: Session, as_of: date, id: str | None) -> Proposal | None:
-    if id is not None:  # NOTHING_PROPOSED is no proposal's id: an older one must not stand in
+    if id is not None:  # NOTHING_PROPOSED is no proposal's id: an older one must not be taken
         return proposal(db, id=id)
     return next((p for p in proposals(db) if p.as_of == as_of), None)
 
 
-def _undoes(db: Session, as_of: date, previous: str) -> str:
-    """Why a plan for ``as_of`` made around the policy ``previous`` comes too late, or ""."""
+def _undoes(db: Session, as_of: date, previous: str, head: str | None) -> str:
+    """Why a plan for ``as_of`` made from the policy ``previous`` comes too late, or "". ``head`` is
+    the newest plan of the stream under way."""
     later = [d for d in decisions(db, state="in_force") if d.effective_from > as_of]
     if later:
         return (
@@ -120,7 +146,7 @@ def _undoes(db: Session, as_of: date, previous: str) -> str:
     now = budgets_in_force(db, before=date.max)
     if now is None or now[1].effective_from != as_of or now[1].proposal_id is not None:
         return ""
-    if now[0].version != previous:
+    if previous not in (head, now[0].version):
         return (
             f"{now[1].id} changed the budgets of {as_of} ({now[1].kind}), which this plan was not "
             "made for; the next cycle plans from there."
@@ -138,7 +164,7 @@ def _nothing(reason: str, *, new: bool = False) -> dict[str, Any]:
     return {"id": None, "new": new, "kind": "hold", "state": "declined", "reason": reason}
 
 
-def _told(decision: Decision, *, new: bool) -> dict[str, Any]:
+def _summary(decision: Decision, *, new: bool) -> dict[str, Any]:
     return {
         "id": decision.id,
         "new": new,
@@ -148,132 +174,58 @@ def _told(decision: Decision, *, new: bool) -> dict[str, Any]:
     }
 
 
-def _enter(loop: Loop, plan: Proposal, proposed: Policy, incumbent: Policy) -> Outcome:
-    """A new proposal: at once, or its shadow or canary, or a hold."""
-    seed = int(key("seed", plan.id).removeprefix("seed-")[:8], 16)
-    door = door_of(loop, plan.training_key)
-    health = health_of(loop, plan.as_of, incumbent, door=door)
-    entry = enter(
-        loop.settings,
-        planned_facts(loop, plan.as_of, door=door),
-        proposed=proposed,
-        incumbent=incumbent,
-        reason=plan.reason,
-        as_of=plan.as_of,
-        rollout_id=key("r", plan.id),
-        seed=seed,
-        barred_until=barred_until(proposed, failed_policies(loop)),
-        facts_health=health,
-        curves=curves_of(loop, plan.training_key),
-        frozen=frozen_today(loop, health),
-        model_until=learned_until(loop, plan.training_key),
-    )
-    if entry.step is None or entry.choice is None:
-        return Outcome(entry.settlement, verdicts=entry.verdicts)
-    kept = RolloutRecord(
-        id=entry.step.after.rollout_id,
-        challenger_version=proposed.version,
-        incumbent_version=incumbent.version,
-        canary_segments=canonical(entry.choice.canary),
-        control_segments=canonical(entry.choice.control),
-        seed=seed,
-        design=canonical({**entry.choice.as_dict(), "expected": entry.expected}),
-        started_on=plan.as_of,
-        stage=entry.step.after.stage,
-        created_at=loop.now(),
-    )
-    return Outcome(entry.settlement, entry.step, kept, verdicts=entry.verdicts)
-
-
-def _meet(loop: Loop, plan: Proposal, proposed: Policy, running: Running) -> Outcome:
-    """A running rollout is judged; then the newer plan waits for it, or replaces it."""
-    step, settled = _judged(loop, plan.as_of, running)
-    step, ended = meet(loop.settings, step=step, running=running, proposed=proposed)
-    if ended is not None:
-        instead = _enter(loop, plan, proposed, running.incumbent)
-        if instead.record is not None or instead.settlement.kind == "move":
-            return replace(instead, judged=step, ended=ended)
-    return Outcome(replace(settled, reason=step.reason), step)
-
-
-def _judged(loop: Loop, as_of: date, running: Running) -> tuple[Transition, Settlement]:
-    """The step of a running rollout by its evidence and every guardrail, and its budgets."""
-    began_on = training_at_start(loop, running)
-    door = door_of(loop, began_on)
-    health = health_of(loop, as_of, running.current, door=door)
-    facts = planned_facts(loop, as_of, door=door)
-    evidence = evidence_of(loop, as_of, running)
-    step = judge(
-        loop.settings,
-        facts,
-        running=running,
-        as_of=as_of,
-        evidence=evidence,
-        prediction=prediction_of(loop, running, evidence),
-        facts_health=health,
-        model_until=None if running.exposed else learned_until(loop, began_on),
-    )
-    base = Base(
-        loop.settings,
-        running.incumbent,
-        running.challenger,
-        running.current,
-        curves_at_start(loop, running),
-        frozen_today(loop, health),
-        facts,
-        as_of,
-        slow_cells(
-            loop.settings, facts, incumbent=running.current, as_of=as_of, facts_health=health
-        ),
-    )
-    return settle_step(base, step=step, running=running)
-
-
 @task(name="look at rollout")
 def look(workspace: str, as_of: date) -> dict[str, Any] | None:
-    """Judge a running rollout on a day without a new plan; None when there is none."""
+    """Judge the stream under way on a day without a new plan; None when there is none."""
     return look_once(open_loop(workspace), as_of)
 
 
 def look_once(loop: Loop, as_of: date) -> dict[str, Any] | None:
-    """The running rollout's step of the day, as of :func:`settle_once`.
+    """The stream's step of the day, as of :func:`settle_once`.
 
-    A hold is kept in the ledger once a day and decides nothing; on the day of a promotion it says
-    nothing new and is not kept. Any other step becomes a decision.
+    A step that changes no budgets is kept in the ledger once a day and is no decision; on the day
+    of a plan it says nothing new and is not kept. Any other step becomes a decision.
     """
     loop = loop.pinned()
     with session(loop.engine, read_only=True) as db:
         running = running_rollout(db)
-        if running is None or _undoes(db, as_of, running.current.version):
+        if running is None or _undoes(db, as_of, running.head.version, running.head.version):
             return None
         last = transitions(db, rollout_id=running.state.rollout_id)[-1]
     if last.as_of > as_of:
         return _nothing(f"The rollout was judged on {last.as_of} already.")
     looked = look_of(loop, as_of, running)
-    step = looked.outcome.step
-    assert step is not None
+    step = looked.outcome.steps[-1]
     if step.act == "hold":
-        if (last.act, last.as_of) == ("promote", as_of):
+        if last.as_of == as_of and last.act in ("start", "move", "promote"):
             return _nothing(step.reason)
         with session(loop.engine) as db:
-            new = record_step(db, loop, step, None)
-        return _nothing(step.reason, new=new)
-    return _told(record(loop, looked.grounds, looked.outcome), new=True)
+            new = [record_step(db, loop, each, None) for each in looked.outcome.steps]
+        return _nothing(step.reason, new=any(new))
+    return _summary(record(loop, looked.grounds, looked.outcome), new=True)
 
 
-def look_of(loop: Loop, as_of: date, running: Running) -> Settled:
-    """What a day without a new plan comes to for a running rollout. Writes nothing."""
-    step, settled = _judged(loop, as_of, running)
-    began_on = training_at_start(loop, running)
+def look_of(loop: Loop, as_of: date, running: Running, *, before: int | None = None) -> Settled:
+    """What a day without a new plan comes to for the stream under way. Writes nothing.
+
+    ``before``: the sequence of the decision that is made again.
+    """
+    trained = training_of(loop, running, before=before)
+    holds = holds_on(loop, as_of, running.current, door=door_of(loop, trained))
+    inputs = inputs_of(
+        loop, as_of, in_force=running.current, running=running, holds=holds, training_key=trained
+    )
+    found = decide(inputs, proposal=None, running=running)
+    step = found.steps[-1]
     grounds = Grounds(
         as_of,
         key("look", step.after.rollout_id, as_of, step.act, step.before.as_dict()),
         running.current,
-        began_on,
-        canonical(seen_facts(loop, as_of).facts),
-        defaults=defaults_behind(loop, as_of, running.current, training_key=began_on),
+        trained,
+        canonical(rollout_facts(loop, as_of).facts),
+        defaults=defaults_behind(loop, as_of, running.current, training_key=trained),
     )
-    return Settled(grounds, Outcome(settled, step))
+    return Settled(grounds, replace(_outcome(loop, found, as_of), record=None))
 
 
 @task(name="show rollout")

@@ -10,22 +10,15 @@ from liftloop.adapters.settings import Settings
 from liftloop.adapters.worth_entries import STANDING, standing
 from liftloop.core.keys import key
 from liftloop.core.policy import Policy
-from liftloop.core.standing import draw_standing, frozen_by
+from liftloop.core.rollout.holdback import draw_standing, frozen_by
+from liftloop.pipeline.plan import Frozen
 from tasks.context import Loop
-from tasks.planning import Frozen
 
 
 def standing_segments(settings: Settings, segments: Iterable[str]) -> tuple[str, ...]:
     """The segments that stand still under these settings, of those there are."""
     rule = settings.worth
     return draw_standing(segments, named=rule.segments, share=rule.share, seed=rule.seed)
-
-
-def standing_frozen(loop: Loop) -> Frozen:
-    """What may not move because it stands still, as recorded."""
-    with session(loop.engine, read_only=True) as db:
-        known = standing(db, at=loop.at)
-    return frozen_by(known["segments"]) if known else ()
 
 
 def begin_standing(loop: Loop, as_of: date, incumbent: Policy) -> Frozen:

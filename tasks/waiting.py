@@ -13,11 +13,11 @@ from liftloop.adapters.ledger import append_audit, policy, session
 from liftloop.adapters.tables import AuditEntry, Message
 from liftloop.core.keys import key
 from liftloop.core.policy import Policy
-from tasks.canary import planned_facts
+from liftloop.pipeline.guardrails import guard_plan
 from tasks.context import Loop, open_loop
 from tasks.curves import door_of, learned_until
-from tasks.guarding import guard_plan
-from tasks.health import health_of
+from tasks.holds import holds_on
+from tasks.running_rollout import plan_facts
 
 
 @task(name="what never went out")
@@ -63,11 +63,11 @@ def review_waiting_once(loop: Loop, as_of: date) -> list[str]:
         door = door_of(loop, training_key)
         verdicts = guard_plan(
             loop.settings,
-            planned_facts(loop, as_of, door=door),
+            plan_facts(loop, as_of, door=door),
             proposed=proposed,
             incumbent=incumbent,
             as_of=as_of,
-            facts_health=health_of(loop, as_of, incumbent, door=door),
+            holds=holds_on(loop, as_of, incumbent, door=door),
             model_until=learned_until(loop, training_key),
         )
         against = " ".join(v.sentence for v in verdicts if v.verdict == "fail")

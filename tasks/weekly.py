@@ -16,9 +16,10 @@ from liftloop.core.blocks import Link
 from liftloop.core.policy import Policy
 from liftloop.core.verdict_words import in_brief, step_verdicts
 from liftloop.core.weekly_message import Act, NetMove, Week
+from liftloop.reporting.rollout_summary import RolloutSummary
 from tasks.context import Loop
 from tasks.links import link, prefect_link
-from tasks.rollout_story import story_of
+from tasks.rollout_summary import summary_of
 
 NO_FIGURE = (
     "no figure yet. It is worked out at the beginning of each month, from the days since the loop "
@@ -35,7 +36,7 @@ def week_of(loop: Loop, db: Session, last: date) -> Week | None:
     inside = [d for d in reversed(every) if d.as_of >= first]
     before, after = _budgets(db, first), _budgets(db, last + timedelta(days=1))
     record = active_rollout(db)
-    story = story_of(db, record, loop.settings, until=last) if record else None
+    rollout = summary_of(db, record, loop.settings, until=last) if record else None
     return Week(
         first=first,
         last=last,
@@ -44,8 +45,10 @@ def week_of(loop: Loop, db: Session, last: date) -> Week | None:
         moves=_moves(before or _budgets_at_first(db, inside), after),
         cells=len(after.budgets) if after else 0,
         total=after.total if after else None,
-        rollout=story.sentence if story else "",
-        reversal=story.would_roll_back if story else _reversal(every),
+        rollout=_rollout(rollout) if rollout else (),
+        reversal=(rollout.take_back_brief,)
+        if rollout and rollout.take_back_brief
+        else _reversal(every),
         worth=gained(db, last) or NO_FIGURE,
         alarms=_alarms(db, first, last),
         todo=_todo(loop, every, first),
@@ -57,6 +60,12 @@ def gained(db: Session, as_of: date) -> str:
     """What the loop gained so far, as known on ``as_of``; "" where no figure is known."""
     said = worth_known(db, as_of=as_of)
     return str(said["sentence"]) if said else ""
+
+
+def _rollout(one: RolloutSummary) -> tuple[str, ...]:
+    """Where it is, what is at risk, what was measured, and what was proven."""
+    proven = (f"Gain proven on {one.proofs[-1].sentence(one.currency)}",) if one.proofs else ()
+    return (one.sentence, *one.risk_sentences[:2], *proven)
 
 
 def _budgets(db: Session, day: date) -> Policy | None:

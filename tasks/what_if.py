@@ -15,7 +15,7 @@ from liftloop.core.errors import ConfigurationError, Declined
 from liftloop.core.policy import Cell, Policy
 from tasks.context import open_loop
 from tasks.provenance import provenance_of
-from tasks.reallocate import basis_of, proposal_on
+from tasks.reallocate import basis_of, budgets_before, proposal_on
 from tasks.replay import as_then
 
 # The model is not trained again, and neither rollout nor guardrails are gone through.
@@ -107,7 +107,8 @@ def what_if(workspace: str, id: str, changes: Sequence[str]) -> WhatIf:
     then = as_then(loop, made)
     then = replace(then, settings=_changed(then.settings, changes))
     door = champion.door if champion else "holdout"
-    basis = basis_of(then, planned.as_of, before, champion, door=door)
+    in_force, _ = budgets_before(then, planned.as_of, door=door)
+    basis = basis_of(then, planned.as_of, before, champion, door=door, in_force=in_force)
     now = proposal_on(then, planned.as_of, basis)
     currency = then.settings.account.currency
     return WhatIf(id, tuple(changes), currency, before, (planned, was), now)

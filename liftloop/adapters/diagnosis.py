@@ -164,6 +164,12 @@ def _settings(workspace: Workspace, findings: list[Finding]) -> Settings | None:
     def look() -> Iterator[Finding]:
         read.append(load_settings(workspace))
         yield Finding("configuration", True, f"{workspace.config.name} is understood")
+        old = read[0].rollout.superseded
+        if old:
+            yield Finding(
+                "configuration", None, f"{len(old)} settings of an earlier version: {' '.join(old)}",
+                fix="take these lines out; docs/rollouts.md says what there is instead.",
+            )  # fmt: skip
 
     findings += _guarded("configuration", look)
     return read[0] if read else None

@@ -153,37 +153,57 @@ class Exploration(_Section):
 
 
 class Rollout(_Section):
+    """How plans are introduced. The keys from ``min_days`` on belong to the version before, which
+    tested each plan by itself; they are read and no longer used."""
+
     enabled: bool = True
-    shadow_days: int = Field(0, ge=0, description="days of keeping a plan before the canary")
-    canary_share: float = Field(0.3, gt=0, le=1, description="share of the segments exposed first")
-    ramp: tuple[float, ...] = Field((0.6,), description="shares of the segments after the canary")
+    allowance: float = Field(
+        0.08,
+        ge=0,
+        description="loss per quarter that is tolerated: below 1 a share of what the replaced "
+        "budgets earn in incremental profit before the spend, else account currency",
+    )
+    shadow_days: int = Field(0, ge=0, description="days of keeping a plan before the first wave")
+    canary_share: float = Field(0.3, gt=0, le=1, description="share of the segments in wave 1")
+    ramp: tuple[float, ...] = Field((0.6,), description="shares of the segments up to each wave")
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+    wait_days: int = Field(3, ge=0, description="carry-over and late conversions settle first")
+    cooldown_days: int = Field(28, ge=0)
     min_days: int = Field(14, ge=1)
     ramp_min_days: int = Field(7, ge=1)
     max_days: int = Field(56, ge=1)
-    alpha: float = Field(0.05, gt=0, lt=0.5)
-    margin: float = Field(
-        0.1, ge=0, description="tolerated loss, as a share of the canary's incremental profit"
-    )
-    grave_loss: float = Field(
-        0.3, gt=0, description="loss that the canary's own evidence must rule out to go on"
-    )
-    wait_days: int = Field(3, ge=0, description="carry-over and late conversions settle first")
-    loss_budget: float | None = Field(
-        None, gt=0, description="account currency; None: what chance alone reaches in 1 % of cases"
-    )
+    margin: float = Field(0.1, ge=0)
+    grave_loss: float = Field(0.3, gt=0)
+    loss_budget: float | None = Field(None, gt=0)
     inconclusive: Literal["roll_back", "hold"] = "roll_back"
-    cooldown_days: int = Field(28, ge=0)
-    newer: Literal["wait", "replace"] = Field(
-        "wait", description="what a newer plan does to a rollout under way"
-    )
+    newer: Literal["wait", "replace"] = "wait"
 
     @model_validator(mode="after")
-    def _stages(self) -> Self:
+    def _waves(self) -> Self:
         if any(not 0 < share <= 1 for share in self.ramp):
             raise ValueError("ramp holds shares above 0, at most 1")
-        if self.min_days > self.max_days:
-            raise ValueError(f"min_days {self.min_days} is more than max_days {self.max_days}")
         return self
+
+    @property
+    def superseded(self) -> tuple[str, ...]:
+        """What became of the keys of the version before that are set, one sentence each."""
+        return tuple(
+            f"[rollout] {name} = {getattr(self, name)!r} {became}"
+            for name, became in SUPERSEDED.items()
+            if name in self.model_fields_set
+        )
+
+
+SUPERSEDED = {
+    "min_days": "has no effect any more: waves follow week by week.",
+    "ramp_min_days": "has no effect any more: waves follow week by week.",
+    "max_days": "has no effect any more: plans flow on, none has an end.",
+    "margin": "has no effect any more: how much may be lost is allowance.",
+    "grave_loss": "has no effect any more: how much may be lost is allowance.",
+    "loss_budget": "has no effect any more: how much may be lost in a quarter is allowance.",
+    "inconclusive": "has no effect any more: what is not proven holds a part of allowance.",
+    "newer": "has no effect any more: every new plan enters the first wave.",
+}
 
 
 class Promotion(_Section):

@@ -53,8 +53,8 @@ THEME = {
 }
 INCREMENTAL = "Incremental: revenue that would not exist without the spend."
 STAGES = (
-    "incumbent: the budgets from before; canary, ramp: new budgets on trial; full: new budgets "
-    "in all segments; rolled back: new budgets taken back."
+    "canary: the newest plan; ramp: an earlier plan of the rollout; incumbent: the budgets before "
+    "it; full: every segment has the same plan; rolled back: the plans were taken back."
 )
 ROWS = {
     "received": "received", "stored": "stored", "superseded": "replaced by later reports",
@@ -290,7 +290,7 @@ def _decisions(view: DashboardView, settings: Settings, *, currency: str) -> Non
         st.caption("None yet.")
         return
     newest = view.decisions.iloc[0]
-    verdicts = view.rollout.story.verdicts if view.rollout and view.rollout.story else ()
+    verdicts = view.rollout.summary.verdicts if view.rollout and view.rollout.summary else ()
     why = in_short(newest["reason"], verdicts)
     act = ACTS.get(newest["kind"], newest["kind"])
     st.markdown(f"**{day(newest['effective_from'])}, {md(act)}.** {md(why)}")

@@ -119,53 +119,45 @@ def return_chart(
     return figure
 
 
-def bounds_chart(
-    looks: pd.DataFrame, *, margin: float, marks: Sequence[tuple[int, str]]
+def gain_chart(
+    measured: pd.DataFrame, *, currency: str, marks: Sequence[tuple[int, str]]
 ) -> go.Figure:
-    """A rollout's effect on incremental profit over the days, with its bounds, zero, the tolerated
-    loss, and the days on which its stage changed.
+    """The gain measured over the days of a rollout with its bounds, and the days of steps that
+    matter. Where counting started anew (``since`` changes) the line is broken.
 
     Parameters
     ----------
-    looks
-        in_force (days), effect, low, high: shares of the revenue before.
+    measured
+        day (a word), days (since the start), since, gained, low, high: account currency.
     """
-    blue = PALETTE[0]
     edge = {"width": 1, "color": "rgba(86, 180, 233, 0.8)"}  # seen on white and on black
     figure = go.Figure()
-    figure.add_scatter(
-        x=looks["in_force"], y=looks["high"], mode="lines", line=edge, showlegend=False,
-        hoverinfo="skip",
-    )  # fmt: skip
-    figure.add_scatter(
-        x=looks["in_force"], y=looks["low"], mode="lines", line=edge, fill="tonexty",
-        fillcolor="rgba(86, 180, 233, 0.25)", name="bounds that hold at all looks together",
-        hoverinfo="skip",
-    )  # fmt: skip
-    figure.add_scatter(
-        x=looks["in_force"],
-        y=looks["effect"],
-        mode="lines+markers",
-        name="what was seen",
-        line={"color": blue, "width": 2},
-        customdata=looks[["day", "low", "high"]],
-        hovertemplate="%{customdata[0]}: %{y:+.0%} (%{customdata[1]:+.0%} to %{customdata[2]:+.0%})"
-        "<extra></extra>",
-    )
-    if len(looks) == 1:  # a band of one day has no width: its ends are drawn
-        one = looks.iloc[0]
-        figure.data[-1].update(error_y={
-            "type": "data", "symmetric": False, "array": [one["high"] - one["effect"]],
-            "arrayminus": [one["effect"] - one["low"]], "color": "#56B4E9", "thickness": 1.6,
-        })  # fmt: skip
+    for number, (_, some) in enumerate(measured.groupby("since", sort=True)):
+        first = number == 0
+        figure.add_scatter(
+            x=some["days"], y=some["high"], mode="lines", line=edge, showlegend=False,
+            hoverinfo="skip",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=some["days"], y=some["low"], mode="lines", line=edge, fill="tonexty",
+            fillcolor="rgba(86, 180, 233, 0.25)", name="95 % interval, valid at every check",
+            hoverinfo="skip", showlegend=first,
+        )  # fmt: skip
+        figure.add_scatter(
+            x=some["days"], y=some["gained"], mode="lines+markers", name="measured gain",
+            line={"color": PALETTE[0], "width": 2}, showlegend=first,
+            customdata=some[["day", "low", "high"]],
+            hovertemplate="%{customdata[0]}: %{y:+,.0f} (%{customdata[1]:+,.0f} to "
+            "%{customdata[2]:+,.0f})<extra></extra>",
+        )  # fmt: skip
+        if len(some) == 1:  # a band of one day has no width: its ends are drawn
+            one = some.iloc[0]
+            figure.data[-1].update(error_y={
+                "type": "data", "symmetric": False, "array": [one["high"] - one["gained"]],
+                "arrayminus": [one["gained"] - one["low"]], "color": "#56B4E9", "thickness": 1.6,
+            })  # fmt: skip
     figure.add_hline(y=0, line={"color": OTHER_COLOUR, "width": 1.5})
-    figure.add_hline(
-        y=-margin,
-        line={"color": PALETTE[5], "dash": "dash", "width": 1.5},
-        annotation={"text": f"tolerated loss, {margin:.0%}", "xshift": 6},
-        annotation_position="bottom left",
-    )
-    latest = max([7, *looks["in_force"], *(day for day, _ in marks)])
+    latest = max([7, *measured["days"], *(day for day, _ in marks)])
     for day, word in marks:
         late = day > 0.8 * latest  # a word at the right edge stands left of its line
         figure.add_vline(
@@ -174,11 +166,9 @@ def bounds_chart(
             annotation_position="top left" if late else "top right",
         )  # fmt: skip
     figure.update_layout(
-        xaxis_title="days since the rollout began",
-        yaxis_title="incremental profit,<br>share of revenue before",
-        **_layout(340),
+        xaxis_title="days since the start", yaxis_title=f"measured gain, {currency}", **_layout(340)
     )
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat="+,.0f")
     figure.update_xaxes(range=[-0.02 * latest, 1.03 * latest])
     return figure
 

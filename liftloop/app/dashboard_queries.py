@@ -24,8 +24,8 @@ from liftloop.adapters.tables import Decision, Delivery, MonitorVerdict, Pause, 
 from liftloop.adapters.workspace import Workspace
 from liftloop.adapters.worth_entries import worth_known
 from liftloop.core.policy import BudgetLine
-from liftloop.core.rollout_story import Story
-from tasks.rollout_story import story_of
+from liftloop.reporting.rollout_summary import RolloutSummary
+from tasks.rollout_summary import summary_of
 
 BUDGET_COLUMNS = (
     "segment", "channel", "daily_budget", "previous_daily_budget", "change", "expected", "low",
@@ -43,8 +43,8 @@ TRANSITION_COLUMNS = ("as_of", "act", "from_stage", "to_stage", "reason")
 
 @dataclass(frozen=True, slots=True)
 class RolloutView:
-    """The rollout under way, or the last one that ended: who goes first, who is compared with
-    them, and what happened. ``since`` is the day its stage began."""
+    """The rollout under way, or the last one that ended: who went first and who followed at its
+    start, and what happened. ``since`` is the day its stage began."""
 
     id: str
     stage: str
@@ -53,7 +53,7 @@ class RolloutView:
     canary: tuple[str, ...]
     control: tuple[str, ...]
     transitions: pd.DataFrame
-    story: Story | None = None
+    summary: RolloutSummary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +184,13 @@ def decisions_frame(db: Session, found: list[Decision]) -> pd.DataFrame:
 def rollout_view(
     db: Session, record: RolloutRecord | None, settings: Settings
 ) -> RolloutView | None:
-    """The rollout with its transitions, the last one first, and how it stands."""
+    """The rollout with its transitions, the last one first, and its summary."""
     if record is None:
         return None
     rows = [
         {name: getattr(step, name) for name in TRANSITION_COLUMNS}
         for step in reversed(transitions(db, rollout_id=record.id))
     ]
-    story = story_of(db, record, settings)
-    following = set(story.exposed) if story else set()
     return RolloutView(
         id=record.id,
         stage=record.stage,
@@ -201,9 +199,9 @@ def rollout_view(
             (r["as_of"] for r in rows if r["from_stage"] != r["to_stage"]), record.started_on
         ),
         canary=_names(record.canary_segments),
-        control=tuple(n for n in _names(record.control_segments) if n not in following),
+        control=_names(record.control_segments),
         transitions=pd.DataFrame(rows, columns=list(TRANSITION_COLUMNS)),
-        story=story,
+        summary=summary_of(db, record, settings),
     )
 
 

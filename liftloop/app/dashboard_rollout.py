@@ -7,49 +7,42 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from liftloop.app.dashboard_words import (
-    day,
-    guardrail_table,
-    in_short,
-    md,
-    untold,
-)
-from liftloop.core.rollout_state import ENDED
+from liftloop.app.dashboard_words import day, guardrail_table, in_short, md, untold
+from liftloop.core.rollout.state import ENDED
 from liftloop.core.verdict_words import beyond_guardrails
 
 if TYPE_CHECKING:
     from liftloop.app.dashboard_queries import RolloutView
-    from liftloop.core.rollout_story import Story
+    from liftloop.reporting.rollout_summary import RolloutSummary
 
 
 def draw_rollout(rollout: RolloutView | None, *, enabled: bool, currency: str) -> None:
-    """Stage, segments, money at risk, bounds over time, guardrails, what decides, and the steps."""
+    """Draw where each plan is, what is at risk, measured and proven, what decides, and the
+    history."""
     st.header("Rollout", anchor=False)
     if rollout is None or rollout.stage in ENDED:
         st.markdown(
-            "None under way. New budgets go to a few segments first."
+            "None under way. New budgets reach as many segments as the allowance permits."
             if enabled
             else "Off: new budgets reach all segments at once (`[rollout] enabled`)."
         )
         if rollout is not None:
             st.markdown(_ending(rollout))
         return
-    story = rollout.story
-    following = story.exposed if story and story.exposed else dict.fromkeys(rollout.canary)
-    names, control = ", ".join(map(md, following)), ", ".join(map(md, rollout.control))
-    live = f" (day {story.days_live})" if story else ""
-    stage = rollout.stage.replace("_", " ").capitalize()
-    st.markdown(
-        f"**{stage}** since {day(rollout.since)} · rollout begun {day(rollout.started_on)}{live} · "
-        f"new budgets in: {names or '–'} · compared with: {control or '–'}"
-    )
-    verdicts = story.verdicts if story else ()
+    found = rollout.summary
+    if found is not None:
+        st.markdown(f"**{md(found.sentence)}**")
+        _numbers(found)
     if len(rollout.transitions):
-        said = beyond_guardrails(rollout.transitions.iloc[0]["reason"], verdicts)
-        st.markdown(md(said))
-    if story:
-        _evidence(story, currency=currency)
-    with st.expander("Its steps", expanded=not verdicts):
+        newest = rollout.transitions.iloc[0]["reason"]
+        st.markdown(md(beyond_guardrails(newest, found.verdicts if found else ())))
+    if found is not None:
+        if found.waves:
+            st.markdown(wave_table(found))
+            _evidence(found, currency=currency)
+        if found.verdicts:
+            st.markdown(guardrail_table(found.verdicts))
+    with st.expander("History", expanded=found is None or not found.verdicts):
         st.dataframe(
             rollout.transitions.replace({"from_stage": {"": "–"}}).rename(
                 columns={"as_of": "day", "from_stage": "from", "to_stage": "to", "reason": "why"}
@@ -60,51 +53,68 @@ def draw_rollout(rollout: RolloutView | None, *, enabled: bool, currency: str) -
 
 
 def _ending(rollout: RolloutView) -> str:
-    """How the last rollout ended, and why it was taken back."""
-    told = f"The last one began on {day(rollout.started_on)} and "
+    """How the last rollout ended, why it was taken back, and until when no plan enters."""
+    words = f"The last one began on {day(rollout.started_on)} and "
     if rollout.stage != "rolled_back":
-        return f"{told}reached all segments on {day(rollout.since)}."
-    verdicts = rollout.story.verdicts if rollout.story else ()
+        return f"{words}reached all segments on {day(rollout.since)}."
+    found = rollout.summary
     why = ""
     if len(rollout.transitions):
-        why = in_short(rollout.transitions.iloc[0]["reason"], verdicts)
-    return f"{told}was rolled back on {day(rollout.since)}{f': {md(why)}' if why else '.'}"
+        why = in_short(rollout.transitions.iloc[0]["reason"], found.verdicts if found else ())
+    cooling = f" {md(found.cooldown_sentence)}" if found else ""
+    return f"{words}was taken back on {day(rollout.since)}{f': {md(why)}' if why else '.'}{cooling}"
 
 
-def _evidence(story: Story, *, currency: str) -> None:
-    chart, risk = st.columns([3, 2])
+def _numbers(found: RolloutSummary) -> None:
+    """What is at risk, measured and proven, a line each."""
+    proven = [f"Gain proven on {proof.sentence(found.currency)}" for proof in found.proofs]
+    lines = [*found.risk_sentences, *proven]
+    if lines:
+        st.markdown("\n".join(f"- {md(line)}" for line in lines))
+
+
+def wave_table(found: RolloutSummary) -> str:
+    """Which plan each wave has, as a Markdown table with nothing in it marked up."""
+    rows = [
+        f"| {number} | {md(', '.join(wave.segments))} | {md(found.plan_label(wave.plan))} "
+        f"| {day(wave.since) if wave.since else '–'} |"
+        for number, wave in enumerate(found.waves, 1)
+    ]
+    return "\n".join(["| wave | segments | plan | since |", "|---|---|---|---|", *rows])
+
+
+def _evidence(found: RolloutSummary, *, currency: str) -> None:
+    chart, words = st.columns([3, 2])
     with chart:
-        _bounds(story)
-    with risk:
-        if story.money:
-            st.markdown(f"**Money at risk, {currency}**\n\n{md(story.money.sentence)}")
-        _sentences("What would promote it", untold(story.would_promote, story.verdicts))
-        _sentences("What would roll it back", story.would_roll_back)
-    if story.verdicts:
-        st.markdown(guardrail_table(story.verdicts))
+        _gain(found, currency=currency)
+    with words:
+        _sentences("What moves it forward", untold(found.would_go_on, found.verdicts))
+        _sentences("What slows it", found.would_slow)
+        _sentences("What takes it back", found.would_take_back)
 
 
-def _bounds(story: Story) -> None:
+def _gain(found: RolloutSummary, *, currency: str) -> None:
     import pandas as pd
 
-    from liftloop.app.dashboard_charts import bounds_chart, inked
+    from liftloop.app.dashboard_charts import gain_chart, inked
 
-    if not story.looks:
-        st.caption("No look has evidence yet: carry-over and late conversions settle first.")
+    if not found.measured:
+        st.caption("No result yet: waiting for delayed conversions.")
         return
-    looks = pd.DataFrame([
-        {"day": day(look.day), "in_force": look.in_force, "effect": look.effect, "low": look.low,
-         "high": look.high}
-        for look in story.looks
+    measured = pd.DataFrame([
+        {"day": day(m.on), "days": (m.on - found.started_on).days,
+         "since": (m.since - found.started_on).days, "gained": m.gained, "low": m.low,
+         "high": m.high}
+        for m in found.measured
     ])  # fmt: skip
+    last = found.measured[-1]
     st.plotly_chart(
         inked(
-            bounds_chart(looks, margin=story.margin or 0.0, marks=story.marks),
+            gain_chart(measured, currency=currency, marks=found.marks),
             theme=st.context.theme.type,
         ),
-        alt="Incremental profit of the exposed segments over the days. Last look, "
-        f"{looks['day'].iloc[-1]}: {looks['effect'].iloc[-1]:+z.0%}, between "
-        f"{looks['low'].iloc[-1]:+z.0%} and {looks['high'].iloc[-1]:+z.0%}.",
+        alt=f"Gain measured over the days, {currency}. Last check, {day(last.on)}: "
+        f"{last.gained:+z,.0f}, between {last.low:+z,.0f} and {last.high:+z,.0f}.",
         config={"displayModeBar": False},
     )
 

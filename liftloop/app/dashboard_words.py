@@ -18,7 +18,7 @@ KINDS = {"hold": "keep", "roll_back": "roll back"}
 ACTS = {
     "move": "budgets move",
     "hold": "budgets stay as they are",
-    "promote": "the new budgets reach more segments",
+    "promote": "the newest plan reaches more segments",
     "roll_back": "budgets go back to what they were",
     "pause": "budget moves are paused",
 }

@@ -25,7 +25,8 @@ from liftloop.adapters.whole_files import write_whole
 from liftloop.adapters.workspace import Workspace
 from liftloop.adapters.worth_entries import worth_known
 from liftloop.core.errors import Declined
-from tasks.rollout_story import story_of
+from liftloop.reporting.rollout_summary import RolloutSummary
+from tasks.rollout_summary import summary_of
 
 
 def engine_of(place: Workspace) -> Engine:
@@ -62,12 +63,12 @@ def budgets_in_force(place: Workspace) -> tuple[dict[str, Any] | None, list[dict
 
 
 def rollouts(place: Workspace) -> list[dict[str, Any]]:
-    """Every rollout with its steps and how it stands, the last one first."""
+    """Every rollout as plain values with its steps, the last one first."""
     settings = load_settings(place)
     with _reading(place) as db:
         found = []
         for one in all_rollouts(db):
-            story = story_of(db, one, settings)
+            summary = summary_of(db, one, settings)
             found.append(
                 {
                     "id": one.id,
@@ -78,12 +79,20 @@ def rollouts(place: Workspace) -> list[dict[str, Any]]:
                     "control": json.loads(one.control_segments),
                     "seed": one.seed,
                     "design": json.loads(one.design),
-                    **(story.as_dict() if story else {}),
+                    **(summary.as_dict() if summary else {}),
                     "stage": one.stage,
                     "steps": [_step(step) for step in transitions(db, rollout_id=one.id)],
                 }
             )
         return found
+
+
+def rollout_summaries(place: Workspace) -> list[tuple[str, RolloutSummary]]:
+    """The id and summary of every rollout that has a step, the last one first."""
+    settings = load_settings(place)
+    with _reading(place) as db:
+        every = [(one.id, summary_of(db, one, settings)) for one in all_rollouts(db)]
+        return [(id, summary) for id, summary in every if summary is not None]
 
 
 def _step(step: RolloutTransition) -> dict[str, Any]:

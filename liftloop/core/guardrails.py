@@ -14,18 +14,17 @@ Verdict = Literal["pass", "undecided", "fail", "review"]
 Recommendation = Literal["promote", "hold", "roll_back", "pause"]
 
 ALPHA_SHARES: Mapping[str, float] = {
-    "incremental profit": 0.95,
-    "loss budget": 0.01,
+    "incremental profit": 0.56,
+    "newest plans": 0.40,
     "revenue": 0.02,
     "cost per incremental conversion": 0.02,
 }
-"""How the guardrails that may roll back by chance share the error probability of a rollout. They
-sum to 1, so by the union bound all together roll back a policy that changes nothing ever with at
-most that probability. Profit has nearly all of it: the loss budget is reached by chance in at most
-1 % of the rollouts, nearly all of them after the profit guardrail has failed (its part is what it
-adds), and the other two fail only past a margin, so they seldom use what they have. Guardrails on
-thresholds (pacing, channel share) and those that only block or pause (data health, sample ratio)
-take no part."""
+"""How the guardrails that may take a stream of plans back by chance share the error probability of
+half a year. They sum to 1, so by the union bound all together take back plans that change nothing
+ever with at most that probability. The newest plans' part is shared by the plans of half a year.
+Revenue and cost per conversion fail only past a margin, so they seldom use what they have.
+Guardrails on thresholds (pacing, channel share, the allowance) and those that only block (sample
+ratio) take no part."""
 
 
 @dataclass(frozen=True, slots=True)

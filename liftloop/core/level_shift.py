@@ -129,7 +129,21 @@ def _shift(score: Array, information: Array, whole: Array, unit: float) -> Shift
     return Shift(effect, np.where(sees, information / unit**2, 0.0))
 
 
-def level_shift(panel: Panel, looks: Sequence[int]) -> Shift:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Effects that are not asked for and are estimated beside the one that is.
+
+    Attributes
+    ----------
+    exposures : shape (n_days, n_series, k): the change of ``outcome`` that an effect of 1 makes
+    variances : shape (k,): prior variance of each effect around 0; infinity for a free one
+    """
+
+    exposures: Array
+    variances: Array
+
+
+def level_shift(panel: Panel, looks: Sequence[int], *, beside: Beside | None = None) -> Shift:
     """The common effect by all days up to and with each look.
 
     Parameters
@@ -143,7 +157,14 @@ def level_shift(panel: Panel, looks: Sequence[int]) -> Shift:
     Shift
         In the order of ``looks``. An effect is in the unit of ``outcome`` per unit of ``exposure``.
     """
-    by_day, right_by_day, prior, unit = _equations(panel, _whitened(panel)[2][:, :, None])
+    exposures = [_whitened(panel)[2]]
+    if beside is not None:
+        others = [beside.exposures[:, :, k] for k in range(len(beside.variances))]
+        exposures = [*(_whitened(replace(panel, exposure=x))[2] for x in others), *exposures]
+    by_day, right_by_day, prior, unit = _equations(panel, np.stack(exposures, axis=2))
+    if beside is not None:
+        least = 1e-9 * np.maximum(np.diag(by_day.sum(axis=0))[-1 - len(others) : -1], 1e-12)
+        prior[-1 - len(others) : -1] = np.maximum(unit**2 / beside.variances, least)
     chosen = np.asarray(looks, dtype=int)
     normal = np.cumsum(by_day, axis=0)[chosen] + np.diag(prior)
     right = np.cumsum(right_by_day, axis=0)[chosen]

@@ -43,7 +43,7 @@ class Announcement:
 
     ``gain`` is profit per day against the budgets in force before, in the account's currency, with
     the ends of its 90 % interval; None where nothing could be estimated. ``reversal`` and ``todo``
-    replace the usual sentences on what would take the decision back, and who must do what.
+    replace the usual sentences on what would take the budgets back, and who must do what.
     ``worth`` says what the loop gained so far; ``links`` are where more is to be read;
     ``guardrails`` has a line for each that was asked.
     """
@@ -65,8 +65,8 @@ class Announcement:
 
 
 def decision_message(*, announcement: Announcement, lines: Sequence[BudgetLine]) -> Words:
-    """A decision for a marketer: what moved and why, what it should bring, what would reverse it,
-    and who must do what."""
+    """A decision for a marketer: what moved and why, what it should bring, what would take it
+    back, and who must do what."""
     title = _title(announcement)
     moves = _moves(lines, announcement.currency)
     total = sum((line.daily_budget for line in lines), Decimal(0))
@@ -76,7 +76,7 @@ def decision_message(*, announcement: Announcement, lines: Sequence[BudgetLine])
     ]
     closing = [
         *([("Gained so far", announcement.worth)] if announcement.worth else []),
-        ("What would reverse it", announcement.reversal or _reversal(announcement)),
+        ("What would take it back", announcement.reversal or _reversal(announcement)),
         ("Who does what", announcement.todo or _todo(announcement)),
     ]
     text = [title, announcement.reason, "", *moves, ""]
@@ -111,7 +111,7 @@ def _title(a: Announcement) -> str:
     return {
         "move": f"Budgets move from {day}",
         "hold": f"Budgets stay as they are on {day}",
-        "promote": f"The new budgets passed their test and reach more segments from {day}",
+        "promote": f"The newest plan reaches more segments from {day}",
         "roll_back": f"Budgets go back to what they were from {day}",
         "pause": f"Budget moves are paused from {day}",
     }.get(a.kind, f"Budgets from {day}: {a.kind}")
@@ -160,7 +160,7 @@ def _reversal(a: Announcement) -> str:
     if a.kind in ("hold", "pause"):
         return "the next cycle looks again, with newer evidence."
     if a.kind == "roll_back":
-        return "a later proposal that passes its test."
+        return "nothing is on trial. A later plan starts anew once the cool-down is over."
     return (
         "new evidence that it loses profit: the loop then takes it back by itself. "
         "To take it back now: liftloop rollback"

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liftloop.core.rollout_state import ALL_PASS
-
 Verdicts = Sequence[Mapping[str, Any]]  # name, verdict, sentence: as of Transition.as_dict
 WORDS = {
     "pass": "passes",
@@ -15,6 +13,7 @@ WORDS = {
     "undecided": "undecided",
     "review": "cannot be measured yet",
 }
+ALL_PASS = "All guardrails pass."  # began the reason of a promotion in earlier versions
 
 
 def step_verdicts(evidence: str) -> Verdicts:
@@ -25,7 +24,7 @@ def step_verdicts(evidence: str) -> Verdicts:
 
 
 def beyond_guardrails(reason: str, verdicts: Verdicts) -> str:
-    """What a reason says besides the sentences of these guardrails (see ``core.rollout``)."""
+    """What a reason says besides the sentences of these guardrails."""
     for verdict in verdicts:
         name, sentence = str(verdict["name"]), str(verdict["sentence"])
         reason = reason.replace(f"{name.capitalize()}: {sentence}", "")

@@ -45,7 +45,7 @@ class Week:
     moves : cells whose budget is another one now
     cells : how many there are in all
     total : of the budgets in force a day; None before the first decision
-    rollout : where a running rollout stands; "" without one
+    rollout : where a running rollout is, what is at risk and what was measured, a sentence each
     reversal : what would take the budgets back
     worth : what the loop gained so far
     alarms : what was told of the data in this week
@@ -59,7 +59,7 @@ class Week:
     moves: Sequence[NetMove]
     cells: int
     total: Decimal | None
-    rollout: str
+    rollout: Sequence[str]
     reversal: Sequence[str]
     worth: str
     alarms: Sequence[str]
@@ -69,7 +69,7 @@ class Week:
 
 def weekly_message(week: Week) -> Words:
     """The week for a marketer: what moved and why, what it should bring and what was gained so far,
-    what would reverse it, and who must do what."""
+    what would take it back, and who must do what."""
     title = f"LiftLoop, {_day(week.first)} to {_day(week.last)}"
     moved = f"{len(week.moves)} of {week.cells} cells have other budgets than a week ago"
     if week.total is not None:
@@ -80,10 +80,10 @@ def weekly_message(week: Week) -> Words:
         ("What the data say", list(week.alarms) or ["No alarm in this week."]),
     ]
     if week.rollout:
-        lists.insert(2, ("What is on trial", [week.rollout]))
+        lists.insert(2, ("Rollout", list(week.rollout)))
     paragraphs = [
         ("Gained so far", week.worth),
-        ("What would reverse it", " ".join(week.reversal) or "nothing is on trial."),
+        ("What would take it back", " ".join(week.reversal) or "nothing is on trial."),
         ("Who does what", " ".join(week.todo) or NOBODY),
     ]
     text, blocks = [title], [header(title)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -26,10 +27,15 @@ from liftloop.adapters.settings import load_settings
 from liftloop.adapters.tables import Decision, MonitorVerdict, RolloutRecord, RolloutTransition
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.decide import Estimate, budget_lines
+from liftloop.core.guardrails import GuardrailVerdict
 from liftloop.core.policy import Cell, Policy, Stage
+from liftloop.core.rollout.state import Risk, Transition
+from liftloop.core.rollout.transitions import Exposure, begin, hold, move
 from liftloop.markets.demo_market import DemoMarket
 
 AT = datetime(2026, 1, 19, 6, 0, tzinfo=UTC)
+STREAM_START = date(2026, 2, 2)
+RISK = Risk(12_000.0, 3_400.0, 0.0, 1_200.0, 0.5, 0.6, 2_000.0, float("nan"), float("inf"))
 MONDAYS = (date(2026, 1, 5), date(2026, 1, 12), date(2026, 1, 19))
 
 
@@ -138,3 +144,57 @@ def busy_workspace(tmp_path: Path) -> Workspace:
             ),
         )  # fmt: skip
     return workspace
+
+
+@pytest.fixture
+def stream() -> list[Transition]:
+    """A rollout of two waves: plan 1 in the first, measured a week later."""
+    state = begin("r-two", on=STREAM_START, reference="p-0", waves=2, baseline=1_000.0)
+    first = move(state, Exposure((1, 0), 1.0), on=STREAM_START, reason="It begins.", version="p-1",
+                 risk=RISK)  # fmt: skip
+    seen = GuardrailVerdict(
+        "incremental profit", "undecided", "hold", "Measured: +500.",
+        {"gained": 500.0, "standard_error": 700.0, "low": -1_500.0, "high": 2_500.0},
+    )  # fmt: skip
+    week = STREAM_START + timedelta(days=7)
+    return [first, hold(first.after, on=week, reason="Quiet.", risk=RISK, verdicts=(seen,))]
+
+
+def _record_steps(workspace: Workspace, *steps: Transition) -> None:
+    """A rollout of two waves after the one of an earlier version, which is finished."""
+    at = datetime(2026, 2, 2, tzinfo=UTC)
+    with session(open_ledger(str(load_settings(workspace).ledger_url))) as db:
+        append_transition(
+            db,
+            transition=RolloutTransition(
+                key="t-end", rollout_id="r-one", as_of=date(2026, 1, 26), from_stage="canary",
+                to_stage="full", act="promote", reason="All join.", created_at=at,
+            ),
+        )  # fmt: skip
+        old = db.get(RolloutRecord, "r-one")
+        assert old is not None
+        start_rollout(
+            db,
+            rollout=RolloutRecord(
+                id="r-two", challenger_version=old.challenger_version,
+                incumbent_version=old.incumbent_version,
+                canary_segments=json.dumps(["central"]), control_segments=json.dumps(["east"]),
+                seed=2, design=json.dumps({"waves": [["central"], ["east", "north"]]}),
+                started_on=STREAM_START, stage="incumbent", created_at=at,
+            ),
+        )  # fmt: skip
+        for number, step in enumerate(steps):
+            append_transition(
+                db,
+                transition=RolloutTransition(
+                    key=f"t-{step.on}-{number}", rollout_id="r-two", as_of=step.on,
+                    from_stage=step.before.stage, to_stage=step.after.stage, act=step.act,
+                    reason=step.reason, evidence=json.dumps(step.as_dict()), created_at=at,
+                ),
+            )  # fmt: skip
+
+
+@pytest.fixture
+def record_steps() -> Callable[..., None]:
+    """Records a rollout's steps in a busy workspace: record_steps(workspace, *steps)."""
+    return _record_steps

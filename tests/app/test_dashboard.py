@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,8 +21,8 @@ from liftloop.app import dashboard
 from liftloop.app.dashboard_charts import (
     INK,
     PALETTE,
-    bounds_chart,
     colours_of,
+    gain_chart,
     inked,
     plain,
     return_chart,
@@ -41,6 +42,7 @@ from liftloop.app.dashboard_words import (
     untold,
 )
 from liftloop.core.policy import BudgetLine
+from liftloop.core.rollout.state import Transition
 
 AT = datetime(2026, 1, 19, 6, 0, tzinfo=UTC)
 
@@ -167,7 +169,7 @@ def test_the_page_shows_the_loop(
     assert "All money in USD" in words
     assert "budgets in force from 12 January 2026" in words
     assert "Waits for your approval" in words
-    assert "**Canary** since 12 January 2026 · rollout begun 12 January 2026" in words
+    assert "Stage canary, since 12 January 2026; begun by an earlier version" in words
     assert f"liftloop approve d-three --workspace {busy_workspace.root}" in words
     assert "No feed has drifted." in words
     assert "Intact: " in words
@@ -215,18 +217,19 @@ def test_a_wrong_configuration_is_one_sentence_on_the_page(
     assert "margn" in page.error[0].value
 
 
-def test_a_rollouts_bounds_are_drawn_with_its_stages_and_the_tolerated_loss() -> None:
-    looks = pd.DataFrame(
-        {"day": ["8 March"], "in_force": [7], "effect": [0.0], "low": [-0.5], "high": [0.5]}
-    )
-    figure = bounds_chart(looks, margin=0.1, marks=[(0, "canary"), (7, "<b>")])
-    assert [trace.name for trace in figure.data][1:] == [
-        "bounds that hold at all looks together", "what was seen",
-    ]  # fmt: skip
-    words = [note.text for note in figure.layout.annotations]
-    assert words == ["tolerated loss, 10%", "canary", "&lt;b>"]
-    assert "%{y:+.0%}" in figure.data[-1].hovertemplate  # d3's format: it knows no z
-    assert figure.data[-1].error_y.array[0] == 0.5  # a band of one look has no width to be seen
+def test_the_measured_gain_is_drawn_with_its_bounds_and_breaks_where_counting_starts_anew() -> None:
+    measured = pd.DataFrame({
+        "day": ["9 March", "16 March", "23 March"], "days": [7, 14, 21], "since": [0, 0, 14],
+        "gained": [100.0, 900.0, 50.0], "low": [-400.0, 100.0, -300.0],
+        "high": [600.0, 1_700.0, 400.0],
+    })  # fmt: skip
+    figure = gain_chart(measured, currency="EUR", marks=[(0, "started"), (14, "<b>")])
+    lines = [trace for trace in figure.data if trace.name == "measured gain"]
+    assert [list(trace.x) for trace in lines] == [[7, 14], [21]]
+    assert [trace.showlegend for trace in lines] == [True, False]
+    assert [note.text for note in figure.layout.annotations] == ["started", "&lt;b>"]
+    assert "%{y:+,.0f}" in lines[0].hovertemplate  # d3's format: it knows no z
+    assert lines[1].error_y.array[0] == 350.0  # a band of one check has no width to be seen
 
 
 def test_guardrails_are_told_with_nothing_marked_up() -> None:
@@ -249,7 +252,24 @@ def test_a_rollout_that_was_taken_back_is_told_with_its_reason(
     end_rollout(busy_workspace, "rolled_back", "Rolled back by ana: stock ran out.")
     words = all_text(shown(busy_workspace.root, monkeypatch))
     assert "None under way." in words
-    assert "was rolled back on 19 January 2026: Rolled back by ana\\: stock ran out." in words
+    assert "was taken back on 19 January 2026: Rolled back by ana\\: stock ran out." in words
+
+
+def test_a_rollout_under_way_shows_its_waves_its_risk_and_what_decides(
+    busy_workspace: Workspace, monkeypatch: pytest.MonkeyPatch, stream: list[Transition],
+    record_steps: Callable[..., None],
+) -> None:  # fmt: skip
+    record_steps(busy_workspace, *stream)
+    page = shown(busy_workspace.root, monkeypatch)
+    assert not page.exception
+    words = all_text(page)
+    assert "**Running since 2 February 2026. central\\: plan 1;" in words
+    assert "- Of 12,000 USD at risk this quarter 3,400 are in use." in words
+    assert "| 1 | central | plan 1 of 2 February 2026 | 2 February 2026 |" in words
+    assert "| 2 | east, north | the budgets before | – |" in words
+    for title in ("What moves it forward", "What slows it", "What takes it back"):
+        assert f"**{title}**" in words
+    assert "an upper bound of the gain below 0 \\(+2,500 USD now\\)" in words.replace("\\+", "+")
 
 
 def test_a_stage_is_dated_by_its_own_beginning(busy_workspace: Workspace) -> None:

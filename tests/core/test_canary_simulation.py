@@ -8,17 +8,17 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from tasks.canary_evidence import seen
 
 from benchmarks.canary import SETTINGS, evidence_of, known_after, row, spillover_rows
 from benchmarks.canary_feeds import frames
 from benchmarks.canary_guardrails import PREDICTION, Guardrails
 from benchmarks.canary_world import simulate
-from liftloop.core.rollout import RolloutState
-from liftloop.core.settlement import Running
+from liftloop.core.rollout.effective_policy import Running
+from liftloop.core.rollout.transitions import RolloutState
 from liftloop.markets.hill import HillMarket
+from liftloop.pipeline.guardrails import guard_rollout
 from monitoring.verdicts import HealthVerdict
-from tasks.canary_evidence import seen
-from tasks.guarding import guard_rollout
 
 
 def test_a_ruinous_policy_goes_back_and_an_even_one_stays() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liftloop.core.level_shift import Panel, each_alone, level_shift
+from liftloop.core.level_shift import Beside, Panel, each_alone, level_shift
 
 
 def panel(outcome: np.ndarray, exposure: np.ndarray, **more: Any) -> Panel:
@@ -125,3 +125,121 @@ def test_each_series_alone_is_the_effect_had_it_alone_been_exposed() -> None:
         alone = level_shift(panel(outcome, exposure, **more), [15])
         assert found.effect[series] == pytest.approx(alone.effect[0])
         assert found.information[series] == pytest.approx(alone.information[0])
+
+
+# -- effects beside the one that is asked for ------------------------------------------------------
+
+
+def dense(
+    outcome: np.ndarray, exposure: np.ndarray, cov: np.ndarray, beside: Beside
+) -> tuple[float, float]:
+    """Textbook generalized least squares: an effect with a prior adds ``variance * x x'`` to the
+    covariance, a free one is a column of the design."""
+    cov, free = cov.copy(), [exposure]
+    for k, variance in enumerate(beside.variances):
+        x = beside.exposures[:, :, k].ravel()
+        if math.isinf(variance):
+            free.insert(0, beside.exposures[:, :, k])
+        else:
+            cov += variance * np.outer(x, x)
+    days, series = outcome.shape
+    known = np.isfinite(outcome.ravel())
+    design = np.column_stack(
+        [np.kron(np.ones((days, 1)), np.eye(series)), *(x.ravel() for x in free)]
+    )[known]
+    weight = np.linalg.inv(cov[np.ix_(known, known)])
+    spread = np.linalg.inv(design.T @ weight @ design)
+    return float((spread @ design.T @ weight @ outcome.ravel()[known])[-1]), float(spread[-1, -1])
+
+
+@pytest.mark.parametrize("shock", [0.0, 0.7])
+@pytest.mark.parametrize(
+    "variances", [[0.5], [math.inf], [0.04, math.inf, 3.0]], ids=["prior", "free", "three"]
+)
+def test_effects_beside_are_columns_with_a_prior_at_every_look(
+    shock: float, variances: list[float]
+) -> None:
+    rng = np.random.default_rng(6)
+    outcome, exposure = rng.normal(size=(24, 3)), np.zeros((24, 3))
+    outcome[[5, 15], 1] = np.nan
+    exposure[10:, 0] = exposure[16:, 1] = 0.8
+    others = np.zeros((24, 3, 3))
+    others[8:, :, 0] = 1.0  # all series alike
+    others[4:, 0, 1] = others[4:, 2, 1] = rng.normal(size=20)
+    others[12:, 1, 2], others[12:, 2, 2] = 1.5, -1.5
+    beside = Beside(others[:, :, : len(variances)], np.array(variances))
+    asked = panel(outcome, exposure, memory=0.6, shock_variance=shock)
+    found = level_shift(asked, [13, 18, 23], beside=beside)
+    for place, look in enumerate((13, 18, 23)):
+        until = Beside(beside.exposures[: look + 1], beside.variances)
+        known = outcome[: look + 1].copy()
+        effect, variance = dense(known, exposure[: look + 1], gapped(known, 0.6, shock), until)
+        assert found.effect[place] == pytest.approx(effect, rel=1e-5, abs=1e-7)
+        assert 1 / found.information[place] == pytest.approx(variance, rel=1e-5)
+
+
+def gapped(outcome: np.ndarray, memory: float, shock: float) -> np.ndarray:
+    """The covariance with a common shock that, on the day after a gap, is carried by what a series
+    has of new noise then (as the module's own whitening has it): found by whitening each pair."""
+    days, series = outcome.shape
+    own = np.kron(
+        memory ** np.abs(np.subtract.outer(np.arange(days), np.arange(days))), np.eye(series)
+    )
+    if shock == 0.0:
+        return own
+    known = np.isfinite(outcome)
+    carried = np.zeros((days, series, days))  # the share of each day's fresh common shock
+    for s in range(series):
+        last: int | None = None
+        for t in range(days):
+            if not known[t, s]:
+                continue
+            kept = 0.0 if last is None else memory ** (t - last)
+            if last is not None:
+                carried[t, s] = kept * carried[last, s]
+            carried[t, s, t] += math.sqrt(1 - kept**2)
+            last = t
+    flat = carried.reshape(days * series, days)
+    return np.asarray(own + shock * flat @ flat.T)
+
+
+def test_a_free_common_effect_beside_is_the_free_step_of_the_panel() -> None:
+    rng = np.random.default_rng(7)
+    outcome, exposure = rng.normal(size=(20, 3)), np.zeros((20, 3))
+    exposure[9:, 0] = exposure[13:, 1] = 1.0
+    step = np.broadcast_to((np.arange(20) >= 9)[:, None, None], (20, 3, 1)).astype(float)
+    for variance in (0.2, math.inf):
+        one = level_shift(
+            panel(outcome, exposure, memory=0.4, step_variance=variance, start=9), [19]
+        )
+        other = level_shift(
+            panel(outcome, exposure, memory=0.4), [19], beside=Beside(step, np.array([variance]))
+        )
+        assert other.effect[0] == pytest.approx(one.effect[0], rel=1e-6)
+        assert other.information[0] == pytest.approx(one.information[0], rel=1e-6)
+
+
+def test_an_effect_that_only_the_other_can_explain_is_not_measured() -> None:
+    """Exposed alike, on the same days: a free effect beside it takes all there is to see."""
+    rng = np.random.default_rng(8)
+    outcome, exposure = rng.normal(size=(16, 2)), np.zeros((16, 2))
+    exposure[8:, 0] = 1.0
+    beside = Beside(2.0 * exposure[:, :, None], np.array([math.inf]))
+    alone = level_shift(panel(outcome, exposure), [15])
+    found = level_shift(panel(outcome, exposure), [15], beside=beside)
+    assert alone.information[0] == pytest.approx(4.0)  # of 8 days before and 8 after
+    assert found.information[0] < 1e-6
+
+
+def test_an_effect_beside_that_has_not_begun_changes_nothing() -> None:
+    rng = np.random.default_rng(9)
+    outcome, exposure = rng.normal(size=(16, 2)), np.zeros((16, 2))
+    exposure[8:, 0] = 1.0
+    later = np.zeros((16, 2, 1))
+    later[14:] = 1.0
+    alone = level_shift(panel(outcome, exposure, memory=0.3), [12])
+    both = level_shift(
+        panel(outcome, exposure, memory=0.3), [12], beside=Beside(later, np.array([0.01]))
+    )
+    assert both.effect[0] == pytest.approx(alone.effect[0])
+    assert both.information[0] == pytest.approx(alone.information[0])

@@ -38,8 +38,8 @@ def test_a_move_says_what_why_how_much_what_reverses_it_and_who_acts() -> None:
         "Expected: +1,234 EUR profit a day against the budgets before; in 9 of 10 cases between "
         "-100 and +2,500, so it may lose, too\n"
         "Total a day: 107.00 EUR\n"
-        "What would reverse it: new evidence that it loses profit: the loop then takes it back by "
-        "itself. To take it back now: liftloop rollback\n"
+        "What would take it back: new evidence that it loses profit: the loop then takes it back "
+        "by itself. To take it back now: liftloop rollback\n"
         "Who does what: whoever runs the ad platforms sets the budgets of "
         "outbox/budgets-2026-03-02-d-1.csv by 2026-03-02."
     )
@@ -97,3 +97,15 @@ def test_a_cut_is_shown_and_leaves_no_half_escape() -> None:
     assert clip("abcdef", 6) == "abcdef"
     assert clip("abcdefg", 6) == "abcde…"
     assert clip("ab&amp;cd", 6) == "ab…"
+
+
+def test_a_promotion_says_that_the_newest_plan_reaches_more_segments() -> None:
+    text = decision_message(announcement=replace(MOVE, kind="promote"), lines=[LINE]).text
+    assert text.startswith("The newest plan reaches more segments from 2 March 2026\n")
+
+
+def test_a_rollouts_own_limits_replace_the_usual_sentence() -> None:
+    limits = "A measured loss: an upper bound of the gain below 0 (+3,300 EUR now)."
+    text = decision_message(announcement=replace(MOVE, reversal=limits), lines=[LINE]).text
+    assert f"What would take it back: {limits}\n" in text
+    assert "new evidence that it loses" not in text

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from liftloop.core.evidence import CanaryEvidence, Look
 from liftloop.core.guardrails import GuardrailVerdict, Verdict
 from liftloop.core.policy import Stage
-from liftloop.core.rollout import (
+from liftloop.core.rollout.transitions import (
     ENDED,
     RolloutConfig,
     RolloutState,

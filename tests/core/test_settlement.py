@@ -4,10 +4,9 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
-from liftloop.core.canary import CanaryChoice
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rollout import RolloutState, Transition, start
-from liftloop.core.settlement import (
+from liftloop.core.rollout.assignment import CanaryChoice
+from liftloop.core.rollout.effective_policy import (
     Running,
     alike,
     at_once,
@@ -18,6 +17,7 @@ from liftloop.core.settlement import (
     keep_in_shadow,
     needs_approval,
 )
+from liftloop.core.rollout.transitions import RolloutState, Transition, start
 
 
 def policy(*amounts: int) -> Policy:

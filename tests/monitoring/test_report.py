@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.charts import bounds_chart, compact, response_chart, ticks
+from monitoring.charts import compact, gain_chart, response_chart, ticks
 from monitoring.page_style import STYLE
 from monitoring.report import DecisionPage, decision_page
 
@@ -48,11 +48,18 @@ def page(name: str = "north") -> DecisionPage:
             current=100.0,
             planned=125.0,
         ),
-        canary=pd.DataFrame(
-            {"days": [7, 14], "effect": [-0.1, 0.0], "low": [-1.0, -0.6], "high": [0.8, 0.6]}
+        rollout_sentences=[f"{name}: plan 2.", "Of 12,000 EUR at risk 3,400 are in use."],
+        waves=pd.DataFrame({"wave": [1], "segments": [name], "plan": ["plan 2"], "since": ["May"]}),
+        measured=pd.DataFrame(
+            {
+                "days": [7, 14],
+                "since": [0, 0],
+                "gained": [-900.0, 1_250.0],
+                "low": [-9_000.0, -2_000.0],
+                "high": [7_000.0, 4_500.0],
+            }
         ),
-        canary_marks=[(0, "canary"), (14, f"ramp of {name}")],
-        canary_sentences=[f"{name} tries it first."],
+        rollout_marks=[(0, "started"), (14, f"paused by {name}")],
         guardrails=pd.DataFrame(
             {
                 "name": ["revenue", f"share of {name}"],
@@ -60,8 +67,10 @@ def page(name: str = "north") -> DecisionPage:
                 "sentence": ["Sales hold.", f"{name} is late."],
             }
         ),
-        would_promote=[f"{name} must report."],
-        would_roll_back=["A loss wholly below zero."],
+        would_go_on=[f"{name} must report."],
+        would_slow=["A plan that needs too much."],
+        would_take_back=["A measured loss."],
+        history=[("2 March 2026", "started", f"{name} goes first.")],
         quality=pd.DataFrame({"cell": [name], "finding": ["4 days late"]}),
         quality_sentence="One cell is paused.",
         drift="No drift.",
@@ -113,13 +122,20 @@ def test_the_page_says_what_moved_why_and_what_is_expected() -> None:
         "One cell is paused.",
         "4 days late",
         "No drift.",
-        "north tries it first.",
-        ">ramp of north<",
+        "north: plan 2.",
+        "Of 12,000 EUR at risk 3,400 are in use.",
+        ">paused by north<",
+        ">+1,250<",
         'state review">not measurable<',
         "north is late.",
-        "What would promote it",
+        "What moves it forward",
         "north must report.",
-        "A loss wholly below zero.",
+        "What slows it",
+        "A plan that needs too much.",
+        "What takes it back",
+        "A measured loss.",
+        "Rollout history",
+        "north goes first.",
         "Budget a day, EUR",
         "Expected incremental revenue a day, EUR",
         "200.00",
@@ -144,15 +160,18 @@ def test_nothing_is_fetched_and_only_harmless_addresses_are_linked() -> None:
     assert "javascript:" not in text
 
 
-def test_a_page_without_curves_canary_or_gain_leaves_those_parts_out() -> None:
+def test_a_page_without_curves_rollout_or_gain_leaves_those_parts_out() -> None:
     bare = replace(
         page(),
         curves=None,
-        canary=None,
-        canary_sentences=(),
+        rollout_sentences=(),
+        waves=None,
+        measured=None,
         guardrails=None,
-        would_promote=(),
-        would_roll_back=(),
+        would_go_on=(),
+        would_slow=(),
+        would_take_back=(),
+        history=(),
         gain=None,
         quality=None,
         quality_sentence="",
@@ -173,7 +192,7 @@ def test_a_page_without_any_cell_is_still_a_page() -> None:
 def test_many_cells_unfold_on_demand() -> None:
     one = page().moves.iloc[:1]
     many = pd.concat([one.assign(segment=f"s{i}") for i in range(30)])
-    text = decision_page(replace(page(), moves=many, guardrails=None))
+    text = decision_page(replace(page(), moves=many, guardrails=None, waves=None, history=()))
     assert "18 more cells" in text
     assert text.count("<tr>") == 30 + 2 + 2
 
@@ -208,15 +227,24 @@ def test_ticks_are_round_and_inside() -> None:
     assert ticks(5, 5) == [5]
 
 
-def test_one_look_alone_shows_its_bounds_as_a_line() -> None:
-    chart = bounds_chart(days=[7], effect=[0.0], low=[-0.5], high=[0.5], margin=0.1, title="One")
+def test_one_check_alone_shows_its_bounds_as_a_line() -> None:
+    chart = gain_chart(days=[7], since=[0], gained=[0.0], low=[-500.0], high=[500.0], title="One")
     assert chart.count('class="curve"') == 2
+
+
+def test_where_counting_starts_anew_the_line_is_broken() -> None:
+    chart = gain_chart(
+        days=[7, 14, 21, 28], since=[0, 0, 14, 14], gained=[100.0, 900.0, 50.0, 80.0],
+        low=[-400.0, 100.0, -300.0, -200.0], high=[600.0, 1_700.0, 400.0, 360.0], title="Gain",
+    )  # fmt: skip
+    assert chart.count('class="curve"') == chart.count('class="band"') == 2
+    assert ">+80<" in chart
 
 
 def still() -> DecisionPage:
     moves = page().moves
     return replace(
-        page(), canary=None, gain=(0.0, 0.0, 0.0), moves=moves.assign(budget=moves["previous"])
+        page(), measured=None, gain=(0.0, 0.0, 0.0), moves=moves.assign(budget=moves["previous"])
     )
 
 
@@ -233,7 +261,7 @@ def test_a_hold_says_that_nothing_moves_instead_of_gains_and_changes_of_zero() -
 
 def test_a_cell_that_stays_is_said_to_stay_and_a_small_move_is_no_zero() -> None:
     moves = page().moves.assign(budget=[Decimal("100.20"), Decimal("79.99"), Decimal("20.00")])
-    text = decision_page(replace(page(), moves=moves, canary=None))
+    text = decision_page(replace(page(), moves=moves, measured=None))
     for words in (">+0.2%<", ">under 0.1%<", ">stays<"):
         assert words in text, words
     assert "+0%" not in text
@@ -245,7 +273,7 @@ def test_estimates_are_whole_and_money_has_its_unit() -> None:
     assert ">12,812 <small>11,234 to 14,322</small>" in text
     assert "12.8k" not in text
     assert "decision d-123 · money in EUR" in text
-    assert "Losses and the loss budget are in EUR." in text
+    assert "measured gain, EUR, with bounds valid at every check" in text
     assert ">spend a day, EUR<" in text
     assert ">incremental revenue a day, EUR<" in text
 
@@ -253,20 +281,8 @@ def test_estimates_are_whole_and_money_has_its_unit() -> None:
 def test_without_a_currency_no_unit_is_said() -> None:
     text = decision_page(replace(page(), currency=""))
     assert "money in" not in text
-    assert "Losses and the loss budget" not in text
+    assert "measured gain, with bounds" in text
     assert ">spend a day<" in text
-
-
-def test_a_rollout_that_reached_everyone_says_where_the_new_budgets_are() -> None:
-    ended = replace(
-        page(),
-        canary_sentences=["The rollout has ended: the new budgets are in all segments."],
-        canary_marks=[(0, "canary"), (14, "full")],
-    )
-    text = decision_page(ended)
-    assert "The rollout has ended: the new budgets are in all segments." in text
-    assert ">all segments<" in text
-    assert ">full<" not in text
 
 
 def test_no_column_is_without_a_name() -> None:
@@ -276,7 +292,7 @@ def test_no_column_is_without_a_name() -> None:
 
 def test_on_a_narrow_screen_every_number_carries_its_columns_name() -> None:
     text = decision_page(page())
-    assert text.count('<div class="wide"><table class="stack') == text.count("<table") == 3
+    assert text.count('<div class="wide"><table class="stack') == text.count("<table") == 5
     assert 'data-of="Before, EUR"' in text
     assert 'data-of="Expected revenue a day, EUR"' in text
     assert 'data-of="finding"' in text
@@ -302,8 +318,8 @@ def test_the_last_number_of_an_axis_is_not_cut() -> None:
 
 
 def test_words_of_stages_that_came_soon_after_each_other_do_not_run_together() -> None:
-    chart = bounds_chart(
-        days=[20], effect=[0.0], low=[-0.5], high=[0.5], margin=0.1, title="One", narrow=True,
+    chart = gain_chart(
+        days=[20], since=[0], gained=[0.0], low=[-0.5], high=[0.5], title="One", narrow=True,
         marks=[(19, "all segments"), (0, "shadow"), (1, "canary"), (2, "ramp")],
     )  # fmt: skip
     found = re.findall(r'class="tick" x="([\d.]+)" y="([\d.]+)">(\w[\w ]+)<', chart)

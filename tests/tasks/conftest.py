@@ -19,13 +19,13 @@ from liftloop.adapters.rollouts import transitions
 from liftloop.adapters.tables import RolloutTransition
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.settlement import Running
+from liftloop.core.rollout.effective_policy import Running
 from liftloop.markets.demo_market import DemoMarket
-from tasks.canary import running_rollout
 from tasks.context import Loop, open_loop
 from tasks.publish import publish
-from tasks.reallocate import propose_once
+from tasks.reallocate import budgets_before, propose_once
 from tasks.rollout import settle_once
+from tasks.running_rollout import running_rollout
 from tasks.train import crown_once, train_once
 
 Spoil = Callable[[pd.DataFrame], pd.DataFrame]
@@ -112,6 +112,12 @@ class World:
     def steps(self, rollout_id: str) -> list[RolloutTransition]:
         with session(self.loop.engine, read_only=True) as db:
             return transitions(db, rollout_id=rollout_id)
+
+    def before(self) -> Policy:
+        """The budgets in force before the first decision."""
+        found, _ = budgets_before(self.loop, self.day, door="holdout")
+        assert found is not None
+        return found
 
     def budgets(self, id: str) -> Policy:
         with session(self.loop.engine, read_only=True) as db:

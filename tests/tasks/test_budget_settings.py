@@ -15,8 +15,8 @@ from liftloop.core.objectives import Aim, CvarProfit, ExpectedProfit, StrategicA
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rules import book
 from liftloop.core.saturating import SaturatingCurves
-from tasks.planning import Plan, objective_of, plan_budgets, rules_of
-from tasks.reach import caps_by_frequency
+from liftloop.pipeline.plan import Plan, objective_of, plan_budgets, rules_of
+from liftloop.pipeline.reach import caps_by_frequency
 
 CELLS = (Cell("north", "search"), Cell("south", "search"))
 HELD = Policy.of(dict.fromkeys(CELLS, Decimal("100.00")))

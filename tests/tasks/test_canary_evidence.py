@@ -6,11 +6,11 @@ from datetime import date, timedelta
 
 import pandas as pd
 import pytest
+from tasks.canary_evidence import seen
 
 from liftloop.adapters.settings import Settings
 from liftloop.core.evidence import CanaryEvidence
 from liftloop.markets.hill import HillMarket
-from tasks.canary_evidence import seen
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ from liftloop.adapters.workspace import Workspace
 from liftloop.app.cli import app
 from liftloop.core.errors import Declined
 from liftloop.markets.demo_market import DemoMarket
+from liftloop.pipeline.explore import cycle_noise
 from tasks.context import open_loop
 from tasks.experiments import FEED_COLUMNS, suggest_tests, weekly_sales
 from tasks.experiments import _sentence as told
-from tasks.exploring import cycle_noise
 from tasks.train import crown_once, train_once
 
 FEEDS = ("performance", "holdout", "sales")

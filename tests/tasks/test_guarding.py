@@ -14,11 +14,11 @@ from liftloop.core.evidence import CanaryEvidence
 from liftloop.core.guardrails import ALPHA_SHARES
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.profit import Prediction
-from liftloop.core.rollout import RolloutState
-from liftloop.core.settlement import Running
+from liftloop.core.rollout.effective_policy import Running
+from liftloop.core.rollout.transitions import RolloutState
 from liftloop.core.spillover import Spillover
+from liftloop.pipeline.guardrails import guard_plan, guard_rollout, profit_rule
 from monitoring.verdicts import CellHealth, HealthVerdict
-from tasks.guarding import guard_plan, guard_rollout, profit_rule
 
 START = date(2026, 3, 2)
 TODAY = START + timedelta(days=25)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from tasks.still import standing_under, still_on
 from typer.testing import CliRunner
 
 import tasks.reallocate
@@ -18,13 +19,12 @@ from liftloop.app.cli import app
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.keys import canonical
 from liftloop.core.policy import Cell
+from liftloop.pipeline.plan import plan_budgets
 from monitoring.causes import Cause, Finding, Triage
 from tasks.context import Loop
 from tasks.horizon import load_outlook, preview_horizon
-from tasks.planning import plan_budgets
 from tasks.reallocate import propose_once
 from tasks.standing import standing_frozen
-from tasks.still import standing_under, still_on
 
 SLOW, PAUSED, ALARMED = Cell("north", "social"), Cell("east", "search"), Cell("west", "social")
 LATE, STANDING = "central", "islands"

@@ -18,9 +18,9 @@ from liftloop.core.curves import ResponseCurves
 from liftloop.core.interacting import InteractingCurves
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.saturating import SaturatingCurves
+from liftloop.pipeline.plan import Plan, plan_budgets
 from tasks.context import open_loop
 from tasks.curves import load_model_curves
-from tasks.planning import Plan, plan_budgets
 
 DAY = date(2026, 3, 2)
 CELLS = tuple(Cell(s, c) for s in ("north", "south") for c in ("search", "video"))

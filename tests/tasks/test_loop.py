@@ -19,7 +19,7 @@ from liftloop.adapters.tables import Message
 from liftloop.app.cli import app
 from liftloop.core.errors import Declined
 from liftloop.core.policy import Policy
-from liftloop.core.settlement import alike
+from liftloop.core.rollout.effective_policy import alike
 from tasks import acts, budget_acts
 from tasks.reallocate import propose_once
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from tasks.canary import failed_policies
 
 from liftloop.adapters.decisions import decisions
 from liftloop.adapters.ledger import policy, session
@@ -15,9 +16,8 @@ from liftloop.adapters.rollouts import rollout, rollouts
 from liftloop.adapters.tables import RolloutRecord
 from liftloop.core.errors import Declined
 from liftloop.core.policy import Policy
-from liftloop.core.settlement import alike, barred_until
+from liftloop.core.rollout.effective_policy import alike, barred_until
 from tasks import acts
-from tasks.canary import failed_policies
 from tasks.rollout import look_once, settle_once
 
 

@@ -9,18 +9,18 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
+from tasks.judging import baseline_of, judge, predicted
 
 from liftloop.adapters.settings import Settings
 from liftloop.core.evidence import CanaryEvidence, Look
 from liftloop.core.guardrails import GuardrailVerdict
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rollout import RolloutConfig, RolloutState, Transition, advance
-from liftloop.core.settlement import Running, begun
-from tasks.judging import baseline_of, judge, predicted
-from tasks.planning import Frozen
-from tasks.settling import enter, feed_health, meet, settle_step, sizes_of
-from tasks.staging import Base
-from tasks.weekly_sales import weekly_sales
+from liftloop.core.rollout.effective_policy import Running, begun
+from liftloop.core.rollout.transitions import RolloutConfig, RolloutState, Transition, advance
+from liftloop.pipeline.plan import Frozen
+from liftloop.pipeline.rollout import enter, feed_health, meet, settle_step, sizes_of
+from liftloop.pipeline.stage_budgets import Base
+from liftloop.pipeline.weekly_sales import weekly_sales
 
 DAY = date(2026, 3, 2)
 SEGMENTS = ("a", "b", "c", "d")

@@ -17,7 +17,7 @@ from liftloop.adapters.worth_entries import STANDING, entries_of, standing, wort
 from liftloop.app.backtest.known import empty_feed
 from liftloop.app.backtest.loop import MemoryLoop
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.standing import draw_standing
+from liftloop.core.rollout.holdback import draw_standing
 from liftloop.core.worth import Worth, worth_against_holdout
 from liftloop.markets.demo_market import DemoMarket
 from liftloop.markets.hill import HillMarket

@@ -19,10 +19,10 @@ from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.policy import Policy
 from liftloop.markets.hill import exact_cents
 from liftloop.markets.scoring import oracle_plan
+from liftloop.pipeline.plan import Frozen, Plan, Slow, rules_of
 from models.evidence import daily_spend
 from models.lift import LiftConfig, weekly_lifts
 from models.pooled import fit_pooled
-from tasks.planning import Frozen, Plan, Slow, rules_of
 
 Array = NDArray[np.float64]
 ROAS_DAYS = 28  # what a platform's report shows by default

@@ -4,7 +4,7 @@ ledger, Delta, registry or Prefect."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol
 
@@ -16,25 +16,15 @@ from liftloop.core.decide import DecisionKind, share_moved
 from liftloop.core.errors import InfeasibleBudget, InsufficientEvidence
 from liftloop.core.keys import key
 from liftloop.core.policy import Policy
-from liftloop.core.rollout import ENDED, Transition
-from liftloop.core.settlement import (
-    Running,
-    Settlement,
-    barred_until,
-    begun,
-    needs_approval,
-    stay,
-)
-from liftloop.core.standing import frozen_by
-from monitoring.verdicts import HealthVerdict
-from tasks.guarding import known_until, slow_cells
-from tasks.judging import evidence_so_far, judge, predicted
+from liftloop.core.rollout.effective_policy import Running, needs_approval, stay
+from liftloop.core.rollout.holdback import draw_standing
+from liftloop.pipeline.guardrails import known_until
+from liftloop.pipeline.holds import Frozen, Holds, alarms_in, feed_health, holds, slow_cells
+from liftloop.pipeline.imputation import stand_in
+from liftloop.pipeline.monitor import broken_feeds, triage_config
+from liftloop.pipeline.plan import Slow, plan_budgets
+from liftloop.pipeline.rollout import Ended, Proposed, RolloutDecision, RolloutInputs, decide
 from tasks.learning import HOLDOUT_FEEDS, examine_metrics, learn_from_holdout, quarter
-from tasks.planning import Frozen, Slow, plan_budgets
-from tasks.settling import enter, feed_health, meet, settle_step
-from tasks.staging import Base
-from tasks.standing import standing_segments
-from tasks.standing_in import stand_in
 
 Facts = Mapping[str, pd.DataFrame]
 Learn = Callable[[Settings, Facts, date], ResponseCurves | None]
@@ -50,7 +40,7 @@ class Planned(Protocol):
 
 
 class Planner(Protocol):
-    """As of :func:`tasks.planning.plan_budgets`."""
+    """As of :func:`liftloop.pipeline.plan.plan_budgets`."""
 
     def __call__(
         self,
@@ -118,7 +108,7 @@ class MemoryLoop:
     """What the ledger would hold, and one cycle after the other.
 
     ``in_force`` are the budgets in force, ``since`` the day they were last decided; ``curves`` are
-    the champion's.
+    the champion's; ``running`` is the stream of plans under way.
     """
 
     settings: Settings
@@ -127,20 +117,15 @@ class MemoryLoop:
     plan: Planner = plan_budgets
     since: date | None = None
     curves: ResponseCurves | None = None
+    running: Running | None = None
     decided: list[Decided] = field(default_factory=list)
-    _standing: Frozen | None = None
-    _running: Running | None = None
-    _sound: dict[Policy, HealthVerdict] = field(default_factory=dict)  # in this cycle
+    results: list[RolloutDecision] = field(default_factory=list)
     _until: date | None = None  # the last day the champion has seen
-    _began_on: ResponseCurves | None = None
-    _began_until: date | None = None
-    _failed: list[tuple[Policy, date]] = field(default_factory=list)
+    _ended: list[Ended] = field(default_factory=list)
 
     def cycle(self, as_of: date, facts: Facts) -> Policy:
         """The budgets that take effect on ``as_of``."""
-        budgets = [(d.as_of, d.policy) for d in self.decided if d.in_force]
-        self._sound.clear()
-        filled = stand_in(self.settings, facts, budgets=budgets, as_of=as_of)
+        filled = stand_in(self.settings, facts, budgets=self._budgets(), as_of=as_of)
         learned = {**facts, "performance": filled.performance}
         curves = self.learn(self.settings, learned, as_of)
         if curves is not None:
@@ -151,130 +136,110 @@ class MemoryLoop:
             self.in_force, self.since = found.policy, as_of
         return self.in_force
 
+    def _budgets(self) -> list[tuple[date, Policy]]:
+        return [(d.as_of, d.policy) for d in self.decided if d.in_force]
+
     def _decide(self, as_of: date, facts: Facts) -> Decided:
-        sound = self._health(as_of, facts, self.in_force)
-        if self._standing is None:
-            segments = {cell.segment for cell in self.in_force.cells}
-            self._standing = frozen_by(standing_segments(self.settings, segments))
-        paused = ((c.segment, c.channel, why) for c, why in sound.paused.items())
-        frozen = (*self._standing, *paused)
+        held = self._holds(as_of, facts)
+        head = self.running.head if self.running is not None else self.in_force
+        proposal: Proposed | None = None
+        conflict = ""
         try:
             plan = self.plan(
                 self.settings,
                 curves=self.curves,
-                incumbent=self.in_force,
-                frozen=frozen,
+                incumbent=head,
+                frozen=held.frozen,
                 as_of=as_of,
                 facts=facts,
-                slow=self._slow(as_of, facts, self.in_force),
+                slow=held.no_raise,
             )
-        except InfeasibleBudget as conflict:  # as in production: no plan, but a rollout is judged
-            if self._running is None:
-                return _told(as_of, stay(self.in_force, str(conflict)), in_force=False)
-            return self._follow(self._judge(as_of, facts, self._running, frozen), self._running)
-        if self._running is None:
-            return self._enter(as_of, facts, plan, self.in_force, frozen)
-        running = self._running
-        step, settled = self._judge(as_of, facts, running, frozen)
-        step, ended = meet(self.settings, step=step, running=running, proposed=plan.policy)
-        if ended is not None:
-            instead = self._enter(as_of, facts, plan, running.incumbent, frozen, makes_room=True)
-            if instead.kind != "hold" or instead.waits or self._running is not running:
-                return instead
-        return self._follow((step, replace(settled, reason=step.reason)), running)
-
-    def _judge(
-        self, as_of: date, facts: Facts, running: Running, frozen: Frozen
-    ) -> tuple[Transition, Settlement]:
-        settings, margin = self.settings, self.settings.budget.margin
-        evidence = evidence_so_far(
-            settings, facts, running=running, as_of=as_of, curves=self._began_on
+            proposal = Proposed(plan.policy, plan.reason)
+        except InfeasibleBudget as why:  # as in production: no plan, but a rollout is judged
+            conflict = str(why)
+            if self.running is None:
+                return _decided(as_of, RolloutDecision(stay(self.in_force, conflict)), False)
+        id = key("x", as_of, self.in_force.version, proposal.policy.version if proposal else "")
+        found = decide(
+            self._inputs(as_of, facts, held),
+            proposal=proposal,
+            running=self.running,
+            rollout_id=key("r", id),
+            seed=int(key("seed", id).removeprefix("seed-")[:7], 16),
         )
-        step = judge(
-            settings,
-            facts,
-            running=running,
-            as_of=as_of,
-            evidence=evidence,
-            prediction=predicted(self._began_on, running=running, evidence=evidence, margin=margin),
-            facts_health=self._health(as_of, facts, running.current),
-            model_until=self._began_until,
-        )
-        base = Base(
-            settings,
-            running.incumbent,
-            running.challenger,
-            running.current,
-            self._began_on,
-            frozen,
-            facts,
-            as_of,
-            self._slow(as_of, facts, running.current),
-        )
-        return settle_step(base, step=step, running=running)
+        share = share_moved(found.plan, head) if found.plan is not None else 0.0
+        if needs_approval(share, self.settings.budget.approve_above):
+            return _decided(as_of, found, False, waits=True)
+        return self._keep(as_of, found)
 
-    def _follow(self, judged: tuple[Transition, Settlement], running: Running) -> Decided:
-        """Keep what a step leaves of the rollout."""
-        step, settled = judged
-        self._running = None if step.after.stage in ENDED else running.after(step, settled.policy)
-        if step.barred_until is not None:
-            self._failed.append((running.challenger, step.barred_until))
-        return _told(step.on, settled)
+    def look(self, as_of: date, facts: Facts) -> Policy:
+        """The budgets in force on a day without a plan: the stream under way is judged, as it is on
+        every day in production."""
+        if self.running is None:
+            return self.in_force
+        inputs = self._inputs(as_of, facts, self._holds(as_of, facts))
+        found = decide(inputs, proposal=None, running=self.running)
+        if found.step is not None and found.step.act == "hold":
+            self.running = found.running
+            return self.in_force
+        self.decided.append(self._keep(as_of, found))
+        self.in_force, self.since = found.settlement.policy, as_of
+        return self.in_force
 
-    def _enter(
-        self,
-        as_of: date,
-        facts: Facts,
-        plan: Planned,
-        incumbent: Policy,
-        frozen: Frozen,
-        *,
-        makes_room: bool = False,
-    ) -> Decided:
-        """A new plan; where it ``makes_room`` for itself, the rollout under way ends with it."""
-        proposal = key("x", as_of, self.in_force.version, plan.policy.version)
-        entry = enter(
+    def _keep(self, as_of: date, found: RolloutDecision) -> Decided:
+        self.results.append(found)
+        self.running = found.running
+        step = found.step
+        if step is not None and step.act == "roll_back":
+            lost = max(-step.after.risk.expected, 0.0) if step.after.risk else 0.0
+            self._ended.append(Ended(step.after, as_of, lost, step.barred_until))
+        return _decided(as_of, found, True)
+
+    def _inputs(self, as_of: date, facts: Facts, held: Holds) -> RolloutInputs:
+        return RolloutInputs(
             self.settings,
             facts,
-            proposed=plan.policy,
-            incumbent=incumbent,
-            reason=plan.reason,
-            as_of=as_of,
-            rollout_id=key("r", proposal),
-            seed=int(key("seed", proposal).removeprefix("seed-")[:8], 16),
-            barred_until=barred_until(plan.policy, self._failed),
-            facts_health=self._health(as_of, facts, incumbent),
+            as_of,
+            self.in_force,
+            held,
+            budgets=self._budgets(),
             curves=self.curves,
-            frozen=frozen,
             model_until=self._until,
+            ended=tuple(self._ended),
         )
-        moved = entry.step is not None or entry.settlement.kind == "move"
-        share = share_moved(plan.policy, self.in_force) if moved else 0.0
-        if needs_approval(share, self.settings.budget.approve_above):
-            return _told(as_of, entry.settlement, in_force=False, waits=True)
-        if makes_room and moved:
-            self._running = None
-        if entry.step is not None and entry.choice is not None:
-            self._began_on, self._began_until = self.curves, self._until
-            self._running = begun(
-                entry.step, entry.choice, plan.policy, incumbent, entry.settlement.policy
-            )
-        return _told(as_of, entry.settlement)
 
-    def _health(self, as_of: date, facts: Facts, policy: Policy) -> HealthVerdict:
-        """Asked several times in a cycle, found once."""
-        if policy not in self._sound:
-            self._sound[policy] = feed_health(
-                self.settings, facts, policy=policy, as_of=as_of, in_force_since=self.since
-            )
-        return self._sound[policy]
+    def _alarms(
+        self, as_of: date, facts: Facts
+    ) -> tuple[tuple[str, str, str], ...]:
+        """Cells that depend on a feed which the monitor calls broken."""
+        if not self.settings.data.health_checks or facts["performance"].empty:
+            return ()
+        found = broken_feeds(facts, as_of=as_of, config=triage_config(self.settings.drift))
+        return alarms_in([finding.as_dict() for finding in found])
 
-    def _slow(self, as_of: date, facts: Facts, policy: Policy) -> Slow:
-        sound = self._health(as_of, facts, policy)
-        return slow_cells(self.settings, facts, incumbent=policy, as_of=as_of, facts_health=sound)
+    def _holds(self, as_of: date, facts: Facts) -> Holds:
+        health = feed_health(
+            self.settings, facts, policy=self.in_force, as_of=as_of, in_force_since=self.since
+        )
+        rule = self.settings.worth
+        return holds(
+            pauses=(),
+            holdback=draw_standing(
+                {cell.segment for cell in self.in_force.cells},
+                named=rule.segments,
+                share=rule.share,
+                seed=rule.seed,
+            ),
+            health=health,
+            alarms=self._alarms(as_of, facts),
+            no_raise=slow_cells(
+                self.settings, facts, incumbent=self.in_force, as_of=as_of, facts_health=health
+            ),
+        )
 
 
-def _told(
-    as_of: date, settled: Settlement, *, in_force: bool = True, waits: bool = False
+def _decided(
+    as_of: date, found: RolloutDecision, in_force: bool, *, waits: bool = False
 ) -> Decided:
+    settled = found.settlement
     return Decided(as_of, settled.kind, settled.policy, settled.reason, in_force, waits)

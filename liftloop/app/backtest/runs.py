@@ -126,7 +126,9 @@ def run_seed(
     rollout: bool | None = False,
     *,
     baselines: bool = True,
+    oracles: bool = True,
     name: str | None = None,
+    loop: Callable[[Settings, Policy], MemoryLoop] = MemoryLoop,
 ) -> SeedRun:
     """Run the loop for ``weeks`` weeks on the market of ``seed``, and the baselines beside it.
 
@@ -139,8 +141,12 @@ def run_seed(
         (off where that says nothing).
     baselines
         Whether the ROAS follower and the pooled curves are run as well.
+    oracles
+        Whether those who know every curve are run as well, where the market can say it.
     name
         What messages call the market; by default the class's own name.
+    loop
+        Makes the loop from settings and the budgets in force; another one to compare with.
 
     Raises
     ------
@@ -157,18 +163,18 @@ def run_seed(
     market = make()
     settings = settings_of(market, rollout=rollout)
     steps = steps_of(weeks, settings.cycle_days)
-    loop = MemoryLoop(settings, market.policy)
+    ours = loop(settings, market.policy)
     facts = _facts(settings)
-    budgets, seconds = _live(market, facts, loop.cycle, steps)
+    budgets, seconds = _live(market, facts, ours.cycle, steps)
     days = _days(market, budgets, steps)
     earned = _Earned(make, days["date"].min(), steps)
     step = settings.budget.max_step
     planner = make()
-    oracles: tuple[float | None, float | None] = (None, None)
-    if isinstance(planner, CheckedOracleMarket):
+    best: tuple[float | None, float | None] = (None, None)
+    if oracles and isinstance(planner, CheckedOracleMarket):
         held = make()
         assert isinstance(held, CheckedOracleMarket)
-        oracles = (
+        best = (
             earned.by_drive(planner, oracle(planner, None)),
             earned.by_drive(held, oracle(held, step)),
         )
@@ -177,14 +183,14 @@ def run_seed(
         weeks=weeks,
         loop=float(days["incremental_revenue"].sum()),
         status_quo=earned.by_drive(make(), stand_still),
-        oracle=oracles[0],
-        limit=oracles[1],
+        oracle=best[0],
+        limit=best[1],
         others=_others(make, settings, steps, earned) if baselines else {},
         seconds_per_cycle=seconds / len(steps),
         days=days,
         received=facts.received,
-        acts=dict(Counter("waits" if d.waits else d.kind for d in loop.decided)),
-        reasons=[(d.as_of, d.reason) for d in loop.decided],
+        acts=dict(Counter("waits" if d.waits else d.kind for d in ours.decided)),
+        reasons=[(d.as_of, d.reason) for d in ours.decided],
     )
 
 

@@ -178,23 +178,25 @@ def _preview(root: Path, *, weeks: int, shift: float, calendar: Path | None, as_
 
 def rollouts(
     workspace: WorkspaceOption = Path("workspace"),
-    steps: Annotated[bool, typer.Option(help="List every step, also of ended rollouts.")] = False,
+    steps: Annotated[
+        bool, typer.Option(help="Add the history: every step with its reason.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show each rollout: stage, segments, evidence, guardrails, what would promote it, what would
-    roll it back, and the money at risk."""
+    """Show each rollout: which plan is in force where, what is at risk, what was measured and
+    proven, and what would move it forward, slow it or take it back."""
     place = opened(workspace)
     from liftloop.app import views
-    from liftloop.app.rollout_words import rollout_lines
+    from liftloop.reporting.rollout_text import rollout_lines
 
-    found = views.rollouts(place)
     if as_json:
-        show_json(found)
+        show_json(views.rollouts(place))
         return
+    found = views.rollout_summaries(place)
     if not found:
         typer.echo("No rollout yet.")
-    for one in found:
-        for line in rollout_lines(one, steps=steps):
+    for rollout_id, one in found:
+        for line in rollout_lines(rollout_id, one, steps=steps):
             typer.echo(line)
 
 

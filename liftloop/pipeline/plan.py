@@ -29,8 +29,8 @@ from liftloop.core.policy import Cell, Policy
 from liftloop.core.rules import ReachCap, Rules, book, covered, resolve_rules
 from liftloop.core.shadow import rule_costs
 from liftloop.core.stability import Patience, Steadied, steady
-from tasks.exploring import explore_plan
-from tasks.reach import caps_by_frequency
+from liftloop.pipeline.explore import explore_plan
+from liftloop.pipeline.reach import caps_by_frequency
 
 Frozen = tuple[tuple[str, str, str], ...]
 Slow = Mapping[Cell, float]

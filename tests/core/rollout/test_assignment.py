@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftloop.core.canary import choose_canary
-from liftloop.core.similarity import likeness
+from liftloop.core.rollout.assignment import choose_canary
+from liftloop.core.rollout.matching import likeness
 
 SIZES = {f"s{i}": float(10 * (i + 1)) for i in range(10)}
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftloop.core.blending import blend, land
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.policy import Cell, Policy
+from liftloop.core.rollout.staged_budgets import blend, land, towards
 from liftloop.core.rules import Book, book, resolve_rules
 
 
@@ -169,3 +169,58 @@ def test_landing_keeps_the_challengers_total_and_every_step(
     for cell in CELLS:
         step = Decimal("0.25") * max(before[cell], tenth)
         assert abs(after[cell] - before[cell]) <= step + Decimal("0.01")
+
+
+# -- part of the way -------------------------------------------------------------------------------
+
+
+def test_a_quarter_of_the_way_is_a_quarter_of_every_cells_change() -> None:
+    old = policy(a_x="100.00", a_y="40.00", b_x="60.00")
+    new = policy(a_x="60.00", a_y="60.00", b_x="80.00")
+    assert towards(old, new, 0.25) == policy(a_x="90.00", a_y="45.00", b_x="65.00")
+
+
+def test_the_cents_of_half_a_step_go_to_the_largest_remainders() -> None:
+    old = policy(a_x="0.01", a_y="0.01", b_x="0.04")
+    new = policy(a_x="0.02", a_y="0.02", b_x="0.02")
+    half = towards(old, new, 0.5)
+    assert half.total == Decimal("0.06")
+    assert half == policy(a_x="0.02", a_y="0.01", b_x="0.03")
+
+
+def test_nothing_of_the_way_and_all_of_it_are_the_policies_themselves() -> None:
+    old, new = policy(a_x="10.00", b_x="0.01"), policy(a_x="0.00", b_x="10.01")
+    assert towards(old, new, 0.0) is old
+    assert towards(old, new, 1.0) is new
+
+
+def test_a_cell_that_only_one_of_them_has_counts_as_nothing_in_the_other() -> None:
+    half = towards(policy(a_x="10.00"), policy(b_x="10.00"), 0.5)
+    assert half == policy(a_x="5.00", b_x="5.00")
+
+
+@given(AMOUNTS, AMOUNTS, st.floats(0, 1))
+def test_the_way_between_two_policies_of_one_total_is_exact_and_stays_between_them(
+    here: list[int], noise: list[int], share: float
+) -> None:
+    there = [here[i] for i in np.argsort(noise, kind="stable")]
+    old, new = of_cents(here), of_cents(there)
+    middle = towards(old, new, share)
+    assert middle.total == old.total == new.total
+    was, wanted, now = old.as_dict(), new.as_dict(), middle.as_dict()
+    for cell in CELLS:
+        low, high = sorted((was[cell], wanted[cell]))
+        assert low <= now[cell] <= high
+        # largest remainders move a cell by less than a cent, but where others are at their bound
+        exact = float(was[cell]) + share * float(wanted[cell] - was[cell])
+        assert abs(float(now[cell]) - exact) <= 0.02 + 1e-6
+
+
+def test_without_a_step_limit_a_cell_may_fall_by_more_than_its_set_has_left() -> None:
+    """What is in force gives segment a 3.00; the older plan leaves it 0.02."""
+    now = policy(a_x="3.00", a_y="0.00", b_x="1.00")
+    older = policy(a_x="0.01", a_y="0.01", b_x="3.98")
+    newer = policy(a_x="0.00", a_y="3.00", b_x="1.00")
+    assert blend(older, newer, {"a"}, in_force=now).policy == policy(
+        a_x="0.00", a_y="0.02", b_x="3.98"
+    )

@@ -5,101 +5,88 @@ Pure: frames and settings in, verdicts out. Used by the flows' tasks and by ``li
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 
-from liftloop.adapters.settings import Guardrails, Rollout, Settings
-from liftloop.core.evidence import CanaryEvidence
+from liftloop.adapters.settings import Guardrails, Settings
 from liftloop.core.grouping import days_of
-from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict, judge_health
-from liftloop.core.loss_budget import judge_loss
+from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict
 from liftloop.core.noninferiority import ChangeRule, judge_change
-from liftloop.core.plan_guardrails import PlanRule, judge_plan, underspenders
-from liftloop.core.policy import Cell, Policy
-from liftloop.core.profit import Prediction, ProfitRule, judge_profit
+from liftloop.core.plan_guardrails import PlanRule, judge_plan
+from liftloop.core.policy import Policy
+from liftloop.core.rollout.effective_policy import Running
 from liftloop.core.sample_ratio import arm_counts, judge_sample_ratio
-from liftloop.core.settlement import Running
 from liftloop.core.spend_guardrails import SpendRule, judge_channel_share, judge_pacing, realized
 from liftloop.core.weekly_change import conversions_per_spend_change, sales_change
-from monitoring.verdicts import HealthVerdict
+from liftloop.pipeline.holds import Holds
 
 BEFORE = timedelta(days=26 * 7)
 DAILY = ("performance", "holdout")
 REVENUE, COST = "revenue", "cost per incremental conversion"
 
 
-def profit_rule(settings: Rollout) -> ProfitRule:
-    """The guardrail on incremental profit, with its part of the error probability; to let a harmful
-    policy pass is another error, which profit alone can make."""
-    share = ALPHA_SHARES["incremental profit"]
-    return ProfitRule(
-        alpha=share * settings.alpha,
-        alpha_pass=settings.alpha,
-        margin=settings.margin,
-        grave_loss=settings.grave_loss,
-    )
-
-
-def guard_rollout(
+def guard_stream(
     settings: Settings,
     facts: Mapping[str, pd.DataFrame],
     *,
     running: Running,
     as_of: date,
-    evidence: CanaryEvidence,
-    prediction: Prediction | None,
-    facts_health: HealthVerdict,
+    baseline: float,
 ) -> tuple[GuardrailVerdict, ...]:
-    """What every guardrail says about a running rollout on ``as_of``.
+    """What the guardrails beside profit say about a stream of plans on ``as_of``.
 
-    While nobody is exposed (shadow) there is nothing to measure but the health of the data.
+    Revenue and cost per conversion compare segments: with the standing holdback where there is one,
+    else those that have the newest plan with those that do not have it yet. Where every segment has
+    it there is nothing to compare with, and they are not asked.
 
     Parameters
     ----------
     facts
         ``holdout``, ``performance`` and ``sales`` as known on ``as_of``.
-    evidence, prediction
-        What the exposed segments show in incremental profit, and what the model foretold.
+    baseline
+        Incremental revenue a day times the margin under the reference; NaN where not known.
     """
-    exposed = running.exposed
-    health = judge_health(
-        facts_health.paused_segments, canary=exposed or running.canary, control=running.control
-    )
-    if not exposed:
-        return (health,)
+    if running.state.newest == 0:
+        return ()
+    exposed, control = _compared(running, facts)
     known = _window(facts, since=min(exposed.values()) - BEFORE, as_of=as_of)
     ever = {feed for feed, frame in facts.items() if len(frame)}
-    rule = profit_rule(settings.rollout)
+    rules = settings.guardrails
     return (
-        judge_profit(evidence, now=as_of, rule=rule, prediction=prediction),
-        judge_loss(
-            evidence,
-            now=as_of,
-            days_live=running.state.days_live(as_of),
-            budget=settings.rollout.loss_budget,
-            # what may be lost is bounded at the whole error probability: the 95 % bound
-            rule=replace(rule, alpha=settings.rollout.alpha),
-        ),
         *(
-            (_revenue(settings, known, running, as_of, evidence, prediction),)
-            if _judged(settings.guardrails.revenue, "sales" in ever)
+            (_revenue(settings, known, exposed, control, as_of),)
+            if control and _judged(rules.revenue, "sales" in ever)
             else ()
         ),
         *(
-            (_conversion_cost(settings, known, running, as_of, prediction),)
-            if _judged(settings.guardrails.conversion_cost, "holdout" in ever)
+            (_conversion_cost(settings, known, exposed, control, as_of),)
+            if control and _judged(rules.conversion_cost, "holdout" in ever)
             else ()
         ),
-        *_spending(settings.guardrails, known, running, as_of),
-        *((_arms(settings.guardrails, known, running, as_of),) if "holdout" in ever else ()),
-        *_spillover(evidence),
-        health,
+        *_spending(rules, known, running, exposed, as_of),
+        *((_arms(rules, known, running, as_of),) if "holdout" in ever else ()),
     )
+
+
+def _compared(
+    running: Running, facts: Mapping[str, pd.DataFrame]
+) -> tuple[dict[str, date], tuple[str, ...]]:
+    """(segment -> first day of what it is judged for, the segments it is compared with)."""
+    state, mine = running.state, set(running.segments)
+    apart = {cell.segment for cell in running.current.cells} - mine
+    plan = state.plan(state.newest)
+    if apart or plan is None:
+        return dict.fromkeys(running.segments, state.reference_on), tuple(sorted(apart))
+    reached = {
+        name: day
+        for wave, day in zip(running.waves, plan.reached, strict=True)
+        if day is not None
+        for name in wave
+    }
+    return reached, tuple(sorted(mine - set(reached)))
 
 
 def _window(
@@ -124,75 +111,46 @@ def _change_rule(settings: Settings, name: str, margin: float) -> ChangeRule:
 def _revenue(
     settings: Settings,
     facts: Mapping[str, pd.DataFrame],
-    running: Running,
+    exposed: Mapping[str, date],
+    control: tuple[str, ...],
     as_of: date,
-    evidence: CanaryEvidence,
-    prediction: Prediction | None,
 ) -> GuardrailVerdict:
-    """First-party sales of exposed against control segments."""
-    rules = settings.guardrails
-    change = sales_change(
-        facts["sales"],
-        exposed=running.exposed,
-        control=running.control,
-        as_of=as_of,
-        wait_days=settings.rollout.wait_days,
-    )
-    # The prediction is a share of what the ads earn; here it counts as a share of all sales.
-    part = evidence.baseline / settings.budget.margin / (change.level or math.nan)
-    prior = (prediction.gain * part, prediction.sd * part) if prediction else None
+    """First-party sales of the segments ahead against those behind."""
     return judge_change(
-        change,
+        sales_change(
+            facts["sales"], exposed=exposed, control=control, as_of=as_of,
+            wait_days=settings.rollout.wait_days,
+        ),
         name=REVENUE,
         what="Sales of the exposed segments",
         now=as_of,
-        rule=_change_rule(settings, REVENUE, rules.revenue_margin),
-        prior=prior if math.isfinite(part) else None,
-    )
+        rule=_change_rule(settings, REVENUE, settings.guardrails.revenue_margin),
+        prior=None,
+    )  # fmt: skip
 
 
 def _conversion_cost(
     settings: Settings,
     facts: Mapping[str, pd.DataFrame],
-    running: Running,
+    exposed: Mapping[str, date],
+    control: tuple[str, ...],
     as_of: date,
-    prediction: Prediction | None,
 ) -> GuardrailVerdict:
     """Spend per incremental conversion: a cost at most (1 + m) times as high means that spend buys
     at least 1 / (1 + m) times as many conversions."""
-    rules = settings.guardrails
+    margin = settings.guardrails.conversion_cost_margin
     change, price = conversions_per_spend_change(
-        facts["holdout"],
-        facts["performance"],
-        exposed=running.exposed,
-        control=running.control,
-        as_of=as_of,
+        facts["holdout"], facts["performance"], exposed=exposed, control=control, as_of=as_of,
         wait_days=settings.rollout.wait_days,
-    )
-    tolerated = rules.conversion_cost_margin / (1 + rules.conversion_cost_margin)
+    )  # fmt: skip
     return judge_change(
         change,
         name=COST,
         what=f"Incremental conversions per spend (one cost {price:,.2f} before)",
         now=as_of,
-        rule=_change_rule(settings, COST, tolerated),
-        prior=(prediction.gain, prediction.sd) if prediction else None,
+        rule=_change_rule(settings, COST, margin / (1 + margin)),
+        prior=None,
     )
-
-
-def _spillover(evidence: CanaryEvidence) -> tuple[GuardrailVerdict, ...]:
-    """Whether the rollout reaches its control. The evidence has taken it into account already (it
-    leaves connected segments out, or widens its error), so it is named and blocks nothing."""
-    found = evidence.spillover
-    if found is None:
-        return ()
-    numbers: dict[str, float | str] = {
-        "shift": found.shift,
-        "shift_low": found.low,
-        "shift_high": found.high,
-        "flagged": "yes" if found.flagged else "no",
-    }
-    return (GuardrailVerdict("spillover", "pass", "promote", found.sentence, numbers),)
 
 
 def _judged(wanted: str, ever: bool) -> bool:
@@ -202,7 +160,11 @@ def _judged(wanted: str, ever: bool) -> bool:
 
 
 def _spending(
-    rules: Guardrails, facts: Mapping[str, pd.DataFrame], running: Running, as_of: date
+    rules: Guardrails,
+    facts: Mapping[str, pd.DataFrame],
+    running: Running,
+    exposed: Mapping[str, date],
+    as_of: date,
 ) -> tuple[GuardrailVerdict, ...]:
     """Pacing and channel share, on what is spent since the budgets in force took effect."""
     if facts["performance"].empty:
@@ -211,15 +173,15 @@ def _spending(
         cells = realized(
             facts["performance"],
             policy=running.current,
-            since=max(running.exposed.values()),
+            since=max(exposed.values()),
             as_of=as_of,
         )
     rule = SpendRule(
         under=rules.underspend, over=rules.overspend, channel_share=rules.channel_share
     )
     return (
-        judge_pacing(cells, exposed=running.exposed, rule=rule),
-        judge_channel_share(cells, exposed=running.exposed, incumbent=running.incumbent, rule=rule),
+        judge_pacing(cells, exposed=exposed, rule=rule),
+        judge_channel_share(cells, exposed=exposed, incumbent=running.reference, rule=rule),
     )
 
 
@@ -230,29 +192,10 @@ def _arms(
     counts = arm_counts(
         facts["holdout"],
         segments=running.segments,
-        started_on=min(running.exposed.values()),
+        started_on=running.state.reference_on,
         as_of=as_of,
     )
     return judge_sample_ratio(counts, alpha=rules.sample_ratio_alpha)
-
-
-def slow_cells(
-    settings: Settings,
-    facts: Mapping[str, pd.DataFrame],
-    *,
-    incumbent: Policy,
-    as_of: date,
-    facts_health: HealthVerdict,
-) -> Mapping[Cell, float]:
-    """Cells of the budgets in force that do not spend what they have, with spend over budget: a
-    plan is made without a raise for them, and the guardrail on pacing makes sure."""
-    return underspenders(
-        facts.get("performance", pd.DataFrame()),
-        incumbent=incumbent,
-        pacing={c.cell: c.pacing for c in facts_health.cells},
-        as_of=as_of,
-        share=settings.guardrails.underspend,
-    )
 
 
 def guard_plan(
@@ -262,7 +205,7 @@ def guard_plan(
     proposed: Policy,
     incumbent: Policy,
     as_of: date,
-    facts_health: HealthVerdict,
+    holds: Holds,
     model_until: date | None = None,
 ) -> tuple[GuardrailVerdict, ...]:
     """What the guardrails on plans say about ``proposed``, whether or not a rollout follows. It may
@@ -272,9 +215,9 @@ def guard_plan(
     ----------
     facts
         Feeds as known on ``as_of``: ``performance`` and ``holdout``, or ``units``.
-    facts_health
-        Of the budgets in force. Cells that may not move must not move in the plan either, and its
-        pacing says which cells do not spend what they have.
+    holds
+        Cells that may not move today must not move in the plan either; and cells that do not spend
+        what they have, which get no raise.
     model_until
         Last day of the facts the model learned from; None: its age is not judged.
     """
@@ -282,10 +225,8 @@ def guard_plan(
     return judge_plan(
         proposed=proposed,
         incumbent=incumbent,
-        slow=slow_cells(
-            settings, facts, incumbent=incumbent, as_of=as_of, facts_health=facts_health
-        ),
-        late=facts_health.paused,
+        slow=holds.no_raise,
+        late={cell: holds.reason_of(cell) for cell in holds.held(incumbent)},
         last_days={feed: _last_day(facts.get(feed), as_of) for feed in DAILY},
         user_level=bool(len(facts.get("units", ()))),
         as_of=as_of,

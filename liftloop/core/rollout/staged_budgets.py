@@ -86,6 +86,24 @@ def blend(
     return Blend(Policy.of({**old, **fitted}), waiting)
 
 
+def towards(before: Policy, after: Policy, share: float) -> Policy:
+    """The budgets ``share`` of the way from one policy to another of the same total, exact to the
+    cent. Shares of 0 and 1 are the policies themselves."""
+    if share >= 1 or before.version == after.version:
+        return after
+    if share <= 0:
+        return before
+    old, new = before.as_dict(), after.as_dict()
+    cells = sorted(old.keys() | new.keys())
+    here = np.array([to_cents(old.get(c, Decimal(0))) for c in cells], dtype=np.int64)
+    there = np.array([to_cents(new.get(c, Decimal(0))) for c in cells], dtype=np.int64)
+    total = int(here.sum()) + round(share * int(there.sum() - here.sum()))
+    cents = largest_remainder(
+        here + share * (there - here), np.minimum(here, there), np.maximum(here, there), total
+    )
+    return Policy.of({c: from_cents(int(k)) for c, k in zip(cells, cents, strict=True)})
+
+
 def land(
     challenger: Policy,
     *,
@@ -133,7 +151,7 @@ def _room(
     tenth = to_cents(in_force.total) / max(len(held), 1) / 10
     for cell in cells:
         now = to_cents(held.get(cell, Decimal(0)))
-        step = total if max_step is None else int(max_step * max(now, tenth))
+        step = now + total if max_step is None else int(max_step * max(now, tenth))
         floor, cap = bounds.get(cell, (Decimal(0), from_cents(total)))
         low.append(max(now - step, to_cents(floor), 0))
         high.append(max(min(now + step, to_cents(cap)), low[-1]))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from liftloop.core.errors import ConfigurationError
-from liftloop.core.standing import draw_standing, frozen_by, standing_of
+from liftloop.core.rollout.holdback import draw_standing, frozen_by, standing_of
 
 TEN = [f"s{n}" for n in range(10)]
 

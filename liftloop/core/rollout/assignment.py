@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from liftloop.core.similarity import Likeness, likeness
+from liftloop.core.rollout.matching import Likeness, likeness
 
 DRAWS = 200
 ACCEPTED = 0.25  # of the draws that fit, the part with the least expected noise

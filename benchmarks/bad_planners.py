@@ -1,0 +1,243 @@
+"""Bad planners in the product's own loop: how soon the stream of plans is slowed, stopped and taken
+back, and what they lose against the status quo, in allowances.
+
+    uv run python -m benchmarks.bad_planners --seeds 100-119
+    uv run python -m benchmarks.bad_planners --seeds 100-104 --rollout off
+
+Two kinds of planner. A *lying model* replaces what was learned, so plans, promises and the belief
+about what is at risk all rest on the lie, and only measured gains can uncover it. A *bad planner*
+replaces the optimizer, while the model stays the product's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from liftloop.adapters.settings import Rollout, Settings
+from liftloop.app.backtest.baselines import ROAS_DAYS, follow_roas
+from liftloop.app.backtest.loop import HoldoutLearner, MemoryLoop
+from liftloop.app.backtest.runs import run_seed
+from liftloop.core.curves import ResponseCurves, WeightedCurves
+from liftloop.core.decide import Estimate, spends
+from liftloop.core.policy import Policy
+from liftloop.markets import HillMarket, JumpMarket, UselessMarket
+from liftloop.markets.hill import exact_cents
+from liftloop.pipeline.plan import Plan
+
+FROZEN_FROM = 11  # weeks: the jump of response comes in week 12
+NOTHING = Estimate(0.0, 0.0, 0.0)
+
+
+class UpsideDown(HoldoutLearner):
+    """A model that takes the cells that earn least for those that earn most."""
+
+    def __call__(
+        self, settings: Settings, facts: Mapping[str, pd.DataFrame], as_of: date
+    ) -> ResponseCurves | None:
+        curves = super().__call__(settings, facts, as_of)
+        if curves is None:
+            return None
+        spent = _spent(curves, facts, as_of)
+        marginal = np.maximum(curves.mean_marginal(spent), 1e-3)
+        typical = float(np.exp(np.log(marginal).mean()))
+        return WeightedCurves(curves, np.clip((typical / marginal) ** 2, 0.05, 20.0))
+
+
+class Attributed(HoldoutLearner):
+    """A model that takes what platforms attribute to themselves for incremental."""
+
+    def __call__(
+        self, settings: Settings, facts: Mapping[str, pd.DataFrame], as_of: date
+    ) -> ResponseCurves | None:
+        curves = super().__call__(settings, facts, as_of)
+        if curves is None:
+            return None
+        recent = _recent(facts, as_of)
+        revenue = recent.groupby(["segment", "channel"], observed=True)["revenue"].sum()
+        spent = _spent(curves, facts, as_of)
+        days = max(recent["date"].nunique(), 1)
+        claimed = np.array(
+            [float(revenue.get((c.segment, c.channel), 0.0)) / days for c in curves.cells]
+        )
+        own = np.maximum(curves.mean_revenue(spent), 1e-6)
+        weight = np.clip(claimed / own, 0.02, 50.0)
+        level = own.sum() / (own * weight).sum()  # the platforms' shares, at a credible level
+        return WeightedCurves(curves, weight * level)
+
+
+class Frozen(HoldoutLearner):
+    """A champion that is never trained again from the week before the jump on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._weeks = 0
+
+    def __call__(
+        self, settings: Settings, facts: Mapping[str, pd.DataFrame], as_of: date
+    ) -> ResponseCurves | None:
+        self._weeks += 1
+        return super().__call__(settings, facts, as_of) if self._weeks <= FROZEN_FROM else None
+
+
+def _recent(facts: Mapping[str, pd.DataFrame], as_of: date) -> pd.DataFrame:
+    frame = facts["performance"]
+    return frame[(frame["date"] >= pd.Timestamp(as_of - timedelta(days=ROAS_DAYS))).to_numpy()]
+
+
+def _spent(
+    curves: ResponseCurves, facts: Mapping[str, pd.DataFrame], as_of: date
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    recent = _recent(facts, as_of)
+    spend = recent.groupby(["segment", "channel"], observed=True)["spend"].sum()
+    days = max(recent["date"].nunique(), 1)
+    return np.array([float(spend.get((c.segment, c.channel), 0.0)) / days for c in curves.cells])
+
+
+def roas_follower(
+    settings: Settings, *, incumbent: Policy, as_of: date, facts: Any, **_: Any
+) -> Plan:
+    """Budgets in proportion to attributed ROAS times budget, a full step a week."""
+    policy = follow_roas(settings.budget.max_step)(as_of, incumbent, facts)
+    return Plan(policy, NOTHING, {}, "Follows the platforms' ROAS.")
+
+
+def least_first(
+    settings: Settings, *, curves: ResponseCurves | None, incumbent: Policy, **_: Any
+) -> Plan:
+    """A full step from where the next unit earns most to where it earns least."""
+    if curves is None:
+        return Plan(incumbent, NOTHING, {}, "Nothing is known yet.")
+    marginal = curves.mean_marginal(spends(incumbent, curves))
+    ranks = {cell: -float(m) for cell, m in zip(curves.cells, marginal, strict=True)}
+    order = np.argsort([ranks.get(c, 0.0) for c in incumbent.cells])[::-1]
+    return Plan(_swap(incumbent, order, settings), NOTHING, {}, "Moves to where least is earned.")
+
+
+def random_steps(settings: Settings, *, incumbent: Policy, as_of: date, **_: Any) -> Plan:
+    """A full step of every cell, up or down by the toss of a coin."""
+    order = np.random.default_rng(as_of.toordinal()).permutation(len(incumbent.cells))
+    return Plan(_swap(incumbent, order, settings), NOTHING, {}, "Moves at random.")
+
+
+def _swap(incumbent: Policy, order: Any, settings: Settings) -> Policy:
+    """The first half of ``order`` goes up by a step, the other down, the total kept."""
+    now = np.array([float(amount) for _, amount in incumbent.budgets])
+    step = settings.budget.max_step * np.maximum(now, now.mean() / 10)
+    sign = np.ones(len(now))
+    sign[np.asarray(order)[len(now) // 2 :]] = -1.0
+    up, down = step * (sign > 0), np.minimum(step, now) * (sign < 0)
+    part = min(up.sum(), down.sum())
+    wanted = now + up * part / max(up.sum(), 1e-9) - down * part / max(down.sum(), 1e-9)
+    exact = exact_cents(np.maximum(wanted, 0.0), incumbent.total)
+    pairs = zip(incumbent.cells, (Decimal(f"{x:.2f}") for x in exact), strict=True)
+    return Policy.of(pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A market and what is wrong in its loop."""
+
+    market: type
+    learn: Callable[[], Any] = HoldoutLearner
+    plan: Any = None
+
+
+CASES: Mapping[str, Case] = {
+    "attributed model": Case(UselessMarket, learn=Attributed),
+    "upside-down model": Case(HillMarket, learn=UpsideDown),
+    "frozen before a jump": Case(JumpMarket, learn=Frozen),
+    "ROAS follower": Case(UselessMarket, plan=roas_follower),
+    "moves to the least": Case(HillMarket, plan=least_first),
+    "random steps": Case(HillMarket, plan=random_steps),
+}
+
+
+def run(job: tuple[str, int, bool, int]) -> dict[str, Any]:
+    """One case on one seed: its loss against the status quo, in money and in allowances, and the
+    weeks in which the stream was first slowed, stopped and taken back."""
+    name, seed, rollout, weeks = job
+    case = CASES[name]
+    loops: list[MemoryLoop] = []
+
+    def make(settings: Settings, policy: Policy) -> MemoryLoop:
+        more = {} if case.plan is None else {"plan": case.plan}
+        loops.append(MemoryLoop(settings, policy, learn=case.learn(), **more))
+        return loops[-1]
+
+    found = run_seed(case.market, seed, weeks, rollout, baselines=False, oracles=False, loop=make)
+    start = loops[0].decided[0].as_of
+    first: dict[str, int | None] = {"slowed": None, "stopped": None, "taken back": None}
+    for result, decided in zip(loops[0].results, loops[0].decided, strict=False):
+        week = (decided.as_of - start).days // 7 + 1
+        step = result.step
+        if step is None:
+            continue
+        positions = step.after.positions
+        slow = len(set(positions)) > 1 or (step.after.plans and step.after.plans[-1].share < 1)
+        for what, so in (
+            ("slowed", bool(slow) and step.act in ("start", "move")),
+            ("stopped", step.act == "hold" and "does not fit" in step.reason),
+            ("taken back", step.act == "roll_back"),
+        ):
+            if so and first[what] is None:
+                first[what] = week
+    allowances = [
+        r.step.after.risk.allowance for r in loops[0].results if r.step and r.step.after.risk
+    ]
+    allowance = float(np.mean(allowances)) if allowances else float("nan")
+    own = Rollout().allowance * 91 / (7 * weeks) * found.status_quo  # of what is truly earned
+    lost = found.status_quo - found.loop
+    return {
+        "case": name, "seed": seed, "against": found.against_status_quo(),
+        "lost": lost, "allowances": lost / own, "allowance": allowance, **first,
+        "acts": dict(found.acts),
+        "back": sum(1 for r in loops[0].results if r.step and r.step.act == "roll_back"),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", default="0-3")
+    parser.add_argument("--cases", nargs="*", default=list(CASES))
+    parser.add_argument("--weeks", type=int, default=26)
+    parser.add_argument("--rollout", choices=["on", "off"], default="on")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    low, _, high = asked.seeds.partition("-")
+    seeds = range(int(low), int(high or low) + 1)
+    jobs = [(name, s, asked.rollout == "on", asked.weeks) for name in asked.cases for s in seeds]
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        rows = []
+        for row in pool.map(run, jobs):
+            rows.append(row)
+            if asked.json:
+                print(json.dumps(row), flush=True)
+    print("| planner | mean | worst seed | worst, allowances | within 1.2 | slowed, stopped, taken "
+          "back (median week; share of runs) |\n|---|---|---|---|---|---|")  # fmt: skip
+    for name in asked.cases:
+        mine = pd.DataFrame([row for row in rows if row["case"] == name])
+        when = []
+        for what in ("slowed", "stopped", "taken back"):
+            known = mine[what].dropna()
+            median = f"{known.median():.0f}" if len(known) else "never"
+            when.append(f"{median} ({len(known) / len(mine):.2f})")
+        print(
+            f"| {name} | {mine['against'].mean():+.1%} | {mine['against'].min():+.1%} | "
+            f"{mine['allowances'].max():.2f} | {(mine['allowances'] <= 1.2).mean():.2f} | "
+            f"{', '.join(when)} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Introducing budgets by segments: waves, what they show, what they may lose, what is in force."""

@@ -1,0 +1,136 @@
+"""What the loop may lose while it introduces budgets, and what is plausibly at risk.
+
+A conservative bandit (Wu, Shariff, Lattimore and Szepesvari 2016, section 3; Kazerouni et al. 2017)
+may move as long as its return stays above the baseline's less an allowance, with high probability.
+Here the baseline are the budgets that the stream of plans replaced, the allowance is money a
+quarter, and what a move may lose is judged by a belief that doubts the model:
+
+    gain = kept * promised + luck * spread
+
+``promised`` is what the response curves promise, ``spread`` their own standard deviation, both over
+the days in question; ``kept`` is the share of a promise that comes true, ``luck`` a standard normal
+error of the curves as a whole. Both are normal, so measured gains update them in closed form
+(conjugate linear model), and what a move plausibly loses is a one-sided bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+Array = NDArray[np.float64]
+QUARTER_DAYS = 91
+
+
+@dataclass(frozen=True, slots=True)
+class Scepticism:
+    """How much a promise counts for before anything was measured.
+
+    Attributes
+    ----------
+    kept, kept_sd
+        Mean and standard deviation of the share of a promise that comes true. The defaults give a
+        promise a chance of one in six to come out as a loss (docs/decisions/0011).
+    confidence
+        Of the one-sided bound on what is lost.
+    """
+
+    kept: float = 0.5
+    kept_sd: float = 0.6
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Profit over some days against the budgets replaced, in account currency: what the curves
+    promised, and the standard deviation they gave it."""
+
+    gain: float
+    spread: float
+
+    def __add__(self, other: Promise) -> Promise:
+        """Of both stretches of days; the curves' error is one and the same in both."""
+        return Promise(self.gain + other.gain, self.spread + other.spread)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One comparison of a promise with what was measured over the same days."""
+
+    promised: Promise
+    measured: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """Normal belief about (kept, luck); ``mean`` has the shape (2,), ``covariance`` (2, 2)."""
+
+    mean: tuple[float, float]
+    covariance: tuple[tuple[float, float], tuple[float, float]]
+    confidence: float = 0.95
+
+    @property
+    def kept(self) -> tuple[float, float]:
+        """Mean and standard deviation of the share of promises that comes true."""
+        return self.mean[0], float(np.sqrt(self.covariance[0][0]))
+
+    def gain(self, promise: Promise) -> tuple[float, float]:
+        """Mean and standard deviation of what a promise comes to, account currency."""
+        loads = np.array([promise.gain, promise.spread])
+        variance = float(loads @ np.asarray(self.covariance) @ loads)
+        return float(loads @ np.asarray(self.mean)), float(np.sqrt(max(variance, 0.0)))
+
+    def plausible_loss(self, promise: Promise) -> float:
+        """The one-sided bound on what a promise loses, account currency, 0 where it gains."""
+        mean, spread = self.gain(promise)
+        return max(float(ndtri(self.confidence)) * spread - mean, 0.0)
+
+
+def believe(
+    earlier: Sequence[Kept], current: Kept | None = None, *, doubt: Scepticism | None = None
+) -> Belief:
+    """The belief after all comparisons.
+
+    Parameters
+    ----------
+    earlier
+        Of streams that have ended, or of stretches whose gain was measured: each had an error of
+        its own, so they say how promises are kept and nothing of today's error.
+    current
+        Of the stream under way.
+    """
+    rules = doubt or Scepticism()
+    precision = np.diag([rules.kept_sd**-2, 1.0])
+    score = precision @ np.array([rules.kept, 0.0])
+    for pair in earlier:
+        noise = pair.standard_error**2 + pair.promised.spread**2
+        if noise > 0:
+            precision[0, 0] += pair.promised.gain**2 / noise
+            score[0] += pair.promised.gain * pair.measured / noise
+    if current is not None and current.standard_error > 0:
+        loads = np.array([current.promised.gain, current.promised.spread])
+        precision += np.outer(loads, loads) / current.standard_error**2
+        score += loads * current.measured / current.standard_error**2
+    covariance = np.linalg.inv(precision)
+    mean = covariance @ score
+    return Belief(
+        (float(mean[0]), float(mean[1])),
+        (
+            (float(covariance[0, 0]), float(covariance[0, 1])),
+            (float(covariance[1, 0]), float(covariance[1, 1])),
+        ),
+        rules.confidence,
+    )
+
+
+def at_risk(belief: Belief, *, past: Promise, ahead: Promise) -> float:
+    """What is plausibly lost by the end of the days ahead, account currency, at least 0.
+
+    Past gains never pay for the days ahead: they only give back what was held for the past.
+    """
+    return max(belief.plausible_loss(past + ahead), belief.plausible_loss(ahead))

@@ -1,0 +1,111 @@
+"""The budgets in force while plans flow through the waves.
+
+The plan that every wave has is in force everywhere. Inside the waves that have a newer one, that
+plan is rescaled to the money those waves have under the older: so totals stay exact in every state,
+and money crosses from one wave to another when both have the plan that moves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
+
+import pandas as pd
+
+from liftloop.adapters.settings import Settings
+from liftloop.core.policy import Cell, Policy
+from liftloop.core.rollout.staged_budgets import Limits, blend, land
+from liftloop.core.rules import ReachCap, Rules, book, covered
+from liftloop.pipeline.plan import Frozen, Slow, rules_of
+from liftloop.pipeline.reach import caps_by_frequency
+
+Level = tuple[Collection[str], Policy]
+
+
+@dataclass(frozen=True, slots=True)
+class StageInputs:
+    """What a stage's budgets are made under.
+
+    Attributes
+    ----------
+    in_force
+        What steps are measured from.
+    frozen, slow
+        Cells that may not move today, and cells that get no raise.
+    fixed
+        Cells that no plan of the stream has moved: rescaling does not move them either.
+    in_steps
+        Whether a cell moves by at most a step; what goes back to protect may go at once.
+    """
+
+    settings: Settings
+    in_force: Policy
+    frozen: Frozen
+    facts: Mapping[str, pd.DataFrame]
+    as_of: date
+    slow: Slow = field(default_factory=dict)
+    fixed: frozenset[Cell] = frozenset()
+    in_steps: bool = True
+
+    def rules(self) -> Rules:
+        """The configured rules, for the total in force: a rollout moves no money in or out."""
+        rules = rules_of(self.settings, self.in_force, self.frozen, self.slow)
+        held = self.in_force.as_dict()
+        caps = caps_by_frequency(
+            self.settings, cells=rules.cells, facts=self.facts, as_of=self.as_of
+        )
+        reach = tuple(ReachCap(cell, max(caps[cell], held[cell])) for cell in sorted(caps))
+        return replace(rules, total=self.in_force.total, reach=reach)
+
+    def limits(self, rules: Rules) -> Limits:
+        """Floor and cap of each cell that has any: configured, of reach, frozen today, or without a
+        raise because it does not spend what it has."""
+        held, most = self.in_force.as_dict(), self.in_force.total
+        found: dict[Cell, tuple[Decimal, Decimal]] = {}
+        for limit in rules.limits:
+            inside = covered(rules.cells, [limit.segment], [limit.channel])
+            for cell in (c for c, here in zip(rules.cells, inside, strict=True) if here):
+                low, high = found.get(cell, (Decimal(0), most))
+                cap = high if limit.cap is None else min(high, limit.cap)
+                found[cell] = (max(low, limit.floor), cap)
+        for cell, cap in (
+            *((reach.cell, reach.cap) for reach in rules.reach),
+            *((slow.cell, held[slow.cell]) for slow in rules.no_raise),
+        ):
+            low, high = found.get(cell, (Decimal(0), most))
+            found[cell] = (low, max(min(high, cap), low))
+        for freeze in rules.frozen:
+            inside = covered(rules.cells, [freeze.segment], [freeze.channel])
+            for cell in (c for c, here in zip(rules.cells, inside, strict=True) if here):
+                found[cell] = (held[cell], held[cell])
+        return {**found, **{cell: (held[cell], held[cell]) for cell in self.fixed if cell in held}}
+
+
+def stage_budgets(base: StageInputs, levels: Sequence[Level]) -> Policy:
+    """The budgets in force while segments follow plans of different age.
+
+    Parameters
+    ----------
+    levels
+        (segments that follow this plan or a newer one, its budgets for all segments), the oldest
+        plan first; the first entry counts for every segment.
+
+    Raises
+    ------
+    InfeasibleBudget
+        When floors, caps, steps and what may not move leave no room for them.
+    """
+    rules = base.rules()
+    limits, groups = base.limits(rules), book(rules, incumbent=base.in_force)
+    step = base.settings.budget.max_step if base.in_steps else None
+    policy = land(
+        levels[0][1], in_force=base.in_force, max_step=step, bounds=limits, groups=groups
+    )
+    for segments, plan in levels[1:]:
+        policy = blend(
+            policy, plan, segments,
+            in_force=base.in_force, max_step=step, bounds=limits, groups=groups,
+        ).policy  # fmt: skip
+    return policy

@@ -1,0 +1,79 @@
+"""What may not move on a day, loaded: asked by plan, horizon, every step of a rollout, approval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+import pandas as pd
+
+from liftloop.adapters.ledger import active_pauses, session
+from liftloop.adapters.worth_entries import standing
+from liftloop.core.policy import Policy
+from liftloop.pipeline.holds import Holds, alarms_in, holds, slow_cells
+from liftloop.pipeline.monitor import broken_feeds, triage_config
+from tasks.alarmed import alarmed_cells
+from tasks.context import Loop, view
+from tasks.health import health_of
+from tasks.standing import standing_segments
+
+
+def holds_on(loop: Loop, as_of: date, policy: Policy, *, door: str) -> Holds:
+    """What may not move on ``as_of``, by what is known then. Writes nothing.
+
+    Parameters
+    ----------
+    policy
+        The budgets in force before ``as_of``.
+    door
+        The champion's evidence source: ``holdout`` or ``units``.
+
+    Raises
+    ------
+    ConfigurationError
+        For a standing holdback that names a segment without a budget, or leaves none to move.
+    """
+    with session(loop.engine, read_only=True) as db:
+        pauses = [
+            (p.segment, p.channel, f"paused by {p.actor}" + (f" ({p.reason})" if p.reason else ""))
+            for p in active_pauses(db, at=loop.at)
+        ]
+    health = health_of(loop, as_of, policy, door=door)
+    facts = view(loop, as_of, ["performance", "holdout", "sales"]).frames
+    return holds(
+        pauses=pauses,
+        holdback=holdback_of(loop, policy),
+        health=health,
+        alarms=_alarms(loop, as_of, facts) if door == "holdout" else (),
+        no_raise=slow_cells(
+            loop.settings,
+            facts,
+            incumbent=policy,
+            as_of=as_of,
+            facts_health=health,
+        ),
+    )
+
+
+def _alarms(
+    loop: Loop, as_of: date, facts: Mapping[str, pd.DataFrame]
+) -> tuple[tuple[str, str, str], ...]:
+    """The cells that the monitor's last verdict pauses, and those that depend on a feed that is
+    broken by the facts of today: the monitor may not have looked yet."""
+    told = alarmed_cells(loop, as_of)
+    if not loop.settings.data.health_checks:
+        return told
+    found = broken_feeds(facts, as_of=as_of, config=triage_config(loop.settings.drift))
+    paused = {(segment, channel) for segment, channel, _ in told}
+    today = alarms_in([finding.as_dict() for finding in found])
+    return (*told, *(alarm for alarm in today if alarm[:2] not in paused))
+
+
+def holdback_of(loop: Loop, policy: Policy) -> tuple[str, ...]:
+    """The segments of the standing holdback: as recorded, or as the next cycle would draw them
+    under these settings."""
+    with session(loop.engine, read_only=True) as db:
+        known = standing(db, at=loop.at)
+    if known is not None and known["rule"] == loop.settings.worth.model_dump(mode="json"):
+        return tuple(known["segments"])
+    return standing_segments(loop.settings, {cell.segment for cell in policy.cells})
