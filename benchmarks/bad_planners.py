@@ -3,17 +3,22 @@ back, and what they lose against the status quo, in allowances.
 
     uv run python -m benchmarks.bad_planners --seeds 100-119
     uv run python -m benchmarks.bad_planners --seeds 100-104 --rollout off
+    uv run python -m benchmarks.bad_planners --seeds 100-119 --cases "nothing changes"
 
 Two kinds of planner. A *lying model* replaces what was learned, so plans, promises and the belief
 about what is at risk all rest on the lie, and only measured gains can uncover it. A *bad planner*
 replaces the optimizer, while the model stays the product's own.
+
+Beside them, in a table of its own, plans that change nothing in truth: random steps on a market
+where money earns the same wherever it is. There every stream that is taken back is taken back for
+nothing, and every week without a move is a week lost.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -23,7 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from liftloop.adapters.settings import Rollout, Settings
+from liftloop.adapters.settings import Settings
 from liftloop.app.backtest.baselines import ROAS_DAYS, follow_roas
 from liftloop.app.backtest.loop import HoldoutLearner, MemoryLoop
 from liftloop.app.backtest.runs import run_seed
@@ -31,11 +36,24 @@ from liftloop.core.curves import ResponseCurves, WeightedCurves
 from liftloop.core.decide import Estimate, spends
 from liftloop.core.policy import Policy
 from liftloop.markets import HillMarket, JumpMarket, UselessMarket
+from liftloop.markets.constants import HillConstants
 from liftloop.markets.hill import exact_cents
+from liftloop.markets.streams import Array
 from liftloop.pipeline.plan import Plan
 
 FROZEN_FROM = 11  # weeks: the jump of response comes in week 12
 NOTHING = Estimate(0.0, 0.0, 0.0)
+
+
+class EqualMarket(HillMarket):
+    """Every unit of money earns the same wherever it is, on its own day and after: no move of
+    budgets gains or loses anything. All else is :class:`HillMarket`, draw for draw."""
+
+    constants = HillConstants(effect_walk=0.0, carryover=(0.3, 0.3))
+    common_return = HillConstants().return_at_zero / 2  # what a usual cell of the base market earns
+
+    def response(self, spend: Array) -> Array:
+        return self.common_return * spend
 
 
 class UpsideDown(HoldoutLearner):
@@ -147,9 +165,13 @@ def _swap(incumbent: Policy, order: Any, settings: Settings) -> Policy:
 class Case:
     """A market and what is wrong in its loop."""
 
-    market: type
+    market: Callable[[int], Any]
     learn: Callable[[], Any] = HoldoutLearner
     plan: Any = None
+
+    def loop(self, settings: Settings, policy: Policy) -> MemoryLoop:
+        more = {} if self.plan is None else {"plan": self.plan}
+        return MemoryLoop(settings, policy, learn=self.learn(), **more)
 
 
 CASES: Mapping[str, Case] = {
@@ -159,19 +181,23 @@ CASES: Mapping[str, Case] = {
     "ROAS follower": Case(UselessMarket, plan=roas_follower),
     "moves to the least": Case(HillMarket, plan=least_first),
     "random steps": Case(HillMarket, plan=random_steps),
+    "nothing changes": Case(EqualMarket, plan=random_steps),
 }
+HARMLESS = ("nothing changes",)  # have a table of their own
 
 
 def run(job: tuple[str, int, bool, int]) -> dict[str, Any]:
     """One case on one seed: its loss against the status quo, in money and in allowances, and the
-    weeks in which the stream was first slowed, stopped and taken back."""
+    weeks in which the stream was first slowed, stopped and taken back, and in how many budgets
+    moved."""
     name, seed, rollout, weeks = job
     case = CASES[name]
     loops: list[MemoryLoop] = []
+    incumbents: list[Policy] = []
 
     def make(settings: Settings, policy: Policy) -> MemoryLoop:
-        more = {} if case.plan is None else {"plan": case.plan}
-        loops.append(MemoryLoop(settings, policy, learn=case.learn(), **more))
+        loops.append(case.loop(settings, policy))
+        incumbents.append(policy)
         return loops[-1]
 
     found = run_seed(case.market, seed, weeks, rollout, baselines=False, oracles=False, loop=make)
@@ -195,14 +221,25 @@ def run(job: tuple[str, int, bool, int]) -> dict[str, Any]:
         r.step.after.risk.allowance for r in loops[0].results if r.step and r.step.after.risk
     ]
     allowance = float(np.mean(allowances)) if allowances else float("nan")
-    own = Rollout().allowance * 91 / (7 * weeks) * found.status_quo  # of what is truly earned
+    share = loops[0].settings.rollout.allowance
+    own = share * 91 / (7 * weeks) * found.status_quo  # of what is truly earned
     lost = found.status_quo - found.loop
     return {
         "case": name, "seed": seed, "against": found.against_status_quo(),
         "lost": lost, "allowances": lost / own, "allowance": allowance, **first,
-        "acts": dict(found.acts),
+        "acts": dict(found.acts), "moving": moving(loops[0], incumbents[0]),
         "back": sum(1 for r in loops[0].results if r.step and r.step.act == "roll_back"),
     }  # fmt: skip
+
+
+def moving(loop: MemoryLoop, incumbent: Policy) -> float:
+    """The share of cycles in which a plan moved budgets; back is not on."""
+    before, count = incumbent, 0
+    for decided in loop.decided:
+        now = decided.policy if decided.in_force else before
+        count += now.version != before.version and decided.kind in ("move", "promote")
+        before = now
+    return count / len(loop.decided)
 
 
 def main() -> None:
@@ -223,10 +260,21 @@ def main() -> None:
             rows.append(row)
             if asked.json:
                 print(json.dumps(row), flush=True)
+    frame = pd.DataFrame(rows)
+    harmful = [name for name in asked.cases if name not in HARMLESS]
+    if harmful:
+        print_losses(frame, harmful)
+    harmless = [name for name in asked.cases if name in HARMLESS]
+    if harmless:
+        print_quiet(frame, harmless)
+
+
+def print_losses(rows: pd.DataFrame, cases: Sequence[str]) -> None:
+    """What bad planners lose, and when the stream was first slowed, stopped and taken back."""
     print("| planner | mean | worst seed | worst, allowances | within 1.2 | slowed, stopped, taken "
           "back (median week; share of runs) |\n|---|---|---|---|---|---|")  # fmt: skip
-    for name in asked.cases:
-        mine = pd.DataFrame([row for row in rows if row["case"] == name])
+    for name in cases:
+        mine = rows[rows["case"] == name]
         when = []
         for what in ("slowed", "stopped", "taken back"):
             known = mine[what].dropna()
@@ -236,6 +284,18 @@ def main() -> None:
             f"| {name} | {mine['against'].mean():+.1%} | {mine['against'].min():+.1%} | "
             f"{mine['allowances'].max():.2f} | {(mine['allowances'] <= 1.2).mean():.2f} | "
             f"{', '.join(when)} |"
+        )
+
+
+def print_quiet(rows: pd.DataFrame, cases: Sequence[str]) -> None:
+    """How often plans that change nothing were taken back, and how steadily they moved."""
+    print("\n| plans that change nothing | runs | taken back in | asked | weeks with moves | asked "
+          "| least in a run |\n|---|---|---|---|---|---|---|")  # fmt: skip
+    for name in cases:
+        mine = rows[rows["case"] == name]
+        print(
+            f"| {name} | {len(mine)} | {(mine['back'] > 0).mean():.2f} | at most .05 | "
+            f"{mine['moving'].mean():.2f} | at least .90 | {mine['moving'].min():.2f} |"
         )
 
 

@@ -77,24 +77,36 @@ def _lifts(
         holdout=mine, performance=performance, sales=sales, as_of=as_of,
         config=LiftConfig(period_days=1, smoothing=DAYS_ALIKE, adjust=adjust and covariates),
     )  # fmt: skip
-    wide = rows.pivot_table(
-        index="period_start", columns=["segment", "channel"], values=["lift", "standard_error"]
-    ).reindex(days)
-    lift, error = unknown, unknown.copy()
-    held = spend.mean()
-    for column, name in enumerate(names):
-        paid = held[name] if name in held.index.get_level_values(0) else pd.Series(dtype=float)
-        if ("lift", name) not in wide.columns.droplevel(2):
-            continue
-        cells = wide["lift"][name]
-        cells = cells.loc[:, cells.notna().mean() >= COVERED_DAYS]
-        if cells.empty or not paid.sum() > 0:
-            continue
-        errors = wide["standard_error"][name][cells.columns]
-        weight = paid.reindex(cells.columns).fillna(0.0) / paid.sum()
-        known = (cells.notna() * weight).sum(axis=1) >= KNOWN_SHARE
-        total = cells.fillna(cells.mean()).sum(axis=1)
-        spread = np.sqrt((errors.fillna(errors.mean()) ** 2).sum(axis=1))
-        lift[:, column] = np.where(known, total, np.nan)
-        error[:, column] = np.where(known, spread, np.nan)
-    return lift, error
+    if rows.empty:
+        return unknown, unknown.copy()
+    channels = sorted(set(rows["channel"].astype(str)) | set(spend.columns.get_level_values(1)))
+    day = days.get_indexer(pd.DatetimeIndex(rows["period_start"]))
+    segment = pd.Index(names).get_indexer(rows["segment"].astype(str))
+    channel = pd.Index(channels).get_indexer(rows["channel"].astype(str))
+    inside = (day >= 0) & (segment >= 0)
+    shape = (len(days), len(names), len(channels))
+    lifts, errors = np.full(shape, np.nan), np.full(shape, np.nan)
+    where = (day[inside], segment[inside], channel[inside])
+    lifts[where] = rows["lift"].to_numpy(float)[inside]
+    errors[where] = rows["standard_error"].to_numpy(float)[inside]
+    every = pd.MultiIndex.from_product([names, channels])
+    paid = spend.mean().reindex(every).fillna(0.0).to_numpy(float).reshape(shape[1:])
+    return _of_segments(lifts, errors, paid)
+
+
+def _of_segments(lifts: Array, errors: Array, paid: Array) -> tuple[Array, Array]:
+    """Lift and standard error per day and segment, from those of its cells (n_days, n_segments,
+    n_channels) and what the cells spend (n_segments, n_channels)."""
+    there = np.isfinite(lifts)
+    days = there.sum(axis=0)
+    counted = days >= COVERED_DAYS * len(lifts)
+    means = np.where(there, lifts, 0.0).sum(axis=0) / np.maximum(days, 1)
+    known_errors = np.isfinite(errors)
+    usual = np.where(known_errors, errors, 0.0).sum(axis=0)
+    usual = usual / np.maximum(known_errors.sum(axis=0), 1)
+    whole = paid.sum(axis=1, keepdims=True)
+    weight = np.where(whole > 0, paid / np.where(whole > 0, whole, 1.0), 0.0)
+    known = (there * counted * weight).sum(axis=2) >= KNOWN_SHARE - 1e-12
+    total = (np.where(there, lifts, means) * counted).sum(axis=2)
+    spread = np.sqrt((np.where(known_errors, errors, usual) ** 2 * counted).sum(axis=2))
+    return np.where(known, total, np.nan), np.where(known, spread, np.nan)

@@ -18,10 +18,11 @@ from liftloop.core.policy import Policy, Stage
 from liftloop.core.rollout.effective_policy import Running, Settlement, follow
 from liftloop.core.rollout.state import Transition
 from liftloop.core.rollout.transitions import roll_back as go_back
+from liftloop.pipeline.rollout import cooldown_days
 from tasks.by_hand import bring_out
 from tasks.context import Loop, open_loop
 from tasks.recording import Grounds, Outcome, record
-from tasks.running_rollout import running_rollout
+from tasks.running_rollout import ended_streams, running_rollout
 
 
 def roll_back(workspace: str, *, to: str | None, reason: str, actor: str) -> str:
@@ -156,5 +157,5 @@ def _ending(
     room for other budgets."""
     if running is None:
         return None
-    days = loop.settings.rollout.cooldown_days
+    days = cooldown_days(loop.settings, ended_streams(loop), on)
     return go_back(running.state, now=on, cooldown_days=days, reason=reason, bar=bar)

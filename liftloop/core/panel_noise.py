@@ -50,7 +50,8 @@ def memory_of(residual: Array, *, least: float = 0.0) -> float:
 
 def shared_noise(residual: Array) -> Noise:
     """Memory, variances and common shock of ``residual`` (n_days, n_series), each series around
-    zero and in multiples of its own level; NaN where unknown. At least two series.
+    zero and in multiples of its own level; NaN where unknown. Of a single series all noise is its
+    own: nothing tells a shock that others share.
 
     The common shock is what the mean over series varies beyond what the series' own noise makes it
     vary. A lasting change is judged against slow swings, so the shock is sized by how whole weeks
@@ -58,6 +59,10 @@ def shared_noise(residual: Array) -> Noise:
     series' variance leans on that of the others.
     """
     series = residual.shape[1]
+    if series == 1:
+        memory = memory_of(residual)
+        fresh = residual[1:] - memory * residual[:-1]
+        return Noise(memory, np.nanvar(fresh, axis=0, ddof=1) / (1.0 - memory**2), 0.0)
     mean = np.nanmean(residual, axis=1, keepdims=True)
     own = residual - mean
     memory = memory_of(own)

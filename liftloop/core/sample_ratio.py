@@ -16,13 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import gammaln, xlogy
 
+from liftloop.core.grouping import coded, days_of
 from liftloop.core.guardrails import GuardrailVerdict, review
 from liftloop.core.policy import Cell
 
@@ -60,29 +61,40 @@ def arm_counts(
     holdout: pd.DataFrame, *, segments: Collection[str], started_on: date, as_of: date
 ) -> tuple[ArmCounts, ...]:
     """The arms of every cell of ``segments`` that has both before the start and since."""
-    when = pd.to_datetime(holdout.date)
-    begin = pd.Timestamp(started_on)
-    near = (when >= begin - timedelta(days=BEFORE_DAYS)) & (when < pd.Timestamp(as_of))
-    mine = holdout[near & holdout.segment.isin(list(segments))]
-    week = np.floor_divide((pd.to_datetime(mine.date) - begin).dt.days, 7)
-    users = mine.users.astype(float).groupby(
-        [mine.segment.astype(str), mine.channel.astype(str), week, mine.arm.astype(str)]
+    days = days_of(holdout["date"])
+    begin = np.datetime64(started_on, "D")
+    near = (days >= begin - np.timedelta64(BEFORE_DAYS, "D")) & (days < np.datetime64(as_of, "D"))
+    mine = holdout[near & holdout["segment"].isin(list(segments)).to_numpy()]
+    week = np.floor_divide((days_of(mine["date"]) - begin).astype(np.int64), 7)
+    (segment, segment_names), (channel, channel_names) = (
+        coded(mine[name]) for name in ("segment", "channel")
     )
-    table = users.sum().unstack("arm").reindex(columns=["treated", "control"]).dropna()
-    cells: dict[Cell, tuple[pd.DataFrame, pd.DataFrame]] = {}
-    for (segment, channel), cell in table.groupby(level=[0, 1]):
-        weeks = cell.index.get_level_values(2)
-        before, after = cell[weeks < 0], cell[weeks >= 0]
-        if not (before.empty or after.empty):
-            cells[Cell(str(segment), str(channel))] = before, after
-    wider = inflations([(b.treated.to_numpy(), b.control.to_numpy()) for b, _ in cells.values()])
+    first = int(week.min(initial=0))
+    shape = (len(segment_names), len(channel_names), int(week.max(initial=0)) - first + 1)
+    table = np.full((*shape, 2), np.nan)
+    for arm, name in enumerate(("treated", "control")):
+        here = (mine["arm"] == name).to_numpy()
+        place = np.ravel_multi_index((segment[here], channel[here], week[here] - first), shape)
+        users = mine["users"].to_numpy(float)[here]
+        size = int(np.prod(shape))
+        total = np.bincount(place, weights=users, minlength=size)
+        seen = np.bincount(place, minlength=size) > 0
+        table[..., arm] = np.where(seen, total, np.nan).reshape(shape)
+    weeks = np.arange(shape[2]) + first
+    cells: dict[Cell, tuple[Array, Array]] = {}
+    for s, c in np.ndindex(*shape[:2]):
+        both = np.isfinite(table[s, c]).all(axis=1)
+        before, after = table[s, c][both & (weeks < 0)], table[s, c][both & (weeks >= 0)]
+        if len(before) and len(after):
+            cells[Cell(str(segment_names[s]), str(channel_names[c]))] = before, after
+    wider = inflations([(before[:, 0], before[:, 1]) for before, _ in cells.values()])
     return tuple(
         ArmCounts(
             cell,
-            float(before.treated.sum()),
-            float(before.control.sum()),
-            float(after.treated.sum()),
-            float(after.control.sum()),
+            float(before[:, 0].sum()),
+            float(before[:, 1].sum()),
+            float(after[:, 0].sum()),
+            float(after[:, 1].sum()),
             inflation,
         )
         for (cell, (before, after)), inflation in zip(cells.items(), wider, strict=True)

@@ -21,7 +21,11 @@ from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict
 from liftloop.core.policy import Policy
 from liftloop.core.rollout.allowance import (
+    LOST_SHARE,
+    PLAN_DAYS,
+    PLAN_SHARE,
     QUARTER_DAYS,
+    RETREATS,
     Belief,
     Kept,
     Promise,
@@ -57,12 +61,9 @@ from models.daily_facts import daily_facts
 SEEN_AFTER_DAYS = 28
 HELD_DAYS = QUARTER_DAYS  # so long a move that is not proven holds its part of the allowance
 NINETY = 2 * 1.645  # standard deviations between the ends of a 90 % interval
-PLAN_DAYS = 28  # so long a plan has a question of its own; then it is part of the sum
 PLANS_A_HALF_YEAR = 26  # which share the error probability of that question
+SWITCHES = 8  # cycles in which plan and reference take turns at most
 EFFECT_SCALE = 0.5  # of the stream's effect, in multiples of the average return
-PLAN_SHARE = 0.1  # of the allowance that a single plan may use
-LOST_SHARE = 0.25  # of the allowance: a stream expected to have lost so much is taken back
-RETREATS = (0.75, 0.5)  # shares of the way from the reference that may be left
 PLAN_SCALE = 0.4  # of a plan's, as a share of what its segments earn
 
 
@@ -301,15 +302,9 @@ def _without_stream(
 
 
 def cooling_until(inputs: RolloutInputs) -> date | None:
-    """Until when no plan may enter because a stream was taken back; None where it may. Each that
-    was taken back in the half-year before doubles the cool-down."""
-    barred = [e for e in inputs.ended if e.barred_until]
-    if not barred:
-        return None
-    last = barred[-1]
-    before = sum(1 for e in barred[:-1] if e.on > last.on - timedelta(days=2 * QUARTER_DAYS))
-    until = last.on + timedelta(days=inputs.settings.rollout.cooldown_days * 2**before)
-    return until if until > inputs.as_of else None
+    """Until when no plan may enter because a stream was taken back; None where it may."""
+    last = max((e.barred_until for e in inputs.ended if e.barred_until), default=None)
+    return last if last is not None and last > inputs.as_of else None
 
 
 def _draw(inputs: RolloutInputs, seed: int) -> Started:
@@ -516,6 +511,14 @@ def lost_lately(inputs: RolloutInputs) -> tuple[float, int]:
     return lost, sum(1 for e in inputs.ended if e.on > half and e.barred_until)
 
 
+def cooldown_days(settings: Settings, ended: Sequence[Ended], on: date) -> int:
+    """Days without a new plan after a stream is taken back on ``on``: each that was taken back in
+    the half-year before doubles them."""
+    half = on - timedelta(days=2 * QUARTER_DAYS)
+    times = sum(1 for e in ended if e.on > half and e.barred_until)
+    return int(settings.rollout.cooldown_days * 2**times)
+
+
 def room(inputs: RolloutInputs, baseline: float) -> tuple[float, float]:
     """(the allowance, what of it is for the stream under way): each stream that was taken back in
     the last half-year halves it, so that the loop starts again slowly."""
@@ -559,7 +562,7 @@ def risk_of(
 ) -> Risk:
     """The allowance in numbers, with the budgets in force or with others that promise
     ``promise``."""
-    allowance, _ = room(inputs, running.state.baseline)
+    allowance, left = room(inputs, running.state.baseline)
     lost, _ = lost_lately(inputs)
     rate = promise or promise_of(inputs, running.current, running.reference)
     ahead = _ahead(inputs, rate, _horizon(inputs.settings))
@@ -569,6 +572,7 @@ def risk_of(
     return Risk(
         allowance, in_use + lost, lost, observed.belief.gain(observed.past)[0], kept, kept_sd,
         observed.promised.gain, measured if math.isfinite(error) else math.nan, error,
+        max(left - in_use, 0.0),
     )  # fmt: skip
 
 
@@ -615,7 +619,8 @@ def _taken_back(
     measured, error = observed.effect.gained()
     pair = Kept(observed.promised, measured, error) if math.isfinite(error) else None
     step = take_back(
-        running.state, now=inputs.as_of, cooldown_days=inputs.settings.rollout.cooldown_days,
+        running.state, now=inputs.as_of,
+        cooldown_days=cooldown_days(inputs.settings, inputs.ended, inputs.as_of),
         reason=f"Taken back to the last budgets whose gain was measured. {why}",
         verdicts=verdicts, kept=pair, risk=risk_of(inputs, running, observed),
     )  # fmt: skip
@@ -698,8 +703,9 @@ def _flow(
     options = exposures(
         state, new=proposal is not None and not blocked, on=inputs.as_of,
         shadow_days=settings.rollout.shadow_days, proven_only=settings.rollout.allowance == 0,
+        switch_back=_switches_back(inputs, running),
     )  # fmt: skip
-    problem, chosen = "", None
+    problem, chosen, retreats = "", None, False
     now = _ahead(inputs, promise_of(inputs, running.current, running.reference), _horizon(settings))
     most = at_risk(observed.belief, past=observed.past, ahead=now) + PLAN_SHARE * allowance
     for option in options[:-1]:
@@ -708,7 +714,8 @@ def _flow(
             plan = towards(running.head, proposal.policy, option.share)
         try:
             policy = stage_budgets(
-                _stage_inputs(inputs, running, plan), _levels(running, option, plan)
+                replace(_stage_inputs(inputs, running, plan), in_steps=max(option.positions) > 0),
+                _levels(running, option, plan),
             )
         except InfeasibleBudget as conflict:
             problem = problem or str(conflict)
@@ -721,6 +728,7 @@ def _flow(
             break
     if chosen is None:
         chosen = _retreat(inputs, running, observed, left)
+        retreats = chosen is not None
     if chosen is None:
         why = _held_words(inputs, objection, problem, blocked, len(options) > 1)
         risk = risk_of(inputs, running, observed)
@@ -729,7 +737,12 @@ def _flow(
         return _stays(running, step, ())
     option, plan, policy, promise = chosen
     risk = risk_of(inputs, running, observed, promise=promise)
-    words = _moved_words(inputs, running, option, policy, promise, plan_reason, objection)
+    words = (
+        "What staying could lose does not fit the allowance: the budgets go "
+        f"{1 - option.share:.0%} of the way back to those they replaced, in all segments."
+        if retreats
+        else _moved_words(inputs, running, option, policy, promise, plan_reason, objection)
+    )
     step = move(
         state, option, on=inputs.as_of, version=plan.version if plan else "", promise=promise,
         risk=risk, verdicts=observed.verdicts, reason=f"{words} {in_words(risk, inputs)}",
@@ -771,6 +784,13 @@ def _retreat(
         if fits(promise):
             break
     return found
+
+
+def _switches_back(inputs: RolloutInputs, running: Running) -> bool:
+    """Whether plan and reference take turns: one wave, no holdout, and no gain measured yet."""
+    state = running.state
+    alone = len(running.waves) == 1 and not len(inputs.facts.get("holdout", ()))
+    return alone and state.proven_on is None and len(state.promises) < SWITCHES
 
 
 def _levels(running: Running, option: Exposure, plan: Policy | None) -> list[Level]:
@@ -835,6 +855,11 @@ def _moved_words(
 ) -> str:
     """Who gets what, and what it is expected to gain."""
     newest = max(option.positions)
+    if newest == 0:
+        return (
+            "A week on the budgets that the plan replaced, to measure what it gains: there is no "
+            "holdout and no second segment to compare with."
+        )
     first = [n for w, p in zip(running.waves, option.positions, strict=True) if p == newest
              for n in w]  # fmt: skip
     everyone = len(set(option.positions)) == 1

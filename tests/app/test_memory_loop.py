@@ -1,7 +1,8 @@
-"""The loop in memory: a running rollout is judged whatever becomes of the day's plan."""
+"""The loop in memory: cycles and looks, decided by the same functions as in production."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -9,12 +10,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from liftloop.adapters.settings import Settings
+from liftloop.app.backtest.known import KnownFacts
 from liftloop.app.backtest.loop import MemoryLoop
+from liftloop.app.backtest.market import budgets_frame
+from liftloop.core.contracts import Account
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.policy import Cell, Policy
+from liftloop.core.rollout.effective_policy import stages_of
 from liftloop.core.saturating import SaturatingCurves
+from liftloop.markets.constants import HillConstants
+from liftloop.markets.hill import HillMarket
 
 DAY = date(2026, 3, 2)
 SEGMENTS = "abcdef"
@@ -27,7 +35,19 @@ def policy(search: float, video: float) -> Policy:
     )  # fmt: skip
 
 
-OLD = policy(100, 100)
+OLD, NEW, NEWER = policy(100, 100), policy(110, 90), policy(120, 80)
+
+
+def curves(search: float = 4.0) -> SaturatingCurves:
+    """Search earns ``search`` for the first unit, video 1."""
+    rng = np.random.default_rng(0)
+    slope = np.array([search if c.channel == "search" else 1.0 for c in OLD.cells])
+    return SaturatingCurves(
+        cells=OLD.cells,
+        marginal_at_zero=np.exp(0.1 * rng.standard_normal((60, 1))) * slope,
+        half_saturation=np.full((60, len(OLD.cells)), 100.0),
+        carryover=np.zeros(len(OLD.cells)),
+    )
 
 
 @dataclass
@@ -41,34 +61,54 @@ class Planner:
     """Answers with one plan after the other; None is a conflict of rules."""
 
     plans: list[Policy | None]
-    asked: int = field(default=0)
+    heads: list[Policy] = field(default_factory=list)
 
-    def __call__(self, settings: Settings, **_: Any) -> Plan:
-        plan = self.plans[self.asked]
-        self.asked += 1
+    def __call__(self, settings: Settings, *, incumbent: Policy, **_: Any) -> Plan:
+        plan = self.plans[len(self.heads)]
+        self.heads.append(incumbent)
         if plan is None:
             raise InfeasibleBudget(["a floor", "a cap"])
         return Plan(plan)
 
 
-def facts(until: date, in_force: Policy) -> dict[str, pd.DataFrame]:
-    days = pd.date_range(until - timedelta(days=20), until - timedelta(days=1))
-    rows = [(d, c.segment, c.channel, float(x), 10, 1) for d in days for c, x in in_force.budgets]
+def facts(
+    until: date,
+    in_force: Policy,
+    *,
+    slow: Cell | None = None,
+    sold: Mapping[str, float] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Twelve weeks in which all is spent; ``slow`` spends two fifths of what it has, and the
+    segments in ``sold`` sell that much of what they did from ``DAY`` on."""
+    days = pd.date_range(until - timedelta(days=84), until - timedelta(days=1))
+    rows = [
+        (d, c.segment, c.channel, float(x) * (0.4 if c == slow else 1.0), 10, 1)
+        for d in days for c, x in in_force.budgets
+    ]  # fmt: skip
     names = ["date", "segment", "channel", "spend", "impressions", "clicks"]
     performance = pd.DataFrame(rows, columns=names)
     arms = ["arm", "stratum", "users", "converters", "conversions", "revenue", "revenue_sq"]
     holdout = pd.DataFrame({name: [] for name in ("date", "segment", "channel", *arms)})
-    sales = pd.DataFrame({"date": [], "segment": [], "orders": [], "revenue": []})
+    rng = np.random.default_rng(1)
+    sales = pd.DataFrame(
+        [
+            (d, s, 5, 1_000 * (1 + 0.01 * rng.standard_normal())
+             * ((sold or {}).get(s, 1.0) if d >= pd.Timestamp(DAY) else 1.0))
+            for d in days for s in SEGMENTS
+        ],
+        columns=["date", "segment", "orders", "revenue"],
+    )  # fmt: skip
     return {"performance": performance, "holdout": holdout, "sales": sales}
 
 
-def run(plans: list[Policy | None], **rollout: object) -> MemoryLoop:
-    settings = Settings.model_validate({"rollout": rollout})
-    loop = MemoryLoop(settings, OLD, learn=lambda *_: None, plan=Planner(plans))
-    for week in range(len(plans)):
-        day = DAY + timedelta(days=7 * week)
-        loop.cycle(day, facts(day, OLD))
-    return loop
+def loop_of(plans: list[Policy | None], **rollout: object) -> MemoryLoop:
+    told = Settings.model_validate({"rollout": rollout})
+    return MemoryLoop(told, OLD, learn=lambda *_: curves(), plan=Planner(plans))
+
+
+def week(loop: MemoryLoop, number: int, **known: Any) -> None:
+    day = DAY + timedelta(days=7 * number)
+    loop.cycle(day, facts(day, loop.in_force, **known))
 
 
 def moved(loop: MemoryLoop) -> set[str]:
@@ -76,74 +116,153 @@ def moved(loop: MemoryLoop) -> set[str]:
     return {c.segment for c in old if now[c] != old[c]}
 
 
-def test_a_conflict_of_rules_does_not_keep_a_rollout_from_being_judged() -> None:
-    loop = run([policy(120, 80), None, None], max_days=14)
-    assert [d.kind for d in loop.decided] == ["move", "hold", "roll_back"]
-    assert loop.in_force == OLD
-    assert "Undecided after 14 days" in loop.decided[-1].reason
+def leading(loop: MemoryLoop) -> tuple[str, ...]:
+    assert loop.running is not None
+    return loop.running.waves[0]
 
 
-def test_a_newer_plan_waits_and_the_rollout_says_so() -> None:
-    loop = run([policy(120, 80), policy(90, 110)])
-    assert [d.kind for d in loop.decided] == ["move", "hold"]
-    assert "A newer policy waits" in loop.decided[-1].reason
-    assert len(moved(loop)) == 1  # two of six equal segments would hold a third of the spend
+def test_a_small_sure_plan_is_everywhere_at_once_and_the_next_is_made_from_it() -> None:
+    loop = loop_of([NEW, NEWER], allowance=1e9)
+    week(loop, 0)
+    assert (loop.decided[-1].kind, loop.in_force) == ("move", NEW)
+    week(loop, 1)
+    assert loop.in_force == NEWER
+    assert isinstance(loop.plan, Planner) and loop.plan.heads == [OLD, NEW]
 
 
-def test_a_newer_plan_replaces_the_rollout_from_the_budgets_before_it() -> None:
-    loop = run([policy(120, 80), policy(90, 110)], newer="replace")
-    assert [d.kind for d in loop.decided] == ["move", "move"]
-    assert len(moved(loop)) == 1  # two of six equal segments would hold a third of the spend
-    assert {loop.in_force.as_dict()[Cell(s, "video")] for s in moved(loop)} == {Decimal("110.00")}
+def test_with_an_allowance_of_nothing_a_plan_stays_in_the_first_wave_until_it_is_proven() -> None:
+    loop = loop_of([NEW, NEWER, NEWER], allowance=0)
+    for number in range(3):
+        week(loop, number)
+    assert [d.kind for d in loop.decided] == ["move", "hold", "hold"]
+    assert moved(loop) == set(leading(loop))
     assert loop.in_force.total == OLD.total
 
 
-def test_a_plan_that_was_taken_back_stays_out_for_its_cool_down() -> None:
-    plan = policy(120, 80)
-    near = Policy.of({cell: amount + Decimal("0.01") for cell, amount in plan.budgets})
-    loop = run([plan, plan, plan, near], max_days=14)
-    assert [d.kind for d in loop.decided] == ["move", "hold", "roll_back", "hold"]
-    assert "barred until" in loop.decided[-1].reason
+def test_a_conflict_of_rules_does_not_keep_a_stream_from_being_judged() -> None:
+    loop = loop_of([NEW, None, None], allowance=0)
+    week(loop, 0)
+    week(loop, 1)
+    assert loop.decided[-1].kind == "hold"
+    assert "at risk this quarter" in loop.decided[-1].reason
+    assert loop.running is not None
+    week(loop, 2, sold=dict.fromkeys(leading(loop), 0.5))
+    assert (loop.decided[-1].kind, loop.in_force) == ("roll_back", OLD)
+
+
+def test_a_conflict_of_rules_without_a_stream_keeps_the_budgets_and_is_said() -> None:
+    loop = loop_of([None])
+    week(loop, 0)
+    assert (loop.decided[-1].kind, loop.decided[-1].in_force) == ("hold", False)
+    assert "a floor" in loop.decided[-1].reason
+
+
+def test_a_day_between_two_cycles_takes_a_harmful_stream_back_and_else_decides_nothing() -> None:
+    loop = loop_of([NEW], allowance=0)
+    week(loop, 0)
+    before, day = loop.in_force, DAY + timedelta(days=10)
+    assert loop.look(day, facts(day, before)) == before
+    assert len(loop.decided) == 1
+    bad = facts(day + timedelta(days=1), before, sold=dict.fromkeys(leading(loop), 0.3))
+    assert loop.look(day + timedelta(days=1), bad) == OLD
+    assert (loop.decided[-1].kind, loop.running) == ("roll_back", None)
+    assert loop.look(day + timedelta(days=2), bad) == OLD
+    assert len(loop.decided) == 2
+
+
+def test_after_a_stream_was_taken_back_no_plan_enters_before_the_cool_down_ends() -> None:
+    loop = loop_of([NEW, NEW, NEW, NEWER, NEWER], allowance=0, cooldown_days=14)
+    week(loop, 0)
+    week(loop, 1)
+    week(loop, 2, sold=dict.fromkeys(leading(loop), 0.3))
+    week(loop, 3)
+    week(loop, 4)
+    assert [d.kind for d in loop.decided] == ["move", "hold", "roll_back", "hold", "move"]
+    assert "no plan enters before 2026-03-30" in loop.decided[3].reason
+
+
+def test_a_large_plan_waits_for_a_person_whom_a_backtest_does_not_have() -> None:
+    told = Settings.model_validate(
+        {"rollout": {"allowance": 1e9}, "budget": {"approve_above": 0.01}}
+    )
+    loop = MemoryLoop(told, OLD, learn=lambda *_: curves(), plan=Planner([NEW]))
+    week(loop, 0)
+    assert loop.decided[-1].waits and not loop.decided[-1].in_force
+    assert loop.in_force == OLD and loop.running is None
 
 
 def test_one_cell_that_does_not_spend_its_budget_holds_itself_and_not_the_whole_plan() -> None:
-    better_search = SaturatingCurves(
-        cells=OLD.cells,
-        marginal_at_zero=np.tile(
-            [4.0 if c.channel == "search" else 1.0 for c in OLD.cells], (60, 1)
-        ),
-        half_saturation=np.full((60, len(OLD.cells)), 100.0),
-        carryover=np.zeros(len(OLD.cells)),
-    )
-    settings = Settings.model_validate({"rollout": {"enabled": False}, "exploration": {"share": 0}})
-    loop = MemoryLoop(settings, OLD, learn=lambda *_: better_search if loop.decided else None)
-    loop.cycle(DAY, facts(DAY, OLD))
-    day = DAY + timedelta(days=7)
-    known = facts(day, OLD)
-    spent = known["performance"]
-    slow = (spent.segment == "a") & (spent.channel == "search")
-    known["performance"] = spent.assign(spend=spent.spend.where(~slow, 40.0))
-    now = loop.cycle(day, known).as_dict()
+    told = Settings.model_validate({"rollout": {"enabled": False}, "exploration": {"share": 0}})
+    loop = MemoryLoop(told, OLD, learn=lambda *_: curves() if loop.decided else None)
+    week(loop, 0)
+    week(loop, 1, slow=Cell("a", "search"))
+    now = loop.in_force.as_dict()
     assert loop.decided[-1].kind == "move"
     assert now[Cell("a", "search")] == 100
     assert {now[Cell(s, "search")] for s in "bcdef"} == {Decimal("125.00")}
     assert sum(now.values()) == OLD.total
 
 
-def test_a_cell_that_stops_spending_during_the_shadow_is_held_alone_in_the_canary() -> None:
-    settings = Settings.model_validate({"rollout": {"shadow_days": 7, "canary_share": 0.5}})
-    plan = policy(120, 80)
-    loop = MemoryLoop(settings, OLD, learn=lambda *_: None, plan=Planner([OLD, plan, plan]))
-    for week in range(2):
-        loop.cycle(DAY + timedelta(days=7 * week), facts(DAY + timedelta(days=7 * week), OLD))
-    assert loop.in_force == OLD and loop._running is not None
-    one = loop._running.canary[0]
-    day = DAY + timedelta(days=14)
-    known = facts(day, OLD)
-    spent = known["performance"]
-    slow = (spent.segment == one) & (spent.channel == "search")
-    known["performance"] = spent.assign(spend=spent.spend.where(~slow, 40.0))
-    now = loop.cycle(day, known).as_dict()
+def test_a_cell_that_stops_spending_during_the_shadow_gets_no_raise_when_the_plan_is_followed() -> (
+    None
+):
+    loop = loop_of([NEW, NEW, NEW], shadow_days=7, allowance=1e9)
+    week(loop, 0)
+    assert loop.in_force == OLD and loop.running is not None
+    one = leading(loop)[0]
+    week(loop, 1, slow=Cell(one, "search"))
     assert loop.decided[-1].kind == "promote", loop.decided[-1].reason
+    now = loop.in_force.as_dict()
     assert now[Cell(one, "search")] == 100
-    assert len(moved(loop)) >= 1 and sum(now.values()) == OLD.total
+    assert sum(now.values()) == OLD.total
+
+
+# -- on a market -----------------------------------------------------------------------------------
+
+
+def live(segments: tuple[str, ...], *, weeks: int) -> tuple[MemoryLoop, Policy, list[Policy]]:
+    """Run the loop on a small market, with a look in the middle of each week. Returns the loop, the
+    budgets it began with, and those of every cycle and look."""
+    constants = HillConstants(
+        segments=segments, channels=("search", "social", "video"), history_days=70,
+        total_daily_budget=Decimal("8000.00"), organic_revenue=100_000.0, users=400_000,
+        holdout_share=0.4, revenue_sd=2.0, size_spread=0.3,
+    )  # fmt: skip
+    market = HillMarket(5, constants=constants)
+    rows = market.incumbent
+    old = Policy.of(
+        {Cell(s, c): Decimal(x)
+         for s, c, x in zip(rows.segment, rows.channel, rows.daily_budget, strict=True)}
+    )  # fmt: skip
+    told = Settings.model_validate({"model": {"tuning_trials": 0, "threads": 1}})
+    loop, day, seen = MemoryLoop(told, old), market.start, []
+    known = KnownFacts(Account("USD", "UTC", ()), history_days=told.data.history_days)
+    known.deliver(market.history(), on=day)
+    for _ in range(weeks):
+        for days, decide in ((3, loop.cycle), (4, loop.look)):
+            seen.append(decide(day, known.known(day)))
+            feeds = market.step(budgets_frame(seen[-1]), days)
+            day += timedelta(days=days)
+            known.deliver(feeds, on=day)
+    return loop, old, seen
+
+
+@pytest.mark.parametrize(("segments", "waves"), [("abcd", 3), ("ab", 2), ("a", 1)])
+def test_two_weeks_on_a_market_keep_every_total_and_every_stage(segments: str, waves: int) -> None:
+    loop, old, seen = live(tuple(segments), weeks=2)
+    assert {p.total for p in seen} == {old.total}
+    assert loop.decided[0].as_of == date(2026, 1, 5)
+    steps = [step for result in loop.results for step in result.steps]
+    for result in loop.results:
+        stages = result.settlement.stages
+        assert set(stages) == set(segments)
+        assert set(stages.values()) <= {"incumbent", "canary", "ramp", "full", "rolled_back"}
+    for started in (r.started for r in loop.results if r.started is not None):
+        assert len(started.waves) <= waves
+        assert sorted(n for wave in started.waves for n in wave) == sorted(segments)
+    for step in steps:
+        places = step.after.positions
+        assert list(places) == sorted(places, reverse=True)
+    if loop.running is not None:
+        assert set(stages_of(loop.running)) == set(segments)
+        assert loop.running.current == loop.in_force

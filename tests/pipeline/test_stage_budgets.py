@@ -136,9 +136,7 @@ def states(draw: st.DrawFn) -> tuple[Policy, list[Level]]:
 
 
 FROZEN = st.lists(
-    st.tuples(
-        st.sampled_from([*SEGMENTS, "*"]), st.sampled_from([*CHANNELS, "*"]), st.just("why")
-    ),
+    st.tuples(st.sampled_from([*SEGMENTS, "*"]), st.sampled_from([*CHANNELS, "*"]), st.just("why")),
     max_size=3,
 )
 SLOW = st.dictionaries(st.sampled_from(CELLS), st.just(0.4), max_size=3)

@@ -24,6 +24,10 @@ from scipy.special import ndtri
 
 Array = NDArray[np.float64]
 QUARTER_DAYS = 91
+PLAN_SHARE = 0.1  # of the allowance that a single plan may use
+LOST_SHARE = 0.25  # of the allowance: a stream expected to have lost so much is taken back
+RETREATS = (0.75, 0.5)  # of the way from the reference, left where staying could lose too much
+PLAN_DAYS = 28  # so long a plan has a question of its own; then it is part of the sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Scepticism:
     ----------
     kept, kept_sd
         Mean and standard deviation of the share of a promise that comes true. The defaults give a
-        promise a chance of one in six to come out as a loss (docs/decisions/0011).
+        promise a chance of one in five to come out as a loss (docs/decisions/0011).
     confidence
         Of the one-sided bound on what is lost.
     """

@@ -64,6 +64,9 @@ class Risk:
         The share of promised gains that comes true, by the record.
     promised, measured, standard_error
         Profit of the stream so far; NaN and infinity where nothing is measured.
+    left
+        What is left of the allowance for further plans. Each stream taken back in the last
+        half-year halves what there is.
     """
 
     allowance: float
@@ -75,6 +78,7 @@ class Risk:
     promised: float
     measured: float
     standard_error: float
+    left: float
 
 
 @dataclass(frozen=True, slots=True)

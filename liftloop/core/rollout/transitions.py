@@ -97,7 +97,13 @@ def adopt(
 
 
 def exposures(
-    state: RolloutState, *, new: bool, on: date, shadow_days: int = 0, proven_only: bool = False
+    state: RolloutState,
+    *,
+    new: bool,
+    on: date,
+    shadow_days: int = 0,
+    proven_only: bool = False,
+    switch_back: bool = False,
 ) -> tuple[Exposure, ...]:
     """What may become of the waves today, the largest exposure first; the last one changes nothing.
 
@@ -113,6 +119,10 @@ def exposures(
     proven_only
         Nothing goes on unproven: a plan stays in the first wave until a gain was measured, and no
         other enters meanwhile.
+    switch_back
+        There is nothing to compare with but the reference itself: after each cycle on a plan every
+        wave has the reference for one cycle (a switchback experiment: Bojinov, Simchi-Levi and Zhao
+        2023).
     """
     now, count = state.positions, len(state.positions)
     last = max((plan.number for plan in state.plans), default=0)
@@ -120,6 +130,8 @@ def exposures(
         (p.number for p in state.plans if (on - p.on).days >= shadow_days), default=state.newest
     )
     unproven = state.newest > 0
+    if switch_back and unproven:
+        return (Exposure((0,) * count), Exposure(now))
     if new and shadow_days > 0:
         up = (max(ripe, now[0]), *now[:-1])
         return (Exposure(up, 1.0), Exposure(now, 1.0), Exposure(now))

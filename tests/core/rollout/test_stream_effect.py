@@ -37,7 +37,9 @@ AVERAGE = 1.25  # what a unit of money earns
 Budgets = list[tuple[date, Policy]]
 
 
-def policy(moved: dict[str, float] | None = None, received: dict[str, float] | None = None) -> Policy:
+def policy(
+    moved: dict[str, float] | None = None, received: dict[str, float] | None = None
+) -> Policy:
     """Half of a segment's money is in x, half in y; ``moved`` goes from x to y, ``received`` comes
     from other segments, in both channels alike."""
     cents = {}
@@ -155,9 +157,7 @@ def test_the_money_moved_is_half_of_all_differences_from_the_day_they_begin() ->
 
 def test_a_move_comes_into_effect_by_the_carry_over() -> None:
     budgets = [(FIRST + timedelta(days=1), policy({"a": 100.0}))]
-    moved = money_moved(
-        budgets, REFERENCE, segments=("a",), first=FIRST, days=4, carry_over=0.5
-    )
+    moved = money_moved(budgets, REFERENCE, segments=("a",), first=FIRST, days=4, carry_over=0.5)
     assert moved[:, 0] == pytest.approx([0.0, 50.0, 75.0, 87.5])
 
 

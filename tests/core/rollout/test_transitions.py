@@ -31,7 +31,7 @@ from liftloop.core.rollout.transitions import (
 
 BEGAN = date(2026, 3, 2)
 PAIR = Kept(Promise(100.0, 40.0), 70.0, 30.0)
-RISK = Risk(12_000.0, 3_400.0, 0.0, 150.0, 0.5, 0.6, 300.0, 150.0, 90.0)
+RISK = Risk(12_000.0, 3_400.0, 0.0, 150.0, 0.5, 0.6, 300.0, 150.0, 90.0, left=8_600.0)
 FAILED = GuardrailVerdict("revenue", "fail", "roll_back", "Sales fell.", {"effect": -0.2})
 
 
@@ -59,9 +59,7 @@ def flowing(*positions: int, every: int = 7) -> RolloutState:
 # -- who follows which plan ------------------------------------------------------------------------
 
 
-def test_a_new_plan_is_offered_to_all_waves_then_to_fewer_then_in_part_and_last_nothing_changes() -> (
-    None
-):
+def test_a_new_plan_is_offered_to_all_waves_then_to_fewer_then_in_part_then_to_none() -> None:
     assert exposures(flowing(3, 2, 1), new=True, on=day(21)) == (
         Exposure((4, 4, 4), 1.0),
         Exposure((4, 4, 2), 1.0),
@@ -128,9 +126,7 @@ def streams(draw: st.DrawFn) -> RolloutState:
 def test_exposure_falls_from_option_to_option_and_no_wave_ever_goes_back(
     state: RolloutState, new: bool, shadow: int, proven_only: bool, days: int
 ) -> None:
-    options = exposures(
-        state, new=new, on=day(days), shadow_days=shadow, proven_only=proven_only
-    )
+    options = exposures(state, new=new, on=day(days), shadow_days=shadow, proven_only=proven_only)
     assert options[-1] == Exposure(state.positions)
     sizes = [(sum(option.positions), option.share) for option in options]
     assert sizes == sorted(sizes, reverse=True)
@@ -307,6 +303,7 @@ RISKS = st.builds(
     Risk, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS,
     measured=st.one_of(NUMBERS, st.just(math.nan)),
     standard_error=st.one_of(NUMBERS, st.just(math.inf)),
+    left=NUMBERS,
 )  # fmt: skip
 
 
