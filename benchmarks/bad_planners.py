@@ -225,11 +225,17 @@ def run(job: tuple[str, int, bool, int]) -> dict[str, Any]:
     own = share * 91 / (7 * weeks) * found.status_quo  # of what is truly earned
     lost = found.status_quo - found.loop
     return {
-        "case": name, "seed": seed, "against": found.against_status_quo(),
-        "lost": lost, "allowances": lost / own, "allowance": allowance, **first,
-        "acts": dict(found.acts), "moving": moving(loops[0], incumbents[0]),
+        "case": name,
+        "seed": seed,
+        "against": found.against_status_quo(),
+        "lost": lost,
+        "allowances": lost / own,
+        "allowance": allowance,
+        **first,
+        "acts": dict(found.acts),
+        "moving": moving(loops[0], incumbents[0]),
         "back": sum(1 for r in loops[0].results if r.step and r.step.act == "roll_back"),
-    }  # fmt: skip
+    }
 
 
 def moving(loop: MemoryLoop, incumbent: Policy) -> float:
@@ -271,8 +277,10 @@ def main() -> None:
 
 def print_losses(rows: pd.DataFrame, cases: Sequence[str]) -> None:
     """What bad planners lose, and when the stream was first slowed, stopped and taken back."""
-    print("| planner | mean | worst seed | worst, allowances | within 1.2 | slowed, stopped, taken "
-          "back (median week; share of runs) |\n|---|---|---|---|---|---|")  # fmt: skip
+    print(
+        "| planner | mean | worst seed | worst, allowances | within 1.2 | slowed, stopped, taken "
+        "back (median week; share of runs) |\n|---|---|---|---|---|---|"
+    )
     for name in cases:
         mine = rows[rows["case"] == name]
         when = []
@@ -289,8 +297,10 @@ def print_losses(rows: pd.DataFrame, cases: Sequence[str]) -> None:
 
 def print_quiet(rows: pd.DataFrame, cases: Sequence[str]) -> None:
     """How often plans that change nothing were taken back, and how steadily they moved."""
-    print("\n| plans that change nothing | runs | taken back in | asked | weeks with moves | asked "
-          "| least in a run |\n|---|---|---|---|---|---|---|")  # fmt: skip
+    print(
+        "\n| plans that change nothing | runs | taken back in | asked | weeks with moves | asked "
+        "| least in a run |\n|---|---|---|---|---|---|---|"
+    )
     for name in cases:
         mine = rows[rows["case"] == name]
         print(

@@ -3,8 +3,9 @@
     uv run python benchmarks/triage.py                      # everything: about an hour of one core
     uv run python benchmarks/triage.py --part cases --markets 660-662
 
-Every verdict comes from ``liftloop.pipeline.monitor.compare_weeks``, as the monitor's task calls it. Markets of 660 and
-up were not looked at while the limits were set; 500 to 519 and 600 to 659 were, when some changed.
+Every verdict comes from ``liftloop.pipeline.monitor.compare_weeks``, as the monitor's task calls
+it. Markets of 660 and up were not looked at while the limits were set; 500 to 519 and 600 to 659
+were, when some changed.
 """
 
 from __future__ import annotations

@@ -109,18 +109,25 @@ def _take_step(db: Session, loop: Loop, approved: Decision) -> None:
             continue
         step = said[name]
         before = RolloutState.from_dict(step["before"])
-        if running is not None and name == "step" and (
-            (running.state.positions, running.state.reference, running.state.stage)
-            != (before.positions, before.reference, before.stage)
+        if (
+            running is not None
+            and name == "step"
+            and (
+                (running.state.positions, running.state.reference, running.state.stage)
+                != (before.positions, before.reference, before.stage)
+            )
         ):
             raise Declined(
                 f"{approved.id} cannot be approved any more: its rollout moved on since. Run "
                 "liftloop cycle for a new proposal."
             )
         taken = Transition(
-            step["act"], before, RolloutState.from_dict(step["state"]),
-            approved.effective_from, approved.reason,
-        )  # fmt: skip
+            step["act"],
+            before,
+            RolloutState.from_dict(step["state"]),
+            approved.effective_from,
+            approved.reason,
+        )
         record_step(db, loop, taken, record)
 
 

@@ -53,7 +53,13 @@ STYLE = (
 
 
 def write_pages(
-    loop: Loop, id: str, *, seen: ComparedWeeks, told: Telling, trained: Training | None, agree: Consistency
+    loop: Loop,
+    id: str,
+    *,
+    seen: ComparedWeeks,
+    told: Telling,
+    trained: Training | None,
+    agree: Consistency,
 ) -> str | None:
     """Write the pages of a verdict and keep its snapshots; the path of the monitor's page inside
     the workspace."""

@@ -30,7 +30,7 @@ from tasks.curves import MODEL_OF, load_model_curves
 from tasks.holds import holds_on
 from tasks.pages import plain
 from tasks.provenance import content_of, keep_settings, provenance
-from tasks.running_rollout import running_rollout
+from tasks.running_rollout import head_before
 from tasks.standing import begin_standing
 
 
@@ -51,8 +51,7 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
         return {"id": None, "new": False, "reason": "No spend is known yet: nothing to propose."}
     begin_standing(loop, as_of, in_force)
     with session(loop.engine, read_only=True) as db:
-        running = running_rollout(db)
-    incumbent = running.head if running else in_force
+        incumbent = head_before(db, as_of) or in_force
     basis = basis_of(loop, as_of, incumbent, champion, door=door, in_force=in_force)
     with session(loop.engine, read_only=True) as db:
         known = proposal(db, id=basis.id)

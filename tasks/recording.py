@@ -228,9 +228,12 @@ def _evidence(outcome: Outcome) -> dict[str, Any]:
     for name, step in zip(("step", "proven"), reversed(outcome.steps), strict=False):
         before = step.before.as_dict()
         found[name] = {
-            "act": step.act, "on": step.on, "before": before, "reason": step.reason,
+            "act": step.act,
+            "on": step.on,
+            "before": before,
+            "reason": step.reason,
             **step.as_dict(),
-        }  # fmt: skip
+        }
     if outcome.record is not None:
         found["rollout"] = outcome.record.model_dump(mode="json")
     if outcome.verdicts:

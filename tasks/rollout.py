@@ -51,7 +51,7 @@ def settle_once(loop: Loop, as_of: date, proposal_id: str | None) -> dict[str, A
             return _summary(known[0], new=False)
         running = running_rollout(db)
         head = running.head.version if running else None
-        undone = _undoes(db, as_of, plan.previous_policy_version, head)
+        undone = _undoes(db, as_of, plan.previous_policy_version, head) or _moved_on(db, as_of)
         if undone:
             return _nothing(undone)
     settled = settlement_of(loop, plan, running)
@@ -76,14 +76,21 @@ def settlement_of(loop: Loop, plan: Proposal, running: Running | None) -> Settle
     in_force = running.current if running else before
     door = door_of(loop, plan.training_key)
     inputs = inputs_of(
-        loop, plan.as_of, in_force=in_force, running=running,
-        holds=holds_on(loop, plan.as_of, in_force, door=door), training_key=plan.training_key,
-    )  # fmt: skip
+        loop,
+        plan.as_of,
+        in_force=in_force,
+        running=running,
+        holds=holds_on(loop, plan.as_of, in_force, door=door),
+        training_key=plan.training_key,
+    )
     wanted = Proposed(proposed, plan.reason)
     found = decide(
-        inputs, proposal=wanted, running=running, rollout_id=key("r", plan.id),
+        inputs,
+        proposal=wanted,
+        running=running,
+        rollout_id=key("r", plan.id),
         seed=int(key("seed", plan.id).removeprefix("seed-")[:7], 16),
-    )  # fmt: skip
+    )
     begins = found.plan is not None or (running is None and found.settlement.kind == "move")
     waits = begins and needs_approval(plan.share_moved, loop.settings.budget.approve_above)
     meanwhile = decide(inputs, proposal=None, running=running) if waits and running else None
@@ -152,6 +159,17 @@ def _undoes(db: Session, as_of: date, previous: str, head: str | None) -> str:
             "made for; the next cycle plans from there."
         )
     return ""
+
+
+def _moved_on(db: Session, as_of: date) -> str:
+    """Why no other plan may move the rollout on ``as_of``: it moved or was taken back that day; ""
+    where it did not."""
+    now = budgets_in_force(db, before=date.max)
+    if now is None or now[1].effective_from != as_of or now[1].rollout_id is None:
+        return ""
+    if now[1].kind == "hold":
+        return ""
+    return f"{now[1].id} moved the rollout on {as_of} already; the next cycle plans from there."
 
 
 def _policy(db: Session, version: str) -> Policy:

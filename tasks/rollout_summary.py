@@ -11,7 +11,7 @@ from liftloop.adapters.decisions import decisions
 from liftloop.adapters.rollouts import transitions
 from liftloop.adapters.settings import Settings
 from liftloop.adapters.tables import RolloutRecord
-from liftloop.pipeline.rollout import LOST_SHARE, PLAN_DAYS, PLAN_SHARE
+from liftloop.core.rollout.allowance import LOST_SHARE, PLAN_DAYS, PLAN_SHARE
 from liftloop.reporting.rollout_sentences import Terms
 from liftloop.reporting.rollout_summary import RolloutSummary, Step, summarize
 from tasks.running_rollout import waves_of

@@ -16,7 +16,7 @@ from liftloop.adapters.rollouts import active_rollout, rollouts, transitions
 from liftloop.adapters.tables import RolloutRecord
 from liftloop.core.policy import Policy
 from liftloop.core.rollout.effective_policy import Running
-from liftloop.core.rollout.state import RolloutState
+from liftloop.core.rollout.state import ENDED, RolloutState
 from liftloop.core.rollout.stream_effect import BEFORE_DAYS
 from liftloop.core.rollout.transitions import adopt
 from liftloop.pipeline.holds import Holds
@@ -32,6 +32,17 @@ def running_rollout(db: Session) -> Running | None:
     """The stream under way, or None."""
     record = active_rollout(db)
     return as_running(db, record) if record else None
+
+
+def head_before(db: Session, day: date) -> Policy | None:
+    """The newest plan of the stream that was under way when ``day`` began, or None where none was:
+    what a plan for ``day`` is made from, however often it is made."""
+    for record in rollouts(db):
+        steps = [t for t in transitions(db, rollout_id=record.id) if t.as_of < day]
+        if steps:
+            state = state_from(json.loads(steps[-1].evidence)["state"], record)
+            return None if state.stage in ENDED else as_running(db, record, state=state).head
+    return None
 
 
 def as_running(
@@ -70,8 +81,9 @@ def waves_of(record: RolloutRecord) -> Waves:
 
 def state_of(db: Session, record: RolloutRecord) -> RolloutState:
     """Where a stream is: the state its last transition left."""
-    return state_from(json.loads(transitions(db, rollout_id=record.id)[-1].evidence)["state"],
-                      record)  # fmt: skip
+    return state_from(
+        json.loads(transitions(db, rollout_id=record.id)[-1].evidence)["state"], record
+    )
 
 
 def state_from(values: Mapping[str, Any], record: RolloutRecord) -> RolloutState:

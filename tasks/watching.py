@@ -26,4 +26,6 @@ def look_with(
     """Look at the facts with the curves of a training in the registry."""
     curves = load_model_curves(loop, trained) if trained and trained.run_id else None
     config = triage_config(loop.settings.drift)
-    return compare_weeks(facts.frames, curves=curves, as_of=facts.as_of, config=config, health=health)
+    return compare_weeks(
+        facts.frames, curves=curves, as_of=facts.as_of, config=config, health=health
+    )

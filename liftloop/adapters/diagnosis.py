@@ -167,9 +167,11 @@ def _settings(workspace: Workspace, findings: list[Finding]) -> Settings | None:
         old = read[0].rollout.superseded
         if old:
             yield Finding(
-                "configuration", None, f"{len(old)} settings of an earlier version: {' '.join(old)}",
+                "configuration",
+                None,
+                f"{len(old)} old settings are set: {' '.join(old)}",
                 fix="take these lines out; docs/rollouts.md says what there is instead.",
-            )  # fmt: skip
+            )
 
     findings += _guarded("configuration", look)
     return read[0] if read else None

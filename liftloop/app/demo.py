@@ -7,7 +7,6 @@ that the market spends are read from the outbox: nothing is short-circuited.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -35,7 +34,6 @@ from liftloop.markets.demo_market import DemoMarket
 from liftloop.markets.scoring import compare
 
 CYCLE_DAYS = 7
-CANARY_WEEKS = 2  # the last cycles run with the rollout on, to show a canary
 MARKER = "demo.json"
 
 RunCycle = Callable[[Path, date], object]
@@ -79,13 +77,11 @@ def run_demo(
     budgets, why = market.incumbent, {}
     for week in range(weeks):
         day = market.start + timedelta(days=CYCLE_DAYS * week)
-        rollout = week >= weeks - CANARY_WEEKS
-        set_rollout(workspace, enabled=rollout)
         cycle(workspace.root, day)
         lines = exported(workspace, day) or lines
         budgets = budgets_of(lines) if lines else budgets
         why |= reasons_of(lines)
-        say(_week(week, weeks, day, lines, rollout=rollout))
+        say(_week(week, weeks, day, lines))
         _put(workspace, market.step(budgets, CYCLE_DAYS), name=str(day))
     summary = _sum_up(workspace, market, lines, why, weeks=weeks, seed=seed)
     say("\n" + summary.text)
@@ -120,21 +116,6 @@ def _open(workspace: Workspace, *, weeks: int, seed: int) -> Workspace:
         settings = default_configuration().replace('#total = "100000.00"', f'total = "{total}"')
         write_whole(workspace.config, settings.encode())
     return init_workspace(workspace.root)
-
-
-def set_rollout(workspace: Workspace, *, enabled: bool) -> None:
-    """Turn ``[rollout] enabled`` on or off in the configuration file; all else stays."""
-    text = workspace.config.read_text(encoding="utf-8")
-    word = "true" if enabled else "false"
-    changed, times = re.subn(
-        r"(?ms)^(\[rollout\]\n(?:(?!^\[).)*?^enabled\s*=\s*)(?:true|false)", rf"\g<1>{word}", text
-    )
-    if times != 1:
-        raise ConfigurationError(
-            f"{workspace.config} has no line `enabled = true` under [rollout].",
-            fix="delete the demo's folder and run it again.",
-        )
-    write_whole(workspace.config, changed.encode())
 
 
 def exported(workspace: Workspace, day: date) -> Sequence[BudgetLine]:
@@ -174,9 +155,7 @@ def _production_cycle(root: Path, day: date) -> object:
     return cycle(str(root), day)
 
 
-def _week(
-    week: int, weeks: int, day: date, lines: Sequence[BudgetLine], *, rollout: bool
-) -> str:  # fmt: skip
+def _week(week: int, weeks: int, day: date, lines: Sequence[BudgetLine]) -> str:
     title = f"Week {week + 1} of {weeks}, from {day:%d %b %Y}"
     changes = [line.daily_budget - line.previous_daily_budget for line in lines]
     moved = sum((abs(change) for change in changes), Decimal(0)) / 2
@@ -185,9 +164,9 @@ def _week(
     else:
         count = sum(change != 0 for change in changes)
         words = f"{moved:,.2f} a day moved between {count} cells"
-    if rollout:
-        first = sorted({line.segment for line in lines if line.stage == "canary"})
-        words += f"; canary: {', '.join(first)}" if first else "; rollout on"
+    first = sorted({line.segment for line in lines if line.stage == "canary"})
+    if first:
+        words += f"; the newest plan is in {', '.join(first)}"
     return f"{title}: {words}."
 
 

@@ -97,10 +97,9 @@ def _open(workspace: Workspace) -> Workspace:
     workspace.root.mkdir(parents=True, exist_ok=True)
     write_whole(marker, b"the workspace of liftloop demo --hillstrom\n")
     if not workspace.config.exists():
-        # one mailing has no canary: there is no second week in which to judge it
+        # one mailing has no waves: there is no second week in which to judge it
         settings = default_configuration().replace(
-            "first (a canary), and all of them only when they did no harm.\nenabled = true",
-            "first (a canary), and all of them only when they did no harm.\nenabled = false",
+            "and nothing is compared.\nenabled = true", "and nothing is compared.\nenabled = false"
         )
         # and what it shows is the whole split, not the first careful step of a weekly loop
         settings = settings.replace("\nmax_step = 0.25", "\nmax_step = 1.0")

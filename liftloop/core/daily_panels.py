@@ -1,10 +1,8 @@
-"""A rollout's daily facts as series that can be compared: sales and holdout lifts of each segment
-in multiples of their own level, segments that joined on one day pooled into one series.
-"""
+"""Daily facts as series that can be compared: sales and holdout lifts of each segment in multiples
+of their own level."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -193,37 +191,3 @@ def segment_weights(
     left = 1.0 - float((UNLIKE**2 * share * trust).sum())
     weights = trust * (UNLIKE**2 * share + left / trust.sum())
     return np.asarray(weights / weights.sum())
-
-
-def pooled_panel(
-    stream: Stream,
-    *,
-    joined: Mapping[int, tuple[Array, Array]],
-    alone: Array,
-    exposure: Mapping[int, Array],
-    start: int,
-    step_variance: float | None = None,
-) -> Panel:
-    """The stream's series as they are judged.
-
-    Parameters
-    ----------
-    joined : a cohort's first day: the columns of its segments, and their weights
-    alone : columns that stay series of their own, without exposure
-    exposure : a cohort's first day: its exposure per day (n_days,), NaN where a day must not count
-    start : day on which a common step may begin
-    """
-    step = stream.step_variance if step_variance is None else step_variance
-    outcome, variance = [stream.outcome[:, alone]], [stream.variance[:, alone]]
-    loading, exposed = [np.ones(len(alone))], [np.zeros((len(stream.outcome), len(alone)))]
-    for day, (columns, weights) in joined.items():
-        factor = weights / stream.unit[columns]
-        outcome.append((stream.outcome[:, columns] @ factor)[:, None])
-        variance.append((stream.variance[:, columns] @ factor**2)[:, None])
-        loading.append(np.array([factor.sum()]))
-        exposed.append(exposure[day][:, None])
-    return Panel(
-        np.hstack(outcome), np.hstack(exposed),
-        np.hstack(variance) * stream.widening**2, stream.memory, np.concatenate(loading),
-        stream.shock_variance * stream.widening**2, step, start,
-    )  # fmt: skip

@@ -6,7 +6,7 @@ REVIEW, with words, and REVIEW never lets a policy pass: guardrails fail closed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -45,24 +45,4 @@ def review(name: str, why: str, **evidence: float | str) -> GuardrailVerdict:
     """What cannot be measured: it blocks promotion, with words."""
     return GuardrailVerdict(
         name, "review", "hold", f"{why} This blocks promotion until it can be measured.", evidence
-    )
-
-
-def judge_health(
-    paused: Mapping[str, str], *, canary: Collection[str], control: Collection[str]
-) -> GuardrailVerdict:
-    """The guardrail on data: segments of the rollout whose facts are late or broken.
-
-    ``paused`` maps a segment to the reason its cells may not move. Such a rollout waits.
-    """
-    hit = sorted((set(canary) | set(control)) & set(paused))
-    if not hit:
-        return GuardrailVerdict("data health", "pass", "promote", "All segments report in time.")
-    reasons = "; ".join(f"{name}: {paused[name]}" for name in hit)
-    return GuardrailVerdict(
-        "data health",
-        "review",
-        "pause",
-        f"{len(hit)} of the rollout's segments cannot be judged ({reasons}). It waits for them.",
-        {"segments": ", ".join(hit)},
     )

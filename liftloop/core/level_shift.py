@@ -188,3 +188,11 @@ def each_alone(panel: Panel, unit: Array) -> Shift:
     whole = np.diag(normal)[-series:]
     information = whole - (across * solved[:, :-1]).sum(axis=0)
     return _shift(right[-series:] - across.T @ solved[:, -1], information, whole, scale)
+
+
+def joined(parts: Sequence[Shift]) -> Shift:
+    """Independent streams of one effect: information and score add up."""
+    information = np.sum([part.information for part in parts], axis=0)
+    score = np.sum([np.nan_to_num(part.effect) * part.information for part in parts], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Shift(score / information, information)

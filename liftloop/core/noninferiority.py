@@ -1,7 +1,7 @@
 """Statistical guardrails beside profit: a metric of the exposed segments must not fall by more than
 its margin, against what the control segments did.
 
-The verdict follows the profit guardrail (core/profit.py), with the roll-back line at the margin:
+The verdict has its roll-back line at the margin:
 
 fail     the whole confidence sequence lies below ``-margin`` (valid at all looks together), so a
          policy that is within its margin is rolled back ever with probability <= alpha
@@ -55,7 +55,8 @@ class ChangeRule:
     alpha : probability to roll back, ever, a policy whose fall is within the margin
     margin : tolerated fall, share of the level before, > 0
     alpha_pass : probability of a fall beyond the margin that may be left when it passes
-    promotion : as of :class:`liftloop.core.profit.ProfitRule`
+    promotion : "expected" joins a sceptical prior with the evidence; "proven" asks the lower bound
+        alone
     stale_days : evidence whose last day is older is no evidence
     """
 

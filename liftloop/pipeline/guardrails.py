@@ -118,7 +118,10 @@ def _revenue(
     """First-party sales of the segments ahead against those behind."""
     return judge_change(
         sales_change(
-            facts["sales"], exposed=exposed, control=control, as_of=as_of,
+            facts["sales"],
+            exposed=exposed,
+            control=control,
+            as_of=as_of,
             wait_days=settings.rollout.wait_days,
         ),
         name=REVENUE,
@@ -126,7 +129,7 @@ def _revenue(
         now=as_of,
         rule=_change_rule(settings, REVENUE, settings.guardrails.revenue_margin),
         prior=None,
-    )  # fmt: skip
+    )
 
 
 def _conversion_cost(
@@ -140,9 +143,13 @@ def _conversion_cost(
     at least 1 / (1 + m) times as many conversions."""
     margin = settings.guardrails.conversion_cost_margin
     change, price = conversions_per_spend_change(
-        facts["holdout"], facts["performance"], exposed=exposed, control=control, as_of=as_of,
+        facts["holdout"],
+        facts["performance"],
+        exposed=exposed,
+        control=control,
+        as_of=as_of,
         wait_days=settings.rollout.wait_days,
-    )  # fmt: skip
+    )
     return judge_change(
         change,
         name=COST,

@@ -144,7 +144,7 @@ def slow_cells(
 
 
 def alarms_in(findings: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str, str], ...]:
-    """(segment, channel, reason) of the cells that findings of the triage pause, each with its first reason.
+    """(segment, channel, first reason) of the cells that findings of the triage pause.
 
     Lateness is left to data health, which knows which default is used for how long.
     """

@@ -91,8 +91,10 @@ def plan_budgets(
         rules = replace(rules, reach=tuple(ReachCap(cell, caps[cell]) for cell in sorted(caps)))
         lost = len(rules.cells) - len(caps)
         if lost:
-            notes.append(f"{lost} of {len(rules.cells)} cells have no frequency cap: their reach "
-                         "is not known.")  # fmt: skip
+            notes.append(
+                f"{lost} of {len(rules.cells)} cells have no frequency cap: their reach "
+                "is not known."
+            )
     alone = separable_at(curves, incumbent)  # what a planner may take cell by cell
     planned = objective_of(settings).plan(
         curves=alone, rules=rules, incumbent=incumbent, margin=margin
@@ -188,9 +190,10 @@ def objective_of(settings: Settings) -> Objective:
         return TargetIroas(budget.target_iroas, budget.target_of)
     if budget.objective == "aims":
         return StrategicAims(
-            tuple(Aim(a.name, a.segments, a.channels, a.weight, a.minimum_share)
-                  for a in budget.aims)
-        )  # fmt: skip
+            tuple(
+                Aim(a.name, a.segments, a.channels, a.weight, a.minimum_share) for a in budget.aims
+            )
+        )
     return ExpectedProfit()
 
 
@@ -219,13 +222,19 @@ def rules_of(
                 for g in budget.groups
                 if g.minimum_share > 0 or g.maximum_share is not None
             ),
-            *((f"segment {m.segment}", (m.segment,), ("*",), m.share, None)
-              for m in budget.geo_minima if m.share > 0),
-            *([("the risky channels", ("*",), budget.risky, 0.0, budget.risky_share)]
-              if budget.risky else []),
+            *(
+                (f"segment {m.segment}", (m.segment,), ("*",), m.share, None)
+                for m in budget.geo_minima
+                if m.share > 0
+            ),
+            *(
+                [("the risky channels", ("*",), budget.risky, 0.0, budget.risky_share)]
+                if budget.risky
+                else []
+            ),
         ],
         no_raise=[(cell, slow[cell]) for cell in sorted(slow)],
-    )  # fmt: skip
+    )
 
 
 def _all_held(rules: Rules) -> str:

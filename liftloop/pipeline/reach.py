@@ -36,9 +36,11 @@ def caps_by_frequency(
     performance, holdout = facts.get("performance"), facts.get("holdout")
     if performance is not None and len(performance) and "impressions" in performance:
         recent = performance[(pd.to_datetime(performance["date"]) >= since).to_numpy()]
-        sums = recent.astype({"spend": float, "impressions": float}).groupby(
-            ["segment", "channel"], observed=True
-        )[["spend", "impressions"]].sum()  # fmt: skip
+        sums = (
+            recent.astype({"spend": float, "impressions": float})
+            .groupby(["segment", "channel"], observed=True)[["spend", "impressions"]]
+            .sum()
+        )
         bought = {
             Cell(str(segment), str(channel)): row.impressions / row.spend
             for (segment, channel), row in zip(sums.index, sums.itertuples(), strict=True)

@@ -208,9 +208,14 @@ def decide(
     head = running.head if running is not None else inputs.in_force
     if proposal is not None and proposal.policy.version != head.version:
         verdicts = guard_plan(
-            inputs.settings, inputs.facts, proposed=proposal.policy, incumbent=head,
-            as_of=inputs.as_of, holds=inputs.holds, model_until=inputs.model_until,
-        )  # fmt: skip
+            inputs.settings,
+            inputs.facts,
+            proposed=proposal.policy,
+            incumbent=head,
+            as_of=inputs.as_of,
+            holds=inputs.holds,
+            model_until=inputs.model_until,
+        )
         objection = objections(verdicts)
     if running is None:
         return _without_stream(inputs, proposal, objection, verdicts, rollout_id, seed)
@@ -223,8 +228,11 @@ def decide(
     risk = risk_of(inputs, running, observed)
     if state.stage == "paused":
         why = f"Paused by {state.paused_by} since {state.paused_since}."
-        return _stays(running, hold(state, on=inputs.as_of, reason=why, risk=risk,
-                                    verdicts=observed.verdicts), verdicts)  # fmt: skip
+        return _stays(
+            running,
+            hold(state, on=inputs.as_of, reason=why, risk=risk, verdicts=observed.verdicts),
+            verdicts,
+        )
     steps: tuple[Transition, ...] = ()
     proven = _proven(inputs, running, observed)
     if proven is not None:
@@ -234,8 +242,9 @@ def decide(
     if proposal is None:
         risk = risk_of(inputs, running, observed)
         why = f"{in_words(risk, inputs)} {_measured_words(risk, inputs)}"
-        step = hold(running.state, on=inputs.as_of, reason=why, risk=risk,
-                    verdicts=observed.verdicts)  # fmt: skip
+        step = hold(
+            running.state, on=inputs.as_of, reason=why, risk=risk, verdicts=observed.verdicts
+        )
         done = _stays(running, step, verdicts)
         return replace(done, steps=(*steps, step))
     wanted = None if objection or proposal.policy.version == running.head.version else proposal
@@ -286,9 +295,13 @@ def _without_stream(
     record = inputs.ended[-1].state.record if inputs.ended else ()
     segments = [name for wave in started.waves for name in wave]
     state = begin(
-        rollout_id, on=inputs.as_of, reference=inputs.in_force.version,
-        waves=len(started.waves), baseline=baseline_of(inputs, segments), record=record,
-    )  # fmt: skip
+        rollout_id,
+        on=inputs.as_of,
+        reference=inputs.in_force.version,
+        waves=len(started.waves),
+        baseline=baseline_of(inputs, segments),
+        record=record,
+    )
     fresh = Running(
         state, started.waves, {inputs.in_force.version: inputs.in_force}, inputs.in_force
     )
@@ -314,9 +327,12 @@ def _draw(inputs: RolloutInputs, seed: int) -> Started:
     apart = set(standing_of(inputs.holds.frozen))
     sizes = {name: size for name, size in sizes_of(policy).items() if name not in apart}
     choice = choose_canary(
-        sizes, share=rules.canary_share, seed=seed, ramp=rules.ramp,
+        sizes,
+        share=rules.canary_share,
+        seed=seed,
+        ramp=rules.ramp,
         history=weekly_sales(inputs.facts.get("sales"), segments=sizes, as_of=inputs.as_of),
-    )  # fmt: skip
+    )
     if choice.problem:
         waves: tuple[tuple[str, ...], ...] = (tuple(sorted(sizes)),)
     else:
@@ -352,13 +368,21 @@ def observe(inputs: RolloutInputs, running: Running) -> Observed:
     settings, state, as_of = inputs.settings, running.state, inputs.as_of
     margin, wait = settings.budget.margin, settings.rollout.wait_days
     baseline = state.baseline or None
-    daily = _daily(inputs, running.segments, state.reference_on - timedelta(days=BEFORE_DAYS))
+    everyone = {cell.segment for cell in running.current.cells}  # the holdback never moves
+    daily = _daily(inputs, everyone, state.reference_on - timedelta(days=BEFORE_DAYS))
     carried = _carry_over(inputs.curves)
     effect = stream_effect(
-        daily, budgets=inputs.budgets, reference=running.reference,
-        reference_on=state.reference_on, as_of=as_of, margin=margin, baseline=baseline,
-        wait_days=wait, carry_over=carried,
-    )  # fmt: skip
+        daily,
+        budgets=inputs.budgets,
+        reference=running.reference,
+        reference_on=state.reference_on,
+        as_of=as_of,
+        margin=margin,
+        baseline=baseline,
+        inside=running.segments,
+        wait_days=wait,
+        carry_over=carried,
+    )
     bounds = None
     if math.isfinite(effect.effect):
         alpha = ALPHA_SHARES["incremental profit"] * settings.rollout.alpha
@@ -371,9 +395,17 @@ def observe(inputs: RolloutInputs, running: Running) -> Observed:
         if not reached or (as_of - min(reached.values())).days > PLAN_DAYS:
             continue
         own = plan_effect(
-            daily, reached=reached, budgets=inputs.budgets, reference=running.reference,
-            as_of=as_of, margin=margin, baseline=baseline, wait_days=wait, carry_over=carried,
-        )  # fmt: skip
+            daily,
+            reached=reached,
+            budgets=inputs.budgets,
+            reference=running.reference,
+            as_of=as_of,
+            margin=margin,
+            baseline=baseline,
+            inside=running.segments,
+            wait_days=wait,
+            carry_over=carried,
+        )
         if math.isfinite(own.effect):
             alpha = ALPHA_SHARES["newest plans"] * settings.rollout.alpha / PLANS_A_HALF_YEAR
             high = confidence_bounds(
@@ -390,19 +422,26 @@ def observe(inputs: RolloutInputs, running: Running) -> Observed:
     pair = Kept(promised, measured * part, error * part) if math.isfinite(error) else None
     belief = believe(state.record, pair)
     observed = Observed(
-        effect, bounds, tuple(plans), belief,
-        state.promised(since=held, until=as_of), promised,
-    )  # fmt: skip
+        effect,
+        bounds,
+        tuple(plans),
+        belief,
+        state.promised(since=held, until=as_of),
+        promised,
+    )
     return replace(
         observed,
         verdicts=(
             *_profit_verdicts(observed),
             *guard_stream(
-                settings, inputs.facts, running=running, as_of=as_of,
+                settings,
+                inputs.facts,
+                running=running,
+                as_of=as_of,
                 baseline=effect.baseline,
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def _reached(running: Running, plan: StreamPlan) -> dict[str, date]:
@@ -418,12 +457,19 @@ def _reached(running: Running, plan: StreamPlan) -> dict[str, date]:
 def _daily(inputs: RolloutInputs, segments: Collection[str], first: date) -> Daily:
     """The facts by day of these segments, from ``first`` on or from where there are any."""
     facts = inputs.facts
+    if facts["performance"].empty:  # a plan that rests on user-level tests alone
+        nothing = np.zeros((0, len(segments)))
+        names = tuple(sorted(segments))
+        return Daily(inputs.as_of, names, nothing, nothing, nothing, nothing)
     earliest = pd.to_datetime(facts["performance"]["date"]).min()
     return daily_facts(
-        holdout=facts["holdout"], performance=facts["performance"], sales=facts["sales"],
-        segments=segments, first=max(first, earliest.date()) if pd.notna(earliest) else first,
+        holdout=facts["holdout"],
+        performance=facts["performance"],
+        sales=facts["sales"],
+        segments=segments,
+        first=max(first, earliest.date()) if pd.notna(earliest) else first,
         as_of=inputs.as_of,
-    )  # fmt: skip
+    )
 
 
 def baseline_of(inputs: RolloutInputs, segments: Collection[str]) -> float:
@@ -465,8 +511,11 @@ def _profit_verdicts(observed: Observed) -> tuple[GuardrailVerdict, ...]:
         low, high = observed.bounds.low, observed.bounds.high
         total = gained / effect.effect if effect.effect else 0.0
         numbers: dict[str, float | str] = {
-            "gained": gained, "standard_error": error, "low": low * total, "high": high * total,
-        }  # fmt: skip
+            "gained": gained,
+            "standard_error": error,
+            "low": low * total,
+            "high": high * total,
+        }
         said = (
             f"Measured against the budgets replaced: {gained:+z,.0f} so far (95 % interval, valid "
             f"at every check: {low * total:+z,.0f} to {high * total:+z,.0f})."
@@ -480,13 +529,19 @@ def _profit_verdicts(observed: Observed) -> tuple[GuardrailVerdict, ...]:
         if high < 0:
             found.append(
                 GuardrailVerdict(
-                    "newest plans", "fail", "roll_back",
+                    "newest plans",
+                    "fail",
+                    "roll_back",
                     f"The plan of {plan.on} loses {-own.effect:.0%} of what its segments earned "
                     f"before, at least {-high:.0%}.",
-                    {"plan": float(plan.number), "effect": own.effect, "high": high,
-                     "standard_error": own.standard_error},
+                    {
+                        "plan": float(plan.number),
+                        "effect": own.effect,
+                        "high": high,
+                        "standard_error": own.standard_error,
+                    },
                 )
-            )  # fmt: skip
+            )
     return tuple(found)
 
 
@@ -537,9 +592,7 @@ def _ahead(inputs: RolloutInputs, promise: tuple[float, float], days: int) -> Pr
     return Promise(promise[0] * days, promise[1] * days)
 
 
-def promise_of(
-    inputs: RolloutInputs, policy: Policy, reference: Policy
-) -> tuple[float, float]:
+def promise_of(inputs: RolloutInputs, policy: Policy, reference: Policy) -> tuple[float, float]:
     """Profit a day that the curves promise for ``policy`` against ``reference``, and its standard
     deviation. What an objective other than profit gives up on purpose is not counted as lost."""
     if inputs.curves is None:
@@ -570,10 +623,17 @@ def risk_of(
     measured, error = observed.effect.gained()
     kept, kept_sd = observed.belief.kept
     return Risk(
-        allowance, in_use + lost, lost, observed.belief.gain(observed.past)[0], kept, kept_sd,
-        observed.promised.gain, measured if math.isfinite(error) else math.nan, error,
+        allowance,
+        in_use + lost,
+        lost,
+        observed.belief.gain(observed.past)[0],
+        kept,
+        kept_sd,
+        observed.promised.gain,
+        measured if math.isfinite(error) else math.nan,
+        error,
         max(left - in_use, 0.0),
-    )  # fmt: skip
+    )
 
 
 def in_words(risk: Risk, inputs: RolloutInputs) -> str:
@@ -619,11 +679,14 @@ def _taken_back(
     measured, error = observed.effect.gained()
     pair = Kept(observed.promised, measured, error) if math.isfinite(error) else None
     step = take_back(
-        running.state, now=inputs.as_of,
+        running.state,
+        now=inputs.as_of,
         cooldown_days=cooldown_days(inputs.settings, inputs.ended, inputs.as_of),
         reason=f"Taken back to the last budgets whose gain was measured. {why}",
-        verdicts=verdicts, kept=pair, risk=risk_of(inputs, running, observed),
-    )  # fmt: skip
+        verdicts=verdicts,
+        kept=pair,
+        risk=risk_of(inputs, running, observed),
+    )
     after = running.after(step, _back(inputs, running))
     return RolloutDecision(follow(step, after), (step,), None)
 
@@ -637,9 +700,11 @@ def _back(inputs: RolloutInputs, running: Running) -> Policy:
     now = running.current.as_dict()
     try:
         return land(
-            running.reference, in_force=running.current, max_step=None,
+            running.reference,
+            in_force=running.current,
+            max_step=None,
             bounds={cell: (now[cell], now[cell]) for cell in held},
-        )  # fmt: skip
+        )
     except InfeasibleBudget:  # nothing but them has a budget
         return running.current
 
@@ -661,11 +726,13 @@ def _exhausted(
         return None
     currency = inputs.settings.account.currency
     return GuardrailVerdict(
-        "allowance", "fail", "roll_back",
+        "allowance",
+        "fail",
+        "roll_back",
         f"By the next cycle the stream is expected to have gained {expected:+z,.0f} {currency} and "
         f"plausibly loses {plausible:,.0f}; {left:,.0f} of the allowance are left for it.",
         {"expected": expected, "plausible": plausible, "left": left},
-    )  # fmt: skip
+    )
 
 
 def _proven(inputs: RolloutInputs, running: Running, observed: Observed) -> Transition | None:
@@ -680,12 +747,15 @@ def _proven(inputs: RolloutInputs, running: Running, observed: Observed) -> Tran
     ahead = promise_of(inputs, running.current, running.policies[base.version])
     currency = inputs.settings.account.currency
     return prove(
-        running.state, on=inputs.as_of, kept=Kept(observed.promised, measured, error),
+        running.state,
+        on=inputs.as_of,
+        kept=Kept(observed.promised, measured, error),
         baseline=baseline_of(inputs, running.segments),
-        promise=ahead, verdicts=observed.verdicts,
+        promise=ahead,
+        verdicts=observed.verdicts,
         reason=f"The gain is measured: {measured:+z,.0f} {currency} so far, above 0 at every "
         "check. From now on these budgets are what later plans are compared with.",
-    )  # fmt: skip
+    )
 
 
 def _flow(
@@ -701,10 +771,13 @@ def _flow(
     allowance, left = room(inputs, running.state.baseline)
     blocked = [v for v in observed.verdicts if v.verdict == "review" and v.name == "sample ratio"]
     options = exposures(
-        state, new=proposal is not None and not blocked, on=inputs.as_of,
-        shadow_days=settings.rollout.shadow_days, proven_only=settings.rollout.allowance == 0,
+        state,
+        new=proposal is not None and not blocked,
+        on=inputs.as_of,
+        shadow_days=settings.rollout.shadow_days,
+        proven_only=settings.rollout.allowance == 0,
         switch_back=_switches_back(inputs, running),
-    )  # fmt: skip
+    )
     problem, chosen, retreats = "", None, False
     now = _ahead(inputs, promise_of(inputs, running.current, running.reference), _horizon(settings))
     most = at_risk(observed.belief, past=observed.past, ahead=now) + PLAN_SHARE * allowance
@@ -732,8 +805,13 @@ def _flow(
     if chosen is None:
         why = _held_words(inputs, objection, problem, blocked, len(options) > 1)
         risk = risk_of(inputs, running, observed)
-        step = hold(state, on=inputs.as_of, reason=f"{why} {in_words(risk, inputs)}", risk=risk,
-                    verdicts=observed.verdicts)  # fmt: skip
+        step = hold(
+            state,
+            on=inputs.as_of,
+            reason=f"{why} {in_words(risk, inputs)}",
+            risk=risk,
+            verdicts=observed.verdicts,
+        )
         return _stays(running, step, ())
     option, plan, policy, promise = chosen
     risk = risk_of(inputs, running, observed, promise=promise)
@@ -744,9 +822,15 @@ def _flow(
         else _moved_words(inputs, running, option, policy, promise, plan_reason, objection)
     )
     step = move(
-        state, option, on=inputs.as_of, version=plan.version if plan else "", promise=promise,
-        risk=risk, verdicts=observed.verdicts, reason=f"{words} {in_words(risk, inputs)}",
-    )  # fmt: skip
+        state,
+        option,
+        on=inputs.as_of,
+        version=plan.version if plan else "",
+        promise=promise,
+        risk=risk,
+        verdicts=observed.verdicts,
+        reason=f"{words} {in_words(risk, inputs)}",
+    )
     after = running.after(step, policy, plan=plan)
     return RolloutDecision(follow(step, after), (step,), after, plan=plan)
 
@@ -815,14 +899,18 @@ def _stage_inputs(inputs: RolloutInputs, running: Running, plan: Policy | None) 
     reference, head = running.reference.as_dict(), (plan or running.head).as_dict()
     now = running.current.as_dict()
     fixed = frozenset(
-        cell for cell, held in reference.items()
-        if head.get(cell) == held and now.get(cell) == held
-    )  # fmt: skip
+        cell for cell, held in reference.items() if head.get(cell) == held and now.get(cell) == held
+    )
     apart = {cell for cell in now if cell.segment not in set(running.segments)}
     return StageInputs(
-        inputs.settings, running.current, inputs.holds.frozen, inputs.facts, inputs.as_of,
-        inputs.holds.no_raise, fixed | apart,
-    )  # fmt: skip
+        inputs.settings,
+        running.current,
+        inputs.holds.frozen,
+        inputs.facts,
+        inputs.as_of,
+        inputs.holds.no_raise,
+        fixed | apart,
+    )
 
 
 def _held_words(
@@ -860,8 +948,9 @@ def _moved_words(
             "A week on the budgets that the plan replaced, to measure what it gains: there is no "
             "holdout and no second segment to compare with."
         )
-    first = [n for w, p in zip(running.waves, option.positions, strict=True) if p == newest
-             for n in w]  # fmt: skip
+    first = [
+        n for w, p in zip(running.waves, option.positions, strict=True) if p == newest for n in w
+    ]
     everyone = len(set(option.positions)) == 1
     where = "all segments" if everyone else ", ".join(sorted(first))
     share = f" {option.share:.0%} of its step" if 0 < option.share < 1 else ""

@@ -100,12 +100,15 @@ def stage_budgets(base: StageInputs, levels: Sequence[Level]) -> Policy:
     rules = base.rules()
     limits, groups = base.limits(rules), book(rules, incumbent=base.in_force)
     step = base.settings.budget.max_step if base.in_steps else None
-    policy = land(
-        levels[0][1], in_force=base.in_force, max_step=step, bounds=limits, groups=groups
-    )
+    policy = land(levels[0][1], in_force=base.in_force, max_step=step, bounds=limits, groups=groups)
     for segments, plan in levels[1:]:
         policy = blend(
-            policy, plan, segments,
-            in_force=base.in_force, max_step=step, bounds=limits, groups=groups,
-        ).policy  # fmt: skip
+            policy,
+            plan,
+            segments,
+            in_force=base.in_force,
+            max_step=step,
+            bounds=limits,
+            groups=groups,
+        ).policy
     return policy

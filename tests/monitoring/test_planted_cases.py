@@ -17,7 +17,9 @@ def test_of_the_planted_cases_nine_in_ten_are_told_right() -> None:
         base = base_of(seed)
         for kind in KINDS:
             case = make_case(kind, seed, base)
-            found = compare_weeks(case.frames, curves=case.curves, as_of=case.as_of, config=TriageConfig())
+            found = compare_weeks(
+                case.frames, curves=case.curves, as_of=case.as_of, config=TriageConfig()
+            )
             right.append(case.right(found.triage))
     assert len(right) == 30
     assert sum(right) >= 27

@@ -333,9 +333,8 @@ def first_wave(plan: Policy, names: tuple[str, ...] = ("a",)) -> Policy:
 
 def weekly(running: Running, plan: Policy | None, **more: Any) -> RolloutDecision:
     since = running.state.reference_on
-    told = inputs(
-        in_force=running.current, budgets=[(date(2026, 1, 1), OLD), (since, running.current)], **more
-    )  # fmt: skip
+    known = [(date(2026, 1, 1), OLD), (since, running.current)]
+    told = inputs(in_force=running.current, budgets=known, **more)
     proposal = None if plan is None else Proposed(plan, "It pays.")
     return decide(told, proposal=proposal, running=running)
 
@@ -557,6 +556,26 @@ def test_a_stream_without_moves_shows_nothing() -> None:
     assert [v.verdict for v in seen.verdicts] == ["undecided"]
 
 
+def test_one_wave_without_holdouts_takes_turns_with_the_reference_and_leaves_what_is_held() -> None:
+    """There is nobody and nothing to compare with, but the budgets before."""
+    old, plan = Policy.of(in_wave(OLD, ("a", "b"))), Policy.of(in_wave(ONE, ("a", "b")))
+    state = replace(
+        begin("r-1", on=ago(7), reference=old.version, waves=1, baseline=5_000.0),
+        stage="canary", positions=(1,), promises=((ago(7), 50.0, 10.0),),
+        plans=(StreamPlan(1, plan.version, ago(7), 1.0, (ago(7),)),),
+    )  # fmt: skip
+    running = Running(state, (("a", "b"),), {p.version: p for p in (old, plan)}, plan)
+    facts = {**FACTS, "holdout": FACTS["holdout"].iloc[:0]}
+    found = weekly(running, plan, facts=facts, allowance=1e9)
+    assert found.step is not None and found.step.after.positions == (0,)
+    assert found.settlement.policy == old
+    assert "A week on the budgets that the plan replaced" in found.settlement.reason
+    held = Holds(lasting=(("a", "*", "paused by ana"),))
+    kept = weekly(running, plan, facts=facts, allowance=1e9, holds=held)
+    assert in_wave(kept.settlement.policy, ("a",)) == in_wave(plan, ("a",))
+    assert in_wave(kept.settlement.policy, ("b",)) == in_wave(old, ("b",))
+
+
 @pytest.mark.parametrize("feed", ["holdout", "sales", "performance"])
 def test_a_feed_that_is_gone_never_proves_a_stream(feed: str) -> None:
     running = stream(1, 1, 1, plans={1: TWO}, current=TWO)
@@ -595,7 +614,8 @@ VARIANTS = {
     "as they are": FACTS,
     "sales collapse": sold(0.5, ("a",)),
     "lifts vanish": lifted(0.2),
-    "lifts rise": lifted(1.5),
+    "lifts rise": lifted(3.0),
+    "no holdouts": {**FACTS, "holdout": FACTS["holdout"].iloc[:0]},
 }
 
 
@@ -614,7 +634,8 @@ ANY_POLICY = st.one_of(
 
 @st.composite
 def any_stream(draw: st.DrawFn) -> Running:
-    positions = tuple(sorted(draw(st.tuples(*[st.integers(0, 3)] * 3)), reverse=True))
+    places = st.lists(st.integers(0, 3), min_size=1, max_size=3)
+    positions = tuple(sorted(draw(places), reverse=True))  # segments of no wave are a holdback
     kept = draw(st.integers(0, 1))  # a plan that no wave follows yet
     numbers = range(max(positions[-1], 1), positions[0] + 1 + kept)
     plans = {n: draw(ANY_POLICY) for n in numbers}
@@ -691,6 +712,8 @@ def drive_streams(examples: int) -> set[str]:
             if not held.held(running.current):
                 assert found.settlement.policy == running.reference
             return
+        apart = tuple(name for name in SEGMENTS if name not in running.segments)
+        assert in_wave(found.settlement.policy, apart) == in_wave(running.current, apart)
         if act in ("hold", "prove"):
             assert found.settlement.policy == running.current
         assert found.running is not None

@@ -208,9 +208,7 @@ class MemoryLoop:
             ended=tuple(self._ended),
         )
 
-    def _alarms(
-        self, as_of: date, facts: Facts
-    ) -> tuple[tuple[str, str, str], ...]:
+    def _alarms(self, as_of: date, facts: Facts) -> tuple[tuple[str, str, str], ...]:
         """Cells that depend on a feed which the monitor calls broken."""
         if not self.settings.data.health_checks or facts["performance"].empty:
             return ()

@@ -102,9 +102,7 @@ def stages_of(running: Running) -> dict[str, Stage]:
                 found[name] = "full"
             else:
                 found[name] = "canary" if position == state.newest else "ramp"
-    return {
-        cell.segment: found.get(cell.segment, "incumbent") for cell in running.current.cells
-    }
+    return {cell.segment: found.get(cell.segment, "incumbent") for cell in running.current.cells}
 
 
 def stay(policy: Policy, reason: str) -> Settlement:

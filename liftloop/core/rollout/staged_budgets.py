@@ -118,9 +118,12 @@ def land(
     wanted = challenger.as_dict()
     everywhere = {c: wanted.get(c, Decimal(0)) for c in {*wanted, *in_force.cells}}
     low, high = _room(
-        sorted(everywhere), in_force=in_force, max_step=max_step, bounds=bounds or {},
+        sorted(everywhere),
+        in_force=in_force,
+        max_step=max_step,
+        bounds=bounds or {},
         total=to_cents(challenger.total),
-    )  # fmt: skip
+    )
     cents = np.array([to_cents(everywhere[c]) for c in sorted(everywhere)])
     if bool(((cents >= low) & (cents <= high)).all()):
         return challenger

@@ -12,7 +12,7 @@ moved for treatment). What is estimated, and why it may be looked at every day, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -28,8 +28,7 @@ from liftloop.core.daily_panels import (
     sales_stream,
     segment_baselines,
 )
-from liftloop.core.joined_streams import joined
-from liftloop.core.level_shift import Beside, Panel, Shift, level_shift
+from liftloop.core.level_shift import Beside, Panel, Shift, joined, level_shift
 from liftloop.core.policy import Policy
 
 Array = NDArray[np.float64]
@@ -145,6 +144,7 @@ def stream_effect(
     as_of: date,
     margin: float,
     baseline: float | None,
+    inside: Collection[str],
     wait_days: int,
     carry_over: float = 0.3,
 ) -> StreamEffect:
@@ -163,17 +163,23 @@ def stream_effect(
     margin
         Profit per unit of revenue before the spend.
     baseline
-        Incremental revenue a day times the margin of all segments under the reference, by the
+        Incremental revenue a day times the margin under the reference, by the
         curves; None: as their own lifts and spend say.
+    inside
+        The segments that the baseline is of; others (a holdback) never move and are compared with.
     wait_days
         So many days before ``as_of`` are not yet known (late conversions).
     """
     days = (as_of - daily.first).days
     start = (reference_on - daily.first).days
     moved = money_moved(
-        budgets, reference, segments=daily.segments, first=daily.first,
-        days=max(days, 1), carry_over=carry_over,
-    )  # fmt: skip
+        budgets,
+        reference,
+        segments=daily.segments,
+        first=daily.first,
+        days=max(days, 1),
+        carry_over=carry_over,
+    )
     spent = float(reference.total)
 
     def exposed(scale: float) -> tuple[tuple[date, float], ...]:
@@ -195,15 +201,18 @@ def stream_effect(
     if counted <= start:
         return nothing("No day counts yet: delayed conversions are awaited.")
     cut = Daily(
-        daily.first, daily.segments, daily.lift[:counted], daily.lift_error[:counted],
-        daily.sales[:counted], daily.spend[:counted],
-    )  # fmt: skip
+        daily.first,
+        daily.segments,
+        daily.lift[:counted],
+        daily.lift_error[:counted],
+        daily.sales[:counted],
+        daily.spend[:counted],
+    )
     before = slice(0, start)
     if not (np.nan_to_num(cut.spend[before]).sum(axis=0) > 0).all():
         return nothing("Some segment spent nothing before the start.")
-    levels = segment_baselines(
-        cut, before, margin=margin, total=baseline, inside=np.ones(len(cut.segments))
-    )
+    mine = np.isin(cut.segments, list(inside)).astype(np.float64)
+    levels = segment_baselines(cut, before, margin=margin, total=baseline, inside=mine)
     if not (np.isfinite(levels).all() and (levels > 0).all()):
         return nothing("The segments earned no measurable incremental revenue before the start.")
     scale = float(levels.sum()) / spent if spent > 0 else 0.0
@@ -246,6 +255,7 @@ def plan_effect(
     as_of: date,
     margin: float,
     baseline: float | None,
+    inside: Collection[str],
     wait_days: int,
     carry_over: float = 0.3,
 ) -> StreamEffect:
@@ -270,11 +280,19 @@ def plan_effect(
     if start < LEAST_DAYS_BEFORE or counted <= start:
         return nothing("No day counts yet.")
     cut = Daily(
-        daily.first, daily.segments, daily.lift[:counted], daily.lift_error[:counted],
-        daily.sales[:counted], daily.spend[:counted],
-    )  # fmt: skip
+        daily.first,
+        daily.segments,
+        daily.lift[:counted],
+        daily.lift_error[:counted],
+        daily.sales[:counted],
+        daily.spend[:counted],
+    )
     levels = segment_baselines(
-        cut, slice(0, start), margin=margin, total=baseline, inside=np.ones(len(cut.segments))
+        cut,
+        slice(0, start),
+        margin=margin,
+        total=baseline,
+        inside=np.isin(cut.segments, list(inside)).astype(np.float64),
     )
     if not (np.isfinite(levels).all() and (levels > 0).all()):
         return nothing("The segments earned no measurable incremental revenue before the plan.")
@@ -285,9 +303,13 @@ def plan_effect(
     for t in range(1, counted):
         on[t] = (1 - carry_over) * on[t] + carry_over * on[t - 1]
     moved = money_moved(
-        budgets, reference, segments=daily.segments, first=daily.first, days=counted,
+        budgets,
+        reference,
+        segments=daily.segments,
+        first=daily.first,
+        days=counted,
         carry_over=carry_over,
-    )  # fmt: skip
+    )
     spent = float(reference.total)
     scale = float(levels.sum()) / spent if spent > 0 else 0.0
     since = np.repeat(moved[start - 1 : start], counted - start, axis=0)
@@ -313,9 +335,12 @@ def plan_effect(
         for t in range(start, counted)
     )
     return StreamEffect(
-        float(total.effect[0]), information**-0.5, exposed, float((on[-1] * levels).sum()),
+        float(total.effect[0]),
+        information**-0.5,
+        exposed,
+        float((on[-1] * levels).sum()),
         daily.first + timedelta(days=counted - 1),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,8 +377,10 @@ def _shift(stream: Stream, now: Array, others: _Others, start: int) -> Shift:
         np.ones(series),
         stream.shock_variance * stream.widening**2,
     )
-    columns = [np.where(np.arange(days) >= day, 1.0, 0.0)[:, None] * stream.unit
-               for day in range(start, days, DRIFT_DAYS)]  # fmt: skip
+    columns = [
+        np.where(np.arange(days) >= day, 1.0, 0.0)[:, None] * stream.unit
+        for day in range(start, days, DRIFT_DAYS)
+    ]
     variances = [COMMON_RESPONSE**2] * len(columns)
     for exposure, variance in (
         (others.earlier, math.inf),

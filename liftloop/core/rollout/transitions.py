@@ -55,9 +55,15 @@ def begin(
 ) -> RolloutState:
     """A stream before its first plan: every wave has the reference."""
     return RolloutState(
-        rollout_id, "incumbent", on, reference, on, baseline,
-        positions=(0,) * waves, record=tuple(record)[-KEPT_RECORD:],
-    )  # fmt: skip
+        rollout_id,
+        "incumbent",
+        on,
+        reference,
+        on,
+        baseline,
+        positions=(0,) * waves,
+        record=tuple(record)[-KEPT_RECORD:],
+    )
 
 
 def adopt(
@@ -87,13 +93,17 @@ def adopt(
     )
     paused = values.get("paused_since")
     return RolloutState(
-        values["rollout_id"], values["stage"], began, reference, began,
+        values["rollout_id"],
+        values["stage"],
+        began,
+        reference,
+        began,
         plans=(StreamPlan(1, plan, began, 1.0, reached),),
         positions=tuple(int(day is not None) for day in reached),
         paused_since=date.fromisoformat(paused) if paused else None,
         paused_by=values.get("paused_by", ""),
         held_days=int(values.get("held_days", 0)),
-    )  # fmt: skip
+    )
 
 
 def exposures(
@@ -137,8 +147,10 @@ def exposures(
         return (Exposure(up, 1.0), Exposure(now, 1.0), Exposure(now))
     if proven_only:
         first = (last + 1, *now[1:])
-        return (*((Exposure(first, s) for s in SHARES) if new and not unproven else ()),
-                Exposure(now))  # fmt: skip
+        return (
+            *((Exposure(first, s) for s in SHARES) if new and not unproven else ()),
+            Exposure(now),
+        )
     found: list[Exposure] = []
     if new:
         for lead in range(count, 0, -1):
@@ -185,9 +197,12 @@ def move(
     lowest = min(to.positions, default=0)
     kept = tuple(plan for plan in plans if plan.number >= lowest)
     after = replace(
-        state, plans=kept, positions=to.positions, risk=risk,
+        state,
+        plans=kept,
+        positions=to.positions,
+        risk=risk,
         promises=(*state.promises, (on, *promise)),
-    )  # fmt: skip
+    )
     after = replace(after, stage=_stage(after))
     act = "start" if state.stage == "incumbent" else "move" if to.share > 0 else "promote"
     return Transition(act, state, after, on, reason, tuple(verdicts))  # type: ignore[arg-type]
@@ -239,10 +254,14 @@ def prove(
     if base is None:
         raise ValueError("no plan has reached every wave")
     after = replace(
-        state, reference=base.version, reference_on=on, proven_on=on, baseline=baseline,
+        state,
+        reference=base.version,
+        reference_on=on,
+        proven_on=on,
+        baseline=baseline,
         promises=((on, *promise),),
         record=(*state.record, kept)[-KEPT_RECORD:],
-    )  # fmt: skip
+    )
     return Transition("prove", state, after, on, reason, tuple(verdicts))
 
 
@@ -265,9 +284,12 @@ def roll_back(
     record = state.record if kept is None else (*state.record, kept)[-KEPT_RECORD:]
     going = _running_again(state, now)
     after = replace(
-        going, stage="rolled_back", positions=(0,) * len(state.positions), record=record,
+        going,
+        stage="rolled_back",
+        positions=(0,) * len(state.positions),
+        record=record,
         risk=risk or state.risk,
-    )  # fmt: skip
+    )
     return Transition("roll_back", state, after, now, reason, tuple(verdicts), until)
 
 

@@ -117,7 +117,9 @@ def panel(
 def measured(
     daily: Daily, budgets: Sequence[tuple[date, Policy]], *, days: int, **more: object
 ) -> StreamEffect:
-    rest: dict[str, object] = {"margin": 1.0, "baseline": float(EARNED.sum()), "wait_days": 0}
+    rest: dict[str, object] = {
+        "margin": 1.0, "baseline": float(EARNED.sum()), "wait_days": 0, "inside": SEGMENTS,
+    }  # fmt: skip
     return stream_effect(
         daily, budgets=budgets, reference=REFERENCE, reference_on=START,
         as_of=START + timedelta(days=days), **{**rest, **more},  # type: ignore[arg-type]
@@ -341,6 +343,29 @@ def test_without_a_baseline_the_lifts_and_the_spend_say_what_is_earned() -> None
     assert np.mean(levels) == pytest.approx(25_000.0, abs=4 * error / math.sqrt(PANELS))
 
 
+def test_a_holdback_is_compared_with_and_the_baseline_is_of_the_others() -> None:
+    """Segments c and d never move, the others at once and together; all lifts fall by a tenth."""
+    moving = ("a", "b", "e", "f")
+    earned = float(sum(EARNED[SEGMENTS.index(name)] for name in moving))
+    plan = policy({name: 0.2 * SPENT[SEGMENTS.index(name)] for name in moving})
+    budgets = [(FIRST, REFERENCE), (START, plan)]
+    shifted: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(PANELS):
+        daily = panel(seed, budgets, 42, Truth(effect=0.3, common=0.0))
+        daily.lift[BEFORE_DAYS:] -= 0.1 * EARNED
+        found = measured(daily, budgets, days=42, baseline=earned, inside=moving)
+        shifted[True].append((found.effect - 0.3) / found.standard_error)
+        columns = [SEGMENTS.index(name) for name in moving]
+        alone = Daily(
+            FIRST, moving,
+            *(x[:, columns] for x in (daily.lift, daily.lift_error, daily.sales, daily.spend)),
+        )  # fmt: skip
+        found = measured(alone, budgets, days=42, baseline=earned, inside=moving)
+        shifted[False].append(found.effect - 0.3)
+    assert abs(np.mean(shifted[True])) <= 1  # within what is claimed, as above
+    assert np.mean(shifted[False]) < -0.2  # without it the fall is taken for the moves
+
+
 # -- any look --------------------------------------------------------------------------------------
 
 
@@ -389,6 +414,7 @@ def own_effect(daily: Daily, budgets: Budgets, day: int) -> StreamEffect:
     return plan_effect(
         until(daily, 28 + day), reached=LEADING, budgets=budgets, reference=REFERENCE,
         as_of=ENTERED + timedelta(days=day), margin=1.0, baseline=float(EARNED.sum()), wait_days=0,
+        inside=SEGMENTS,
     )  # fmt: skip
 
 

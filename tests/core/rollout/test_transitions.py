@@ -19,6 +19,7 @@ from liftloop.core.rollout.transitions import (
     KEPT_RECORD,
     SHARES,
     Exposure,
+    adopt,
     begin,
     exposures,
     hold,
@@ -113,6 +114,16 @@ def test_in_the_shadow_a_new_plan_is_kept_and_those_that_were_kept_long_enough_a
     assert exposures(state, new=True, on=day(7), shadow_days=7) == (
         Exposure((1, 0, 0), 1.0), Exposure((0, 0, 0), 1.0), Exposure((0, 0, 0)),
     )  # fmt: skip
+
+
+def test_where_only_the_reference_can_be_compared_with_plan_and_reference_take_turns() -> None:
+    on_plan = exposures(flowing(1), new=True, on=day(7), switch_back=True)
+    assert on_plan == (Exposure((0,)), Exposure((1,)))
+    back = move(flowing(1), Exposure((0,)), on=day(7), reason="To measure.").after
+    assert back.positions == (0,) and back.plan(1) is not None
+    again = exposures(back, new=False, on=day(14), switch_back=True)
+    assert again == (Exposure((1,)), Exposure((0,)))
+    assert exposures(back, new=True, on=day(14), switch_back=True)[0] == Exposure((2,), 1.0)
 
 
 @st.composite
@@ -261,6 +272,43 @@ def test_taking_back_ends_a_pause() -> None:
     assert (gone.stage, gone.paused_since, gone.paused_by, gone.held_days) == (
         "rolled_back", None, "", 2,
     )  # fmt: skip
+
+
+# -- rollouts of an older workspace ----------------------------------------------------------------
+
+GATE = {
+    "rollout_id": "r1", "stage": "ramp", "started_on": "2026-03-02", "paused_since": None,
+    "paused_days": 3, "paused_by": "",
+    "exposed": {"a": "2026-03-02", "b": "2026-03-02", "c": "2026-03-16"},
+}  # fmt: skip
+OLD_WAVES = (("a", "b"), ("c",), ("d", "e"))
+
+
+def adopted(**values: Any) -> RolloutState:
+    return adopt({**GATE, **values}, reference="p-0", plan="p-1", waves=OLD_WAVES)
+
+
+def test_a_rollout_that_was_a_gate_becomes_the_first_plan_of_a_stream() -> None:
+    state = adopted()
+    assert (state.rollout_id, state.reference, state.reference_on) == ("r1", "p-0", BEGAN)
+    assert state.positions == (1, 1, 0)
+    assert state.plans == (StreamPlan(1, "p-1", BEGAN, 1.0, (BEGAN, day(14), None)),)
+    assert state.promised(since=BEGAN, until=day(30)) == Promise(0.0, 0.0)
+    assert move(state, Exposure((1, 1, 1)), on=day(21), reason="Up.").act == "promote"
+
+
+def test_a_pause_of_the_older_workspace_goes_on() -> None:
+    state = adopted(
+        stage="paused", paused_since="2026-03-20", paused_by="ana", held_days=2, exposed={}
+    )
+    assert (state.paused_since, state.paused_by, state.held_days) == (day(18), "ana", 2)
+    assert state.positions == (1, 0, 0)  # the oldest records name no exposed segments
+    assert resume(state, now=day(20), reason="").after.held_days == 4
+
+
+def test_a_shadow_of_the_older_workspace_has_a_plan_that_no_wave_follows() -> None:
+    state = adopted(stage="shadow", exposed={})
+    assert state.positions == (0, 0, 0) and state.plan(1) is not None
 
 
 # -- what was promised -----------------------------------------------------------------------------
