@@ -93,42 +93,39 @@ def _moves_held(db: Session, loop: Loop, waiting: Decision) -> str:
 
 
 def _take_step(db: Session, loop: Loop, approved: Decision) -> None:
-    """The stream's steps that were planned when the decision began to wait.
+    """The step that was planned when the decision began to wait. What had been proven by then was
+    kept on that day.
 
     Raises
     ------
     Declined
-        If the stream is not where it was then: the plan does not fit any more.
+        If the stream is not where it was then, or the version before planned it: the plan does not
+        fit any more.
     """
     said = json.loads(approved.evidence)
-    running = running_rollout(db)
-    planned = said.get("rollout")
-    record = RolloutRecord.model_validate(planned) if planned is not None else None
-    for name in ("proven", "step"):
-        if name not in said:
-            continue
-        step = said[name]
-        before = RolloutState.from_dict(step["before"])
-        if (
-            running is not None
-            and name == "step"
-            and (
-                (running.state.positions, running.state.reference, running.state.stage)
-                != (before.positions, before.reference, before.stage)
-            )
-        ):
-            raise Declined(
-                f"{approved.id} cannot be approved any more: its rollout moved on since. Run "
-                "liftloop cycle for a new proposal."
-            )
-        taken = Transition(
-            step["act"],
-            before,
-            RolloutState.from_dict(step["state"]),
-            approved.effective_from,
-            approved.reason,
+    planned, step = said.get("rollout"), said.get("step")
+    if planned is None and step is None:  # rollouts were off: it reaches all segments at once
+        return
+    if step is None or "positions" not in step["state"]:
+        raise Declined(
+            f"{approved.id} cannot be approved any more: it was planned by the rules of an earlier "
+            "version. Run liftloop cycle for a new proposal."
         )
-        record_step(db, loop, taken, record)
+    before, running = RolloutState.from_dict(step["before"]), running_rollout(db)
+    now = running.state if running is not None else before
+    if (now.positions, now.reference, now.stage) != (
+        before.positions,
+        before.reference,
+        before.stage,
+    ):
+        raise Declined(
+            f"{approved.id} cannot be approved any more: its rollout moved on since. Run "
+            "liftloop cycle for a new proposal."
+        )
+    after = RolloutState.from_dict(step["state"])
+    taken = Transition(step["act"], before, after, approved.effective_from, approved.reason)
+    record = RolloutRecord.model_validate(planned) if planned is not None else None
+    record_step(db, loop, taken, record)
 
 
 def reject(workspace: str, id: str, *, reason: str, actor: str) -> str:

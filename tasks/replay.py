@@ -38,6 +38,8 @@ from tasks.running_rollout import as_running, state_from
 # "cannot be told": older than the record that a replay needs.
 Verdict = Literal["same", "other words", "different", "not made again", "cannot be told"]
 DOORS = ("holdout", "units")
+# How the version before, which tested each plan by itself, said that it held one without a test.
+GATE_HELD = ("This plan was rolled back; it is barred until ", "needs another one to compare with.")
 OF_PROPOSAL = (
     "id", "policy_version", "expected_gain", "gain_low", "gain_high", "share_moved", "cells",
     "reason",
@@ -285,6 +287,7 @@ def _proposed(loop: Loop, planned: Proposal) -> Check:
 
 def _decided(loop: Loop, found: Decision, planned: Proposal | None) -> Check:
     """What the day came to, settled again."""
+    _of_this_version(found)
     with session(loop.engine, read_only=True) as db:
         made = provenance_of(db, subject=found.id, at=found.created_at)
         before = _running_before(db, found)
@@ -311,6 +314,24 @@ def _decided(loop: Loop, found: Decision, planned: Proposal | None) -> Check:
         },
     )
     return _check("decision", f"The same {found.kind} of {len(kept)} budgets", differ)
+
+
+def _of_this_version(found: Decision) -> None:
+    """Refuse what the version before decided, whose rules are gone.
+
+    Raises
+    ------
+    Declined
+        If a step of a rollout does not say which plan each wave had, or that version's test of
+        each plan held it.
+    """
+    step = json.loads(found.evidence).get("step")
+    gated = step is not None and "positions" not in step["state"]
+    if gated or any(words in found.reason for words in GATE_HELD):
+        raise Declined(
+            "It was decided by the rules of an earlier version, which tested each plan by itself; "
+            "this version cannot make it again."
+        )
 
 
 def _running_before(db: Session, found: Decision) -> Running | None:

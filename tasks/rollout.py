@@ -91,8 +91,7 @@ def settlement_of(loop: Loop, plan: Proposal, running: Running | None) -> Settle
         rollout_id=key("r", plan.id),
         seed=int(key("seed", plan.id).removeprefix("seed-")[:7], 16),
     )
-    begins = found.plan is not None or (running is None and found.settlement.kind == "move")
-    waits = begins and needs_approval(plan.share_moved, loop.settings.budget.approve_above)
+    waits = found.begins and needs_approval(plan.share_moved, loop.settings.budget.approve_above)
     meanwhile = decide(inputs, proposal=None, running=running) if waits and running else None
     grounds = Grounds(
         plan.as_of,

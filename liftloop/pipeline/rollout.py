@@ -49,7 +49,7 @@ from liftloop.core.rollout.stream_effect import (
     plan_effect,
     stream_effect,
 )
-from liftloop.core.rollout.transitions import Exposure, begin, exposures, hold, move, prove
+from liftloop.core.rollout.transitions import Exposure, begin, close, exposures, hold, move, prove
 from liftloop.core.rollout.transitions import roll_back as take_back
 from liftloop.core.sequential import Bounds, confidence_bounds, mixture_precision
 from liftloop.pipeline.guardrails import guard_plan, guard_stream
@@ -144,6 +144,8 @@ class RolloutDecision:
         The budgets, for all segments, of a plan that entered.
     verdicts
         The guardrails' on the plan.
+    retreats
+        Whether the plan that entered is part of the way back, which waits for nobody.
     """
 
     settlement: Settlement
@@ -152,11 +154,21 @@ class RolloutDecision:
     started: Started | None = None
     plan: Policy | None = None
     verdicts: tuple[GuardrailVerdict, ...] = ()
+    retreats: bool = False
 
     @property
     def step(self) -> Transition | None:
         """The last step."""
         return self.steps[-1] if self.steps else None
+
+    @property
+    def begins(self) -> bool:
+        """Whether a new plan takes effect with it, in some segments or in all: what a person may
+        have to approve."""
+        if self.plan is not None:
+            return not self.retreats
+        at_once = self.step is None or self.step.act == "close"
+        return at_once and self.settlement.kind == "move"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +231,8 @@ def decide(
         objection = objections(verdicts)
     if running is None:
         return _without_stream(inputs, proposal, objection, verdicts, rollout_id, seed)
+    if not inputs.settings.rollout.enabled:
+        return _closed(inputs, running, None if objection else proposal, verdicts)
     running = _with_baseline(inputs, running)
     observed = observe(inputs, running)
     ending = _taken_back(inputs, running, observed)
@@ -250,6 +264,23 @@ def decide(
     wanted = None if objection or proposal.policy.version == running.head.version else proposal
     done = _flow(inputs, running, wanted, observed, objection, proposal.reason)
     return replace(done, steps=(*steps, *done.steps), verdicts=verdicts)
+
+
+def _closed(
+    inputs: RolloutInputs,
+    running: Running,
+    proposal: Proposed | None,
+    verdicts: tuple[GuardrailVerdict, ...],
+) -> RolloutDecision:
+    """Rollouts were switched off: the stream ends, and a plan reaches all segments at once."""
+    why = "Rollouts are off: from now on a plan reaches all segments at once."
+    step = close(running.state, on=inputs.as_of, reason=why)
+    settled = (
+        stay(running.current, why)
+        if proposal is None
+        else at_once(proposal.policy, running.current, f"{why} {proposal.reason}")
+    )
+    return RolloutDecision(settled, (step,), None, verdicts=verdicts)
 
 
 def _with_baseline(inputs: RolloutInputs, running: Running) -> Running:
@@ -832,7 +863,7 @@ def _flow(
         reason=f"{words} {in_words(risk, inputs)}",
     )
     after = running.after(step, policy, plan=plan)
-    return RolloutDecision(follow(step, after), (step,), after, plan=plan)
+    return RolloutDecision(follow(step, after), (step,), after, plan=plan, retreats=retreats)
 
 
 def _retreat(

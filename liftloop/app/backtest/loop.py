@@ -4,7 +4,7 @@ ledger, Delta, registry or Prefect."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Protocol
 
@@ -159,17 +159,21 @@ class MemoryLoop:
             conflict = str(why)
             if self.running is None:
                 return _decided(as_of, RolloutDecision(stay(self.in_force, conflict)), False)
+        inputs = self._inputs(as_of, facts, held)
         id = key("x", as_of, self.in_force.version, proposal.policy.version if proposal else "")
         found = decide(
-            self._inputs(as_of, facts, held),
+            inputs,
             proposal=proposal,
             running=self.running,
             rollout_id=key("r", id),
             seed=int(key("seed", id).removeprefix("seed-")[:7], 16),
         )
-        share = share_moved(found.plan, head) if found.plan is not None else 0.0
+        share = share_moved(proposal.policy, head) if proposal and found.begins else 0.0
         if needs_approval(share, self.settings.budget.approve_above):
-            return _decided(as_of, found, False, waits=True)
+            if self.running is None:
+                return _decided(as_of, found, False, waits=True)
+            meanwhile = decide(inputs, proposal=None, running=self.running)
+            return replace(self._keep(as_of, meanwhile), waits=True)
         return self._keep(as_of, found)
 
     def look(self, as_of: date, facts: Facts) -> Policy:

@@ -16,7 +16,7 @@ from liftloop.core.guardrails import GuardrailVerdict
 from liftloop.core.policy import Stage
 from liftloop.core.rollout.allowance import Kept, Promise
 
-Act = Literal["start", "move", "promote", "hold", "prove", "roll_back", "pause", "resume"]
+Act = Literal["start", "move", "promote", "hold", "prove", "roll_back", "pause", "resume", "close"]
 
 ENDED: frozenset[Stage] = frozenset({"full", "rolled_back", "incumbent"})
 GUARDRAIL = "guardrail"

@@ -9,6 +9,7 @@ then acts on it.
     prove         the gain was measured: the budgets that all waves have become the reference
     roll_back     back to the reference, by a verdict or by hand; a cool-down follows
     pause, resume by a person: budgets stay, guardrails go on being judged
+    close         rollouts were switched off: the stream ends where it is
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 from liftloop.core.guardrails import GuardrailVerdict
 from liftloop.core.policy import Stage
-from liftloop.core.rollout.allowance import Kept
+from liftloop.core.rollout.allowance import PLAN_DAYS, Kept
 from liftloop.core.rollout.state import ENDED, GUARDRAIL, Risk, RolloutState, StreamPlan, Transition
 
 SHARES = (1.0, 0.75, 0.5, 0.25)  # of a plan's step, the largest first
@@ -195,7 +196,9 @@ def move(
         for plan in plans
     )
     lowest = min(to.positions, default=0)
-    kept = tuple(plan for plan in plans if plan.number >= lowest)
+    kept = tuple(  # a young plan has a question of its own, also where newer ones took its place
+        plan for plan in plans if plan.number >= lowest or (on - plan.on).days <= PLAN_DAYS
+    )
     after = replace(
         state,
         plans=kept,
@@ -291,6 +294,14 @@ def roll_back(
         risk=risk or state.risk,
     )
     return Transition("roll_back", state, after, now, reason, tuple(verdicts), until)
+
+
+def close(state: RolloutState, *, on: date, reason: str) -> Transition:
+    """The stream ends without being taken back: somebody switched rollouts off."""
+    if state.stage in ENDED:
+        return Transition("hold", state, state, on, OVER)
+    after = replace(_running_again(state, on), stage="full")
+    return Transition("close", state, after, on, reason)
 
 
 def _running_again(state: RolloutState, now: date) -> RolloutState:
