@@ -195,7 +195,8 @@ def record_step(db: Session, loop: Loop, step: Transition, record: RolloutRecord
     if record is not None and step.act == "start":
         start_rollout(db, rollout=record)
     id = step.after.rollout_id
-    acts = [t for t in transitions(db, rollout_id=id) if t.act != "hold"]
+    earlier = transitions(db, rollout_id=id)
+    acts = [t for t in earlier if t.act != "hold"]
     turn = () if step.act in ("hold", "start") else (len(acts),)
     if step.act == "prove":
         append_audit(
@@ -207,7 +208,7 @@ def record_step(db: Session, loop: Loop, step: Transition, record: RolloutRecord
             payload={"reason": step.reason, "reference": step.after.reference},
             at=loop.now(),
         )
-    return append_transition(
+    kept = append_transition(
         db,
         transition=RolloutTransition(
             key=key("t", id, step.on, step.act, *turn),
@@ -220,6 +221,24 @@ def record_step(db: Session, loop: Loop, step: Transition, record: RolloutRecord
             evidence=canonical(step.as_dict()),
             created_at=loop.now(),
         ),
+    )
+    if kept and earlier and "positions" not in json.loads(earlier[-1].evidence)["state"]:
+        _note_adoption(db, loop, id)
+    return kept
+
+
+def _note_adoption(db: Session, loop: Loop, id: str) -> None:
+    append_audit(
+        db,
+        key=key("a", "adopt", id),
+        actor=loop.actor,
+        act="adopt",
+        subject=id,
+        payload={
+            "reason": "It began as a test of one plan, under an earlier version of LiftLoop. It "
+            "goes on as a rollout whose first plan that is."
+        },
+        at=loop.now(),
     )
 
 

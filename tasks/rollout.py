@@ -17,7 +17,7 @@ from liftloop.adapters.decisions import (
     proposals,
 )
 from liftloop.adapters.ledger import policy, session
-from liftloop.adapters.rollouts import transitions
+from liftloop.adapters.rollouts import rollouts, transitions
 from liftloop.adapters.tables import Decision, Proposal, RolloutRecord
 from liftloop.core.keys import canonical, key
 from liftloop.core.policy import Policy
@@ -31,6 +31,7 @@ from tasks.recording import Grounds, Outcome, record, record_step
 from tasks.running_rollout import inputs_of, rollout_facts, running_rollout, training_of
 
 NOTHING_PROPOSED = "none"
+STEPS = ("start", "move", "promote", "roll_back", "close")  # of which a day has one
 
 
 @task(name="settle")
@@ -161,14 +162,12 @@ def _undoes(db: Session, as_of: date, previous: str, head: str | None) -> str:
 
 
 def _moved_on(db: Session, as_of: date) -> str:
-    """Why no other plan may move the rollout on ``as_of``: it moved or was taken back that day; ""
-    where it did not."""
-    now = budgets_in_force(db, before=date.max)
-    if now is None or now[1].effective_from != as_of or now[1].rollout_id is None:
-        return ""
-    if now[1].kind == "hold":
-        return ""
-    return f"{now[1].id} moved the rollout on {as_of} already; the next cycle plans from there."
+    """Why no other plan may move the rollout on ``as_of``: it moved or ended that day; "" where it
+    did not."""
+    for last in rollouts(db, limit=1):
+        if any(t.as_of == as_of and t.act in STEPS for t in transitions(db, rollout_id=last.id)):
+            return f"The rollout moved on {as_of} already; the next cycle plans from there."
+    return ""
 
 
 def _policy(db: Session, version: str) -> Policy:

@@ -13,6 +13,7 @@ LONGEST = 240  # characters of a reason that the table shows; --json and --expor
 Payload = Mapping[str, Any]
 
 ACTS = {
+    "adopt": "rollout taken over",
     "apply": "budgets read back",
     "approve": "approved",
     "changed_outside": "changed elsewhere",
@@ -28,6 +29,7 @@ ACTS = {
     "pause": "paused",
     "promote": "decided: promote",
     "propose": "plan proposed",
+    "prove": "gain proven",
     "publish": "budgets written",
     "receive": "file taken in",
     "refuse": "file refused",

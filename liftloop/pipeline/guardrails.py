@@ -188,7 +188,9 @@ def _spending(
     )
     return (
         judge_pacing(cells, exposed=exposed, rule=rule),
-        judge_channel_share(cells, exposed=exposed, incumbent=running.reference, rule=rule),
+        judge_channel_share(
+            cells, exposed=running.segments, incumbent=running.reference, rule=rule
+        ),
     )
 
 
@@ -199,7 +201,7 @@ def _arms(
     counts = arm_counts(
         facts["holdout"],
         segments=running.segments,
-        started_on=running.state.reference_on,
+        started_on=running.state.started_on,
         as_of=as_of,
     )
     return judge_sample_ratio(counts, alpha=rules.sample_ratio_alpha)

@@ -63,6 +63,7 @@ HELD_DAYS = QUARTER_DAYS  # so long a move that is not proven holds its part of 
 NINETY = 2 * 1.645  # standard deviations between the ends of a 90 % interval
 PLANS_A_HALF_YEAR = 26  # which share the error probability of that question
 SWITCHES = 8  # cycles in which plan and reference take turns at most
+UNKNOWN_RETURN = 0.5  # what a unit of moved money gains or loses where no response is known
 EFFECT_SCALE = 0.5  # of the stream's effect, in multiples of the average return
 PLAN_SCALE = 0.4  # of a plan's, as a share of what its segments earn
 
@@ -625,12 +626,13 @@ def _ahead(inputs: RolloutInputs, promise: tuple[float, float], days: int) -> Pr
 
 def promise_of(inputs: RolloutInputs, policy: Policy, reference: Policy) -> tuple[float, float]:
     """Profit a day that the curves promise for ``policy`` against ``reference``, and its standard
-    deviation. What an objective other than profit gives up on purpose is not counted as lost."""
+    deviation. What an objective other than profit gives up on purpose is not counted as lost. Where
+    no response is known nothing is promised, and much is doubted."""
+    margin = inputs.settings.budget.margin
     if inputs.curves is None:
-        return 0.0, 0.0
-    found: Estimate = gain(
-        inputs.curves, policy=policy, incumbent=reference, margin=inputs.settings.budget.margin
-    )
+        moved = share_moved(policy, reference) * float(reference.total)
+        return 0.0, UNKNOWN_RETURN * margin * moved
+    found: Estimate = gain(inputs.curves, policy=policy, incumbent=reference, margin=margin)
     mean = found.mean
     if inputs.settings.budget.objective not in ("expected_profit", "cvar"):
         mean = max(mean, 0.0)
@@ -811,7 +813,8 @@ def _flow(
     )
     problem, chosen, retreats = "", None, False
     now = _ahead(inputs, promise_of(inputs, running.current, running.reference), _horizon(settings))
-    most = at_risk(observed.belief, past=observed.past, ahead=now) + PLAN_SHARE * allowance
+    held = at_risk(observed.belief, past=observed.past, ahead=now)
+    fitting: list[tuple[Exposure, Policy | None, Policy, tuple[float, float]]] = []
     for option in options[:-1]:
         plan = None
         if option.share > 0 and proposal is not None:
@@ -826,10 +829,14 @@ def _flow(
             continue
         promise = promise_of(inputs, policy, running.reference)
         ahead = _ahead(inputs, promise, _horizon(settings))
-        risk_then = at_risk(observed.belief, past=observed.past, ahead=ahead)
-        if settings.rollout.allowance == 0 or risk_then <= min(left, most):
+        more = at_risk(observed.belief, past=observed.past, ahead=ahead)
+        if settings.rollout.allowance == 0 or more <= min(left, held + PLAN_SHARE * allowance):
             chosen = (option, plan, policy, promise)
             break
+        if more <= left:
+            fitting.append((option, plan, policy, promise))
+    if chosen is None and fitting:  # a step is never too large to begin with its smallest part
+        chosen = fitting[-1]
     if chosen is None:
         chosen = _retreat(inputs, running, observed, left)
         retreats = chosen is not None
@@ -863,14 +870,17 @@ def _flow(
         reason=f"{words} {in_words(risk, inputs)}",
     )
     after = running.after(step, policy, plan=plan)
-    return RolloutDecision(follow(step, after), (step,), after, plan=plan, retreats=retreats)
+    settled = follow(step, after)
+    if policy.version == running.current.version:  # a plan that is kept moves nothing yet
+        settled = replace(settled, kind="hold")
+    return RolloutDecision(settled, (step,), after, plan=plan, retreats=retreats)
 
 
 def _retreat(
     inputs: RolloutInputs, running: Running, observed: Observed, left: float
 ) -> tuple[Exposure, Policy, Policy, tuple[float, float]] | None:
-    """Part of the way back to the reference, the shortest that fits what is left, where even
-    staying does not; the whole way where none does. None where staying fits."""
+    """Part of the way back to the reference, where even staying does not fit what is left: the
+    shortest that fits, or half of the way. None where staying fits."""
     state, settings = running.state, inputs.settings
     if state.newest == 0 or settings.rollout.allowance == 0:
         return None
@@ -963,6 +973,11 @@ def _held_words(
     return "Every wave has the newest plan."
 
 
+def _kept_words(inputs: RolloutInputs) -> str:
+    first = inputs.as_of + timedelta(days=inputs.settings.rollout.shadow_days)
+    return f"The new plan is kept: no segment follows it before {first}."
+
+
 def _moved_words(
     inputs: RolloutInputs,
     running: Running,
@@ -974,6 +989,9 @@ def _moved_words(
 ) -> str:
     """Who gets what, and what it is expected to gain."""
     newest = max(option.positions)
+    kept = option.share > 0 and newest <= max((p.number for p in running.state.plans), default=0)
+    if kept and option.positions == running.state.positions:
+        return f"{_kept_words(inputs)} The budgets in force stay."
     if newest == 0:
         return (
             "A week on the budgets that the plan replaced, to measure what it gains: there is no "
@@ -988,7 +1006,9 @@ def _moved_words(
     currency = inputs.settings.account.currency
     earlier = promise_of(inputs, running.current, running.reference)
     news = (
-        f"The new plan goes to {where}{',' if share else ''}{share}."
+        f"{_kept_words(inputs)} The one before it is now in {where}."
+        if kept
+        else f"The new plan goes to {where}{',' if share else ''}{share}."
         if option.share > 0
         else f"The plan is held. {objection} The newest plan stays in {where}."
         if objection
@@ -1000,5 +1020,6 @@ def _moved_words(
         f" {share_moved(policy, running.current):.1%} of the money moves today; expected "
         f"{rate:+z,.0f} {currency} profit a day."
     )
-    whole = f" The whole plan: {plan_reason[:1].lower()}{plan_reason[1:]}" if option.share else ""
+    entered = option.share > 0 and not kept
+    whole = f" The whole plan: {plan_reason[:1].lower()}{plan_reason[1:]}" if entered else ""
     return f"{news}{others}{said}{whole}"

@@ -139,8 +139,7 @@ def _next_place(state: RolloutState, terms: Terms) -> str:
         )
     left = ""
     if state.risk:
-        room = max(state.risk.allowance - state.risk.in_use, 0.0)
-        left = f" ({_money(room)} {terms.currency} are not in use)"
+        left = f" ({_money(state.risk.left)} {terms.currency} are left)"
     if state.newest == state.oldest:
         what = "The next plan enters in as many waves"
     else:

@@ -35,7 +35,7 @@ from liftloop.markets.demo_market import DemoMarket
 
 AT = datetime(2026, 1, 19, 6, 0, tzinfo=UTC)
 STREAM_START = date(2026, 2, 2)
-RISK = Risk(12_000.0, 3_400.0, 0.0, 1_200.0, 0.5, 0.6, 2_000.0, float("nan"), float("inf"))
+RISK = Risk(12_000.0, 3_400.0, 0.0, 1_200.0, 0.5, 0.6, 2_000.0, float("nan"), float("inf"), 8_600.0)
 MONDAYS = (date(2026, 1, 5), date(2026, 1, 12), date(2026, 1, 19))
 
 

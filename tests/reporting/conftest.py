@@ -21,7 +21,7 @@ WAVES = [["north", "west"], ["south"], ["central", "east"]]
 TERMS = Terms(currency="EUR", plan_days=28, plan_share=0.2, lost_share=0.25)
 RISK = Risk(
     allowance=12_000.0, in_use=3_400.0, lost=0.0, expected=1_200.0, kept=0.55, kept_sd=0.2,
-    promised=2_000.0, measured=1_500.0, standard_error=1_000.0,
+    promised=2_000.0, measured=1_500.0, standard_error=1_000.0, left=8_600.0,
 )  # fmt: skip
 
 

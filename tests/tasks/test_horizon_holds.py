@@ -1,4 +1,4 @@
-"""The first week of the preview leaves still what a cycle on that day leaves still."""
+"""The first week of the preview holds what a cycle on that day holds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tasks.still import standing_under, still_on
 from typer.testing import CliRunner
 
 import tasks.reallocate
 from liftloop.adapters.ledger import add_pause, record_verdict, session
 from liftloop.adapters.tables import MonitorVerdict, Pause
+from liftloop.adapters.worth_entries import standing
 from liftloop.app.cli import app
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.keys import canonical
@@ -22,9 +22,9 @@ from liftloop.core.policy import Cell
 from liftloop.pipeline.plan import plan_budgets
 from monitoring.causes import Cause, Finding, Triage
 from tasks.context import Loop
+from tasks.holds import holdback_of, holds_on
 from tasks.horizon import load_outlook, preview_horizon
 from tasks.reallocate import propose_once
-from tasks.standing import standing_frozen
 
 SLOW, PAUSED, ALARMED = Cell("north", "social"), Cell("east", "search"), Cell("west", "social")
 LATE, STANDING = "central", "islands"
@@ -65,7 +65,7 @@ def trouble(world: Any) -> Any:
 
 @pytest.fixture
 def cycled(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What each cycle's plan was asked to leave still."""
+    """What each cycle's plan was asked to hold."""
     seen: list[dict[str, Any]] = []
 
     def watched(*rest: Any, **asked: Any) -> Any:
@@ -80,17 +80,25 @@ def preview(world: Any, *, weeks: int = 4, as_of: date | None = None) -> Any:
     return preview_horizon(str(world.workspace.root), weeks=weeks, as_of=as_of or world.day)
 
 
-def test_the_first_week_leaves_still_exactly_what_a_cycle_on_that_day_does(
+def drawn(world: Any) -> Any:
+    """The standing holdout's segments as recorded."""
+    with session(world.loop.engine, read_only=True) as db:
+        known = standing(db)
+    return known["segments"] if known else None
+
+
+def test_the_first_week_holds_exactly_what_a_cycle_on_that_day_does(
     trouble: Any, cycled: list[dict[str, Any]]
 ) -> None:
     outlook = load_outlook(trouble.loop, trouble.day, days=7)
     found = preview(trouble)
-    assert standing_frozen(trouble.loop) == (), "a preview draws nothing"
+    assert drawn(trouble) is None, "a preview draws nothing"
     propose_once(trouble.loop, trouble.day, door="holdout")
     (asked,) = cycled
-    assert set(outlook.still.frozen) == set(asked["frozen"])
-    assert dict(outlook.still.slow) == dict(asked["slow"]) and set(asked["slow"]) == {SLOW}
-    assert standing_under(trouble.loop, found.incumbent) == standing_frozen(trouble.loop)
+    assert set(outlook.holds.frozen) == set(asked["frozen"])
+    assert dict(outlook.holds.no_raise) == dict(asked["slow"]) and set(asked["slow"]) == {SLOW}
+    assert holdback_of(trouble.loop, found.incumbent) == (STANDING,)
+    assert drawn(trouble) == [STANDING]
     held = {PAUSED, ALARMED, *(Cell(s, c) for s in (LATE, STANDING) for c in CHANNELS)}
     assert set(found.lasting) | set(found.passing) == held
     before, first = found.incumbent.as_dict(), found.plan.periods[0].policy.as_dict()
@@ -117,7 +125,7 @@ def test_a_slow_cell_that_would_rise_does_not(
     before, then = free.incumbent.as_dict(), free.plan.periods[0].policy.as_dict()
     rising = max(before, key=lambda cell: then[cell] - before[cell])
     assert then[rising] > before[rising]
-    monkeypatch.setattr("tasks.still.slow_cells", lambda *_, **__: {rising: 0.5})
+    monkeypatch.setattr("tasks.holds.slow_cells", lambda *_, **__: {rising: 0.5})
     held = preview(trouble, weeks=2)
     path = [before[rising], *(p.policy.as_dict()[rising] for p in held.plan.periods)]
     assert all(later <= earlier for earlier, later in pairwise(path))
@@ -166,6 +174,6 @@ def test_a_week_that_has_not_come_is_judged_by_what_is_known_today(
     today = trouble.day
     monkeypatch.setattr(Loop, "today", lambda _: today)
     ahead = load_outlook(trouble.loop, today + timedelta(days=7), days=7)
-    now = still_on(trouble.loop, today, ahead.incumbent, door="holdout")
-    assert ahead.still == now
-    assert {segment for segment, *_ in ahead.still.passing} == {LATE, ALARMED.segment}
+    now = holds_on(trouble.loop, today, ahead.incumbent, door="holdout")
+    assert ahead.holds == now
+    assert {segment for segment, *_ in ahead.holds.passing} == {LATE, ALARMED.segment}

@@ -19,7 +19,6 @@ from liftloop.adapters.tables import Message
 from liftloop.app.cli import app
 from liftloop.core.errors import Declined
 from liftloop.core.policy import Policy
-from liftloop.core.rollout.effective_policy import alike
 from tasks import acts, budget_acts
 from tasks.reallocate import propose_once
 
@@ -37,20 +36,27 @@ def budgets_frame(policy: Policy) -> pd.DataFrame:
     )
 
 
-def test_a_plan_goes_to_canary_segments_first_and_the_total_stays_exact(world: Any) -> None:
+SMALL = ("\nallowance = 0.08", "\nallowance = 0.02")  # plans enter the first wave only
+
+
+def test_a_plan_goes_to_the_first_wave_and_the_total_stays_exact(world: Any) -> None:
+    world.set(*SMALL)
     first = world.cycle()
     assert (first["kind"], first["state"]) == ("move", "in_force")
-    file = next(world.workspace.outbox.glob("*.csv"))
-    lines = read_budgets(file)
-    canary = set(world.rollout().canary)
+    running = world.rollout()
+    leading = set(running.waves[0])
+    assert running.state.positions == (1, 0, 0)
+    lines = read_budgets(next(world.workspace.outbox.glob("*.csv")))
     for line in lines:
-        assert line.stage == ("canary" if line.segment in canary else "incumbent")
-        if line.segment not in canary:
+        assert line.stage == ("canary" if line.segment in leading else "incumbent")
+        if line.segment not in leading:
             assert line.daily_budget == line.previous_daily_budget
+    assert {x.segment for x in lines if x.daily_budget != x.previous_daily_budget} == leading
     assert sum(x.daily_budget for x in lines) == sum(x.previous_daily_budget for x in lines)
 
 
-def test_a_canarys_cells_are_told_the_moves_they_make(world: Any) -> None:
+def test_cells_of_the_first_wave_are_told_the_moves_they_make(world: Any) -> None:
+    world.set(*SMALL)
     settled = world.cycle()
     with session(world.loop.engine, read_only=True) as db:
         lines = budget_lines(db, decision_id=settled["id"])
@@ -60,6 +66,8 @@ def test_a_canarys_cells_are_told_the_moves_they_make(world: Any) -> None:
         change = float(line.daily_budget / line.previous_daily_budget) - 1
         assert f"{'Up' if change > 0 else 'Down'} {abs(change):.0%}: " in line.reason
         assert "held to" not in line.reason or abs(change) > 0.24
+    waiting = {x.reason for x in lines if x.stage == "incumbent"}
+    assert waiting == {"Waits: the new plan is in the first wave."}
 
 
 def test_the_same_day_and_facts_decide_once(world: Any) -> None:
@@ -67,54 +75,54 @@ def test_the_same_day_and_facts_decide_once(world: Any) -> None:
     assert again == {**first, "new": False}
 
 
-def test_a_canary_that_loses_goes_back_to_the_incumbent_to_the_cent(world: Any) -> None:
-    first = world.cycle()
+def test_a_plan_that_loses_goes_back_to_the_budgets_before_to_the_cent(world: Any) -> None:
+    last = world.cycle()
     began = world.rollout()
     assert began is not None
-    last = first
     for _ in range(6):
-        world.live(last, world.harmed(began.canary))
+        world.live(last, world.harmed(began.following(1)))
         last = world.cycle()
         if last["kind"] == "roll_back":
             break
     assert last["kind"] == "roll_back", last["reason"]
-    assert world.budgets(last["id"]).version == began.incumbent.version
+    assert world.budgets(last["id"]) == began.reference
     assert world.rollout() is None
+    with session(world.loop.engine, read_only=True) as db:
+        lines = budget_lines(db, decision_id=last["id"])
+    back = {x.reason for x in lines if x.daily_budget != x.previous_daily_budget}
+    assert back == {"Back to the last budgets whose gain was measured."}
 
 
-def test_a_rollout_that_keeps_its_promise_goes_through_the_ramp_to_all_segments(
-    world: Any,
-) -> None:
+def test_plans_flow_from_wave_to_wave_until_all_segments_have_the_newest(world: Any) -> None:
+    world.set(*SMALL)
     last = world.cycle()
     began = world.rollout()
     assert began is not None
-    assert len(began.waves) == 2
-    stages = [began.state.stage]
+    seen = [began.state.positions]
     for _ in range(12):
         world.live(last)
-        exposed = set(world.rollout().exposed)
+        before = world.rollout()
         last = world.cycle()
-        budgets = world.budgets(last["id"])
-        assert budgets.total == began.incumbent.total
-        now = world.rollout()
-        stages.append(now.state.stage if now else "full")
-        if now is None:
+        now, budgets = world.rollout(), world.budgets(last["id"])
+        assert budgets.total == began.reference.total
+        assert budgets == now.current
+        held, mixed = before.current.as_dict(), budgets.as_dict()
+        still = {c.segment for c in held} - {c.segment for c in held if mixed[c] != held[c]}
+        ahead = zip(now.waves, before.state.positions, now.state.positions, strict=True)
+        assert all(set(w) <= still for w, was, then in ahead if now.state.newest == was == then)
+        assert list(now.state.positions) == sorted(now.state.positions, reverse=True)
+        seen.append(now.state.positions)
+        if now.state.oldest == now.state.newest:
             break
-        held, mixed = now.incumbent.as_dict(), budgets.as_dict()
-        assert all(mixed[c] == held[c] for c in held if c.segment in now.control)
-    assert last["kind"] == "promote", last["reason"]
-    assert [s for i, s in enumerate(stages) if s not in stages[:i]] == ["canary", "ramp", "full"]
-    assert alike(budgets, began.challenger)
-    assert last["reason"].startswith("It goes to all segments. ")
-    assert "All guardrails pass. " in last["reason"]
-    with session(world.loop.engine, read_only=True) as db:
-        lines = budget_lines(db, decision_id=last["id"])
-    moved = [x for x in lines if x.daily_budget != x.previous_daily_budget]
-    joined = [x for x in moved if x.segment not in exposed]
-    assert joined
-    for line in moved:
-        follows = line.segment not in exposed
-        assert line.reason.startswith("It follows the new" if follows else "Money of the segments")
+    assert seen[0] == (1, 0, 0)
+    assert any(first > second > last for first, second, last in seen), seen
+    assert now.state.oldest == now.state.newest > 1
+    stages = {x.stage for x in read_budgets(newest_file(world))}
+    assert stages == {"full"}
+
+
+def newest_file(world: Any) -> Path:
+    return max(world.workspace.outbox.glob("*.csv"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def test_with_the_rollout_off_the_plan_reaches_all_segments_at_once(world: Any) -> None:
@@ -124,6 +132,13 @@ def test_with_the_rollout_off_the_plan_reaches_all_segments_at_once(world: Any) 
     assert (settled["kind"], stages) == ("move", {"full"})
 
 
+@pytest.fixture
+def today(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock stands still on the world's first day."""
+    monkeypatch.setenv("LIFTLOOP_NOW", f"{world.day}T06:00:00+00:00")
+
+
+@pytest.mark.usefixtures("today")
 def test_a_large_plan_waits_for_a_person_and_nothing_goes_out(world: Any) -> None:
     world.set("#approve_above = 0.1", "approve_above = 0.0001")
     waiting = world.cycle()
@@ -132,11 +147,12 @@ def test_a_large_plan_waits_for_a_person_and_nothing_goes_out(world: Any) -> Non
     place = str(world.workspace.root)
     assert "Approved" in acts.approve(place, waiting["id"], actor="ana")
     assert len(list(world.workspace.outbox.glob("*.csv"))) == 1
-    assert world.rollout().canary
+    assert world.rollout().following(1)
     with pytest.raises(Declined, match="does not wait"):
         acts.approve(place, waiting["id"], actor="ana")
 
 
+@pytest.mark.usefixtures("today")
 def test_an_approval_that_was_killed_goes_out_when_it_is_given_again(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +179,7 @@ def told(world: Any) -> list[str]:
     return [text.split("\n", 1)[0] for text in texts]
 
 
+@pytest.mark.usefixtures("today")
 def test_what_a_person_decides_is_told_with_its_page(world: Any) -> None:
     world.set("#approve_above = 0.1", "approve_above = 0.0001")
     first, place = world.cycle(), str(world.workspace.root)
@@ -195,9 +212,8 @@ def test_a_person_rolls_back_by_hand_and_the_rollout_ends(world: Any) -> None:
     assert began is not None
     acts.roll_back(str(world.workspace.root), to=None, reason="stock", actor="ana")
     assert world.rollout() is None
-    newest = max(world.workspace.outbox.glob("*.csv"), key=lambda path: path.stat().st_mtime_ns)
-    lines = read_budgets(newest)
-    assert Policy.of({_cell(x): x.daily_budget for x in lines}).version == began.incumbent.version
+    lines = read_budgets(newest_file(world))
+    assert Policy.of({_cell(x): x.daily_budget for x in lines}) == began.reference
 
 
 def test_cells_of_a_plan_that_is_held_are_told_what_was_planned(world: Any) -> None:
@@ -210,7 +226,7 @@ def test_cells_of_a_plan_that_is_held_are_told_what_was_planned(world: Any) -> N
     assert all(x.daily_budget == x.previous_daily_budget for x in lines)
     told = [x.reason for x in lines if "Planned was: " in x.reason]
     assert told
-    assert all(words.startswith("Unchanged: the plan is held. ") for words in told)
+    assert all(words.startswith("Unchanged. Planned was: ") for words in told)
     assert not any(x.reason.startswith(("Up", "Down")) for x in lines)
 
 
@@ -235,7 +251,7 @@ def test_a_paused_channel_does_not_move(world: Any) -> None:
     assert "Resumed" in acts.resume(place, segment="*", channel="search", actor="ana")
 
 
-def test_a_paused_channel_does_not_move_in_a_canary_either(world: Any) -> None:
+def test_a_paused_channel_does_not_move_in_the_first_wave_either(world: Any) -> None:
     place = str(world.workspace.root)
     cell = sorted(world.market.incumbent.segment)[0]
     acts.pause(place, segment=cell, channel="search", reason="", actor="ana")
@@ -244,6 +260,8 @@ def test_a_paused_channel_does_not_move_in_a_canary_either(world: Any) -> None:
     lines = read_budgets(next(world.workspace.outbox.glob("*.csv")))
     (held,) = [x for x in lines if (x.segment, x.channel) == (cell, "search")]
     assert held.daily_budget == held.previous_daily_budget
+    assert held.segment in world.rollout().following(1)
+    assert any(x.segment == cell and x.daily_budget != x.previous_daily_budget for x in lines)
 
 
 def test_budgets_set_by_hand_are_what_the_next_cycle_starts_from(

@@ -53,7 +53,7 @@ def weeks_later(world: World) -> None:
     world.set("max_step = 0.25", "max_step = 0.10")
 
 
-def test_a_plan_and_its_canary_come_out_the_same_whatever_happened_since(world: World) -> None:
+def test_a_plan_and_its_first_step_come_out_the_same_whatever_happened_since(world: World) -> None:
     first = world.cycle()
     assert first["kind"] == "move"
     world.live(first)
@@ -66,17 +66,22 @@ def test_a_plan_and_its_canary_come_out_the_same_whatever_happened_since(world: 
 
 
 def test_every_decision_of_a_rollout_that_is_taken_back_comes_out_the_same(world: World) -> None:
-    first = world.cycle()
-    running = world.rollout()
-    assert running is not None
-    kinds, settled = [first["kind"]], first
-    for _ in range(8):
-        world.live(settled, world.harmed(running.canary))
+    world.set("\nallowance = 0.08", "\nallowance = 0.02")
+    settled = world.cycle()
+    kinds = [settled["kind"]]
+    for week in range(8):
+        running = world.rollout()
+        assert running is not None
+        world.live(settled, world.harmed(running.following(1)) if week > 1 else None)
         settled = world.cycle()
         kinds.append(settled["kind"])
         if settled["kind"] == "roll_back":
             break
     assert kinds[-1] == "roll_back"
+    for _ in range(2):  # in the cool-down
+        world.live(settled)
+        settled = world.cycle()
+        kinds.append(settled["kind"])
     ids = decision_ids(str(world.workspace.root))
     assert len(ids) == len(kinds)
     for id in ids:
@@ -95,7 +100,10 @@ def test_without_naming_one_it_is_the_last_and_a_persons_act_is_no_rules(world: 
     assert "person" in found.sentence
 
 
-def test_a_waiting_plan_comes_out_the_same_before_and_after_its_approval(world: World) -> None:
+def test_a_waiting_plan_comes_out_the_same_before_and_after_its_approval(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFTLOOP_NOW", f"{world.day}T06:00:00+00:00")
     world.set("#approve_above = 0.1", "approve_above = 0.0")
     waiting = world.cycle()
     assert waiting["state"] == "awaiting_approval"
@@ -213,7 +221,7 @@ def test_another_wording_of_todays_version_is_no_other_decision(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.cycle()
-    monkeypatch.setattr("tasks.settling._plan_of_stages", lambda *asked: "In other words.")
+    monkeypatch.setattr("liftloop.pipeline.rollout._moved_words", lambda *asked: "In other words.")
     found = again(world)
     assert verdicts(found) == {**dict.fromkeys(NAMES, "same"), "decision": "other words"}
     assert found.same

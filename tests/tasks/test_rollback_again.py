@@ -18,7 +18,7 @@ def test_a_rollback_by_hand_done_again_is_not_taken_back(world: Any) -> None:
     assert "already" in acts.roll_back(place, to=None, reason="stock", actor="ana")
     with session(world.loop.engine, read_only=True) as db:
         last, *before = decisions(db, state="in_force")
-    assert (last.kind, last.policy_version) == ("roll_back", began.incumbent.version)
+    assert (last.kind, last.policy_version) == ("roll_back", began.reference.version)
     assert len(before) == 1
 
 

@@ -125,7 +125,8 @@ def stop_everywhere(
     what: Day, before: Path, day: date, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, dict[str, Any]]:
     """How many points there are, and what a day in peace leaves; each stopped day leaves the same
-    once it was done again."""
+    once it was done again. The clock stands still, for a decision's content names instants."""
+    monkeypatch.setenv("LIFTLOOP_NOW", f"{day}T06:00:00+00:00")
 
     def copy(name: str) -> Path:
         return Path(shutil.copytree(before, tmp_path / name))
@@ -155,13 +156,13 @@ def test_the_first_step_of_a_rollout_survives_a_stop_at_every_write(
     assert [step[2] for step in after["steps"]] == ["start"]
 
 
-def test_a_rollback_survives_a_stop_at_every_write_and_restores_the_incumbent_once(
+def test_a_rollback_survives_a_stop_at_every_write_and_restores_the_reference_once(
     world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = world.cycle()
     began = world.rollout()
     for _ in range(6):
-        world.live(last, world.harmed(began.canary))
+        world.live(last, world.harmed(began.following(1)))
         before = Path(shutil.copytree(world.workspace.root, tmp_path / f"week-{world.day}"))
         found = look_once(world.loop, world.day)
         if found and found["kind"] == "roll_back":
@@ -170,4 +171,4 @@ def test_a_rollback_survives_a_stop_at_every_write_and_restores_the_incumbent_on
     points, after = stop_everywhere(a_look, before, world.day, tmp_path, monkeypatch)
     assert points >= 10
     assert [step[2] for step in after["steps"]].count("roll_back") == 1
-    assert after["decisions"][0][4] == began.incumbent.version
+    assert after["decisions"][0][4] == began.reference.version

@@ -24,7 +24,7 @@ from scipy.special import ndtri
 
 Array = NDArray[np.float64]
 QUARTER_DAYS = 91
-PLAN_SHARE = 0.1  # of the allowance that a single plan may use
+PLAN_SHARE = 0.15  # of the allowance that a plan may use at once, but for its smallest part
 LOST_SHARE = 0.25  # of the allowance: a stream expected to have lost so much is taken back
 RETREATS = (0.75, 0.5)  # of the way from the reference, left where staying could lose too much
 PLAN_DAYS = 28  # so long a plan has a question of its own; then it is part of the sum

@@ -1,0 +1,129 @@
+"""The loop in memory, which backtests run, decides what production decides: one function makes each
+step, and both must give it the same."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from liftloop.adapters.ledger import session
+from liftloop.adapters.rollouts import rollouts
+from liftloop.app.backtest.loop import MemoryLoop
+from liftloop.core.policy import Policy
+from liftloop.core.rollout.state import Transition
+from liftloop.pipeline.rollout import decide
+from tasks.context import view
+from tasks.learning import HOLDOUT_FEEDS
+from tasks.rollout import look_once
+from tests.tasks.conftest import World
+
+SMALL = ("\nallowance = 0.08", "\nallowance = 0.02")  # plans do not go to all waves at once
+Step = tuple[date, str, str, tuple[int, ...]]
+
+
+@pytest.fixture(autouse=True)
+def same_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both draw the waves by the same seed, which production makes of a proposal's id."""
+
+    def decided(*args: Any, **asked: Any) -> Any:
+        return decide(*args, **{**asked, "seed": 11})
+
+    for place in ("tasks.rollout.decide", "liftloop.app.backtest.loop.decide"):
+        monkeypatch.setattr(place, decided)
+
+
+class Both:
+    """Production's tasks and the loop in memory, on the same facts."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.memory = MemoryLoop(world.loop.settings, world.before())
+        self.settled: dict[str, Any] = {}
+        self.budgets: list[tuple[Policy, Policy]] = []
+        self.told: list[tuple[str, str]] = []
+
+    def facts(self, day: date) -> dict[str, Any]:
+        return dict(view(self.world.loop, day, list(HOLDOUT_FEEDS)).frames)
+
+    def cycle(self) -> str:
+        self.settled = self.world.cycle()
+        now = self.memory.cycle(self.world.day, self.facts(self.world.day))
+        self.budgets.append((self.world.budgets(self.settled["id"]), now))
+        self.told.append((self.settled["reason"], self.memory.decided[-1].reason))
+        return str(self.settled["kind"])
+
+    def look(self, day: date) -> None:
+        found = look_once(self.world.loop, day)
+        now = self.memory.look(day, self.facts(day))
+        if found is not None and found["id"]:
+            self.settled = found
+            self.told.append((found["reason"], self.memory.decided[-1].reason))
+        self.budgets.append((self.world.budgets(self.settled["id"]), now))
+
+    def steps_of_production(self) -> list[Step]:
+        with session(self.world.loop.engine, read_only=True) as db:
+            ids = [record.id for record in reversed(rollouts(db))]
+        steps = [step for id in ids for step in self.world.steps(id)]
+        states = [json.loads(step.evidence)["state"] for step in steps]
+        return [
+            (step.as_of, step.act, step.to_stage, tuple(state["positions"]))
+            for step, state in zip(steps, states, strict=True)
+            if step.act != "hold"
+        ]
+
+    def steps_in_memory(self) -> list[Step]:
+        steps: list[Transition] = [step for done in self.memory.results for step in done.steps]
+        return [
+            (step.on, step.act, step.after.stage, step.after.positions)
+            for step in steps
+            if step.act != "hold"
+        ]
+
+    def agree(self) -> None:
+        assert [one for one, _ in self.budgets] == [other for _, other in self.budgets]
+        assert [one for one, _ in self.told] == [other for _, other in self.told]
+        assert self.steps_of_production() == self.steps_in_memory()
+        assert self.memory._ended == list(_ended(self.world))
+
+
+def _ended(world: World) -> tuple[Any, ...]:
+    from tasks.running_rollout import ended_streams
+
+    return ended_streams(world.loop)
+
+
+def test_weeks_in_which_plans_flow_through_the_waves_are_decided_the_same(world: World) -> None:
+    world.set(*SMALL)
+    both = Both(world)
+    for _ in range(6):
+        both.cycle()
+        world.live(both.settled)
+        both.look(world.day)
+    both.agree()
+    acts = [act for _, act, _, _ in both.steps_in_memory()]
+    assert acts[0] == "start" and {"move", "promote"} & set(acts)
+    positions = [at for *_, at in both.steps_in_memory()]
+    assert any(first > last > 0 for first, _, last in positions), "waves on different plans"
+
+
+def test_a_stream_that_is_taken_back_and_starts_again_is_decided_the_same(world: World) -> None:
+    world.set(*SMALL)
+    world.set("\ncooldown_days = 28", "\ncooldown_days = 14")
+    both = Both(world)
+    both.cycle()
+    world.live(both.settled)
+    both.cycle()
+    running = world.rollout()
+    assert running is not None
+    world.live(both.settled, world.harmed(running.following(1)))
+    both.look(world.day - timedelta(days=1))
+    for _ in range(5):
+        both.cycle()
+        world.live(both.settled)
+    both.agree()
+    acts = [act for _, act, _, _ in both.steps_in_memory()]
+    assert acts[:3] == ["start", acts[1], "roll_back"]
+    assert "start" in acts[3:], "it began again after the cool-down"
