@@ -835,8 +835,8 @@ def _flow(
             break
         if more <= left:
             fitting.append((option, plan, policy, promise))
-    if chosen is None and fitting:  # a step is never too large to begin with its smallest part
-        chosen = fitting[-1]
+    if chosen is None:  # what is too much for one plan may still go the usual way, wave by wave
+        chosen = next((each for each in fitting if _one_place(each[0], state)), None)
     if chosen is None:
         chosen = _retreat(inputs, running, observed, left)
         retreats = chosen is not None
@@ -874,6 +874,11 @@ def _flow(
     if policy.version == running.current.version:  # a plan that is kept moves nothing yet
         settled = replace(settled, kind="hold")
     return RolloutDecision(settled, (step,), after, plan=plan, retreats=retreats)
+
+
+def _one_place(option: Exposure, state: RolloutState) -> bool:
+    """Whether a new plan enters the first wave alone, if any does, and no wave skips a place."""
+    return option.positions[1:] == state.positions[:-1] or option.positions == state.positions
 
 
 def _retreat(

@@ -14,7 +14,7 @@ from liftloop.adapters.settings import load_settings
 from liftloop.adapters.tables import Decision
 from liftloop.adapters.workspace import Workspace
 from liftloop.app import demo
-from liftloop.app.demo import MARKER, exported, run_demo, set_rollout
+from liftloop.app.demo import MARKER, exported, run_demo
 from liftloop.app.demo_report import covered_cells, market_report, total_moves
 from liftloop.core import decide
 from liftloop.core.errors import ConfigurationError
@@ -98,10 +98,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FakeCycle,
     return root, cycle, said, summary
 
 
-def test_the_demo_runs_weekly_cycles_with_a_canary_at_the_end(finished) -> None:
+def test_the_demo_runs_weekly_cycles_with_rollouts_as_they_come(finished) -> None:
     _, cycle, _, _ = finished
     assert [day for day, _, _ in cycle.seen] == [START + timedelta(days=7 * n) for n in range(4)]
-    assert [rollout for _, _, rollout in cycle.seen] == [False, False, True, True]
+    assert [rollout for _, _, rollout in cycle.seen] == [True] * 4
 
 
 def test_each_cycle_finds_the_feeds_of_the_week_before_in_the_inbox(finished) -> None:
@@ -142,7 +142,9 @@ def test_the_report_is_plain_and_names_three_commands(finished) -> None:
         f"liftloop cycle --as-of {START + timedelta(days=28)}", "liftloop rollouts",
     ):  # fmt: skip
         assert words in summary.text
-    assert any("Week 4 of 4" in line and "canary: central" in line for line in said)
+    for week in range(1, 5):
+        line = next(line for line in said if f"Week {week} of 4" in line)
+        assert line.endswith("; the newest plan is in central.")
 
 
 def test_running_the_finished_demo_again_changes_no_fact(
@@ -168,17 +170,6 @@ def test_a_workspace_of_ones_own_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="of your own"):
         run_demo(tmp_path, weeks=3, seed=1, say=print, run_cycle=lambda *_: None)
     assert not (tmp_path / MARKER).exists()
-
-
-def test_only_the_rollouts_switch_is_turned(tmp_path: Path) -> None:
-    text = "[drift]\nenabled = true\n\n[rollout]\n# enabled = true\nalpha = 0.1\nenabled = true\n"
-    workspace = Workspace(tmp_path)
-    workspace.config.write_text(text, encoding="utf-8")
-    set_rollout(workspace, enabled=False)
-    turned = text[: text.rindex("true")] + "false\n"
-    assert workspace.config.read_text(encoding="utf-8") == turned
-    set_rollout(workspace, enabled=True)
-    assert workspace.config.read_text(encoding="utf-8") == text
 
 
 def test_moves_are_counted_from_the_beginning_and_truth_against_the_interval() -> None:

@@ -58,6 +58,12 @@ def by_hand(root: str, _: date) -> None:
     roll_back(root, to=None, reason="stock ran out", actor="ana")
 
 
+def asked_of(inputs: Any, *, proposal: Any, running: Any, **_: Any) -> tuple[Any, ...]:
+    """What a decision depends on in these runs, where a day has one state of facts."""
+    plan = proposal.policy.version if proposal else None
+    return inputs.as_of, plan, repr(running), inputs.in_force.version, inputs.holds.frozen
+
+
 judged: dict[Any, Any] = {}
 ACTS = {"day": a_day, "hand": by_hand}
 
@@ -98,10 +104,10 @@ def remember(owner: Any, name: str, known: dict[Any, Any], told: Callable[..., A
     the question."""
     real = getattr(owner, name)
 
-    def asked(*args: Any) -> Any:
-        question = (name, *told(*args))
+    def asked(*args: Any, **named: Any) -> Any:
+        question = (name, *told(*args, **named))
         if question not in known:
-            known[question] = real(*args)
+            known[question] = real(*args, **named)
         return known[question]
 
     setattr(owner, name, asked)
@@ -112,7 +118,7 @@ def obey(order: dict[str, Any]) -> int:
     if order["act"] == "warm":
         os.environ.update(order["environment"])
         if not judged:
-            remember(rollout, "_judged", judged, lambda _, day, running: (day, repr(running)))
+            remember(rollout, "decide", judged, asked_of)
         warm(order["root"], date.fromisoformat(order["day"]))
         return 0
     child = os.fork()

@@ -1,6 +1,7 @@
-"""A rollout's step, a rollback by a failing guardrail and one by hand, each killed (SIGKILL) at
-every write and run again, end as if nothing had happened: ledger, outbox, pages, file, table and
-endpoint agree, and no key was spent twice.
+"""A step of a rollout (a plan enters, the waves move up), a take-back by a failing guardrail, the
+start after its cool-down and a rollback by hand, each killed (SIGKILL) at every write and run
+again, end as if nothing had happened: ledger, outbox, pages, file, table and endpoint agree, and no
+key was spent twice.
 """
 
 from __future__ import annotations
@@ -33,10 +34,14 @@ from liftloop.adapters.initialise import init_workspace
 from liftloop.adapters.ledger import session
 from liftloop.adapters.outbox import read_budgets
 from liftloop.adapters.workspace import Workspace
-from liftloop.core.policy import Policy
+from liftloop.core.rollout.effective_policy import Running
 from tasks.context import open_loop
 from tasks.notify import announce_once
+from tasks.publish import publish
+from tasks.reallocate import propose_once
 from tasks.rollout import look_once
+from tasks.running_rollout import running_rollout
+from tasks.train import crown_once, train_once
 
 HERE = Path(__file__).parent
 _spec = spec_from_file_location("rollout_world", HERE.parent / "tasks" / "conftest.py")
@@ -62,7 +67,7 @@ name = "table"
 kind = "sql"
 url_env = "SHOP_DATABASE"
 """
-SCENES = ("promotion", "rollback", "by hand")
+SCENES = ("step", "take-back", "start", "by hand")
 Amounts = dict[tuple[str, str], Decimal]
 
 
@@ -88,10 +93,10 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The three scenes, and what runs them."""
+    """The scenes, and what runs them."""
 
     scenes: dict[str, Scene]
-    incumbent: Policy
+    began: Running
     server: AdServer
     program: subprocess.Popen[str]
 
@@ -126,19 +131,36 @@ class Bench:
         }
 
 
-def until(world: Any, last: dict[str, Any], *, kind: str, harmed: bool) -> tuple[Path, date]:
-    """A week after the other passes until a look decides ``kind``; the workspace just before it."""
-    began = world.rollout()
-    for _ in range(8):
-        world.live(last, world.harmed(began.canary) if harmed else None)
-        root = world.workspace.root
-        before = Path(shutil.copytree(root, root.with_name(f"{root.name}-{world.day}")))
-        found = look_once(world.loop, world.day)
-        assert found is not None
-        if found["kind"] == kind:
-            return before, world.day
-        shutil.rmtree(before)
-    raise AssertionError(found["reason"])
+class Stage:
+    """A world whose clock and platforms are its own, brought to what a scene begins with."""
+
+    def __init__(self, world: Any, server: AdServer, patched: pytest.MonkeyPatch) -> None:
+        self.world, self.server, self.patched = world, server, patched
+
+    def look_around(self) -> None:
+        for name, value in environment(self.world.workspace.root, self.world.day).items():
+            self.patched.setenv(name, value)
+
+    def tell(self, settled: dict[str, Any]) -> None:
+        publish(self.world.loop, settled["id"])
+        announce_once(self.world.loop, settled["id"], None)
+
+    def live(self, settled: dict[str, Any], *, harmed: bool = False) -> None:
+        running = self.world.rollout()
+        spoil = self.world.harmed(running.following(running.state.newest)) if harmed else None
+        self.world.live(settled, spoil)
+        self.look_around()
+
+    def plan(self) -> None:
+        loop, day = self.world.loop, self.world.day
+        crown_once(loop, train_once(loop, day, door="holdout", reason="test"))
+        assert propose_once(loop, day, door="holdout")["new"]
+
+    def scene(self, name: str, act: str) -> Scene:
+        """As it is now."""
+        root = self.world.workspace.root
+        before = Path(shutil.copytree(root, root.with_name(f"{name} before")))
+        return Scene(name, act, before, self.world.day, dict(self.server.budgets))
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +169,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     world = _worlds.World(init_workspace(root))
     world.set("\ntuning_trials = 20", "\ntuning_trials = 0")
     world.set("\ntries = 3", "\ntries = 1")
+    world.set("\nallowance = 0.08", "\nallowance = 0.02")  # at first in the first wave only
+    world.set("\ncooldown_days = 28", "\ncooldown_days = 7")
     world.take_in(world.market.history())
     program = [sys.executable, str(HERE / "roller.py")]
     with (
@@ -157,27 +181,33 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
         ) as runner,
     ):  # fmt: skip
-        for name, value in environment(root, world.day).items():
-            patched.setenv(name, value)
+        gaining = Stage(world, server, patched)
+        gaining.look_around()
         with world.workspace.config.open("a", encoding="utf-8") as config:
             config.write(SETTINGS.format(url=server.url))
         first = world.cycle()
-        announce_once(world.loop, first["id"], None)
+        gaining.tell(first)
         began = world.rollout()
         assert began is not None
-        losing = _worlds.World(Workspace(Path(shutil.copytree(root, root.with_name("losing")))))
-        losing.market.history()
-        canary = dict(server.budgets)
-        up, up_on = until(world, first, kind="promote", harmed=False)
-        down, down_on = until(losing, first, kind="roll_back", harmed=True)
-        scenes = {
-            "promotion": Scene("promotion", "day", up, up_on, canary),
-            "rollback": Scene("rollback", "day", down, down_on, canary),
-            "by hand": Scene("by-hand", "hand", up, up_on, canary),
-        }
+        other = _worlds.World(Workspace(Path(shutil.copytree(root, root.with_name("losing")))))
+        other.market.history()
+        other.set("\nallowance = 0.02", "\nallowance = 0.08")  # so that it may begin again
+        gaining.live(first)
+        by_hand = gaining.scene("by hand", "hand")
+        gaining.plan()
+        step = gaining.scene("step", "day")
+        losing = Stage(other, server, patched)
+        losing.live(first, harmed=True)
+        back = losing.scene("take-back", "day")
+        gone = look_once(other.loop, other.day)
+        assert gone is not None and gone["kind"] == "roll_back", gone
+        losing.tell(gone)
+        losing.live(gone)
+        losing.plan()
+        start = losing.scene("start", "day")
         assert runner.stdout is not None and runner.stdin is not None
         assert runner.stdout.readline().strip() == "ready"
-        yield Bench(scenes, began.incumbent, server, runner)
+        yield Bench({x.name: x for x in (step, back, start, by_hand)}, began, server, runner)
         runner.stdin.close()
 
 
@@ -188,6 +218,7 @@ class Peace:
     points: list[str]
     says: dict[str, Any]
     budgets: Amounts
+    positions: tuple[int, ...] | None  # of the waves, where a stream is under way
 
 
 @pytest.fixture(scope="module")
@@ -198,8 +229,11 @@ def in_peace(bench: Bench) -> dict[str, Peace]:
         status, points = bench.run(scene, root)
         assert status == 0
         assert platforms_of(bench, root) == [in_force(root)] * 3
-        found[name] = Peace(points, bench.says(root), in_force(root))
-    for scene in bench.scenes.values():  # only now, so that these three runs judged by themselves
+        with session(open_loop(root).engine, read_only=True) as db:
+            running = running_rollout(db)
+        positions = running.state.positions if running else None
+        found[name] = Peace(points, bench.says(root), in_force(root), positions)
+    for scene in bench.scenes.values():  # only now, so that these runs judged by themselves
         if scene.act == "day":
             assert bench.run(replace(scene, act="warm"), bench.copy(scene, "warm")) == (0, [])
     return found
@@ -234,15 +268,26 @@ def test_there_are_many_points_and_of_every_kind(in_peace: dict[str, Peace]) -> 
         assert len(peace.points) >= 30, said
 
 
-def test_a_rollback_restores_the_incumbent_byte_for_byte_and_a_promotion_reaches_more(
-    bench: Bench, in_peace: dict[str, Peace]
-) -> None:
+def moved(before: Amounts, after: Amounts) -> set[str]:
+    return {
+        segment
+        for segment, channel in before
+        if before[segment, channel] != after[segment, channel]
+    }
+
+
+def test_each_scene_is_what_it_says(bench: Bench, in_peace: dict[str, Peace]) -> None:
     """That the platforms have the same as the ledger was held when the runs were made."""
-    before = {(cell.segment, cell.channel): amount for cell, amount in bench.incumbent.budgets}
-    assert in_peace["rollback"].budgets == before == in_peace["by hand"].budgets
-    canary, ramp = bench.scenes["promotion"].endpoint, in_peace["promotion"].budgets
-    moved = [{cell[0] for cell in before if put[cell] != before[cell]} for put in (canary, ramp)]
-    assert moved[0] < moved[1] < {cell[0] for cell in before}
+    began = bench.began
+    reference = {(cell.segment, cell.channel): amount for cell, amount in began.reference.budgets}
+    assert in_peace["take-back"].budgets == reference == in_peace["by hand"].budgets
+    first = bench.scenes["step"].endpoint
+    assert moved(reference, first) == set(began.waves[0])
+    assert moved(reference, in_peace["step"].budgets) > set(began.waves[0])
+    assert in_peace["step"].positions == (2, 1, 0)
+    assert bench.scenes["start"].endpoint == reference
+    assert moved(reference, in_peace["start"].budgets) and in_peace["start"].positions[0] == 1
+    assert [in_peace[name].positions for name in ("take-back", "by hand")] == [None, None]
 
 
 @pytest.mark.parametrize("name", SCENES)
