@@ -549,7 +549,7 @@ def _profit_verdicts(observed: Observed) -> tuple[GuardrailVerdict, ...]:
             "high": high * total,
         }
         said = (
-            f"Measured against the budgets replaced: {gained:+z,.0f} so far (95 % interval, valid "
+            f"Measured against the budgets replaced: {gained:+z,.0f} so far (bounds valid "
             f"at every check: {low * total:+z,.0f} to {high * total:+z,.0f})."
         )
         verdict = "fail" if high < 0 else "pass" if low > 0 else "undecided"
@@ -871,7 +871,7 @@ def _flow(
     )
     after = running.after(step, policy, plan=plan)
     settled = follow(step, after)
-    if policy.version == running.current.version:  # a plan that is kept moves nothing yet
+    if option.positions == state.positions:  # a plan that is kept moves nothing yet
         settled = replace(settled, kind="hold")
     return RolloutDecision(settled, (step,), after, plan=plan, retreats=retreats)
 

@@ -64,6 +64,11 @@ def asked_of(inputs: Any, *, proposal: Any, running: Any, **_: Any) -> tuple[Any
     return inputs.as_of, plan, repr(running), inputs.in_force.version, inputs.holds.frozen
 
 
+def held_of(_: Loop, day: date, policy: Any, *, door: str) -> tuple[Any, ...]:
+    """What may not move depends on."""
+    return day, policy.version, door
+
+
 judged: dict[Any, Any] = {}
 ACTS = {"day": a_day, "hand": by_hand}
 
@@ -119,6 +124,7 @@ def obey(order: dict[str, Any]) -> int:
         os.environ.update(order["environment"])
         if not judged:
             remember(rollout, "decide", judged, asked_of)
+            remember(rollout, "holds_on", judged, held_of)
         warm(order["root"], date.fromisoformat(order["day"]))
         return 0
     child = os.fork()

@@ -169,7 +169,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     world = _worlds.World(init_workspace(root))
     world.set("\ntuning_trials = 20", "\ntuning_trials = 0")
     world.set("\ntries = 3", "\ntries = 1")
-    world.set("\nallowance = 0.08", "\nallowance = 0.02")  # at first in the first wave only
+    world.set("\nallowance = 0.08", "\nallowance = 0.01")  # at first in the first wave only
     world.set("\ncooldown_days = 28", "\ncooldown_days = 7")
     world.take_in(world.market.history())
     program = [sys.executable, str(HERE / "roller.py")]
@@ -191,7 +191,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         assert began is not None
         other = _worlds.World(Workspace(Path(shutil.copytree(root, root.with_name("losing")))))
         other.market.history()
-        other.set("\nallowance = 0.02", "\nallowance = 0.08")  # so that it may begin again
+        other.set("\nallowance = 0.01", "\nallowance = 0.08")  # so that it may begin again
         gaining.live(first)
         by_hand = gaining.scene("by hand", "hand")
         gaining.plan()
@@ -269,11 +269,8 @@ def test_there_are_many_points_and_of_every_kind(in_peace: dict[str, Peace]) -> 
 
 
 def moved(before: Amounts, after: Amounts) -> set[str]:
-    return {
-        segment
-        for segment, channel in before
-        if before[segment, channel] != after[segment, channel]
-    }
+    """The segments whose budgets differ."""
+    return {cell[0] for cell in before if before[cell] != after[cell]}
 
 
 def test_each_scene_is_what_it_says(bench: Bench, in_peace: dict[str, Peace]) -> None:

@@ -50,7 +50,7 @@ def as_before(state: RolloutState, *, waves: tuple[tuple[str, ...], ...]) -> dic
 def begin(world: World, monkeypatch: pytest.MonkeyPatch) -> Begin:
     """A cycle, and whatever follows it at once, recorded as the version before did: its sealed
     entries, its states, and waves without the segments that never joined."""
-    world.set("\nallowance = 0.08", "\nallowance = 0.02")
+    world.set("\nallowance = 0.08", "\nallowance = 0.01")
     names = ("central", "east")
 
     def begun(then: Callable[[], object] = lambda: None) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def test_one_in_its_shadow_enters_the_first_wave_when_its_days_are_over(
     world: World, begin: Begin
 ) -> None:
     world.set("\nshadow_days = 0", "\nshadow_days = 7")
-    world.set("\nallowance = 0.02", "\nallowance = 0.08")  # so that it fits as a whole
+    world.set("\nallowance = 0.01", "\nallowance = 0.08")  # so that it fits as a whole
     first = begin()
     old = world.rollout()
     assert old is not None and (old.state.stage, old.state.newest) == ("shadow", 0)

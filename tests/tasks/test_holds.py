@@ -20,7 +20,7 @@ from tasks.running_rollout import running_rollout
 from tasks.waiting import review_waiting_once
 
 SOUTH = "south"
-SMALL = ("\nallowance = 0.08", "\nallowance = 0.02")  # a plan does not fit but in the first wave
+SMALL = ("\nallowance = 0.08", "\nallowance = 0.01")  # a plan does not fit but in the first wave
 
 
 def times_hundred(feeds: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -36,7 +36,7 @@ def budgets_frame(policy: Policy) -> pd.DataFrame:
     )
 
 
-SMALL = ("\nallowance = 0.08", "\nallowance = 0.02")  # plans enter the first wave only
+SMALL = ("\nallowance = 0.08", "\nallowance = 0.01")  # plans enter the first wave only
 
 
 def test_a_plan_goes_to_the_first_wave_and_the_total_stays_exact(world: Any) -> None:

@@ -66,7 +66,7 @@ def test_a_plan_and_its_first_step_come_out_the_same_whatever_happened_since(wor
 
 
 def test_every_decision_of_a_rollout_that_is_taken_back_comes_out_the_same(world: World) -> None:
-    world.set("\nallowance = 0.08", "\nallowance = 0.02")
+    world.set("\nallowance = 0.08", "\nallowance = 0.01")
     settled = world.cycle()
     kinds = [settled["kind"]]
     for week in range(8):

@@ -20,7 +20,7 @@ from tasks.reallocate import propose_once
 from tasks.rollout import look_once, settle_once
 from tasks.train import crown_once, train_once
 
-SMALL = ("\nallowance = 0.08", "\nallowance = 0.02")  # plans enter the first wave only
+SMALL = ("\nallowance = 0.08", "\nallowance = 0.01")  # plans enter the first wave only
 COOL_DOWN = timedelta(days=28)
 
 

@@ -25,7 +25,7 @@ from tasks.rollout import look_once
 from tasks.running_rollout import ended_streams
 from tests.tasks.conftest import World
 
-SMALL = ("\nallowance = 0.08", "\nallowance = 0.02")  # plans do not go to all waves at once
+SMALL = ("\nallowance = 0.08", "\nallowance = 0.01")  # plans do not go to all waves at once
 Step = tuple[date, str, str, tuple[int, ...]]
 
 
