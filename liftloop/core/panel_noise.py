@@ -63,7 +63,10 @@ def shared_noise(residual: Array) -> Noise:
         memory = memory_of(residual)
         fresh = residual[1:] - memory * residual[:-1]
         return Noise(memory, np.nanvar(fresh, axis=0, ddof=1) / (1.0 - memory**2), 0.0)
-    mean = np.nanmean(residual, axis=1, keepdims=True)
+    told = np.isfinite(residual).sum(axis=1, keepdims=True)
+    mean = np.where(
+        told > 0, np.nansum(residual, axis=1, keepdims=True) / np.maximum(told, 1), np.nan
+    )
     own = residual - mean
     memory = memory_of(own)
     fresh = own[1:] - memory * own[:-1]

@@ -101,7 +101,9 @@ def test_where_every_wave_has_the_newest_plan_it_is_full() -> None:
     step = move(running.state, Exposure((2, 2, 2)), on=day(14), reason="Up.")
     after = running.after(step, TWO)
     assert stages_of(after) == {"a": "full", "b": "full", "c": "full", "still": "incumbent"}
-    assert after.policies == {OLD.version: OLD, TWO.version: TWO}  # plan 1 is followed by nobody
+    assert set(after.policies) == {OLD.version, ONE.version, TWO.version}  # plan 1 is still young
+    late = move(running.state, Exposure((2, 2, 2)), on=day(60), reason="Up.")
+    assert set(running.after(late, TWO).policies) == {OLD.version, TWO.version}
 
 
 @pytest.mark.parametrize(

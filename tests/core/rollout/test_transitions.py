@@ -176,9 +176,11 @@ def test_waves_that_move_up_without_a_new_plan_are_a_promotion_and_old_plans_are
 ):
     step = move(flowing(3, 2, 1), Exposure((3, 3, 2)), on=day(21), reason="Up.")
     assert step.act == "promote"
-    assert [plan.number for plan in step.after.plans] == [2, 3]
+    assert [plan.number for plan in step.after.plans] == [1, 2, 3], "a young plan is still judged"
     assert step.after.plan(3) == StreamPlan(3, "p-3", day(14), 1.0, (day(14), day(21), None))
-    assert step.after.plan(1) is None
+    late = move(flowing(3, 2, 1), Exposure((3, 3, 2)), on=day(29), reason="Up.")
+    assert [plan.number for plan in late.after.plans] == [2, 3]
+    assert late.after.plan(1) is None
     assert (step.after.newest, step.after.oldest) == (3, 2)
     last = move(step.after, Exposure((3, 3, 3)), on=day(28), reason="Up.").after
     assert (last.stage, last.flowing) == ("canary", "full")
