@@ -66,7 +66,6 @@ def make_workspace(root: Path) -> None:
     for pattern, words in SETTINGS.items():
         text, times = re.subn(rf"(?m)^{pattern}$", words, text)
         assert times == 1, pattern
-    
     (root / "liftloop.toml").write_text(text, encoding="utf-8")
     init_workspace(root)
 
