@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from liftloop.adapters.initialise import default_configuration, init_workspace
 from liftloop.adapters.ledger import is_current, open_ledger
-from liftloop.adapters.settings import Settings, load_settings, parse_settings
+from liftloop.adapters.settings import SUPERSEDED, Rollout, Settings, load_settings, parse_settings
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import ConfigurationError
 
@@ -21,6 +21,8 @@ OFF = re.compile(r"^#(?=[a-z_]+ = |\[)", re.MULTILINE)
 
 def keys(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
+        if model is Rollout and name in SUPERSEDED:  # read, never written
+            continue
         inner = [kind for kind in _kinds(field.annotation) if issubclass(kind, BaseModel)]
         for kind in inner:
             yield from keys(kind)

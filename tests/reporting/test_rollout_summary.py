@@ -79,7 +79,7 @@ def test_a_proof_ends_the_old_count_and_a_new_one_begins(made: SimpleNamespace) 
 def test_what_moves_it_forward_is_room_and_a_proof(made: SimpleNamespace) -> None:
     assert made.told(*made.flowing()).would_go_on == (
         "With the next plan every wave moves up one place, in as many waves as what could be lost "
-        "allows (8,600 EUR are not in use).",
+        "allows (8,600 EUR are left).",
         "A measured gain with a lower bound above 0 (-300 EUR now): then the gain is proven: it "
         "frees what is in use for it, and later plans are compared with the proven budgets.",
     )
