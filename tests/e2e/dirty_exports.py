@@ -184,7 +184,8 @@ def shop(rng: np.random.Generator, *, accounts: int = 1, days: int = 6) -> Rows:
                     place = ((account * 10 + campaign) * 10 + adset) * 10 + ad
                     names = {
                         "account": f"{7_000_001 + account}",
-                        "campaign": f"Campaign {campaign}", "campaign_id": f"{90_100 + place // 100}",
+                        "campaign": f"Campaign {campaign}",
+                        "campaign_id": f"{90_100 + place // 100}",
                         "adset": f"Set {adset}", "adset_id": f"{80_100 + place // 10}",
                         "ad": f"Picture {ad}", "ad_id": f"{70_100 + place}",
                     }  # fmt: skip
@@ -352,7 +353,7 @@ def _less(cell: str, layout: Layout) -> str:
 
 def _total_row(layout: Layout, export: Export, rng: np.random.Generator) -> Export:
     def edit(frame: pd.DataFrame) -> pd.DataFrame:
-        total = {name: "" for name in frame.columns}
+        total = dict.fromkeys(frame.columns, "")
         for name in NUMBERS:
             column = layout.columns[name]
             total[column] = f"{frame[column].astype(float).sum():.2f}"
