@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -86,17 +86,24 @@ def short_name(name: str) -> str:
 
 # --- how a file was read ------------------------------------------------------------------------
 
+LATER_OPTIONS = ("account", "stands")
+
 
 def options_key(options: ImportOptions) -> dict[str, Any]:
     """What of the options changes what is read: values, and the content of the files named.
 
     The account's time zone is left out: a file delivered again stays the same delivery when the
-    configuration changes.
+    configuration changes. So are the options of :data:`LATER_OPTIONS` and ``default_segment`` while
+    nothing is said of them: files taken in before there were such options keep their delivery.
     """
     said: dict[str, Any] = {}
     for item in fields(options):
-        if item.name not in ("feed", "importer", "timezone"):
-            said[item.name] = _content(getattr(options, item.name))
+        value = getattr(options, item.name)
+        if item.name in ("feed", "importer", "timezone") or (
+            item.name in (*LATER_OPTIONS, "default_segment") and not value
+        ):
+            continue
+        said[item.name] = _content(value)
     return said
 
 
@@ -112,8 +119,12 @@ def save_reading(
     delivery: str,
     options: ImportOptions,
     account: Account,
+    received_at: datetime | None = None,
 ) -> None:
-    """Write down beside the copy how it was read; files the options name are archived too."""
+    """Write down beside the copy how it was read; files the options name are archived too.
+
+    ``received_at`` is the instant of the file's first receipt, where this is not its first reading.
+    """
 
     def kept(value: Any) -> Any:
         if isinstance(value, Path):
@@ -122,6 +133,8 @@ def save_reading(
 
     said = {item.name: kept(getattr(options, item.name)) for item in fields(options)}
     words = {"file": archived.path.name, "options": said, "account": asdict(account)}
+    if received_at is not None:
+        words["received_at"] = received_at.isoformat()
     write_whole(reading_path(workspace, archived.sha256, delivery), canonical(words))
 
 
@@ -140,6 +153,13 @@ def load_reading(
         _options(workspace, words["options"]),
         _account(words["account"]),
     )
+
+
+def first_receipt(workspace: Workspace, sha256: str, delivery: str) -> datetime | None:
+    """When the file of a later reading was first received; None for a first reading."""
+    place = reading_path(workspace, sha256, delivery)
+    moment = json.loads(place.read_text(encoding="utf-8")).get("received_at")
+    return datetime.fromisoformat(moment) if moment else None
 
 
 def _options(workspace: Workspace, said: Mapping[str, Any]) -> ImportOptions:

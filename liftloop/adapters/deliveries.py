@@ -23,8 +23,10 @@ from sqlmodel import Session, col, select
 
 from liftloop.adapters import clock
 from liftloop.adapters.archive import (
+    LATER_OPTIONS,
     Archived,
     archive_file,
+    first_receipt,
     forget,
     in_inbox,
     load_reading,
@@ -39,6 +41,7 @@ from liftloop.adapters.importers import Imported, ImportOptions, read_delivery
 from liftloop.adapters.importers.feeds import named_feed
 from liftloop.adapters.locks import exclusive
 from liftloop.adapters.reading import printable
+from liftloop.adapters.rereading import close_earlier_readings
 from liftloop.adapters.sealing import append_audit
 from liftloop.adapters.settings import Account as AccountSettings
 from liftloop.adapters.storing import plan, store
@@ -134,7 +137,7 @@ class _Taking:
         self.told(1, STEPS)
         if options.feed is None and options.mapping is None:
             options = replace(options, feed=named_feed(self.path.parent.name, self.path.name))
-        imported = _read(self.archived.path, options)
+        imported = read_copy(self.archived.path, options)
         self.told(2, STEPS)
         delivery = delivery_id(self.archived.sha256, imported, options)
         known = summary_of(self.engine, delivery)
@@ -142,13 +145,10 @@ class _Taking:
             self._clear()
             return replace(known, filename=self.path.name, duplicate=delivery not in finished)
         at = next_instant(self.engine, now)
-        sifted = _sift(imported, self.account, at)
-        intended = Delivery(
-            id=delivery, feed=imported.feed, filename=self.path.name, sha256=self.archived.sha256,
-            importer=imported.importer, received_at=at, rows_read=imported.rows_read,
-            received=len(imported.frame), stored=0, superseded=0,
-            quarantined=len(sifted.rejected), state="pending", notes=json.dumps(imported.notes),
-        )  # fmt: skip
+        sifted = sift_copy(imported, self.account, at)
+        intended = intention(
+            delivery, self.archived.sha256, self.path.name, imported, at, len(sifted.rejected)
+        )
         del imported
         self.told(3, STEPS)
         save_reading(
@@ -184,19 +184,57 @@ class _Taking:
         self.told(STEPS, STEPS)
 
 
-def _read(path: Path, options: ImportOptions) -> Imported:
-    return read_entries(path) if is_entries(path) else read_delivery(path, options)
+def read_copy(path: Path, options: ImportOptions) -> Imported:
+    """The rows of an archived file."""
+    if is_entries(path):
+        return read_entries(path)
+    imported = read_delivery(path, options)
+    if not options.account or "account" not in {c.name for c in FEEDS[imported.feed].columns}:
+        return imported
+    return replace(imported, frame=_with_account(imported.frame, options.account))
 
 
-def _sift(imported: Imported, account: Account, at: datetime) -> Sifted:
+def _with_account(frame: pd.DataFrame, account: str) -> pd.DataFrame:
+    """The rows with ``account`` where they name none."""
+    if "account" not in frame.columns:
+        return frame.assign(account=account)
+    named = frame["account"].astype("str").fillna("").str.strip()
+    return frame.assign(account=named.where(named != "", account))
+
+
+def sift_copy(imported: Imported, account: Account, at: datetime) -> Sifted:
+    """The rows of an archived file after their contract."""
     if imported.importer == ENTRIES:
         return sift_entries(imported, account=account, received_at=at)
     return sift(imported.feed, imported.frame, account=account, received_at=at)
 
 
+def intention(
+    id: str, sha256: str, filename: str, imported: Imported, at: datetime, quarantined: int
+) -> Delivery:
+    """A delivery as the ledger records it before anything is stored."""
+    return Delivery(
+        id=id,
+        feed=imported.feed,
+        filename=filename,
+        sha256=sha256,
+        importer=imported.importer,
+        received_at=at,
+        rows_read=imported.rows_read,
+        received=len(imported.frame),
+        stored=0,
+        superseded=0,
+        quarantined=quarantined,
+        state="pending",
+        notes=json.dumps(imported.notes),
+    )
+
+
 def delivery_id(sha256: str, imported: Imported, options: ImportOptions) -> str:
     """Names a delivery by its content and by how it was read."""
-    how = {} if imported.importer in ("contract", ENTRIES) else options_key(options)
+    how = options_key(options)
+    if imported.importer in ("contract", ENTRIES):
+        how = {name: how[name] for name in LATER_OPTIONS if name in how}
     return long_key("d", sha256, imported.feed, imported.importer, how)
 
 
@@ -240,9 +278,10 @@ def store_delivery(
         _quarantine(opened, rejected, delivery=delivery, feed=feed)
         if resolves is not None:
             resolves(opened)
+        closed = close_earlier_readings(opened, intended)
         append_audit(
             opened, key=f"receive:{delivery}", actor=actor, act="receive", subject=delivery,
-            payload=_counts(intended), at=at,
+            payload=_counts(intended) | ({"closed": closed} if closed else {}), at=at,
         )  # fmt: skip
     told(4, STEPS)
     version = store(workspace, planned, delivery=delivery)
@@ -299,11 +338,12 @@ def _accepted_again(workspace: Workspace, delivery: Delivery, at: datetime) -> p
             frame: pd.DataFrame = parquet.read_table(folder / f"{delivery.id}.parquet").to_pandas()
             return frame
         copy, options, account = load_reading(workspace, delivery.sha256, delivery.id)
-        imported = _read(copy, options)
+        imported = read_copy(copy, options)
+        at = first_receipt(workspace, delivery.sha256, delivery.id) or at
     except FileNotFoundError as error:
         raise ConfigurationError(
             f"Delivery {delivery.id} ({delivery.filename}) was cut short, and its copy is gone "
             f"from the archive ({error.filename}).",
             fix="restore the archive folder from a backup, then run the command again.",
         ) from None
-    return _sift(imported, account, at).accepted
+    return sift_copy(imported, account, at).accepted

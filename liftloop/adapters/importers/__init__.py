@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -18,6 +19,8 @@ from liftloop.adapters.importers.mapped import import_mapped
 from liftloop.adapters.importers.mapping import load_map
 from liftloop.adapters.reading import RawTable, ReadOptions, printable, read_table, shown
 from liftloop.core.errors import ConfigurationError, RefusedFile
+
+Stands = Literal["", "replace", "beside"]
 
 __all__ = ["ImportOptions", "Imported", "Importer", "read_delivery", "register"]
 
@@ -55,8 +58,11 @@ class ImportOptions:
     """What the person who delivers a file says about it.
 
     ``segment`` and ``channel`` are given to rows of an export that has none (channel: by default
-    the importer's own). ``timezone`` is the account's, for rows with instants. ``plugins`` are
-    Python files that register more importers.
+    the importer's own), and so is ``account``, the name of the advertising account. ``stands`` says
+    how the delivery stands to stored rows that overlap: it stands for all of its account-days
+    ("replace"), adds to them ("beside"), or is asked about where that is in doubt ("").
+    ``timezone`` is the account's, for rows with instants. ``plugins`` are Python files that
+    register more importers.
     """
 
     feed: str | None = None
@@ -67,6 +73,9 @@ class ImportOptions:
     channel: str | None = None
     timezone: str = "UTC"
     plugins: tuple[Path, ...] = ()
+    account: str = ""
+    stands: Stands = ""
+    default_segment: str = ""
 
 
 def read_delivery(path: Path, options: ImportOptions = ImportOptions()) -> Imported:
@@ -110,6 +119,8 @@ def read_delivery(path: Path, options: ImportOptions = ImportOptions()) -> Impor
         options.segment, options.channel or chosen.channel, options.timezone, options.spread
     )
     frame, rows, notes = import_export(chosen, raw, account)
+    if options.segment == "all" and options.default_segment and "segment" in frame:
+        frame = frame.assign(segment=frame["segment"].replace("all", options.default_segment))
     return Imported(chosen.feed, frame, chosen.name, rows, notes)
 
 
