@@ -50,12 +50,13 @@ _TYPES = {
 
 
 def feed_schema(feed: Feed, names: Iterable[str] = ()) -> Any:
-    """The Arrow schema of a feed's tables, with the free columns among ``names``."""
+    """The Arrow schema of a feed's tables, with the identity and free columns among ``names``."""
+    names = set(names)
     days = [] if feed.dated_by_key else [("date", arrow.date32())]
     declared = [
         (column.name, _TYPES[column.kind])
         for column in (*feed.columns, *feed.covariates(sorted(names)))
-        if column.name != "reported_at"
+        if column.name != "reported_at" and (not column.identity or column.name in names)
     ]
     instants = ("reported_at", "known_from", "received_at")
     texts = ("delivery", MONTH)
@@ -66,7 +67,9 @@ def feed_schema(feed: Feed, names: Iterable[str] = ()) -> Any:
 
 def as_batch(feed: Feed, accepted: pd.DataFrame, *, delivery: str, received_at: Any) -> Any:
     """A sifted frame as the Arrow table that is stored: with its delivery, and its month."""
-    schema = feed_schema(feed, accepted.columns)
+    bare = {c.name for c in feed.columns if c.identity and c.name in accepted.columns
+            and not (accepted[c.name] != "").any()}  # fmt: skip
+    schema = feed_schema(feed, set(map(str, accepted.columns)) - bare)
     rows = len(accepted)
     at = arrow.scalar(pd.Timestamp(received_at).tz_convert("UTC").as_unit("us"), INSTANT)
     made = {

@@ -60,6 +60,7 @@ class Sifted:
         The feed's columns, typed (text str, days datetime64[us], numbers float64, counts int64),
         plus ``date``, ``reported_at`` and ``known_from`` (UTC instants) and ``row_number``.
         ``known_from`` is the given ``reported_at``, else 00:00 account time of the day after.
+        Identity columns (``account``, ``campaign_id``...) are there where ``frame`` has them.
     rejected
         ``row_number`` (from 1, as received), ``rules`` (names joined by ``;``) and ``row`` (JSON
         text of the row as received).
@@ -132,6 +133,8 @@ class _Whole:
         unsplit = self._unsplit()
         for column in columns:
             if column.name not in self.rows.columns:
+                if column.identity:
+                    continue
                 self.typed[column.name] = default_column(column, len(self.rows))
                 continue
             coerced = coerce(column, self.rows[column.name])

@@ -105,6 +105,9 @@ def test_a_sound_row_is_accepted_and_typed(feed: str) -> None:
     row = kept.accepted.iloc[0]
     assert row["row_number"] == 1
     for column in FEEDS[feed].columns:
+        if column.identity:  # a delivery without it does without it
+            assert column.name not in kept.accepted
+            continue
         kind = str(kept.accepted[column.name].dtype)
         assert kind == {
             "text": "str", "day": "datetime64[us]", "instant": "datetime64[us, UTC]",

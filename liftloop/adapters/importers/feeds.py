@@ -51,7 +51,7 @@ FEEDS: dict[str, Feed] = {
             "performance",
             "date:day segment channel spend:number impressions:number clicks:number "
             "conversions:number revenue:number",
-            "campaign creative currency reported_at:instant",
+            "campaign creative account campaign_id adset_id ad_id currency reported_at:instant",
         ),
         _feed(
             "holdout",

@@ -59,6 +59,13 @@ def ingest(
     channel: Annotated[
         str | None, typer.Option(help="The channel, where an export has none.")
     ] = None,
+    account: Annotated[str, typer.Option(help="The ad account, where an export has none.")] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="The file stands for all of its account-days.")
+    ] = False,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="The file adds to what is stored of its days.")
+    ] = False,
     plugin: Annotated[
         list[Path] | None, typer.Option(help="A Python file that registers more importers.")
     ] = None,
@@ -66,6 +73,12 @@ def ingest(
 ) -> None:
     """Take files in through the quality gates. Delivering the same file twice changes nothing."""
     must_exist(*(paths or ()), mapping, *(plugin or ()))
+    if replace and beside:
+        raise ConfigurationError(
+            "--replace and --beside contradict each other.",
+            fix="use --replace for a file that stands for all of its account-days, --beside for "
+            "one that adds to them.",
+        )
     place = opened(workspace, flows=True)
     from flows.ingest import ingest as run
     from liftloop.adapters.importers import ImportOptions
@@ -79,6 +92,8 @@ def ingest(
         spread=spread,
         segment=segment,
         channel=channel,
+        account=account,
+        stands="replace" if replace else "beside" if beside else "",
         plugins=tuple(plugin or ()),
     )
     with flow_settings(), progress_bar("Taking in files") as progress:

@@ -19,7 +19,8 @@ class Column:
     """One column of a feed as the contract describes it.
 
     ``default`` fills a missing value of an optional column; None leaves it missing (NaN, or empty
-    text). ``money`` columns are converted to the account's currency.
+    text). ``money`` columns are converted to the account's currency. ``identity`` columns are part
+    of what a row is; a delivery that has such a column nowhere does without it.
     """
 
     name: str
@@ -28,10 +29,11 @@ class Column:
     default: str | float | int | None
     money: bool
     longest: int
+    identity: bool = False
 
 
-def text(*, default: str | None = None, longest: int = LONGEST_NAME) -> Any:
-    return _field("text", default=default, longest=longest)
+def text(*, default: str | None = None, longest: int = LONGEST_NAME, identity: bool = False) -> Any:
+    return _field("text", default=default, longest=longest, identity=identity)
 
 
 def day() -> Any:
@@ -57,6 +59,7 @@ def _field(
     default: str | float | int | None = None,
     money: bool = False,
     longest: int = LONGEST_NAME,
+    identity: bool = False,
     **more: Any,
 ) -> Any:
     optional = optional or default is not None
@@ -66,6 +69,7 @@ def _field(
         "default": default,
         "money": money,
         "longest": longest,
+        "identity": identity,
     }
     return pa.Field(metadata=metadata, nullable=optional and default is None, **more)
 
@@ -83,6 +87,7 @@ def columns_of(model: type[pa.DataFrameModel]) -> tuple[Column, ...]:
                 default=said["default"],
                 money=said["money"],
                 longest=said["longest"],
+                identity=said["identity"],
             )
         )
     return tuple(found)

@@ -42,12 +42,19 @@ class _Dated(pa.DataFrameModel):
 
 
 class Performance(_Dated):
-    """What the ad platforms report."""
+    """What the ad platforms report.
+
+    Where an export has an id it is what the row is, and the name is a label that may change.
+    """
 
     segment: Series[str] = text()
     channel: Series[str] = text()
     campaign: Series[str] = text(default="all")
     creative: Series[str] = text(default="all")
+    account: Series[str] = text(default="", identity=True)
+    campaign_id: Series[str] = text(default="", identity=True)
+    adset_id: Series[str] = text(default="", identity=True)
+    ad_id: Series[str] = text(default="", identity=True)
     spend: Series[float] = number(money=True)
     impressions: Series[int] = count()
     clicks: Series[int] = count()
