@@ -14,7 +14,13 @@ from liftloop.adapters.importers.cells import typed_frame
 from liftloop.adapters.importers.columns import normal, pick_columns, positions
 from liftloop.adapters.importers.exports import Account, import_export
 from liftloop.adapters.importers.feeds import FEEDS, feeds_with, named_feed
-from liftloop.adapters.importers.importer import Importer, known_importers, plain, register
+from liftloop.adapters.importers.importer import (
+    Importer,
+    comes_along,
+    known_importers,
+    plain,
+    register,
+)
 from liftloop.adapters.importers.mapped import import_mapped
 from liftloop.adapters.importers.mapping import load_map
 from liftloop.adapters.reading import RawTable, ReadOptions, printable, read_table, shown
@@ -140,6 +146,8 @@ def _recognise(
         matching = [importer for importer in matching if importer.feed == feed]
     elif feed is not None:
         return feed
+    # A plugin named for this read is meant, whatever importers of ours match too.
+    matching = [importer for importer in matching if not comes_along(importer)] or matching
     if len(matching) > 1:
         raise RefusedFile(
             raw.file,

@@ -55,7 +55,17 @@ class Importer:
         Contract column -> function of the row, for what a column alone cannot say. It returns the
         cell as text, or ``None`` for nothing.
     segment
-        Columns that give the segment, when the export has one and no ``--segment`` is given.
+        Columns that give the segment, when the export has one and no ``--segment`` is given. Of a
+        column of countries, names and codes of one country are one segment.
+    campaign_type
+        Columns that say what kind of campaign a row is of (Search, Performance Max...): the channel
+        is then ``<channel>_<kind>``, unless ``--channel`` is given.
+    zones
+        Column of times without an offset -> the time zone they are written in, where it is not the
+        account's (``Created (UTC)``).
+    counts
+        Makes, for one file, a function of its rows that says why a row does not count (a further
+        line of an order that is counted, a test, a failed payment), or ``None`` for one that does.
     footer
         Pattern of lines below the table that are no rows (a copyright line).
     notes
@@ -79,6 +89,9 @@ class Importer:
     is_total: Callable[[Row], bool] | None = None
     cells: Mapping[str, Callable[[Row], str | None]] = field(default_factory=dict)
     segment: tuple[str, ...] = ()
+    campaign_type: tuple[str, ...] = ()
+    zones: Mapping[str, str] = field(default_factory=dict)
+    counts: Callable[[], Callable[[Row], str | None]] | None = None
     footer: str | None = None
     notes: tuple[str, ...] = ()
     by_day: str = "have the report broken down by day"
@@ -107,7 +120,7 @@ def currency_in(name: str) -> str | None:
     return found.group(1) if found else None
 
 
-_REGISTER: dict[str, Importer] = {}
+_REGISTER: dict[str, Importer] = {}  # those that come with LiftLoop
 _collecting: ContextVar[dict[str, Importer] | None] = ContextVar("collecting", default=None)
 
 
@@ -116,6 +129,11 @@ def register(importer: Importer) -> Importer:
     target = _collecting.get()
     (_REGISTER if target is None else target)[importer.name] = importer
     return importer
+
+
+def comes_along(importer: Importer) -> bool:
+    """True for an importer that comes with LiftLoop, False for one of a plugin."""
+    return _REGISTER.get(importer.name) is importer
 
 
 def known_importers(plugins: Iterable[Path] = ()) -> dict[str, Importer]:

@@ -239,12 +239,12 @@ from liftloop.adapters.importers import Importer, register
 
 register(
     Importer(
-        name="pinterest",
-        channel="pinterest",
-        signatures=(frozenset({"pin promotion", "spend in account currency"}),),
+        name="quora",
+        channel="quora",
+        signatures=(frozenset({"quora ad", "spend"}),),
         columns={
             "campaign": ("campaign",),
-            "spend": ("spend in account currency",),
+            "spend": ("spend",),
             "impressions": ("paid impressions",),
             "clicks": ("outbound clicks",),
         },
@@ -253,31 +253,28 @@ register(
     )
 )
 """
-PIN = (
-    "Date,Campaign,Pin promotion,Spend in account currency,Paid impressions,Outbound clicks\n"
-    "31.08.2026,A,p,1.25,10,1\n"
-)
+QUORA = "Date,Campaign,Quora ad,Spend,Paid impressions,Outbound clicks\n31.08.2026,A,p,1.25,10,1\n"
 
 
 def test_a_user_adds_an_importer_in_a_file_of_their_own(tmp_path: Path) -> None:
-    plugin, path = write(tmp_path, "mine.py", PLUGIN), write(tmp_path, "pins.csv", PIN)
+    plugin, path = write(tmp_path, "mine.py", PLUGIN), write(tmp_path, "pins.csv", QUORA)
     row = rows_of(path, plugins=(plugin,))[0]
-    assert (row["date"], row["channel"], row["spend"]) == ("2026-08-31", "pinterest", 1.25)
+    assert (row["date"], row["channel"], row["spend"]) == ("2026-08-31", "quora", 1.25)
     with pytest.raises(RefusedFile):  # known for the reads that name the file, no others
         read_delivery(path)
 
 
 @pytest.mark.parametrize("text", ["raise RuntimeError('no')", "x = 1", "def ("])
 def test_a_plugin_that_does_not_work_is_named(text: str, tmp_path: Path) -> None:
-    plugin, path = write(tmp_path, "mine.py", text), write(tmp_path, "pins.csv", PIN)
+    plugin, path = write(tmp_path, "mine.py", text), write(tmp_path, "pins.csv", QUORA)
     with pytest.raises(ConfigurationError, match=r"mine\.py"):
         read_delivery(path, ImportOptions(plugins=(plugin,)))
 
 
 def test_a_header_two_importers_know_is_refused_until_one_is_named(tmp_path: Path) -> None:
-    twin = PLUGIN.replace('name="pinterest"', 'name="pins2"')
+    twin = PLUGIN.replace('name="quora"', 'name="pins2"')
     plugins = (write(tmp_path, "a.py", PLUGIN), write(tmp_path, "b.py", twin))
-    path = write(tmp_path, "pins.csv", PIN)
+    path = write(tmp_path, "pins.csv", QUORA)
     with pytest.raises(RefusedFile, match="--importer"):
         read_delivery(path, ImportOptions(plugins=plugins))
     got = read_delivery(path, ImportOptions(plugins=plugins, importer="pins2"))
@@ -285,7 +282,7 @@ def test_a_header_two_importers_know_is_refused_until_one_is_named(tmp_path: Pat
 
 
 def test_an_unknown_importer_or_feed_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path, "pins.csv", PIN)
+    path = write(tmp_path, "pins.csv", QUORA)
     with pytest.raises(ConfigurationError, match="no importer 'x'"):
         read_delivery(path, ImportOptions(importer="x"))
     with pytest.raises(ConfigurationError, match="no feed 'x'"):
