@@ -104,7 +104,7 @@ def deliver(
     wanted = replace(options or ImportOptions(), timezone=account.timezone)
     with taking_in(workspace):
         finished = finish_pending(workspace, engine=engine)
-        taken = _Taking(workspace, path, engine, account, actor, told)
+        taken = Taking(workspace, path, engine, account, actor, told)
         try:
             return taken.run(wanted, received_at or clock.now(), finished)
         except RefusedFile as error:
@@ -117,7 +117,7 @@ def taking_in(workspace: Workspace) -> Any:
 
 
 @dataclass
-class _Taking:
+class Taking:
     """One file on its way in."""
 
     workspace: Workspace
@@ -150,13 +150,33 @@ class _Taking:
             delivery, self.archived.sha256, self.path.name, imported, at, len(sifted.rejected)
         )
         del imported
+        return self.record(intended, sifted, options)
+
+    def record(
+        self,
+        intended: Delivery,
+        sifted: Sifted,
+        options: ImportOptions,
+        *,
+        first: datetime | None = None,
+        resolves: Callable[[Session], None] | None = None,
+    ) -> DeliverySummary:
+        """Keep how the file was read, then store its rows.
+
+        ``first`` is the instant of the first receipt where the file is read again; ``resolves``
+        joins the intention's transaction.
+        """
+        assert self.archived is not None
         self.told(3, STEPS)
         save_reading(
-            self.workspace, self.archived, delivery=delivery, options=options, account=self.account
-        )
+            self.workspace, self.archived, delivery=intended.id, options=options,
+            account=self.account, received_at=first,
+        )  # fmt: skip
+        delivery = intended.id
         store_delivery(
-            self.workspace, intended, sifted, engine=self.engine, actor=self.actor, told=self.told
-        )
+            self.workspace, intended, sifted, engine=self.engine, actor=self.actor,
+            told=self.told, resolves=resolves,
+        )  # fmt: skip
         self._clear()
         summary = summary_of(self.engine, delivery)
         assert summary is not None

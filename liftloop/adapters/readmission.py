@@ -26,6 +26,8 @@ from liftloop.adapters.deliveries import (
 )
 from liftloop.adapters.engine import session
 from liftloop.adapters.quarantine import NAMES, SPARE, open_rows
+from liftloop.adapters.rereading import close_replaced_readings
+from liftloop.adapters.sealing import append_audit
 from liftloop.adapters.summaries import DeliverySummary, summary_of
 from liftloop.adapters.tables import Delivery, QuarantinedRow
 from liftloop.adapters.workspace import Workspace
@@ -70,12 +72,13 @@ def readmit(
     """
     with taking_in(workspace):
         finish_pending(workspace, engine=engine)
+        close_replaced_readings(engine)
         rows = open_rows(engine, feed=feed)
         if mended is not None:
             rows = _mended(engine, mended, rows)
         taken = []
         for name, part in rows.groupby("feed", sort=True):
-            back = _Readmission(
+            back = Readmission(
                 workspace, engine, account, str(name), part.reset_index(drop=True), actor
             )
             summary = back.run(received_at or clock.now())
@@ -132,8 +135,8 @@ def _refuse_strangers(engine: Engine, path: Path, named: Sequence[tuple[str, str
 
 
 @dataclass(frozen=True, slots=True)
-class _Readmission:
-    """The open rows of one feed on their way back."""
+class Readmission:
+    """The open rows of one feed on their way back; ``because`` says why, where nobody asked."""
 
     workspace: Workspace
     engine: Engine
@@ -141,6 +144,7 @@ class _Readmission:
     feed: str
     rows: pd.DataFrame
     actor: str
+    because: str = ""
 
     def run(self, now: datetime) -> DeliverySummary | None:
         at = next_instant(self.engine, now)
@@ -157,20 +161,26 @@ class _Readmission:
             id=delivery, feed=self.feed, filename=READMISSION, sha256=sha256, importer=READMISSION,
             received_at=at, rows_read=len(back), received=len(back), stored=0, superseded=0,
             quarantined=0, state="pending",
+            notes=json.dumps([self.because] if self.because else []),
         )  # fmt: skip
         store_delivery(
             self.workspace, intended, replace(sifted, rejected=sifted.rejected.iloc[:0]),
             engine=self.engine, actor=self.actor, told=lambda done, steps: None,
-            resolves=lambda opened: _resolve(opened, resolved, delivery),
+            resolves=lambda opened: self._resolve(opened, resolved, intended),
         )  # fmt: skip
         return summary_of(self.engine, delivery)
 
+    def _resolve(
+        self, opened: Session, resolved: Sequence[Sequence[Any]], intended: Delivery
+    ) -> None:
+        _resolve(opened, resolved, intended.id)
+        if self.because:
+            note_judged_again(
+                opened, intended, actor=self.actor, because=self.because, rows=len(resolved)
+            )
+
     def _sifted(self, at: datetime) -> Sifted:
-        frame = pd.DataFrame([json.loads(row) for row in self.rows["row"]])
-        for name in FEEDS[self.feed].required:  # rows that could not be split may lack them all
-            if name not in frame.columns:
-                frame[name] = pd.Series([None] * len(frame), dtype=object)
-        sifted = sift(self.feed, frame, account=self.account, received_at=at, refuse=False)
+        sifted = sift_rows(self.feed, self.rows, account=self.account, received_at=at)
         accepted = sifted.accepted
         unreported = accepted["reported_at"] == pd.Timestamp(at)
         first = self._first_received().iloc[accepted["row_number"].to_numpy() - 1]
@@ -195,6 +205,26 @@ class _Readmission:
         parquet.write_table(arrow.Table.from_pandas(sifted.accepted, preserve_index=False), beside)
         beside.replace(folder / f"{delivery}.parquet")
         return sha256
+
+
+def sift_rows(feed: str, rows: pd.DataFrame, *, account: Account, received_at: datetime) -> Sifted:
+    """Open rows after their contract; ``row_number`` is then their place in ``rows``, from 1."""
+    frame = pd.DataFrame([json.loads(row) for row in rows["row"]])
+    for name in FEEDS[feed].required:  # rows that could not be split may lack them all
+        if name not in frame.columns:
+            frame[name] = pd.Series([None] * len(frame), dtype=object)
+    return sift(feed, frame, account=account, received_at=received_at, refuse=False)
+
+
+def note_judged_again(
+    opened: Session, intended: Delivery, *, actor: str, because: str, rows: int
+) -> None:
+    """The audit entry of rows that were judged again by themselves."""
+    append_audit(
+        opened, key=f"rejudge:{intended.id}", actor=actor, act="rejudge", subject=intended.id,
+        payload={"filename": intended.filename, "reason": because, "rows": rows},
+        at=intended.received_at,
+    )  # fmt: skip
 
 
 def _resolve(opened: Session, resolved: Sequence[Sequence[Any]], delivery: str) -> None:
