@@ -9,7 +9,14 @@ from prefect import flow
 
 from liftloop.adapters.importers import ImportOptions
 from liftloop.adapters.summaries import DeliverySummary
-from tasks.ingest import find_files, finish_cut_short, show_quality, take_in, tell_of_facts
+from tasks.ingest import (
+    find_files,
+    finish_cut_short,
+    judge_waiting,
+    show_quality,
+    take_in,
+    tell_of_facts,
+)
 
 
 @flow(name="ingest")
@@ -22,19 +29,21 @@ def ingest(
     """Take in files or folders (default: the whole inbox), one after the other.
 
     A refused file stops no other. Taking a file in again changes nothing, and whatever an earlier
-    run left half done is finished first. New facts emit ``liftloop.facts.updated``. ``progress`` is
+    run left half done is finished first. Rows in quarantine that keep the rules since ``[account]``
+    was changed come back before anything else is taken in. New facts emit ``liftloop.facts.updated``. ``progress`` is
     told (files done, files in all).
 
-    Returns one summary a file, in the order of the files.
+    Returns one summary a delivery: those that came back from quarantine, then one a file, in the
+    order of the files.
     """
     place = str(Path(workspace).resolve())
     files = find_files(place, paths)
     finished = finish_cut_short(place)
-    summaries: list[DeliverySummary] = []
-    for path in files:
+    summaries: list[DeliverySummary] = judge_waiting(place)
+    for done, path in enumerate(files, start=1):
         summaries.append(take_in(place, path, options))
         if progress is not None:
-            progress(len(summaries), len(files))
+            progress(done, len(files))
     if summaries or finished:
         show_quality(place, summaries)
     fresh = [one for one in summaries if one.stored and not one.duplicate]

@@ -59,6 +59,8 @@ class Loop:
         values = self.settings.model_dump(mode="json", exclude=SPARE)
         if self.settings.rollout.allowance == Rollout().allowance:
             del values["rollout"]["allowance"]
+        if self.settings.account.segment is None:
+            del values["account"]["segment"]
         return values
 
     def today(self) -> date:

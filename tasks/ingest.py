@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import task
@@ -19,6 +20,7 @@ from liftloop.adapters.deliveries import (
 from liftloop.adapters.facts import last_dates
 from liftloop.adapters.importers import ImportOptions
 from liftloop.adapters.quality import quality_summary
+from liftloop.adapters.rejudging import judge_again
 from liftloop.adapters.summaries import DeliverySummary
 from liftloop.core.errors import ConfigurationError, OutsideServiceFailed
 from tasks.context import open_loop
@@ -64,12 +66,27 @@ def finish_cut_short(workspace: str) -> list[str]:
         return list(finish_pending(loop.workspace, engine=loop.engine))
 
 
+@task(name="judge again what waits for a setting", **RETRIES)  # type: ignore[call-overload]
+def judge_waiting(workspace: str) -> list[DeliverySummary]:
+    """Take rows out of quarantine that keep the rules since ``[account]`` was changed."""
+    loop = open_loop(workspace)
+    return judge_again(
+        loop.workspace,
+        engine=loop.engine,
+        account=account_of(loop.settings.account),
+        actor=loop.actor,
+        received_at=loop.now(),
+    )
+
+
 @task(name="take in", task_run_name="take in {path}", **RETRIES)  # type: ignore[call-overload]
 def take_in(workspace: str, path: str, options: ImportOptions | None) -> DeliverySummary:
     """One file through the quality gates, into the facts."""
     loop = open_loop(workspace)
+    settings = loop.settings.account
+    options = replace(options or ImportOptions(), default_segment=settings.segment or "")
     return deliver(
-        loop.workspace, Path(path), engine=loop.engine, account=account_of(loop.settings.account),
+        loop.workspace, Path(path), engine=loop.engine, account=account_of(settings),
         options=options, actor=loop.actor, received_at=loop.now(),
     )  # fmt: skip
 

@@ -39,6 +39,9 @@ class Rate(_Section):
 class Account(_Section):
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$")
     timezone: str = "UTC"
+    segment: str | None = Field(
+        None, min_length=1, description="of exports that have neither a segment nor a country"
+    )
     rates: tuple[Rate, ...] = ()
 
     @field_validator("timezone")
