@@ -30,8 +30,8 @@ def ingest(
 
     A refused file stops no other. Taking a file in again changes nothing, and whatever an earlier
     run left half done is finished first. Rows in quarantine that keep the rules since ``[account]``
-    was changed come back before anything else is taken in. New facts emit ``liftloop.facts.updated``. ``progress`` is
-    told (files done, files in all).
+    was changed come back before anything else is taken in. New facts emit
+    ``liftloop.facts.updated``. ``progress`` is told (files done, files in all).
 
     Returns one summary a delivery: those that came back from quarantine, then one a file, in the
     order of the files.

@@ -15,6 +15,7 @@ from liftloop.adapters.deliveries import DeliverySummary
 from liftloop.adapters.ledger import session
 from liftloop.adapters.notify import message_file, message_key, queue_message
 from liftloop.adapters.rollouts import rollout
+from liftloop.adapters.summaries import summary_lines
 from liftloop.adapters.tables import Decision, Message
 from liftloop.adapters.whole_files import write_whole
 from liftloop.core.keys import key
@@ -192,7 +193,7 @@ def sum_up(
         step.get("new") for step in (verdict, training, proposal, decision)
     )
     steps = (
-        *(summary.sentence for summary in deliveries),
+        *summary_lines(deliveries),
         verdict["summary"],
         verdict["health"],
         training["sentence"],

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Engine, func
-from sqlmodel import select
+from sqlmodel import Session, col, select
 
 from liftloop.adapters.engine import session
 from liftloop.adapters.reading import printable
 from liftloop.adapters.tables import Delivery, QuarantinedRow
+
+LONGEST = 8  # notes of a file that are shown; --json has all
+NEARLY_ALL = 0.9  # share of a delivery from which its currency is taken for the account's own
+_SAMPLE = 1000  # rows whose currencies are looked at
+_NO_RATE = "currency_has_rate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,9 @@ class DeliverySummary:
 
     ``rows_read`` counts before an importer sums rows up, ``rules`` are the quarantined rows by the
     rules they broke (a row may break several), ``refused`` says why nothing of the file was stored,
-    ``duplicate`` that it had been taken in before: the counts are those of then.
+    ``duplicate`` that it had been taken in before: the counts are those of then. ``waiting`` counts
+    the rows that are still in quarantine, and ``advice`` says how a setting mends them, where one
+    does.
     """
 
     filename: str
@@ -37,6 +45,8 @@ class DeliverySummary:
     facts_version: int | None = None
     duplicate: bool = False
     refused: str | None = None
+    waiting: int = 0
+    advice: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "rules": dict(self.rules), "sentence": self.sentence}
@@ -46,16 +56,45 @@ class DeliverySummary:
         if self.refused is not None:
             return self.refused
         name = printable(self.filename)
+        why = ", ".join(f"{rule} {rows:,}" for rule, rows in self.rules)
         if self.duplicate:
-            return f"{name}: taken in before, nothing changed ({self.delivery_id})."
+            words = f"{name}: taken in before, nothing changed ({self.delivery_id})"
+            if self.waiting:
+                words += f"; {self.waiting:,} of its rows are in quarantine ({why})"
+            return self._advised(words)
         rows = "row" if self.received == 1 else "rows"
         words = f"{name}: {self.received:,} {self.feed} {rows}, {self.stored:,} stored"
         if self.superseded:
             words += f", {self.superseded:,} superseded"
         if self.quarantined:
-            why = ", ".join(f"{rule} {rows:,}" for rule, rows in self.rules)
             words += f", {self.quarantined:,} in quarantine ({why})"
-        return words + "."
+        return self._advised(words)
+
+    def _advised(self, words: str) -> str:
+        return f"{words}. {self.advice}" if self.advice else f"{words}."
+
+
+def summary_lines(summaries: Sequence[DeliverySummary]) -> Iterator[str]:
+    """What a terminal shows: a sentence a file, and below it, indented, each of its notes once.
+
+    Notes beyond the first :data:`LONGEST` are counted, and a file with the notes of the one before
+    it says so.
+    """
+    before: tuple[str, tuple[str, ...]] = ("", ())
+    for summary in summaries:
+        yield summary.sentence
+        notes = tuple(dict.fromkeys(summary.notes))
+        if summary.duplicate or summary.refused is not None or not notes:
+            continue
+        name = printable(summary.filename)
+        if len(notes) > 1 and notes == before[1]:
+            yield f"  The same {len(notes)} notes as for {before[0]}."
+            continue
+        before = name, notes
+        shown = notes if len(notes) <= LONGEST else notes[: LONGEST - 1]
+        yield from (f"  {' '.join(note.split())}" for note in shown)
+        if len(shown) < len(notes):
+            yield f"  and {len(notes) - len(shown)} more: --json"
 
 
 def summary_of(engine: Engine, delivery: str) -> DeliverySummary | None:
@@ -65,12 +104,15 @@ def summary_of(engine: Engine, delivery: str) -> DeliverySummary | None:
         if found is None:
             return None
         broken = opened.exec(
-            select(QuarantinedRow.rules, func.count())
+            select(QuarantinedRow.rules, QuarantinedRow.state, func.count())
             .where(QuarantinedRow.delivery_id == delivery)
-            .group_by(QuarantinedRow.rules)
+            .group_by(QuarantinedRow.rules, QuarantinedRow.state)
         ).all()
+        waiting = {names: rows for names, state, rows in broken if state == "open"}
+        foreign = sum(rows for names, rows in waiting.items() if _NO_RATE in names)
+        advice = _advice(opened, found, foreign) if foreign else ""
     rules: dict[str, int] = {}
-    for names, rows in broken:
+    for names, _, rows in broken:
         for rule in names.split(";"):
             rules[rule] = rules.get(rule, 0) + rows
     return DeliverySummary(
@@ -79,4 +121,30 @@ def summary_of(engine: Engine, delivery: str) -> DeliverySummary | None:
         superseded=found.superseded, quarantined=found.quarantined,
         rules=tuple(sorted(rules.items(), key=lambda item: (-item[1], item[0]))),
         notes=tuple(json.loads(found.notes)), facts_version=found.facts_version,
+        waiting=sum(waiting.values()), advice=advice,
     )  # fmt: skip
+
+
+def _advice(opened: Session, delivery: Delivery, foreign: int) -> str:
+    """How the ``foreign`` rows in a currency without a rate come out of quarantine."""
+    rows = opened.exec(
+        select(QuarantinedRow.row)
+        .where(QuarantinedRow.delivery_id == delivery.id)
+        .where(QuarantinedRow.state == "open")
+        .where(col(QuarantinedRow.rules).contains(_NO_RATE))
+        .limit(_SAMPLE)
+    ).all()
+    codes = sorted({str(json.loads(row).get("currency", "")).strip().upper() for row in rows})
+    named = " and ".join(codes)
+    head = f"{foreign:,} rows are" if foreign != 1 else "1 row is"
+    after = "then run liftloop ingest, which judges them again."
+    if foreign >= NEARLY_ALL * delivery.received and len(codes) == 1:
+        return (
+            f"{head} in {named}, which is not the account's currency and has no rate. Fix: if the "
+            f'account is in {named}, set currency = "{named}" under [account] in liftloop.toml, '
+            f"else add a rate for {named} there ([[account.rates]]); {after}"
+        )
+    return (
+        f"{head} in {named}, without a rate for their days. Fix: add a rate for {named} to "
+        f"liftloop.toml ([[account.rates]]); {after}"
+    )

@@ -82,6 +82,7 @@ def ingest(
     place = opened(workspace, flows=True)
     from flows.ingest import ingest as run
     from liftloop.adapters.importers import ImportOptions
+    from liftloop.adapters.summaries import summary_lines
     from liftloop.app.environment import flow_settings
     from liftloop.app.progress import progress_bar
 
@@ -106,9 +107,9 @@ def ingest(
         where = f"no files in {', '.join(map(str, paths))}" if paths else "the inbox is empty"
         typer.echo(f"Nothing to take in: {where}.")
     else:
-        for summary in summaries:
-            typer.echo(summary.sentence)
-        if any(summary.quarantined for summary in summaries):
+        for line in summary_lines(summaries):
+            typer.echo(line)
+        if any(summary.waiting for summary in summaries):
             typer.echo("What is in quarantine, and how to mend it: liftloop quarantine")
     if any(summary.refused for summary in summaries):
         raise typer.Exit(2)
