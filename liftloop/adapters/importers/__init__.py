@@ -103,7 +103,7 @@ def read_delivery(path: Path, options: ImportOptions = ImportOptions()) -> Impor
             f"There is no feed {options.feed!r}.", fix=f"use one of {', '.join(FEEDS)}."
         )
     if options.mapping is not None:
-        return _by_map(path, options.mapping, options.feed)
+        return _by_map(path, options.mapping, options)
     importers = known_importers(options.plugins)
     if options.importer is not None and options.importer not in {*importers, "contract"}:
         raise ConfigurationError(
@@ -190,21 +190,27 @@ def _by_contract(raw: RawTable, name: str) -> Imported:
     return Imported(name, frame, "contract", raw.rows, tuple(notes))
 
 
-def _by_map(path: Path, mapping: Path, feed: str | None) -> Imported:
-    table_map = load_map(mapping)
-    if feed not in (None, table_map.feed.name):
+def _by_map(path: Path, mapping: Path, options: ImportOptions) -> Imported:
+    segment = "" if options.segment == "all" else options.segment
+    stated = {"segment": segment, "channel": options.channel or "", "account": options.account}
+    table_map = load_map(
+        mapping,
+        {name: text for name, text in stated.items() if text},
+        {"segment": options.default_segment} if options.default_segment else {},
+    )
+    if options.feed not in (None, table_map.feed.name):
         raise ConfigurationError(
-            f"{mapping.name} is for the {table_map.feed.name} feed, not {feed}.",
+            f"{mapping.name} is for the {table_map.feed.name} feed, not {options.feed}.",
             fix="leave out --feed, or name another mapping.",
         )
     read = table_map.read
     named = {source for table in table_map.tables for source in table.renamed.values()}
-    options = ReadOptions(
+    reading = ReadOptions(
         read.delimiter,
         read.encoding,
         read.skip_rows,
         is_header=(lambda cells: named <= set(cells)) if named else None,
     )
-    raw = read_table(path, options)
+    raw = read_table(path, reading)
     frame, notes = import_mapped(table_map, raw)
     return Imported(table_map.feed.name, frame, f"map:{printable(table_map.name)}", raw.rows, notes)

@@ -15,7 +15,7 @@ from liftloop.adapters.importers.expressions import Cells, Evaluator, Expression
 from liftloop.adapters.importers.mapping import Columns, Reading, TableMap
 from liftloop.adapters.importers.sums import KEYS, SUMMED, WHOLE, Sums, number, sums_frame
 from liftloop.adapters.reading import RawTable
-from liftloop.core.errors import RefusedFile
+from liftloop.core.errors import ConfigurationError, RefusedFile
 
 
 def import_mapped(table_map: TableMap, raw: RawTable) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -43,6 +43,8 @@ def import_mapped(table_map: TableMap, raw: RawTable) -> tuple[pd.DataFrame, tup
         notes.append(f"{raw.rows} rows of the table were expanded to {len(frame)}.")
     if left_out:
         notes.append(f"{left_out} rows did not meet the mapping's `keep` and were left out.")
+    frame, more = _with_stated(table_map, frame)
+    notes += more
     if table_map.aggregate:
         frame, apart = _aggregate(table_map.feed.name, frame)
         notes.append(
@@ -50,6 +52,34 @@ def import_mapped(table_map: TableMap, raw: RawTable) -> tuple[pd.DataFrame, tup
             + (f", {apart} of them kept apart because they break a rule." if apart else ".")
         )
     return frame, tuple(notes)
+
+
+def _with_stated(table_map: TableMap, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows with what the options say where the mapping says nothing, and what was done.
+
+    Raises
+    ------
+    ConfigurationError
+        When the mapping gives every row another value than the option.
+    """
+    notes = []
+    for name, text in table_map.stated.items():
+        cells = frame[name].astype("str")
+        empty = cells.isna()
+        if not empty.any() and len(cells) and not (cells == text).any():
+            raise ConfigurationError(
+                f"mapping {table_map.name} gives the {name} of all rows (such as "
+                f"{cells.iloc[0]!r}), and --{name} says {text!r}.",
+                fix=f"leave out --{name}, or take {name} out of the mapping.",
+            )
+        if empty.any():
+            frame = frame.assign(**{name: cells.where(~empty, text)})
+        if empty.any() or not (cells == text).all():
+            notes.append(
+                f"{int(empty.sum())} rows without a {name} are under {text!r}; the mapping gives "
+                "the others theirs."
+            )
+    return frame, notes
 
 
 def _one(
@@ -160,8 +190,8 @@ def _aggregate(feed: str, frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
             filled = [defaults.get(n) if pd.isna(k) else k for n, k in zip(keys, key, strict=True)]
             sums.add(tuple(filled), numbers)
     total = sums_frame(feed, sums.totals)
-    if "currency" in total and "currency" not in frame:
-        total = total.drop(columns="currency")
+    absent = [name for name in keys if name not in frame and name not in defaults]
+    total = total.drop(columns=absent)
     return pd.concat([total, frame.iloc[apart]], ignore_index=True), len(apart)
 
 

@@ -7,6 +7,7 @@ Every contract column comes from exactly one of ``[rename]``, ``[constants]`` or
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ _TOP = {
     "name", "feed", "notes", "aggregate", "keep", "read",
     "rename", "constants", "derived", "values", "expand",
 }  # fmt: skip
+OPTIONS = ("segment", "channel", "account")  # contract columns that options may give
 _READ = {"delimiter", "encoding", "skip_rows", "decimal", "thousands", "null"}
 
 
@@ -57,6 +59,11 @@ class Columns:
             self.keep or base.keep,
         )
 
+    def under(self, top: Columns) -> Columns:
+        """``top`` with what these columns give beside it."""
+        more = {k: v for k, v in self.constants.items() if k not in top.names}
+        return Columns(top.renamed, top.constants | more, top.derived, top.keep)
+
     @property
     def names(self) -> tuple[str, ...]:
         return (*self.renamed, *self.constants, *self.derived)
@@ -73,10 +80,23 @@ class TableMap:
     values: dict[str, dict[str, str]]  # contract column -> delivered -> meant; "default" for others
     aggregate: bool
     notes: tuple[str, ...]
+    stated: dict[str, str] = field(default_factory=dict)  # contract column -> text, by options
 
 
-def load_map(path: Path) -> TableMap:
+def load_map(
+    path: Path,
+    stated: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] | None = None,
+) -> TableMap:
     """Read and check a mapping file.
+
+    Parameters
+    ----------
+    stated
+        Contract columns the person who delivers has given a value (``--segment``, ``--channel``,
+        ``--account``): it stands where the mapping has no such column, or a cell of it is empty.
+    defaults
+        Contract column -> the workspace's own value, where neither of the two gives one.
 
     Raises
     ------
@@ -89,10 +109,12 @@ def load_map(path: Path) -> TableMap:
         said = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path.name}: {error}.", fix="mend the file.") from None
-    return _checked(path, said)
+    return _checked(path, said, dict(stated or {}), dict(defaults or {}))
 
 
-def _checked(path: Path, said: dict[str, Any]) -> TableMap:
+def _checked(
+    path: Path, said: dict[str, Any], stated: dict[str, str], defaults: dict[str, str]
+) -> TableMap:
     def wrong(problem: str, fix: str) -> ConfigurationError:
         return ConfigurationError(f"{path.name}: {problem}", fix=fix)
 
@@ -114,6 +136,11 @@ def _checked(path: Path, said: dict[str, Any]) -> TableMap:
     if not isinstance(more, list) or not all(isinstance(table, dict) for table in more):
         raise wrong("expand is not a list of tables.", "write [[expand]] once for each.")
     tables = tuple(_columns(path, table, "expand.").over(base) for table in more) or (base,)
+    foreign = next((name for name in stated if feed.kind(name) is None), None)
+    if foreign:
+        raise wrong(f"{feed.name} has no column {foreign}.", f"leave out --{foreign}.")
+    beside = {name: text for name, text in defaults.items() if feed.kind(name)} | stated
+    tables = tuple(Columns(constants=beside).under(table) for table in tables)
     for table in tables:
         strange = [name for name in table.names if feed.kind(name) is None]
         if strange:
@@ -121,13 +148,15 @@ def _checked(path: Path, said: dict[str, Any]) -> TableMap:
             raise wrong(f"{feed.name} has no column {strange[0]!r}.", f"use one of {columns}.")
         missing = feed.missing(table.names)
         if missing:
+            options = [f"--{name}" for name in missing if name in OPTIONS]
             raise wrong(
                 f"it gives no {', '.join(missing)}, which {feed.name} needs.",
-                "add them to [rename], [constants] or [derived].",
+                "add them to [rename], [constants] or [derived]"
+                + (f", or say {' and '.join(options)}." if options else "."),
             )
     return TableMap(
         str(said.get("name") or path.stem), feed, _reading(path, said), tables, values,
-        aggregate, tuple(notes),
+        aggregate, tuple(notes), stated,
     )  # fmt: skip
 
 

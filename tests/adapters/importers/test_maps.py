@@ -236,3 +236,58 @@ def test_any_expression_is_evaluated_or_refused(text: str) -> None:
         evaluate(text)
     except ExpressionError as error:
         assert str(error)
+
+
+NAMELESS = MAP.replace('market = "segment"\n', "").replace('channel = "network"\n', "").replace(
+    '[values.channel]\ng = "google_ads"\ndefault = "other"\n', ""
+)  # fmt: skip
+
+
+def read_with(folder: Path, mapping: str, table: str = TABLE, **options: Any) -> Imported:
+    (folder / "table.csv").write_text(table, encoding="utf-8")
+    (folder / "mine.toml").write_text(mapping, encoding="utf-8")
+    return read_delivery(
+        folder / "table.csv", ImportOptions(mapping=folder / "mine.toml", **options)
+    )
+
+
+def test_options_give_the_segment_channel_and_account_a_mapping_does_not(tmp_path: Path) -> None:
+    got = read_with(tmp_path, NAMELESS, segment="UK", channel="print", account="shop").frame
+    for name, text in (("segment", "UK"), ("channel", "print"), ("account", "shop")):
+        assert set(got[name]) == {text}
+    assert got["spend"].tolist() == [1234.5, 0.5, 3.0, 3.0]
+
+
+def test_a_mapping_without_segment_names_the_option_that_gives_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no segment, channel.*--segment and --channel"):
+        read_with(tmp_path, NAMELESS)
+    assert set(read_with(tmp_path, NAMELESS, channel="x", default_segment="FR").frame.segment) == {
+        "FR"
+    }
+
+
+def test_an_option_stands_where_a_mapped_cell_is_empty_also_in_sums(tmp_path: Path) -> None:
+    table = TABLE.replace('1/9/2026,DE,g,"0,50"', '1/9/2026,,g,"0,50"')
+    got = read_with(tmp_path, "aggregate = true\n" + MAP, table, segment="DE")
+    assert got.frame["spend"].tolist()[0] == 1235.0
+    assert "1 rows without a segment are under 'DE'" in " ".join(got.notes)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "options", "says"),
+    [
+        (MAP, {"segment": "UK"}, "--segment says 'UK'"),
+        (MAP, {"channel": "print"}, "--channel says 'print'"),
+        (
+            'feed = "sales"\n[rename]\nday = "date"\nmarket = "segment"\nsales = "orders"\n'
+            'cost = "revenue"\n',
+            {"channel": "print"},
+            "sales has no column channel",
+        ),
+    ],
+)
+def test_an_option_that_contradicts_the_mapping_is_refused(
+    mapping: str, options: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        read_with(tmp_path, mapping, **options)
