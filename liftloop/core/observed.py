@@ -87,8 +87,8 @@ def observed_levels(
     first_row = facts.groupby(["segment", "channel"])["date"].min()
     found = []
     for segment, channel in alive:
-        until = int(window.get_indexer([ends[channel]])[0]) + 1
-        since = int(window.get_indexer([first_row[(segment, channel)]])[0])
+        until = int(window.get_loc(ends[channel])) + 1
+        since = int(window.get_loc(first_row[(segment, channel)]))
         values = np.asarray(spend[(segment, channel)], dtype=np.float64)[:until]
         daily, first, last = _level(values, reported[:until], since)
         cell = Cell(str(segment), str(channel))
@@ -164,8 +164,8 @@ def _over(performance: pd.DataFrame, timezone: str) -> NDArray[np.bool_]:
 def _ends(facts: pd.DataFrame, newest: pd.Timestamp) -> dict[str, pd.Timestamp]:
     """The last day of each channel that counts: its last complete one where it is late by less than
     a week, the account's last complete one where it is silent for longer."""
-    whole = facts.groupby(["channel", "date"])["over"].all()
-    whole = whole[whole].reset_index()
+    over = facts.groupby(["channel", "date"], as_index=False)["over"].all()
+    whole = over[over["over"]]
     complete = whole["date"].max() if len(whole) else newest
     last = whole.groupby("channel")["date"].max().to_dict()
     return {

@@ -4,14 +4,16 @@ the core decides, and its answer gets words. Used by the flows' tasks and by ``l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from decimal import Decimal
 from types import MappingProxyType
 
 import pandas as pd
 
 from liftloop.adapters.settings import Settings
+from liftloop.core.currencies import budget_unit
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.decide import Estimate, gain, share_moved
 from liftloop.core.explain import explain_moves
@@ -25,10 +27,13 @@ from liftloop.core.objectives import (
     StrategicAims,
     TargetIroas,
 )
-from liftloop.core.policy import Cell, Policy
+from liftloop.core.policy import Cell, Policy, to_cents
+from liftloop.core.reachable_total import total_sentence, total_within_reach
+from liftloop.core.rollout.staged_budgets import rescaled
 from liftloop.core.rules import ReachCap, Rules, book, covered, resolve_rules
 from liftloop.core.shadow import rule_costs
 from liftloop.core.stability import Patience, Steadied, steady
+from liftloop.core.whole_units import in_whole_units
 from liftloop.pipeline.explore import explore_plan
 from liftloop.pipeline.reach import caps_by_frequency
 
@@ -82,9 +87,11 @@ def plan_budgets(
     """
     if curves is None:
         reason = "No response is known yet: the budgets stay until there is randomized evidence."
-        return Plan(incumbent, Estimate(0.0, 0.0, 0.0), {}, reason)
+        gap = _total_words(settings, incumbent, incumbent.total)
+        return Plan(incumbent, Estimate(0.0, 0.0, 0.0), {}, " ".join(filter(None, (reason, gap))))
     margin = settings.budget.margin
-    rules = rules_of(settings, incumbent, frozen, slow)
+    unknown = set(incumbent.cells) - set(curves.cells)
+    rules = rules_of(settings, incumbent, frozen, slow, unknown)
     notes: list[str] = []
     if settings.budget.frequency_per_week is not None:
         caps = caps_by_frequency(settings, cells=rules.cells, facts=facts, as_of=as_of)
@@ -107,6 +114,9 @@ def plan_budgets(
         )
         notes.extend(cost.words for cost in costs)
     taken = _taken(settings, curves, found.policy, incumbent, rules)
+    unit = budget_unit(settings.account.currency)
+    written = book(rules, incumbent=incumbent, unknown=unknown)
+    taken = replace(taken, policy=in_whole_units(taken.policy, unit, written=written))
     explored = _explored(settings, alone, taken.policy, incumbent, rules, facts, as_of)
     words = explain_moves(
         allocation=replace(found, policy=taken.policy),
@@ -114,14 +124,29 @@ def plan_budgets(
         incumbent=incumbent,
         margin=margin,
     )
-    policy = explored.policy
+    policy = in_whole_units(explored.policy, unit, written=written)
     expected = gain(curves, policy=policy, incumbent=incumbent, margin=margin)
     currency = settings.account.currency
     reason = _all_held(rules) or _reason(taken, found.policy, incumbent, expected, policy, currency)
     if explored.learned:
         reason += f" {explored.reason}"
+    if settings.budget.total is not None:
+        notes.insert(0, _total_words(settings, incumbent, rules.total))
     told = {cell: f"{text}{_slow_words(slow.get(cell))}" for cell, text in words.items()}
-    return Plan(policy, expected, told | explored.words, reason, tuple(notes))
+    return Plan(policy, expected, told | explored.words, reason, tuple(filter(None, notes)))
+
+
+def _total_words(settings: Settings, incumbent: Policy, reached: Decimal) -> str:
+    """How the set total differs from the budgets in force, in a sentence; "" where it does not."""
+    budget = settings.budget
+    if budget.total is None:
+        return ""
+    return total_sentence(
+        wanted=to_cents(budget.total),
+        spent=to_cents(incumbent.total),
+        reached=to_cents(reached),
+        max_step=budget.max_step,
+    )
 
 
 def _slow_words(pace: float | None) -> str:
@@ -143,11 +168,14 @@ def _taken(
     if budget.objective != "expected_profit":
         moves = plan.version != incumbent.version
         return Steadied(plan, 1.0 if moves else 0.0, 1.0)
+    written = book(rules, incumbent=incumbent)
+    if plan.total != incumbent.total:  # what a move beyond the change of the total is worth
+        incumbent = rescaled(incumbent, written)
     return steady(
         curves=curves,
         plan=plan,
         incumbent=incumbent,
-        written=book(rules, incumbent=incumbent),
+        written=written,
         patience=Patience(
             sureness=budget.sureness,
             switching_cost=budget.switching_cost,
@@ -198,12 +226,17 @@ def objective_of(settings: Settings) -> Objective:
 
 
 def rules_of(
-    settings: Settings, incumbent: Policy, frozen: Frozen, slow: Slow = NONE_SLOW
+    settings: Settings,
+    incumbent: Policy,
+    frozen: Frozen,
+    slow: Slow = NONE_SLOW,
+    unknown: Iterable[Cell] = (),
 ) -> Rules:
     """The configured rules for the cells of the policy in force, what is frozen today, and which
-    cells get no raise because they do not spend what they have."""
+    cells get no raise because they do not spend what they have. Their total is the set one, or what
+    a cycle reaches of it (:func:`liftloop.core.reachable_total.total_within_reach`)."""
     budget = settings.budget
-    return resolve_rules(
+    rules = resolve_rules(
         cells=incumbent.cells,
         total=budget.total or incumbent.total,
         limits=[(x.segment, x.channel, x.floor, x.cap) for x in budget.limits],
@@ -235,6 +268,7 @@ def rules_of(
         ],
         no_raise=[(cell, slow[cell]) for cell in sorted(slow)],
     )
+    return total_within_reach(rules, incumbent=incumbent, unknown=unknown)
 
 
 def _all_held(rules: Rules) -> str:
@@ -264,6 +298,11 @@ def _reason(
 ) -> str:
     if best.version == incumbent.version:
         return "No move pays under the rules: the budgets stay."
+    if taken.share == 0 and policy.total != incumbent.total:
+        return (
+            "The budgets follow the total in their present proportions: that a move beyond that "
+            f"gains more than it costs is likely by {taken.probability:.0%} only."
+        )
     if taken.share == 0:
         return (
             f"The budgets stay: the best plan would move {share_moved(best, incumbent):.1%} of the "

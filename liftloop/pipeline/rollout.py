@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from liftloop.adapters.settings import Settings
+from liftloop.core.currencies import budget_unit
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.daily_panels import LEAST_DAYS_BEFORE, Daily
 from liftloop.core.decide import Estimate, gain, share_moved, spends
@@ -52,6 +53,7 @@ from liftloop.core.rollout.stream_effect import (
 from liftloop.core.rollout.transitions import Exposure, begin, close, exposures, hold, move, prove
 from liftloop.core.rollout.transitions import roll_back as take_back
 from liftloop.core.sequential import Bounds, confidence_bounds, mixture_precision
+from liftloop.core.whole_units import in_whole_units
 from liftloop.pipeline.guardrails import guard_plan, guard_stream
 from liftloop.pipeline.holds import Holds
 from liftloop.pipeline.stage_budgets import Level, StageInputs, stage_budgets
@@ -732,14 +734,20 @@ def _back(inputs: RolloutInputs, running: Running) -> Policy:
         return running.reference
     now = running.current.as_dict()
     try:
-        return land(
+        back = land(
             running.reference,
             in_force=running.current,
             max_step=None,
             bounds={cell: (now[cell], now[cell]) for cell in held},
         )
+        return _whole(inputs, back)
     except InfeasibleBudget:  # nothing but them has a budget
         return running.current
+
+
+def _whole(inputs: RolloutInputs, policy: Policy) -> Policy:
+    """A policy in whole units of the account's currency."""
+    return in_whole_units(policy, budget_unit(inputs.settings.account.currency))
 
 
 def _exhausted(
@@ -818,7 +826,7 @@ def _flow(
     for option in options[:-1]:
         plan = None
         if option.share > 0 and proposal is not None:
-            plan = towards(running.head, proposal.policy, option.share)
+            plan = _whole(inputs, towards(running.head, proposal.policy, option.share))
         try:
             policy = stage_budgets(
                 replace(_stage_inputs(inputs, running, plan), in_steps=max(option.positions) > 0),
@@ -900,7 +908,7 @@ def _retreat(
     everyone = (number,) * len(state.positions)
     found = None
     for share in RETREATS:
-        back = towards(running.current, running.reference, 1 - share)
+        back = _whole(inputs, towards(running.current, running.reference, 1 - share))
         option = Exposure(everyone, share)
         try:
             policy = stage_budgets(

@@ -15,9 +15,11 @@ from decimal import Decimal
 import pandas as pd
 
 from liftloop.adapters.settings import Settings
+from liftloop.core.currencies import budget_unit
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout.staged_budgets import Limits, blend, land
 from liftloop.core.rules import ReachCap, Rules, book, covered
+from liftloop.core.whole_units import in_whole_units
 from liftloop.pipeline.plan import Frozen, Slow, rules_of
 from liftloop.pipeline.reach import caps_by_frequency
 
@@ -111,4 +113,5 @@ def stage_budgets(base: StageInputs, levels: Sequence[Level]) -> Policy:
             bounds=limits,
             groups=groups,
         ).policy
-    return policy
+    unit = budget_unit(base.settings.account.currency)
+    return in_whole_units(policy, unit, written=groups if base.in_steps else None)

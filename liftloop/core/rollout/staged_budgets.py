@@ -113,30 +113,50 @@ def land(
     groups: Book | None = None,
 ) -> Policy:
     """The challenger for all segments: itself, or, where it is more than a step away from the
-    budgets in force, the budgets nearest to it within a step. The parameters are as of
-    :func:`blend`."""
+    budgets in force, the budgets nearest to it within a step; so with its total. The parameters are
+    as of :func:`blend`."""
     wanted = challenger.as_dict()
     everywhere = {c: wanted.get(c, Decimal(0)) for c in {*wanted, *in_force.cells}}
+    total = to_cents(challenger.total)
     low, high = _room(
         sorted(everywhere),
         in_force=in_force,
         max_step=max_step,
         bounds=bounds or {},
-        total=to_cents(challenger.total),
+        total=total,
     )
     cents = np.array([to_cents(everywhere[c]) for c in sorted(everywhere)])
     if bool(((cents >= low) & (cents <= high)).all()):
         return challenger
+    if max_step is not None and challenger.total != in_force.total:
+        free = _room(
+            sorted(everywhere), in_force=in_force, max_step=None, bounds=bounds or {}, total=total
+        )
+        if free[0].sum() <= total <= free[1].sum():  # only the steps are in the way
+            total = int(min(max(total, low.sum()), high.sum()))
     return Policy.of(
         _fit(
             everywhere,
-            total=to_cents(challenger.total),
+            total=total,
             in_force=in_force,
             max_step=max_step,
             bounds=bounds or {},
             groups=groups,
             whose="the new policy spends",
         )
+    )
+
+
+def rescaled(policy: Policy, written: Book) -> Policy:
+    """The budgets with the total of ``written``, in their present proportions as far as its bounds
+    of single cells allow; as they are where those leave no room."""
+    held = policy.as_dict()
+    wanted = [float(to_cents(held.get(cell, Decimal(0)))) for cell in written.cells]
+    if not written.low.sum() <= written.total <= written.high.sum():
+        return policy
+    cents = _fill(wanted, written.low, written.high, written.total)
+    return Policy.of(
+        {cell: from_cents(int(k)) for cell, k in zip(written.cells, cents, strict=True)}
     )
 
 
