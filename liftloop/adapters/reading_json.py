@@ -35,7 +35,14 @@ def read_json(name: str, text: str) -> RawTable:
     return RawTable(name, tuple(header), records=records, broken=broken)
 
 
-_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+class JsonNumber(str):
+    """The text of a number with a decimal point that JSON itself calls a number: its point is a
+    decimal one, whatever notation the file's texts are in."""
+
+    __slots__ = ()
+
+
+_DECODER = json.JSONDecoder(parse_float=JsonNumber, parse_int=str, parse_constant=str)
 
 
 def _loads(text: str) -> Any:

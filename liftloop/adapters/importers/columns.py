@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from liftloop.adapters.importers.cells import as_text
 from liftloop.adapters.reading import RawTable
+from liftloop.adapters.reading_json import JsonNumber
 from liftloop.core.errors import RefusedFile
 
 
@@ -37,7 +38,7 @@ def _json_column(
     records: Sequence[dict[str, Any]], key: str, broken: dict[int, str]
 ) -> pa.ChunkedArray:
     cells = [record.get(key) for record in records]
-    if not {str, type(None)}.issuperset(map(type, cells)):
+    if not {str, JsonNumber, type(None)}.issuperset(map(type, cells)):
         for at, cell in enumerate(cells):
             if isinstance(cell, bool):
                 cells[at] = "1" if cell else "0"

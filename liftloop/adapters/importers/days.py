@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_MIDNIGHT = time()
 MAX_DAYS = 1100  # a report over more than three years is a mistaken date
 
 
 class DayReader:
     """Reads days, and hours as the account day they fall on; remembers what it has read.
 
-    A time with an offset is turned to the account's zone; one without is account time.
+    A time with an offset is turned to the account's zone; one without is account time. Where
+    ``labels`` is on, a time is the name of a day (:func:`are_labels`): the day as it is written.
     """
 
-    def __init__(self, forms: Sequence[str], timezone: str) -> None:
+    def __init__(self, forms: Sequence[str], timezone: str, *, labels: bool = False) -> None:
         self._forms = forms
         self._zone = ZoneInfo(timezone)
-        self._known: dict[str, tuple[date, bool]] = {}
+        self.labels = labels
+        self._days: dict[str, tuple[date, bool]] = {}
 
     def __call__(self, text: str) -> tuple[date, bool]:
-        """(account day, whether the text told a time too).
+        """(account day, whether the text is an hour of it).
 
         Raises
         ------
         ValueError
             When it is no day in ISO 8601 or one of the forms.
         """
-        known = self._known.get(text)
-        if known is None:
-            known = self._known[text] = self._read(text)
-        return known
+        day = self._days.get(text)
+        if day is None:
+            day = self._days[text] = self._read(text)
+        return day
 
     def _read(self, text: str) -> tuple[date, bool]:
         if _ISO_DAY.fullmatch(text):
@@ -43,12 +46,95 @@ class DayReader:
                 moment = datetime.strptime(text, form)
             except ValueError:
                 continue
-            return moment.date(), "%H" in form
+            return moment.date(), "%H" in form and not self.labels
         try:
-            moment = datetime.fromisoformat(text)
+            moment = datetime.fromisoformat(_iso(text))
+            if self.labels:
+                return moment.date(), False
             return (moment.astimezone(self._zone) if moment.tzinfo else moment).date(), True
         except (ValueError, OverflowError):
             raise ValueError(f"{text[:40]!r} is not a day this report writes") from None
+
+
+def are_labels(
+    texts: Iterable[str], forms: Sequence[str] = (), ends: Mapping[str, str] | None = None
+) -> bool:
+    """Whether the times of a whole column name days: each is the midnight its own offset has.
+
+    ``2026-09-01T00:00:00+02:00`` is 1 September, whatever the account's zone is; a column that also
+    has other hours is one of instants. Where clocks go forward at midnight, a day starts at one.
+
+    Parameters
+    ----------
+    texts
+        The distinct cells of the column.
+    forms
+        ``strptime`` formats the column may be written in.
+    ends
+        Cell -> where that row ends, for tables that say so: an hour is no day.
+    """
+    starts: dict[date, set[time]] = {}
+    spans = set()
+    for text in texts:
+        moment = _moment(text, forms)
+        if moment is None:
+            continue
+        starts.setdefault(moment.date(), set()).add(moment.time())
+        end = _moment((ends or {}).get(text, ""), forms)
+        if end is not None and (end.tzinfo is None) == (moment.tzinfo is None):
+            spans.add(end - moment)
+    late = [times for times in starts.values() if times != {_MIDNIGHT}]
+    if any(timedelta() < span < timedelta(hours=22) for span in spans):
+        return False
+    return bool(starts) and len(late) < len(starts) / 2 and all(t == {time(1)} for t in late)
+
+
+def _moment(text: str, forms: Sequence[str]) -> datetime | None:
+    """The time a cell tells; None for a plain day and for what is no day at all."""
+    if not text or _ISO_DAY.fullmatch(text):
+        return None
+    for form in forms:
+        try:
+            moment = datetime.strptime(text, form)
+        except ValueError:
+            continue
+        return moment if "%H" in form else None
+    try:
+        return datetime.fromisoformat(_iso(text))
+    except ValueError:
+        return None
+
+
+def _iso(text: str) -> str:
+    """``2026-09-01 00:00:00 UTC``, as BigQuery writes it, in ISO 8601."""
+    return text.removesuffix(" UTC") + "+00:00" if text.endswith(" UTC") else text
+
+
+def foreign_midnight(texts: Iterable[str], timezone: str) -> str | None:
+    """A cell of a column whose rows all begin at one time of day that is no midnight of the
+    account; None for every other column. Such rows are days of another time zone, and what of their
+    money is of which account day is not in the file.
+
+    Parameters
+    ----------
+    texts
+        The distinct cells of the column; fewer than three days say nothing.
+    """
+    zone = ZoneInfo(timezone)
+    moments = [(text, moment) for text in texts if (moment := _moment(text, ())) is not None]
+    if any(moment.tzinfo is None for _, moment in moments):
+        return None
+    dates = [moment.date() for _, moment in moments]
+    if len(dates) < 3 or len(set(dates)) < len(dates):
+        return None
+    begins = [moment.astimezone(UTC) for _, moment in moments]
+    minutes = {moment.hour * 60 + moment.minute for moment in begins}
+    if max(minutes) - min(minutes) > 60:  # an hour apart where clocks change
+        return None
+    local = [moment.astimezone(zone) for _, moment in moments]
+    if sum(moment.time() == _MIDNIGHT for moment in local) > len(local) / 2:
+        return None
+    return moments[0][0]
 
 
 def checked_period(start: date, end: date) -> tuple[date, date]:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from liftloop.adapters.importers.days import DayReader, checked_period
+from liftloop.adapters.importers.exported import day_reader, decimals_of, rows_of
 from liftloop.adapters.importers.importer import Importer, Row, currency_in, plain
+from liftloop.adapters.importers.notation import currency_of
+from liftloop.adapters.importers.selecting import select_rows
 from liftloop.adapters.importers.sums import (
+    IDS,
     SUMMED,
     WHOLE,
     Sums,
@@ -29,16 +35,25 @@ from liftloop.core.errors import RefusedFile
 SHOWN = 1000
 _BATCH = 50_000
 _OPTIONAL = ("clicks", "conversions", "revenue")
+_OFFSET = re.compile(r".*(Z|UTC|[+-]\d\d:?\d\d)")
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What an export does not say about itself."""
+    """What an export does not say about itself.
+
+    ``name`` is the advertising account of rows that name none. ``decimal`` is how numbers are
+    written (``comma`` or ``point``; empty: inferred). Rows that differ in one of ``parts`` alone
+    are added, whatever they look like.
+    """
 
     segment: str
     channel: str
     timezone: str
     spread: bool
+    name: str = ""
+    decimal: str = ""
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -52,15 +67,22 @@ class _Reading:
     period: tuple[date, date] | None  # told by the preamble, when no column tells a day
     currency: str | None  # told by the header
     day: DayReader
-    sums: Sums
+    decimals: Mapping[str, str]  # contract column -> its decimal mark
+    places: list[int] = field(default_factory=list)  # of the rows that could be read
+    group: list[int] = field(default_factory=list)
+    numbers: list[list[Decimal | None]] = field(default_factory=list)
+    keys: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    labels: dict[int, tuple[str, str]] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
-    summed: int = 0
+    unread: Counter[str] = field(default_factory=Counter)
+    blank: Counter[str] = field(default_factory=Counter)
     totals: int = 0
     hours: int = 0
     spread_over: tuple[date, date] | None = None
 
-    def take(self, row: Row, problem: str | None) -> None:
-        """Count one row in, keep it apart with its problem, or leave it out."""
+    def take(self, at: int, row: Row, problem: str | None) -> None:
+        """Take the row at place ``at`` of the file, keep it apart with its problem, or leave it
+        out."""
         importer = self.importer
         if problem and importer.footer and re.search(importer.footer, problem):
             return
@@ -76,19 +98,39 @@ class _Reading:
         except ValueError as error:
             self.broken.append(f"{error}: {_shown(row)}")
             return
-        self.sums.add(key, numbers)
-        self.summed += 1
+        code = self.keys.setdefault(key, len(self.keys))
+        if importer.feed == "performance":
+            self.labels[code] = (self._label(row, "campaign"), self._label(row, "creative"))
+        self.places.append(at)
+        self.group.append(code)
+        self.numbers.append(numbers)
 
     def _key(self, row: Row) -> tuple[Any, ...]:
+        """What a row is: where it has an id, a name is a label that may change."""
         span, segment = self._span(row), self.account.segment
         if segment == "all":
             segment = self._text(row, _first(self.importer.segment, row)) or segment
         if self.importer.feed == "sales":
             return span, segment
-        campaign = self._cell(row, "campaign") or "all"
-        creative = self._cell(row, "creative") or "all"
-        currency = self._cell(row, "currency") or self.currency
-        return span, segment, self.account.channel, campaign, creative, currency
+        ids = {name: self._cell(row, name) or "" for name in IDS}
+        ids["account"] = ids["account"] or self.account.name
+        campaign = "" if ids["campaign_id"] else self._label(row, "campaign")
+        creative = "" if ids["ad_id"] else self._label(row, "creative")
+        return (
+            span, segment, self.account.channel, campaign, creative, self._currency(row),
+            *ids.values(),
+        )  # fmt: skip
+
+    def _label(self, row: Row, column: str) -> str:
+        return self._cell(row, column) or "all"
+
+    def _currency(self, row: Row) -> str | None:
+        """The currency of the row, of its amount (``12.50 EUR``), or of the header."""
+        named = self._cell(row, "currency") or self.currency
+        written = currency_of(self._cell(row, "spend") or "")
+        if written and named and written != named.upper():
+            raise ValueError(f"the amount is in {written} and the row in {named}")
+        return named or written
 
     def _span(self, row: Row) -> tuple[date, date]:
         """First and last day of a row."""
@@ -103,7 +145,10 @@ class _Reading:
         end = self._text(row, _first(self.importer.end, row))
         if start is None or end is None:
             raise ValueError("no day")
-        return checked_period(self.day(start)[0], self.day(end)[0])
+        first, last = self.day(start)[0], self.day(end)[0]
+        if last > first and self.day.labels and _OFFSET.fullmatch(end):
+            last -= timedelta(days=1)  # the instant at which the next day begins
+        return checked_period(first, last)
 
     def _cell(self, row: Row, column: str) -> str | None:
         hook = self.importer.cells.get(column)
@@ -118,23 +163,47 @@ class _Reading:
         text = str(value).strip()
         return None if text.lower() in self.importer.null else text
 
-    def _number(self, row: Row, column: str) -> Decimal:
-        text = self._cell(row, column)
-        if text is None:
-            return Decimal(0)
+    def _number(self, row: Row, column: str) -> Decimal | None:
+        """The number of a row, in its unit; None where an attributed one cannot be read."""
         name = self.source.get(column, column)
+        optional = column in _OPTIONAL and self.importer.feed == "performance"
         try:
-            value = number(text)
+            text = self._cell(row, column)
+            if text is None:
+                if name in row:
+                    self.blank[column] += 1
+                return Decimal(0)
+            value = self._parsed(column, text)
+            if column in WHOLE and value % 1:
+                raise ValueError(f"{text!r} is not a whole number")
         except ValueError as error:
+            if optional:
+                self.unread[f"{name!r} ({error})"] += 1
+                return None
             raise ValueError(f"column {name!r}: {error}") from None
         if name in self.importer.micros and column not in self.importer.cells:
             value = value.scaleb(-6)
-        if column in WHOLE and value % 1:
-            raise ValueError(f"column {name!r}: {text!r} is not a whole number")
         return value
 
-    def by_day(self) -> Sums:
-        """The sums with one day a key.
+    def _parsed(self, column: str, text: str) -> Decimal:
+        decimal = self.decimals.get(column, ".")
+        if decimal == ".":
+            return number(text)
+        return number(text, thousands=".", decimal=",")
+
+    def summed(self, keep: np.ndarray) -> Sums:
+        """The rows of ``keep`` summed by what they are, labelled with their latest names."""
+        sums, keys = Sums(self.importer.feed), list(self.keys)
+        for at in np.flatnonzero(keep):
+            code = self.group[at]
+            key = keys[code]
+            if code in self.labels:
+                key = (*key[:3], *self.labels[code], *key[5:])
+            sums.add(key, self.numbers[at])
+        return sums
+
+    def by_day(self, sums: Sums) -> Sums:
+        """``sums`` with one day a key.
 
         Raises
         ------
@@ -142,7 +211,7 @@ class _Reading:
             When rows span several days and are not to be spread, or mix currencies.
         """
         feed, days = self.importer.feed, Sums(self.importer.feed)
-        for ((start, end), *rest), numbers in self.sums.totals.items():
+        for ((start, end), *rest), numbers in sums.totals.items():
             if start == end:
                 days.add((start, *rest), numbers)
                 continue
@@ -186,22 +255,36 @@ def import_export(
         source,
         _period(importer, raw, names),
         None if spend is None else currency_in(raw.header[spend]),
-        DayReader(importer.day_formats, account.timezone),
-        Sums(importer.feed),
+        day_reader(importer, raw, names, timezone=account.timezone),
+        decimals_of(importer, raw, names, source=source, stated=account.decimal),
     )
     for at, row in enumerate(_rows(raw, names)):
-        reading.take(row, raw.broken.get(at))
-    rows = reading.summed + len(reading.broken)
+        reading.take(at, row, raw.broken.get(at))
+    rows = len(reading.places) + len(reading.broken)
     if not rows:
         raise RefusedFile(raw.file, "it holds no row but totals.", fix="export a period with rows.")
-    _widen(importer, raw, reading.sums)
-    frame = sums_frame(importer.feed, reading.by_day().totals)
-    if "currency" in frame and frame["currency"].isna().all():
-        frame = frame.drop(columns="currency")
+    keep, selected = select_rows(
+        rows_of(importer, raw, reading.places, reading.numbers),
+        np.array(reading.group, dtype=np.int64),
+        parts=account.parts,
+    )
+    sums = reading.summed(keep)
+    _widen(importer, raw, sums)
+    made = len(sums.totals)
+    frame = sums_frame(importer.feed, reading.by_day(sums).totals)
+    blank = [name for name in ("currency", *IDS) if name in frame and _empty(frame[name])]
+    frame = frame.drop(columns=blank)
     if reading.broken:
         lost = pd.DataFrame({"_broken": pd.Series(reading.broken, dtype="str")})
         frame = pd.concat([frame, lost], ignore_index=True)
-    return frame, rows, _notes(reading, names)
+    notes = _notes(reading, names)
+    if int(keep.sum()) != made:
+        notes.append(f"{int(keep.sum())} rows were summed to {made}, one a day and campaign.")
+    return frame, rows, (*notes, *selected)
+
+
+def _empty(column: pd.Series) -> bool:
+    return bool(column.isna().all() or (column.fillna("") == "").all())
 
 
 def _first(names: tuple[str, ...], row: Mapping[str, Any]) -> str | None:
@@ -273,8 +356,8 @@ def _widen(importer: Importer, raw: RawTable, sums: Sums) -> None:
 
 def _refuse_mixed_currency(file: str, days: Sums) -> None:
     seen: dict[tuple[Any, ...], Any] = {}
-    for *key, currency in days.totals:
-        other = seen.setdefault(tuple(key), currency)
+    for *key, currency, account, campaign_id, adset_id, ad_id in days.totals:
+        other = seen.setdefault((*key, account, campaign_id, adset_id, ad_id), currency)
         if other != currency:
             raise RefusedFile(
                 file,
@@ -288,16 +371,13 @@ def _shown(row: Row) -> str:
     return json.dumps({k: v for k, v in row.items() if v is not None}, default=str)[:SHOWN]
 
 
-def _notes(reading: _Reading, names: list[str]) -> tuple[str, ...]:
+def _notes(reading: _Reading, names: list[str]) -> list[str]:
     importer, zone = reading.importer, reading.account.timezone
-    made = len(reading.sums.totals)
     notes = [*importer.notes]
     if reading.totals:
         notes.append(f"Totals rows left out: {reading.totals}.")
     if reading.hours:
         notes.append(f"Rows by the hour, taken as days in {zone}: {reading.hours}.")
-    if reading.summed != made:
-        notes.append(f"{reading.summed} rows were summed to {made}, one a day and campaign.")
     if reading.spread_over:
         first, last = reading.spread_over
         notes.append(
@@ -315,4 +395,8 @@ def _notes(reading: _Reading, names: list[str]) -> tuple[str, ...]:
     found = next((name for name in importer.segment if name in names), None)
     if found and reading.account.segment == "all":
         notes.append(f"Column {found!r} was taken for segment.")
-    return tuple(notes)
+    for column, count in reading.blank.items():
+        notes.append(f"{count:,} rows have nothing in {reading.source.get(column, column)!r}: 0.")
+    for what, count in reading.unread.items():
+        notes.append(f"{count:,} rows have an unreadable {what}: it is missing there, not 0.")
+    return notes

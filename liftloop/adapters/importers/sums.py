@@ -10,13 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from math import nan
 from typing import Any
 
 import pandas as pd
 
 WHOLE = frozenset({"impressions", "clicks"})
+IDS = ("account", "campaign_id", "adset_id", "ad_id")
 KEYS = {
-    "performance": ("date", "segment", "channel", "campaign", "creative", "currency"),
+    "performance": ("date", "segment", "channel", "campaign", "creative", "currency", *IDS),
     "sales": ("date", "segment"),
 }
 SUMMED = {
@@ -25,9 +27,49 @@ SUMMED = {
 }
 LARGEST = Decimal(10) ** 15
 _MICRO = Decimal("0.000001")
-_PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
-# Western (1,234,567) and Indian (12,34,567) groups; "1,23" is neither and is not a number here.
-_GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{2,3})*,\d{3}(\.\d*)?")
+_PLAIN = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
+# Western (1,234,567) and Indian (12,34,567) groups; "1,23" and "0,125" are neither.
+_GROUPED = re.compile(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{2,3})*,[0-9]{3}(\.[0-9]*)?")
+_SAME = str.maketrans(
+    dict.fromkeys("\u2212\u2012\u2013\ufe63\uff0d", "-")
+    | dict.fromkeys("\xa0\u2007\u2009\u202f\u2002\u2003\u2008\u200a", " ")
+    | dict.fromkeys("\u2019\u2018\u02bc\u00b4`", "'")
+)
+_UNIT = r"(?:[A-Z]{3}|[A-Z]{0,3}[$€£¥₹₩₽₺₴₫฿₪₦₱]|kr\.?|zł|Kč|Ft|Fr\.|lei)"
+_AMOUNT = re.compile(
+    rf"([-+]?)\s*(?:{_UNIT}\s*)?([-+]?)\s*([0-9.,][^A-Za-z$€£]*(?:[eE][-+]?[0-9]+)?)"
+)
+_UNIT_BEHIND = re.compile(rf"\s*{_UNIT}$")
+_BLANK_GROUPS = re.compile(r"[0-9]{1,3}(?:[ '][0-9]{3})+([.,][0-9]*)?")
+
+
+def bare(text: str) -> tuple[str, bool]:
+    """(sign, digits and marks of ``text`` alone, whether blanks or apostrophes part thousands).
+
+    Currency signs and codes go, brackets and a minus behind become a minus in front. What is no
+    amount comes back as it is.
+
+    Examples
+    --------
+    >>> bare("(1'234.50)"), bare("12,50 €"), bare("USD -3"), bare("Brand")
+    (('-1234.50', True), ('12,50', False), ('-3', False), ('Brand', False))
+    """
+    shown = text.translate(_SAME).strip()
+    if shown.isascii() and shown.replace(".", "", 1).isdigit():
+        return shown, False
+    sign = ""
+    if shown.startswith("(") and shown.endswith(")"):
+        sign, shown = "-", shown[1:-1].strip()
+    shown = _UNIT_BEHIND.sub("", shown)
+    if shown.endswith("-") and not sign:
+        sign, shown = "-", shown[:-1].strip()
+    amount = _AMOUNT.fullmatch(shown)
+    if amount is None or sum(map(bool, (sign, *amount.group(1, 2)))) > 1:
+        return text, False
+    sign, digits = sign or amount.group(1) or amount.group(2), amount.group(3).strip()
+    if not _BLANK_GROUPS.fullmatch(digits):
+        return sign + digits, False
+    return sign + digits.replace(" ", "").replace("'", ""), True
 
 
 def number(text: str, *, thousands: str = ",", decimal: str = ".") -> Decimal:
@@ -38,7 +80,7 @@ def number(text: str, *, thousands: str = ",", decimal: str = ".") -> Decimal:
     ValueError
         When it says none, or one no account has ever seen (1e15 and more).
     """
-    shown = text.strip().lstrip("$€£¥₹")
+    shown, _ = bare(text)
     if thousands != "," or decimal != ".":
         table = {thousands: ",", decimal: "."}
         shown = "".join(table.get(c, c) for c in shown)
@@ -57,18 +99,20 @@ class Sums:
     """Collects rows by key and sums them, in the order the keys first came."""
 
     feed: str
-    totals: dict[tuple[Any, ...], list[Decimal]] = field(default_factory=dict)
+    totals: dict[tuple[Any, ...], list[Decimal | None]] = field(default_factory=dict)
 
-    def add(self, key: tuple[Any, ...], numbers: Iterable[Decimal]) -> None:
+    def add(self, key: tuple[Any, ...], numbers: Iterable[Decimal | None]) -> None:
+        """Add a row; a sum with a missing part (None) is missing."""
         have = self.totals.get(key)
         if have is None:
             self.totals[key] = list(numbers)
         else:
             for i, value in enumerate(numbers):
-                have[i] += value
+                sofar = have[i]
+                have[i] = None if sofar is None or value is None else sofar + value
 
 
-def sums_frame(feed: str, totals: dict[tuple[Any, ...], list[Decimal]]) -> pd.DataFrame:
+def sums_frame(feed: str, totals: dict[tuple[Any, ...], list[Decimal | None]]) -> pd.DataFrame:
     """The summed rows with the feed's column names; keys start with the day (a ``date``)."""
     columns: dict[str, Any] = {}
     keys = list(totals)
@@ -79,10 +123,11 @@ def sums_frame(feed: str, totals: dict[tuple[Any, ...], list[Decimal]]) -> pd.Da
         else:
             columns[name] = pd.Series(cells, dtype="str")
     for i, name in enumerate(SUMMED[feed]):
-        if name in WHOLE:
-            columns[name] = pd.Series([int(row[i]) for row in totals.values()], dtype="int64")
+        sums = [row[i] for row in totals.values()]
+        if name in WHOLE and None not in sums:
+            columns[name] = pd.Series([int(value) for value in sums], dtype="int64")  # type: ignore[arg-type]
         else:
-            rounded = [float(row[i].quantize(_MICRO)) for row in totals.values()]
+            rounded = [nan if value is None else float(value.quantize(_MICRO)) for value in sums]
             columns[name] = pd.Series(rounded, dtype="float64")
     return pd.DataFrame(columns)
 
@@ -105,11 +150,16 @@ def spread_evenly(total: Decimal, days: int, *, unit: Decimal) -> list[Decimal]:
     return parts
 
 
-def spread_row(feed: str, numbers: list[Decimal], start: date, end: date) -> list[list[Decimal]]:
+def spread_row(
+    feed: str, numbers: list[Decimal | None], start: date, end: date
+) -> list[list[Decimal | None]]:
     """One row's numbers over the days from ``start`` to ``end``, both included."""
     days = (end - start).days + 1
-    parts = []
+    parts: list[list[Any]] = []
     for name, total in zip(SUMMED[feed], numbers, strict=True):
+        if total is None:
+            parts.append([None] * days)
+            continue
         if name in WHOLE:
             unit = Decimal(1)
         else:

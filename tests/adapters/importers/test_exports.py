@@ -31,12 +31,14 @@ def test_several_rows_a_day_and_campaign_are_summed_to_the_cent(tmp_path: Path) 
     path = write(
         tmp_path,
         "google.csv",
-        GOOGLE + "A,2026-09-01,EUR,10,1,0.10,0,0\n" * 3 + 'A,2026-09-01,EUR,"1,000",5,0.20,1.5,9\n',
+        GOOGLE
+        + "".join(f"A,2026-09-01,EUR,{10 + i},1,0.10,0,0\n" for i in range(3))
+        + 'A,2026-09-01,EUR,"1,000",5,0.20,1.5,9\n',
     )
     assert rows_of(path) == [
         {
             "date": "2026-09-01", "segment": "all", "channel": "google_ads", "campaign": "A",
-            "creative": "all", "currency": "EUR", "spend": 0.5, "impressions": 1030, "clicks": 8,
+            "creative": "all", "currency": "EUR", "spend": 0.5, "impressions": 1033, "clicks": 8,
             "conversions": 1.5, "revenue": 9.0,
         }
     ]  # fmt: skip
@@ -166,9 +168,13 @@ def test_google_api_pages_with_nested_objects_are_read(tmp_path: Path) -> None:
             }
         ]
     }
-    path = write(tmp_path, "stream.json", json.dumps([page, page]))
-    row = rows_of(path)[0]
-    assert (row["campaign"], row["spend"], row["clicks"]) == ("Brand", 3.0, 8)
+    other = {"results": [{**page["results"][0], "segments": {"date": "2026-09-02"}}]}
+    path = write(tmp_path, "stream.json", json.dumps([page, other]))
+    rows = rows_of(path)
+    assert [(r["date"], r["spend"], r["clicks"]) for r in rows] == [
+        ("2026-09-01", 1.5, 4), ("2026-09-02", 1.5, 4),
+    ]  # fmt: skip
+    assert {r["campaign"] for r in rows} == {"Brand"}
 
 
 @pytest.mark.parametrize(
@@ -229,7 +235,7 @@ def test_the_copyright_line_of_a_microsoft_report_is_no_row(tmp_path: Path) -> N
 
 
 def test_two_files_with_rows_of_one_report_sum_to_the_same_as_its_parts(tmp_path: Path) -> None:
-    lines = [f"A,2026-09-0{d},USD,10,1,0.1{d},0,0\n" for d in range(1, 10)] * 2
+    lines = [f"A,2026-09-0{d},USD,{n},1,0.1{d},0,0\n" for d in range(1, 10) for n in (10, 20)]
     whole = read_delivery(write(tmp_path, "g.csv", GOOGLE + "".join(lines)))
     assert whole.frame["spend"].tolist() == [round(2 * (0.1 + d / 100), 2) for d in range(1, 10)]
 

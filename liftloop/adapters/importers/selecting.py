@@ -1,0 +1,42 @@
+"""Which rows of a table are counted: not a row twice, not an earlier sync, not a total beside its
+parts, and not one spend under two views."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liftloop.adapters.importers.levels import leave_out_totals
+from liftloop.adapters.importers.repeats import Mask, Rows, exact_repeats, latest_syncs
+from liftloop.adapters.importers.views import refuse_doubled_spend
+
+
+def select_rows(
+    rows: Rows, group: NDArray[np.int64], *, parts: Collection[str] = ()
+) -> tuple[Mask, list[str]]:
+    """(rows to count, notes with counts and amounts).
+
+    Parameters
+    ----------
+    group : shape (n_rows,)
+        Equal for rows that would be summed to one.
+    parts
+        Columns of which it was said that rows differing in them alone are parts, to be added.
+
+    Raises
+    ------
+    RefusedFile
+        When it cannot be told what is to be counted; the message has the options that settle it.
+    """
+    keep = np.ones(len(rows.cells), bool)
+    notes: list[str] = []
+    steps = (exact_repeats, latest_syncs, leave_out_totals)
+    for step in steps:
+        left = np.flatnonzero(keep)
+        chosen, said = step(rows.only(keep))
+        keep[left[~chosen]] = False
+        notes += said
+    refuse_doubled_spend(rows.only(keep), group[keep], parts=parts)
+    return keep, notes
