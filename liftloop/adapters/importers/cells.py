@@ -9,15 +9,23 @@ is the file itself in a wrong unit, and refused.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from liftloop.adapters.importers.days import are_labels
 from liftloop.adapters.importers.feeds import Feed, Kind
+from liftloop.adapters.importers.notation import DECIMALS, mark_of
+from liftloop.adapters.importers.sums import number
 from liftloop.core.errors import RefusedFile
 
 _SAMPLE = 1000
+_MIXED = 0.1  # a share of cells in another notation from which they are no single mistyped cells
+_DOUBTFUL = r"^[-+]?[1-9]\d{0,2}\.\d{3}$"  # 1.234 where the comma is the decimal mark
+_WHOLE = ("impressions", "clicks", "users", "converters", "converted")
 _FOREIGN = (
     (r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?", "number", "thousands separators", "write 1234.50"),
     (r"[-+]?[\d.\s]*\d,\d+", "number", "a decimal comma", "write 12.50 with a point"),
@@ -27,19 +35,107 @@ _FOREIGN = (
 )
 
 
-def typed_frame(file: str, feed: Feed, columns: dict[str, pa.ChunkedArray]) -> pd.DataFrame:
+def typed_frame(
+    file: str, feed: Feed, columns: dict[str, pa.ChunkedArray], *, decimal: str = ""
+) -> pd.DataFrame:
     """A frame of the feed's columns, one row a row of the file, in its order.
+
+    Parameters
+    ----------
+    decimal
+        ``comma`` or ``point`` where the person who delivers says how numbers are written; signs of
+        currencies and thousands are then read too. Empty: as the contract says, ``1234.50``.
 
     Raises
     ------
     RefusedFile
-        When a column is written in another unit or notation from first to last.
+        When a column is written in another unit or notation, from first to last or mixed so that
+        some of its numbers would be read as others.
     """
+    numbers = {name for name in columns if feed.kind(name) == "number"}
+    if decimal:
+        columns = columns | {name: _plain_numbers(columns[name], decimal) for name in numbers}
     arrays = {}
     for name, column in columns.items():
-        kind = feed.kind(name)
-        arrays[name] = typed_column(file, name, kind or "text", column)
+        arrays[name] = typed_column(file, name, feed.kind(name) or "text", column)
+    if not decimal:
+        given = {name: column for name, column in columns.items() if name in numbers}
+        _refuse_mixed_notation(file, given, arrays)
     return pd.DataFrame({name: as_series(array) for name, array in arrays.items()}, copy=False)
+
+
+def _plain_numbers(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
+    """Numbers of a stated notation as ``1234.50``; other cells as they are."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not _is_text(column.type):
+        return column
+    mark = DECIMALS[decimal]
+    read: dict[str, str] = {}
+    for text in as_text(column).unique().drop_null().to_pylist():
+        try:
+            read[text] = str(number(text, thousands="," if mark == "." else ".", decimal=mark))
+        except ValueError:
+            read[text] = text
+    cells = [None if c is None else read[c] for c in as_text(column).to_pylist()]
+    return pa.chunked_array([pa.array(cells, pa.string())])
+
+
+def _refuse_mixed_notation(
+    file: str, given: Mapping[str, pa.ChunkedArray], arrays: Mapping[str, pa.ChunkedArray]
+) -> None:
+    """Refuse number columns some of whose cells are numbers in another notation, where that would
+    leave the others wrong: ``1.234`` beside ``1.234,56``, or 1.234 impressions."""
+    commas: list[tuple[str, str]] = []
+    doubtful: list[tuple[str, str]] = []
+    for name, column in given.items():
+        if not _is_text(column.type) or pa.types.is_integer(arrays[name].type):
+            continue
+        text = as_text(column)
+        if _is_text(arrays[name].type):
+            counts = _counted(text)
+            foreign = {
+                c: n for c, n in counts.items() if not _plain(c) and mark_of(c)[0] is not None
+            }
+            if sum(foreign.values()) >= _MIXED * sum(counts.values()):
+                raise _foreign(file, name, next(iter(foreign)))
+            commas += [(name, cell) for cell in foreign if mark_of(cell)[0] == ","]
+        at = pc.index(pc.fill_null(pc.match_substring_regex(text, _DOUBTFUL), False), True).as_py()
+        if at >= 0:
+            doubtful.append((name, text[at].as_py()))
+    whole = [(name, cell) for name, cell in doubtful if name in _WHOLE]
+    if whole:
+        raise _foreign(file, *whole[0])
+    if commas and doubtful:
+        raise _foreign(file, *commas[0])
+
+
+def _counted(text: pa.ChunkedArray) -> Counter[str]:
+    counts = pc.value_counts(text.drop_null())
+    pairs = zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
+    return Counter(dict(pairs))
+
+
+def _plain(cell: str) -> bool:
+    return bool(re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", cell))
+
+
+def _foreign(file: str, name: str, cell: str) -> RefusedFile:
+    what, fix = next(
+        (
+            (what, fix)
+            for pattern, kind, what, fix in _FOREIGN
+            if kind == "number" and re.fullmatch(pattern, cell)
+        ),
+        ("another notation of numbers", "write 1234.50"),
+    )
+    return RefusedFile(
+        file,
+        f"it is written with {what} ({cell!r}).",
+        fix=f"{fix}, say how the file writes numbers with --decimal comma or --decimal point, or "
+        "describe the notation in a mapping file (--map).",
+        column=name,
+    )
 
 
 def typed_column(file: str, name: str, kind: Kind, column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -63,9 +159,9 @@ def typed_column(file: str, name: str, kind: Kind, column: pa.ChunkedArray) -> p
         if wanted == pa.int64() and any(_holds(text, mark) for mark in "xX"):
             break  # arrow reads 0x10 as 16; a report never means that
         return found if kind == "number" else found.cast(pa.timestamp("us"))
-    midnight = _midnight(text) if kind == "day" else None
-    if midnight is not None:
-        return midnight
+    labelled = _labelled_days(text) if kind == "day" else None
+    if labelled is not None:
+        return labelled
     _refuse_foreign(file, name, kind, text)
     return text
 
@@ -128,16 +224,17 @@ def _native(kind: Kind, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return wall if pc.all(pc.equal(wall, midnight)).as_py() is not False else as_text(wall)
 
 
-def _midnight(text: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Days written as instants at midnight (``2026-01-31 00:00:00``), as spreadsheets do."""
-    at_midnight = pc.match_substring_regex(text, r"^\d{4}-\d\d-\d\d[ T]00:00(:00(\.0+)?)?$")
-    if not pc.all(at_midnight).as_py() or text.null_count == len(text):
+def _labelled_days(text: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Days written as the instants they begin at, in whatever offset (``2026-01-31 00:00:00``,
+    ``2026-01-31T00:00:00+02:00``): the day as written. Other cells stay as they are."""
+    timed = pc.fill_null(pc.match_substring_regex(text, r"^\d{4}-\d\d-\d\d[ T]\d"), False)
+    if not pc.any(timed).as_py() or not are_labels(text.filter(timed).unique().to_pylist()):
         return None
+    days = pc.if_else(timed, pc.utf8_slice_codeunits(text, 0, 10), text)
     try:
-        days = pc.utf8_slice_codeunits(text, 0, 10).cast(pa.date32())
+        return days.cast(pa.date32()).cast(pa.timestamp("us"))
     except pa.ArrowInvalid:
-        return None
-    return days.cast(pa.timestamp("us"))
+        return days
 
 
 def _refuse_foreign(file: str, name: str, kind: Kind, text: pa.ChunkedArray) -> None:
@@ -150,6 +247,8 @@ def _refuse_foreign(file: str, name: str, kind: Kind, text: pa.ChunkedArray) -> 
             and len(hits) + plain > 0.9 * len(cells)
             and len(hits) >= 0.1 * len(cells)
         ):
+            if kind == "number":
+                raise _foreign(file, name, hits[0])
             raise RefusedFile(
                 file,
                 f"it is written with {what} ({hits[0]!r}).",

@@ -9,7 +9,7 @@ country). In between nobody can tell, and the table is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,9 +47,11 @@ class _Levels:
     sets: tuple[frozenset[str], ...]
 
     @classmethod
-    def of(cls, rows: Rows) -> _Levels | None:
+    def of(cls, rows: Rows, parts: Collection[str]) -> _Levels | None:
         blank = {}
         for name in rows.named("part"):
+            if name in parts:
+                continue
             cells = rows.cells[name]
             values = pd.Series(cells.unique())
             empty = values[values.isna() | values.fillna("").map(_is_all)]
@@ -69,8 +71,13 @@ def _is_all(text: str) -> bool:
     return bool(_ALL.fullmatch(text.strip()))
 
 
-def leave_out_totals(rows: Rows) -> tuple[Mask, list[str]]:
+def leave_out_totals(rows: Rows, parts: Collection[str] = ()) -> tuple[Mask, list[str]]:
     """(rows to keep, notes) of a table whose rows may be of several levels of detail.
+
+    Parameters
+    ----------
+    parts
+        Columns of which it was said that a blank in them is a part like any other.
 
     Raises
     ------
@@ -79,7 +86,7 @@ def leave_out_totals(rows: Rows) -> tuple[Mask, list[str]]:
         its own.
     """
     keep = np.ones(len(rows.cells), bool)
-    levels = _Levels.of(rows)
+    levels = _Levels.of(rows, parts)
     money = rows.numbers.columns[0]
     if levels is None or money != "spend" or len(levels.sets) < 2:
         return keep, []
@@ -207,6 +214,6 @@ def _refusal(levels: _Levels, doubt: Mask) -> RefusedFile:
         f"not, and are not their sum (the first has {rows.numbers['spend'].iloc[at]:,.2f} spend): "
         "whether they are totals or parts cannot be told.",
         fix=f'leave those rows out with --where "{name}!={written}", keep them alone with '
-        f'--where "{name}={written}", or export one level of detail.',
+        f'--where "{name}={written}", or say that they are parts with --parts "{name}".',
         column=name,
     )

@@ -122,9 +122,19 @@ def latest_syncs(rows: Rows) -> tuple[Mask, list[str]]:
     return keep, notes
 
 
-def latest_of(rows: Rows, identity: NDArray[np.int64], sync: list[str]) -> tuple[Mask, str]:
-    """(the latest row of each identity, the column that says so); rows of one instant that the tool
-    keys apart all stay."""
+def latest_of(
+    rows: Rows, identity: NDArray[np.int64], sync: list[str], *, last_wins: bool = False
+) -> tuple[Mask, str]:
+    """(the latest row of each identity, the column that says so).
+
+    Parameters
+    ----------
+    identity : shape (n_rows,)
+        Equal for versions of one row.
+    last_wins
+        Whether of versions of one instant the last in the file counts. If not, those that the tool
+        keys apart all stay, and others are asked about.
+    """
     order = _order_columns(sync)
     ranks = [_rank(rows.cells[name]) for name in order]
     places = np.lexsort((np.arange(len(identity)), *reversed(ranks), identity))
@@ -139,7 +149,7 @@ def latest_of(rows: Rows, identity: NDArray[np.int64], sync: list[str]) -> tuple
         rival &= rank == rank[winner[identity]]
     same = (rows.numbers.to_numpy() == rows.numbers.to_numpy()[winner[identity]]).all(axis=1)
     rival &= ~same & rows.counted
-    if rival.any():
+    if rival.any() and not last_wins:
         keys = [name for name in sync if name.lower() in _KEYS]
         own = pd.concat([rows.cells[keys], pd.Series(identity, rows.cells.index)], axis=1)
         if not keys or own[rival | latest].duplicated().any():

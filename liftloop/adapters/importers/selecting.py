@@ -32,11 +32,11 @@ def select_rows(
     """
     keep = np.ones(len(rows.cells), bool)
     notes: list[str] = []
-    steps = (exact_repeats, latest_syncs, leave_out_totals)
+    steps = (exact_repeats, latest_syncs, lambda left: leave_out_totals(left, parts))
     for step in steps:
-        left = np.flatnonzero(keep)
+        places = np.flatnonzero(keep)
         chosen, said = step(rows.only(keep))
-        keep[left[~chosen]] = False
+        keep[places[~chosen]] = False
         notes += said
     refuse_doubled_spend(rows.only(keep), group[keep], parts=parts)
     return keep, notes
