@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.tasks import exponential_backoff
 
 from liftloop.adapters.archive import waiting_files
+from liftloop.adapters.changed_currency import refuse_renamed_money
 from liftloop.adapters.deliveries import (
     account_of,
     deliver,
@@ -68,12 +69,20 @@ def finish_cut_short(workspace: str) -> list[str]:
 
 @task(name="judge again what waits for a setting", **RETRIES)  # type: ignore[call-overload]
 def judge_waiting(workspace: str) -> list[DeliverySummary]:
-    """Take rows out of quarantine that keep the rules since ``[account]`` was changed."""
+    """Take rows out of quarantine that keep the rules since ``[account]`` was changed.
+
+    Raises
+    ------
+    ConfigurationError
+        When the account's currency was changed and stored rows are in another one.
+    """
     loop = open_loop(workspace)
+    account = account_of(loop.settings.account)
+    refuse_renamed_money(loop.workspace, engine=loop.engine, account=account, actor=loop.actor)
     return judge_again(
         loop.workspace,
         engine=loop.engine,
-        account=account_of(loop.settings.account),
+        account=account,
         actor=loop.actor,
         received_at=loop.now(),
     )
