@@ -17,12 +17,21 @@ class DayReader:
 
     A time with an offset is turned to the account's zone; one without is account time. Where
     ``labels`` is on, a time is the name of a day (:func:`are_labels`): the day as it is written.
+    ``written_in`` is the time zone of times without an offset, where it is not the account's.
     """
 
-    def __init__(self, forms: Sequence[str], timezone: str, *, labels: bool = False) -> None:
+    def __init__(
+        self,
+        forms: Sequence[str],
+        timezone: str,
+        *,
+        labels: bool = False,
+        written_in: str | None = None,
+    ) -> None:
         self._forms = forms
         self._zone = ZoneInfo(timezone)
         self.labels = labels
+        self._written_in = ZoneInfo(written_in) if written_in else None
         self._days: dict[str, tuple[date, bool]] = {}
 
     def __call__(self, text: str) -> tuple[date, bool]:
@@ -46,14 +55,20 @@ class DayReader:
                 moment = datetime.strptime(text, form)
             except ValueError:
                 continue
-            return moment.date(), "%H" in form and not self.labels
+            if "%H" in form:
+                return self._account_day(moment), not self.labels
+            return moment.date(), False
         try:
-            moment = datetime.fromisoformat(_iso(text))
-            if self.labels:
-                return moment.date(), False
-            return (moment.astimezone(self._zone) if moment.tzinfo else moment).date(), True
+            return self._account_day(datetime.fromisoformat(_iso(text))), not self.labels
         except (ValueError, OverflowError):
             raise ValueError(f"{text[:40]!r} is not a day this report writes") from None
+
+    def _account_day(self, moment: datetime) -> date:
+        if self.labels:
+            return moment.date()
+        if moment.tzinfo is None and self._written_in is not None:
+            moment = moment.replace(tzinfo=self._written_in)
+        return (moment.astimezone(self._zone) if moment.tzinfo else moment).date()
 
 
 def are_labels(

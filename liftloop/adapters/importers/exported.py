@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from liftloop.adapters.importers.cells import as_series
 from liftloop.adapters.importers.columns import text_columns
+from liftloop.adapters.importers.dayorder import DayOrder, day_forms
 from liftloop.adapters.importers.days import DayReader, are_labels, foreign_midnight
 from liftloop.adapters.importers.importer import Importer, plain
 from liftloop.adapters.importers.notation import Marks, infer_decimals, marks_in
@@ -110,14 +111,20 @@ def decimals_of(
 
 
 def day_reader(
-    importer: Importer, raw: RawTable, names: Sequence[str], *, timezone: str
+    importer: Importer,
+    raw: RawTable,
+    names: Sequence[str],
+    *,
+    timezone: str,
+    order: DayOrder = "",
 ) -> DayReader:
     """Reads the report's days: as days where all its times are midnights, else as instants.
 
     Raises
     ------
     RefusedFile
-        When every row begins at one time of day that is no midnight of the account's zone.
+        When every row begins at one time of day that is no midnight of the account's zone, or
+        days can be read as month/day and as day/month.
     """
     day = next((name for name in (*importer.day, *importer.start) if name in names), None)
     if day is None:
@@ -129,8 +136,18 @@ def day_reader(
     if end != day and end in names:
         ends = dict(zip(texts, map(str, _cells(raw, names.index(end))), strict=True))
     distinct = set(texts)
-    labels = are_labels(distinct, importer.day_formats, ends)
-    strange = None if labels else foreign_midnight(distinct, timezone)
+    forms = day_forms(
+        raw.file,
+        day,
+        distinct | set(ends.values()),
+        forms=importer.day_formats,
+        above=raw.preamble,
+        stated=order,
+    )
+    labels = are_labels(distinct, forms, ends)
+    # Orders come at any time of the day, and a few of them at one.
+    by_day = not labels and importer.counts is None
+    strange = foreign_midnight(distinct, timezone) if by_day else None
     if strange is not None:
         raise RefusedFile(
             raw.file,
@@ -139,7 +156,7 @@ def day_reader(
             fix="set account.timezone to the ad account's zone, or export days without a time.",
             column=day,
         )
-    return DayReader(importer.day_formats, timezone, labels=labels)
+    return DayReader(forms, timezone, labels=labels, written_in=importer.zones.get(day))
 
 
 def _cells(raw: RawTable, at: int) -> list[Any]:

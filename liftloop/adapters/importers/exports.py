@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from liftloop.adapters.importers.channels import Channels, channels_of
+from liftloop.adapters.importers.countries import CountryNames
+from liftloop.adapters.importers.dayorder import DayOrder
 from liftloop.adapters.importers.days import DayReader, checked_period
 from liftloop.adapters.importers.exported import day_reader, decimals_of, rows_of
 from liftloop.adapters.importers.importer import Importer, Row, currency_in, plain
@@ -29,6 +32,7 @@ from liftloop.adapters.importers.sums import (
     spread_row,
     sums_frame,
 )
+from liftloop.adapters.importers.units import refuse_currency, refuse_unit, refuse_weeks
 from liftloop.adapters.reading import RawTable, shown
 from liftloop.core.errors import RefusedFile
 
@@ -42,18 +46,24 @@ _OFFSET = re.compile(r".*(Z|UTC|[+-]\d\d:?\d\d)")
 class Account:
     """What an export does not say about itself.
 
-    ``name`` is the advertising account of rows that name none. ``decimal`` is how numbers are
+    ``channel`` is the one stated for all rows; None leaves it to the importer. ``name`` is the
+    advertising account of rows that name none. ``decimal`` is how numbers are
     written (``comma`` or ``point``; empty: inferred). Rows that differ in one of ``parts`` alone
-    are added, whatever they look like.
+    are added, whatever they look like. ``currency`` is the workspace's; ``segments_in_use`` and
+    ``channels_in_use`` are the names its facts have already.
     """
 
     segment: str
-    channel: str
+    channel: str | None
     timezone: str
     spread: bool
     name: str = ""
     decimal: str = ""
     parts: tuple[str, ...] = ()
+    day_order: DayOrder = ""
+    currency: str = ""
+    segments_in_use: tuple[str, ...] = ()
+    channels_in_use: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -68,14 +78,19 @@ class _Reading:
     currency: str | None  # told by the header
     day: DayReader
     decimals: Mapping[str, str]  # contract column -> its decimal mark
+    channels: Channels
+    countries: CountryNames
+    why_not: Callable[[Row], str | None] | None  # why a row does not count
     places: list[int] = field(default_factory=list)  # of the rows that could be read
     group: list[int] = field(default_factory=list)
     numbers: list[list[Decimal | None]] = field(default_factory=list)
     keys: dict[tuple[Any, ...], int] = field(default_factory=dict)
-    labels: dict[int, tuple[str, str]] = field(default_factory=dict)
+    labels: list[tuple[str, str]] = field(default_factory=list)  # campaign and creative of a row
     broken: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
     blank: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    unplaced: int = 0
     totals: int = 0
     hours: int = 0
     spread_over: tuple[date, date] | None = None
@@ -93,6 +108,10 @@ class _Reading:
             self.broken.append(problem)
             return
         try:
+            reason = self.why_not(row) if self.why_not else None
+            if reason is not None:
+                self.left_out[reason] += 1
+                return
             key = self._key(row)
             numbers = [self._number(row, column) for column in SUMMED[importer.feed]]
         except ValueError as error:
@@ -100,26 +119,37 @@ class _Reading:
             return
         code = self.keys.setdefault(key, len(self.keys))
         if importer.feed == "performance":
-            self.labels[code] = (self._label(row, "campaign"), self._label(row, "creative"))
+            self.labels.append((self._label(row, "campaign"), self._label(row, "creative")))
         self.places.append(at)
         self.group.append(code)
         self.numbers.append(numbers)
 
     def _key(self, row: Row) -> tuple[Any, ...]:
         """What a row is: where it has an id, a name is a label that may change."""
-        span, segment = self._span(row), self.account.segment
-        if segment == "all":
-            segment = self._text(row, _first(self.importer.segment, row)) or segment
+        span, segment = self._span(row), self._segment(row)
         if self.importer.feed == "sales":
-            return span, segment
+            return span, segment, self._currency(row)
         ids = {name: self._cell(row, name) or "" for name in IDS}
         ids["account"] = ids["account"] or self.account.name
         campaign = "" if ids["campaign_id"] else self._label(row, "campaign")
         creative = "" if ids["ad_id"] else self._label(row, "creative")
         return (
-            span, segment, self.account.channel, campaign, creative, self._currency(row),
+            span, segment, self.channels(row), campaign, creative, self._currency(row),
             *ids.values(),
         )  # fmt: skip
+
+    def _segment(self, row: Row) -> str:
+        if self.account.segment != "all":
+            return self.account.segment
+        column = _first(self.importer.segment, row)
+        if column is None:
+            return "all"
+        hook = self.importer.cells.get("segment")
+        text = hook(row) if hook else self._text(row, column)
+        if text is None:
+            self.unplaced += 1
+            return "all"
+        return self.countries(text) if "country" in column else text
 
     def _label(self, row: Row, column: str) -> str:
         return self._cell(row, column) or "all"
@@ -127,7 +157,8 @@ class _Reading:
     def _currency(self, row: Row) -> str | None:
         """The currency of the row, of its amount (``12.50 EUR``), or of the header."""
         named = self._cell(row, "currency") or self.currency
-        written = currency_of(self._cell(row, "spend") or "")
+        amount = "spend" if self.importer.feed == "performance" else "revenue"
+        written = currency_of(self._cell(row, amount) or "")
         if written and named and written != named.upper():
             raise ValueError(f"the amount is in {written} and the row in {named}")
         return named or written
@@ -174,6 +205,8 @@ class _Reading:
                     self.blank[column] += 1
                 return Decimal(0)
             value = self._parsed(column, text)
+            back = self._text(row, self.importer.less.get(name))
+            value -= self._parsed(column, back) if back else Decimal(0)
             if column in WHOLE and value % 1:
                 raise ValueError(f"{text!r} is not a whole number")
         except ValueError as error:
@@ -182,6 +215,15 @@ class _Reading:
                 return None
             raise ValueError(f"column {name!r}: {error}") from None
         if name in self.importer.micros and column not in self.importer.cells:
+            if column == "spend" and value % 1 and "micro" not in name:
+                raise RefusedFile(
+                    self.file,
+                    f"{self.importer.name} writes money in millionths, and {text!r} is no whole "
+                    "number of them: the amounts are in another unit.",
+                    fix="export the report from the platform itself, or describe the file in a "
+                    "mapping (--map).",
+                    column=name,
+                )
             value = value.scaleb(-6)
         return value
 
@@ -193,12 +235,13 @@ class _Reading:
 
     def summed(self, keep: np.ndarray) -> Sums:
         """The rows of ``keep`` summed by what they are, labelled with their latest names."""
-        sums, keys = Sums(self.importer.feed), list(self.keys)
-        for at in np.flatnonzero(keep):
+        sums, keys, places = Sums(self.importer.feed), list(self.keys), np.flatnonzero(keep)
+        latest = {self.group[at]: self.labels[at] for at in places if self.labels}
+        for at in places:
             code = self.group[at]
-            key = keys[code]
-            if code in self.labels:
-                key = (*key[:3], *self.labels[code], *key[5:])
+            key = keys[code][:2]  # sales have no currency of their own
+            if code in latest:
+                key = (*keys[code][:3], *latest[code], *keys[code][5:])
             sums.add(key, self.numbers[at])
         return sums
 
@@ -247,29 +290,46 @@ def import_export(
     """
     names = [plain(name) for name in raw.header]
     source = _sources(importer, raw, names)
-    spend = next((i for i, name in enumerate(names) if name == source.get("spend")), None)
+    amount = source.get("spend") or source.get("revenue")
+    money = next((i for i, name in enumerate(names) if name == amount), None)
     reading = _Reading(
         importer,
         raw.file,
         account,
         source,
         _period(importer, raw, names),
-        None if spend is None else currency_in(raw.header[spend]),
-        day_reader(importer, raw, names, timezone=account.timezone),
+        None if money is None else currency_in(raw.header[money]),
+        day_reader(importer, raw, names, timezone=account.timezone, order=account.day_order),
         decimals_of(importer, raw, names, source=source, stated=account.decimal),
+        channels_of(
+            importer, raw.file, names, given=account.channel, in_use=account.channels_in_use
+        ),
+        CountryNames(account.segments_in_use),
+        importer.counts() if importer.counts else None,
     )
     for at, row in enumerate(_rows(raw, names)):
         reading.take(at, row, raw.broken.get(at))
     rows = len(reading.places) + len(reading.broken)
     if not rows:
-        raise RefusedFile(raw.file, "it holds no row but totals.", fix="export a period with rows.")
-    keep, selected = select_rows(
-        rows_of(importer, raw, reading.places, reading.numbers),
-        np.array(reading.group, dtype=np.int64),
-        parts=account.parts,
-    )
+        what = ", ".join(("totals", *reading.left_out))
+        raise RefusedFile(
+            raw.file, f"it holds no row but {what}.", fix="export a period with rows."
+        )
+    if importer.feed == "sales":
+        refuse_currency(raw.file, {key[2] for key in reading.keys}, account.currency)
+    else:
+        refuse_unit(raw.file, importer, source["spend"], reading.numbers)
+    keep, selected = np.ones(len(reading.places), dtype=bool), []
+    if importer.counts is None:  # an importer of single orders says itself what counts
+        keep, selected = select_rows(
+            rows_of(importer, raw, reading.places, reading.numbers),
+            np.array(reading.group, dtype=np.int64),
+            parts=account.parts,
+        )
     sums = reading.summed(keep)
     _widen(importer, raw, sums)
+    if importer.starts_only:
+        refuse_weeks(raw.file, {key[0] for key in sums.totals}, importer.by_day)
     made = len(sums.totals)
     frame = sums_frame(importer.feed, reading.by_day(sums).totals)
     blank = [name for name in ("currency", *IDS) if name in frame and _empty(frame[name])]
@@ -278,8 +338,9 @@ def import_export(
         lost = pd.DataFrame({"_broken": pd.Series(reading.broken, dtype="str")})
         frame = pd.concat([frame, lost], ignore_index=True)
     notes = _notes(reading, names)
+    of = "campaign" if importer.feed == "performance" else "segment"
     if int(keep.sum()) != made:
-        notes.append(f"{int(keep.sum())} rows were summed to {made}, one a day and campaign.")
+        notes.append(f"{int(keep.sum())} rows were summed to {made}, one a day and {of}.")
     return frame, rows, (*notes, *selected)
 
 
@@ -294,7 +355,8 @@ def _first(names: tuple[str, ...], row: Mapping[str, Any]) -> str | None:
 def _sources(importer: Importer, raw: RawTable, names: list[str]) -> dict[str, str]:
     """Contract column -> the export's column it comes from."""
     source = {}
-    needed = {*SUMMED[importer.feed]} - {*_OPTIONAL, *importer.cells}
+    optional = _OPTIONAL if importer.feed == "performance" else ()
+    needed = {*SUMMED[importer.feed]} - {*optional, *importer.cells}
     for column, candidates in importer.columns.items():
         found = next((name for name in candidates if name in names), None)
         if found:
@@ -371,12 +433,29 @@ def _shown(row: Row) -> str:
     return json.dumps({k: v for k, v in row.items() if v is not None}, default=str)[:SHOWN]
 
 
+def _names_notes(reading: _Reading) -> list[str]:
+    """What was left out, and what the channels and segments are called."""
+    notes = reading.channels.notes
+    if reading.left_out:
+        listed = ", ".join(f"{count:,} {why}" for why, count in reading.left_out.items())
+        notes.append(f"Rows left out: {listed}.")
+    if reading.countries.joined:
+        pairs = sorted(reading.countries.joined.items())[:10]
+        notes.append(
+            f"Countries go by one name each: {', '.join(f'{a} is {b}' for a, b in pairs)}."
+        )
+    if reading.unplaced:
+        notes.append(f"{reading.unplaced:,} rows have no country or region: segment 'all'.")
+    return notes
+
+
 def _notes(reading: _Reading, names: list[str]) -> list[str]:
     importer, zone = reading.importer, reading.account.timezone
     notes = [*importer.notes]
     if reading.totals:
         notes.append(f"Totals rows left out: {reading.totals}.")
-    if reading.hours:
+    notes += _names_notes(reading)
+    if reading.hours and importer.counts is None:
         notes.append(f"Rows by the hour, taken as days in {zone}: {reading.hours}.")
     if reading.spread_over:
         first, last = reading.spread_over

@@ -63,6 +63,8 @@ class Importer:
     zones
         Column of times without an offset -> the time zone they are written in, where it is not the
         account's (``Created (UTC)``).
+    less
+        The export's column of an amount -> the column that is taken off it (what was paid back).
     counts
         Makes, for one file, a function of its rows that says why a row does not count (a further
         line of an order that is counted, a test, a failed payment), or ``None`` for one that does.
@@ -91,6 +93,7 @@ class Importer:
     segment: tuple[str, ...] = ()
     campaign_type: tuple[str, ...] = ()
     zones: Mapping[str, str] = field(default_factory=dict)
+    less: Mapping[str, str] = field(default_factory=dict)
     counts: Callable[[], Callable[[Row], str | None]] | None = None
     footer: str | None = None
     notes: tuple[str, ...] = ()

@@ -10,7 +10,8 @@ from __future__ import annotations
 from liftloop.adapters.importers.platforms import (  # registers them
     meta,
     search,
+    shops,
     social,
 )
 
-__all__ = ["meta", "search", "social"]
+__all__ = ["meta", "search", "shops", "social"]

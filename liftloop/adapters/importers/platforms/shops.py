@@ -1,0 +1,390 @@
+"""Shops, payments and GA4 as ``sales``: orders and revenue by day.
+
+Revenue is what customers paid, tax and shipping included where the export has them, less what was
+paid back. An order counts once, however many lines it has; tests, drafts, cancelled orders and
+payments that failed are left out, and the delivery's notes count them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from liftloop.adapters.importers.importer import Importer, Row, register
+from liftloop.adapters.importers.platforms.parts import headers, text_of, total_in
+
+FURTHER = "further lines of orders that are counted"
+Why = Callable[[Row], "str | None"]
+
+
+def once_an_order(
+    *, names: tuple[str, ...], ids: tuple[str, ...], total: str, left_out: Why
+) -> Why:
+    """Rows of an export of orders that do not count: further lines of an order (its items), and
+    those ``left_out`` says.
+
+    Parameters
+    ----------
+    names
+        Columns with the number people call an order by; two shops may share one.
+    ids
+        Columns with the shop's own id of the order, where the export has it.
+    total
+        The column with the order's amount: the first line has it, further ones repeat it or have
+        none.
+    """
+    counted: dict[str, list[tuple[str | None, str | None]]] = {}
+
+    def why(row: Row) -> str | None:
+        name, order, amount = text_of(row, *names, *ids), text_of(row, *ids), text_of(row, total)
+        if name is None:
+            raise ValueError("an order without its number")
+        earlier = counted.setdefault(name, [])
+        for known, first in earlier:
+            if amount is None or (order in (None, known) and amount == first):
+                return FURTHER
+            if order is None or known is None or order == known:
+                raise ValueError(f"order {name} has two totals, {first} and {amount}")
+        if amount is None:
+            raise ValueError(f"order {name} has no total")
+        earlier.append((order, amount))
+        return left_out(row)
+
+    return why
+
+
+def _truth(row: Row, name: str) -> bool:
+    return str(row.get(name) or "").strip().lower() in ("true", "1", "yes")
+
+
+def _one(row: Row) -> str | None:
+    return "1"
+
+
+def _no_day(*columns: str) -> Callable[[Row], bool]:
+    """Totals rows of reports by day: they have no day, or say what they are."""
+    named = total_in(*columns, says=r"(grand )?totals?(:.*)?|summary")
+    return lambda row: text_of(row, *columns) is None or named(row)
+
+
+# --- Shopify ------------------------------------------------------------------------------------
+
+register(
+    Importer(
+        name="shopify",
+        feed="sales",
+        channel="",
+        signatures=headers(
+            "day|orders|total sales", "day|orders|net sales", "day|total sales|gross sales",
+            "date|orders|gross sales|discounts", "week|orders|total sales",
+            "month|orders|total sales",
+        ),
+        columns={
+            "orders": ("orders",),
+            "revenue": ("total sales", "net sales"),
+            "currency": ("currency",),
+        },
+        day=("day", "date"),
+        is_total=_no_day("day", "date"),
+        segment=(
+            "billing country", "shipping country", "billing location country", "country",
+        ),
+        by_day="in Shopify, open Analytics > Reports > Sales over time and group by Day",
+    )
+)  # fmt: skip
+
+
+def _shopify_left_out(row: Row) -> str | None:
+    if text_of(row, "cancelled at", "cancelled_at") is not None:
+        return "cancelled orders"
+    if "bogus" in str(row.get("payment method") or "").lower() or _truth(row, "test"):
+        return "test orders"
+    status = (text_of(row, "financial status", "financial_status") or "").lower()
+    if status in ("voided", "expired"):
+        return f"{status} orders"
+    name = text_of(row, "name") or ""
+    return "drafts" if name.upper().startswith("#D") or status == "draft" else None
+
+
+register(
+    Importer(
+        name="shopify_orders",
+        feed="sales",
+        channel="",
+        signatures=headers("name|financial status|created at|total"),
+        columns={"revenue": ("total",), "currency": ("currency",)},
+        less={"total": "refunded amount"},
+        cells={
+            "orders": _one,
+            "segment": lambda row: text_of(row, "shipping country", "billing country"),
+        },
+        counts=lambda: once_an_order(
+            names=("name",), ids=("id",), total="total", left_out=_shopify_left_out
+        ),
+        day=("created at",),
+        day_formats=("%Y-%m-%d %H:%M:%S %z",),
+        segment=("shipping country", "billing country"),
+        notes=("Refunds are taken off the day of their order: the export has no day of a refund.",),
+        by_day="export the orders from Shopify, Orders > Export",
+    )
+)
+
+_SHOPIFY_COUNTRIES = (
+    "shipping_address.country_code", "shipping_address_country_code",
+    "billing_address.country_code", "billing_address_country_code",
+)  # fmt: skip
+
+register(
+    Importer(
+        name="shopify_api",
+        feed="sales",
+        channel="",
+        signatures=headers("created_at|total_price|financial_status"),
+        columns={
+            "revenue": ("current_total_price", "total_price"),
+            "currency": ("currency",),
+        },
+        cells={
+            "orders": _one,
+            "segment": lambda row: text_of(row, *_SHOPIFY_COUNTRIES),
+        },
+        counts=lambda: once_an_order(
+            names=("name", "order_number"), ids=("id",), total="total_price",
+            left_out=_shopify_left_out,
+        ),
+        day=("created_at",),
+        segment=_SHOPIFY_COUNTRIES,
+        notes=("Refunds are taken off the day of their order.",),
+    )
+)  # fmt: skip
+
+
+# --- WooCommerce --------------------------------------------------------------------------------
+
+register(
+    Importer(
+        name="woocommerce",
+        feed="sales",
+        channel="",
+        signatures=headers("date|orders|gross sales|coupons", "date|orders|net sales|coupons"),
+        columns={"orders": ("orders",), "revenue": ("total sales", "net sales")},
+        day=("date",),
+        day_formats=("%Y-%m-%d %H:%M:%S", "%B %d, %Y"),
+        starts_only=True,
+        is_total=_no_day("date"),
+        by_day="in WooCommerce, open Analytics > Revenue and show it by day",
+    )
+)
+
+# Statuses of orders nobody paid, or nobody placed; WooCommerce's own reports leave them out, too.
+_WOO_LEFT_OUT = {
+    "pending": "unpaid orders", "pending payment": "unpaid orders", "failed": "failed orders",
+    "cancelled": "cancelled orders", "canceled": "cancelled orders", "trash": "deleted orders",
+    "draft": "drafts", "checkout-draft": "drafts", "auto-draft": "drafts",
+}  # fmt: skip
+
+
+def _woo_left_out(row: Row) -> str | None:
+    status = (text_of(row, "status", "order status") or "").lower().removeprefix("wc-")
+    return _WOO_LEFT_OUT.get(status)
+
+
+def _woo_orders() -> Why:
+    once = once_an_order(
+        names=("order number",), ids=("order id",), total="order total amount",
+        left_out=_woo_left_out,
+    )  # fmt: skip
+
+    def why(row: Row) -> str | None:
+        # Analytics has a row an order and a row a refund; other exports a row an item.
+        if "order #" in row:
+            return _woo_left_out(row)
+        if "order total amount" not in row:
+            return once({**row, "order total amount": row.get("order total")})
+        return once(row)
+
+    return why
+
+
+register(
+    Importer(
+        name="woocommerce_orders",
+        feed="sales",
+        channel="",
+        signatures=headers("date|order #|status|net sales", "order number|order status|order date"),
+        columns={
+            "revenue": ("net sales", "order total amount", "order total"),
+            "currency": ("order currency", "currency"),
+        },
+        less={
+            "order total amount": "order refund amount",
+            "order total": "order refund amount",
+        },
+        cells={
+            # A refund is a row of its own with a negative amount: money back, and no new order.
+            "orders": lambda row: (
+                "0" if str(row.get("net sales") or "").strip().startswith(("-", "(")) else "1"
+            ),
+        },
+        counts=_woo_orders,
+        day=("date", "order date"),
+        day_formats=("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%B %d, %Y"),
+        segment=(
+            "country code (shipping)", "country code (billing)", "shipping country",
+            "billing country", "country name (billing)",
+        ),
+        by_day="export the orders from WooCommerce, Analytics > Orders",
+    )
+)  # fmt: skip
+
+
+# --- Stripe -------------------------------------------------------------------------------------
+
+_PAID = frozenset({
+    "paid", "succeeded", "refunded", "partially refunded", "partial refund", "disputed",
+    "dispute needs response", "needs response", "early fraud warning", "available",
+})  # fmt: skip
+_NOT_PAID = frozenset({
+    "failed", "canceled", "cancelled", "blocked", "expired", "incomplete", "pending", "uncaptured",
+    "requires_payment_method", "requires_action", "requires_confirmation", "requires_capture",
+    "processing", "declined",
+})  # fmt: skip
+
+
+def _stripe_payments() -> Why:
+    counted: set[str] = set()
+
+    def why(row: Row) -> str | None:
+        if (text_of(row, "mode") or "live").lower() == "test":
+            return "test payments"
+        status = (text_of(row, "status") or "paid").lower()
+        if status in _NOT_PAID or (
+            "captured" in row and text_of(row, "captured") and not _truth(row, "captured")
+        ):
+            return "payments that failed or were not taken"
+        if status not in _PAID:
+            raise ValueError(f"column 'status': {status!r} is no status of a payment")
+        payment = text_of(row, "id")
+        if payment is not None and payment in counted:
+            return "payments listed twice"
+        if payment is not None:
+            counted.add(payment)
+        if text_of(row, "converted amount", "amount") is None:
+            raise ValueError("a payment without an amount")
+        return None
+
+    return why
+
+
+_STRIPE_COUNTRIES = (
+    "card address country", "customer address country", "billing address country",
+    "card issue country",
+)  # fmt: skip
+
+register(
+    Importer(
+        name="stripe",
+        feed="sales",
+        channel="",
+        signatures=headers(
+            "id|amount|amount refunded|status|created",
+            "id|amount|amount refunded|status|created date",
+        ),
+        columns={
+            "revenue": ("converted amount", "amount"),
+            "currency": ("converted currency", "currency"),
+        },
+        less={"converted amount": "converted amount refunded", "amount": "amount refunded"},
+        cells={"orders": _one, "segment": lambda row: text_of(row, *_STRIPE_COUNTRIES)},
+        counts=_stripe_payments,
+        day=("created", "created date"),
+        day_formats=("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M"),
+        zones={"created": "UTC", "created date": "UTC"},
+        segment=_STRIPE_COUNTRIES,
+        notes=("Refunds are taken off the day of their payment.",),
+        by_day="export the payments from Stripe, Payments > Export, with all columns",
+    )
+)
+
+# Movements of a Stripe balance that are sales (and orders), and those that take sales back.
+_STRIPE_SALES = frozenset({"charge", "payment"})
+_STRIPE_BACK = frozenset({
+    "refund", "payment_refund", "refund_failure", "payment_failure_refund", "charge_failure",
+    "dispute", "dispute_reversal", "partial_capture_reversal",
+})  # fmt: skip
+
+
+def _stripe_kind(row: Row) -> str:
+    kind = (text_of(row, "reporting_category", "reporting category", "type") or "").lower()
+    if kind == "adjustment" and "chargeback" in str(row.get("description") or "").lower():
+        return "dispute"
+    return kind
+
+
+def _stripe_balance() -> Why:
+    counted: set[str] = set()
+
+    def why(row: Row) -> str | None:
+        kind = _stripe_kind(row)
+        if kind not in _STRIPE_SALES | _STRIPE_BACK:
+            return "movements that are no sale (payouts, fees, transfers)"
+        movement = text_of(row, "balance_transaction_id", "id")
+        if movement is not None and movement in counted:
+            return "movements listed twice"
+        if movement is not None:
+            counted.add(movement)
+        if text_of(row, "gross", "amount") is None:
+            raise ValueError("a movement without an amount")
+        return None
+
+    return why
+
+
+register(
+    Importer(
+        name="stripe_balance",
+        feed="sales",
+        channel="",
+        signatures=headers(
+            "balance_transaction_id|gross|reporting_category",
+            "id|type|amount|fee|net|created",
+        ),
+        columns={"revenue": ("gross", "amount"), "currency": ("currency",)},
+        cells={"orders": lambda row: "1" if _stripe_kind(row) in _STRIPE_SALES else "0"},
+        counts=_stripe_balance,
+        day=("created_utc", "created"),
+        day_formats=("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M"),
+        zones={"created_utc": "UTC", "created": "UTC"},
+        segment=("card_country", "customer_address_country"),
+        notes=("Refunds and disputes count on their own day.",),
+        by_day="export the balance history from Stripe, with all columns",
+    )
+)
+
+# --- GA4 ----------------------------------------------------------------------------------------
+
+register(
+    Importer(
+        name="ga4",
+        feed="sales",
+        channel="",
+        signatures=headers(
+            "date|transactions|total revenue", "date|transactions|purchase revenue",
+            "date|ecommerce purchases|total revenue", "date|ecommerce purchases|purchase revenue",
+            "date|purchases|total revenue", "date|purchases|purchase revenue",
+            "date|transactions|totalrevenue", "date|transactions|purchaserevenue",
+            "date|ecommercepurchases|totalrevenue", "date|ecommercepurchases|purchaserevenue",
+            "date + hour (yyyymmddhh)|transactions|total revenue",
+        ),
+        columns={
+            "orders": ("transactions", "ecommerce purchases", "ecommercepurchases", "purchases"),
+            "revenue": ("purchase revenue", "purchaserevenue", "total revenue", "totalrevenue"),
+            "currency": ("currency",),
+        },
+        day=("date", "date + hour (yyyymmddhh)"),
+        day_formats=("%Y%m%d", "%Y%m%d%H"),
+        null=frozenset({"", "--", "-", "n/a", "null", "(not set)", "(other)"}),
+        is_total=_no_day("date", "date + hour (yyyymmddhh)"),
+        segment=("country", "country id"),
+        by_day="in GA4, add the dimension Date to the report",
+    )
+)  # fmt: skip
