@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ from liftloop.adapters.archive import (
     in_inbox,
     load_reading,
     options_key,
+    reading_path,
     refuse,
     save_reading,
 )
@@ -51,6 +53,8 @@ from liftloop.adapters.tables import Delivery, QuarantinedRow
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import FEEDS, Account, Rate, Sifted, sift
 from liftloop.core.errors import ConfigurationError, RefusedFile
+from liftloop.core.feeds.questions import Question, Stands
+from liftloop.core.feeds.replacing import Sender
 from liftloop.core.keys import canonical, key
 
 READMISSION = "readmission"  # the importer of deliveries made of mended rows: kept as typed rows
@@ -173,10 +177,14 @@ class Taking:
             account=self.account, received_at=first,
         )  # fmt: skip
         delivery = intended.id
-        store_delivery(
-            self.workspace, intended, sifted, engine=self.engine, actor=self.actor,
-            told=self.told, resolves=resolves,
-        )  # fmt: skip
+        try:
+            store_delivery(
+                self.workspace, intended, sifted, engine=self.engine, actor=self.actor,
+                told=self.told, resolves=resolves, stands=options.stands,
+            )  # fmt: skip
+        except RefusedFile:  # a question: the file is as if it had never been read
+            reading_path(self.workspace, self.archived.sha256, delivery).unlink(missing_ok=True)
+            raise
         self._clear()
         summary = summary_of(self.engine, delivery)
         assert summary is not None
@@ -284,14 +292,26 @@ def store_delivery(
     actor: str,
     told: Progress,
     resolves: Callable[[Session], None] | None = None,
+    stands: Stands = "",
 ) -> None:
-    """Intention, facts, completion. ``resolves`` joins the intention's transaction."""
+    """Intention, facts, completion. ``resolves`` joins the intention's transaction.
+
+    Raises
+    ------
+    RefusedFile
+        When nobody but the sender can say whether the rows tell money that is stored already, and
+        ``stands`` does not.
+    """
     at, feed, delivery = intended.received_at, intended.feed, intended.id
     batch = as_batch(FEEDS[feed], sifted.accepted, delivery=delivery, received_at=at)
     rejected = sifted.rejected
     del sifted
-    planned = plan(workspace, feed, batch)
+    planned = plan(workspace, feed, batch, _sender(intended.importer, stands))
+    question = planned.replacing.question
+    if question is not None:
+        raise RefusedFile(intended.filename, question.problem, fix=_answer(intended, question))
     intended.stored, intended.superseded = planned.stored, planned.superseded
+    intended.notes = json.dumps([*json.loads(intended.notes), *planned.replacing.notes])
     with session(engine) as opened:
         opened.add(intended)
         opened.flush()
@@ -306,6 +326,21 @@ def store_delivery(
     told(4, STEPS)
     version = store(workspace, planned, delivery=delivery)
     _mark_stored(engine, delivery, version)
+
+
+def _sender(importer: str, stands: Stands) -> Sender:
+    if importer == READMISSION:
+        return Sender("mended", stands)
+    return Sender("contract" if importer in ("contract", ENTRIES) else "export", stands)
+
+
+def _answer(intended: Delivery, question: Question) -> str:
+    if intended.importer == READMISSION:
+        return (
+            "discard the rows if they tell the same money (liftloop quarantine discard), else "
+            f"deliver them as a file: {question.answers}"
+        )
+    return f"liftloop ingest {shlex.quote(printable(intended.filename))} with {question.answers}"
 
 
 def _quarantine(opened: Session, rejected: pd.DataFrame, *, delivery: str, feed: str) -> None:
@@ -343,20 +378,23 @@ def finish_pending(workspace: Workspace, *, engine: Engine) -> tuple[str, ...]:
             version = facts_version(workspace, delivery.feed)
         else:
             at = _utc(delivery.received_at)
-            accepted = _accepted_again(workspace, delivery, at)
+            accepted, stands = _accepted_again(workspace, delivery, at)
             batch = as_batch(FEEDS[delivery.feed], accepted, delivery=delivery.id, received_at=at)
-            planned = plan(workspace, delivery.feed, batch)
+            planned = plan(workspace, delivery.feed, batch, _sender(delivery.importer, stands))
             version = store(workspace, planned, delivery=delivery.id)
         _mark_stored(engine, delivery.id, version)
     return tuple(delivery.id for delivery in cut_short)
 
 
-def _accepted_again(workspace: Workspace, delivery: Delivery, at: datetime) -> pd.DataFrame:
+def _accepted_again(
+    workspace: Workspace, delivery: Delivery, at: datetime
+) -> tuple[pd.DataFrame, Stands]:
+    """The rows of a delivery that was cut short, and how it stands to what is stored."""
     folder = workspace.archive / delivery.sha256
     try:
         if delivery.importer == READMISSION:
             frame: pd.DataFrame = parquet.read_table(folder / f"{delivery.id}.parquet").to_pandas()
-            return frame
+            return frame, ""
         copy, options, account = load_reading(workspace, delivery.sha256, delivery.id)
         imported = read_copy(copy, options)
         at = first_receipt(workspace, delivery.sha256, delivery.id) or at
@@ -366,4 +404,4 @@ def _accepted_again(workspace: Workspace, delivery: Delivery, at: datetime) -> p
             f"from the archive ({error.filename}).",
             fix="restore the archive folder from a backup, then run the command again.",
         ) from None
-    return sift_copy(imported, account, at).accepted
+    return sift_copy(imported, account, at).accepted, options.stands

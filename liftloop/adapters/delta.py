@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 MONTH = "month"
 INSTANT = arrow.timestamp("us", "UTC")
+REMOVED = "removed"  # in `history`: from then on the row with this identity no longer counts
 BOOKKEEPING = ("known_from", "received_at", "delivery", "row_number")
 # So many files a month before a commit rewrites the month as one: reading stays quick however
 # often small deliveries come.
@@ -62,6 +63,8 @@ def feed_schema(feed: Feed, names: Iterable[str] = ()) -> Any:
     texts = ("delivery", MONTH)
     books = [(name, INSTANT) for name in instants] + [(name, arrow.string()) for name in texts]
     books.append(("row_number", arrow.int64()))
+    if REMOVED in names:
+        books.append((REMOVED, arrow.bool_()))
     return arrow.schema([arrow.field(name, kind) for name, kind in (*days, *declared, *books)])
 
 

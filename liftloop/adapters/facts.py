@@ -21,6 +21,7 @@ from liftloop.adapters.delta import (
     BOOKKEEPING,
     INSTANT,
     MONTH,
+    REMOVED,
     Table,
     aligned,
     feed_schema,
@@ -29,6 +30,7 @@ from liftloop.adapters.delta import (
 )
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import FEEDS, Feed, midnight
+from liftloop.core.feeds.identity import Identity, text_of
 from liftloop.core.feeds.restating import KeyBook, instants, last_of_each
 
 
@@ -108,7 +110,9 @@ def read_facts(
         found = _as_known(found, history, declared, as_of=as_of, timezone=timezone, where=wanted)
     if start is not None:
         found = found.filter(compute.field("date") >= start)
-    return _frame(found.sort_by([(name, "ascending") for name in declared.key]), declared, columns)
+    order = [*declared.key, *(c.name for c in declared.columns if c.identity)]
+    by = [(name, "ascending") for name in order if name in found.column_names]
+    return _frame(found.sort_by(by), declared, columns)
 
 
 def _open(workspace: Workspace, feed: str, kind: str, version: int | None) -> Table | None:
@@ -142,25 +146,35 @@ def _as_known(
     older = history.read(seen if where is None else seen & where)
     if not len(older):
         return visible
-    older = older.filter(arrow.array(~np.isin(*_codes_of(older, visible, feed))))
-    book = KeyBook.of(older, feed.key)
-    newest = last_of_each(book.codes, *(instants(older[name]) for name in _ORDER))
+    identity = Identity.among(feed, older.column_names, visible.column_names)
+    book = KeyBook.of(identity.keys(older), identity.key)
+    unseen = ~np.isin(book.codes, book.find(identity.keys(visible)))
+    older, codes = older.filter(arrow.array(unseen)), book.codes[unseen]
+    newest = last_of_each(codes, *_order_of(older))
+    older = older.filter(arrow.array(newest))
+    if REMOVED in older.column_names:
+        older = older.filter(compute.invert(compute.fill_null(older[REMOVED], False)))
+        older = older.drop_columns([REMOVED])
     schema = arrow.unify_schemas([current.schema, older.schema])
-    return arrow.concat_tables(
-        [aligned(visible, schema), aligned(older.filter(arrow.array(newest)), schema)]
-    )
+    return arrow.concat_tables([aligned(visible, schema), aligned(older, schema)])
 
 
-_ORDER = ("reported_at", "received_at", "row_number")
-
-
-def _codes_of(older: Any, visible: Any, feed: Feed) -> tuple[Any, Any]:
-    book = KeyBook.of(older, feed.key)
-    return book.codes, book.find(visible)
+def _order_of(rows: Any) -> list[Any]:
+    """What ranks versions of a row, most significant first. Where a row left and one reported at
+    the same instant came, it was left last."""
+    order = [instants(rows[name]) for name in ("reported_at", "received_at", "row_number")]
+    if REMOVED in rows.column_names:
+        removed = compute.fill_null(rows[REMOVED], False)
+        order.insert(2, removed.to_numpy().astype(np.int64))
+    return order
 
 
 def _frame(table: Any, feed: Feed, columns: Sequence[str] | None) -> pd.DataFrame:
     own = [name for name in table.column_names if name not in (*BOOKKEEPING, MONTH)]
+    for column in feed.columns:
+        wanted = columns is None or column.name in columns
+        if column.identity and wanted and (columns is not None or column.name in own):
+            table = _told(table, column.name)
     chosen = table.select(list(columns) if columns is not None else own)
     days = [
         field.with_type(arrow.timestamp("us")) if arrow.types.is_date32(field.type) else field
@@ -168,6 +182,14 @@ def _frame(table: Any, feed: Feed, columns: Sequence[str] | None) -> pd.DataFram
     ]
     frame: pd.DataFrame = chosen.cast(arrow.schema(days)).to_pandas()
     return frame
+
+
+def _told(table: Any, name: str) -> Any:
+    """The table with an identity column that has "" where rows were stored without it."""
+    values = text_of(table, name)
+    if name not in table.column_names:
+        return table.append_column(name, values)
+    return table.set_column(table.column_names.index(name), name, values)
 
 
 def last_dates(workspace: Workspace) -> dict[str, date | None]:
@@ -187,9 +209,11 @@ def content_hash(frame: pd.DataFrame) -> str:
     """A hash of what ``frame`` says, whatever the order of its rows and columns.
 
     When and how a row came in (``reported_at`` and the bookkeeping) does not count: a file that
-    repeats known values leaves the hash as it was.
+    repeats known values leaves the hash as it was. Nor does an account or id that no row has.
     """
-    said = sorted(set(map(str, frame.columns)) - {*BOOKKEEPING, MONTH, "reported_at"})
+    identity = {c.name for feed in FEEDS.values() for c in feed.columns if c.identity}
+    untold = {name for name in identity & set(frame.columns) if not (frame[name] != "").any()}
+    said = sorted(set(map(str, frame.columns)) - {*BOOKKEEPING, MONTH, "reported_at"} - untold)
     plain = frame[said]
     floats = plain.select_dtypes("float").columns
     if len(floats):  # -0.0 and 0.0 are one number

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as arrow
 from deltalake.exceptions import CommitFailedError
 from numpy.typing import NDArray
+from pyarrow import compute
 
 from liftloop.adapters.delta import (
+    BOOKKEEPING,
+    INSTANT,
     MANY_FILES,
     MONTH,
+    REMOVED,
     Table,
     commit,
     feed_schema,
@@ -31,7 +34,9 @@ from liftloop.adapters.facts import FactsVersion, facts_version
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import FEEDS, Feed
 from liftloop.core.errors import OutsideServiceFailed
-from liftloop.core.feeds.restating import KeyBook, instants, last_of_each, same_values
+from liftloop.core.feeds.identity import Identity
+from liftloop.core.feeds.replacing import CONTRACT, Against, Replacing, Sender
+from liftloop.core.feeds.restating import same_values
 
 log = logging.getLogger(__name__)
 
@@ -49,20 +54,29 @@ class Plan:
     ----------
     wins : shape (n_rows,)
         The batch's rows that become current; the others are superseded.
-    touched
-        Months that hold stored rows which are replaced.
+    replacing
+        What the batch does to stored rows, and the doubts that are to be asked about.
+    months
+        For each month that was searched: the places of the batch's rows that restate its rows, and
+        of those in whose favour its rows no longer count (-1 when none does).
     kept
-        Months read already: their rows, and for each the place of the batch's row that replaces it
-        (-1 when none does).
+        Months read already: their rows.
     """
 
     feed: Feed
     batch: Any
     current: Table | None
-    book: KeyBook
-    wins: NDArray[np.bool_]
-    touched: tuple[str, ...]
-    kept: dict[str, tuple[Any, NDArray[np.int64]]] = field(default_factory=dict)
+    replacing: Replacing
+    months: dict[str, Against] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def wins(self) -> NDArray[np.bool_]:
+        return self.replacing.wins
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        return tuple(month for month, against in self.months.items() if against.changes)
 
     @property
     def stored(self) -> int:
@@ -72,37 +86,37 @@ class Plan:
     def superseded(self) -> int:
         return len(self.wins) - self.stored
 
+    @property
+    def taken_out(self) -> int:
+        """Stored rows of another identity that no longer count."""
+        return sum(int((against.taken >= 0).sum()) for against in self.months.values())
 
-def plan(workspace: Workspace, feed: str, batch: Any) -> Plan:
-    """Decide which rows of ``batch`` (from :func:`~liftloop.adapters.delta.as_batch`) win."""
+
+def plan(workspace: Workspace, feed: str, batch: Any, sender: Sender = CONTRACT) -> Plan:
+    """Decide which rows of ``batch`` (from :func:`~liftloop.adapters.delta.as_batch`) win.
+
+    Whoever stores a plan asks first what its ``replacing.question`` asks.
+    """
     declared = FEEDS[feed]
     current = open_table(table_path(workspace.facts, feed, "current"))
-    book = KeyBook.of(batch, declared.key)
-    reported = instants(batch["reported_at"])
-    wins = last_of_each(book.codes, reported, instants(batch["row_number"]))
-    planned = Plan(declared, batch, current, book, wins, ())
+    there = current.schema.names if current else ()
+    identity = Identity.among(declared, batch.column_names, there)
+    planned = Plan(declared, batch, current, Replacing(declared, batch, identity, sender))
     if current is None:
         return planned
     months = _months_to_search(declared, batch, current)
     keep = sum(current.months[month][1] for month in months) <= KEPT_ROWS
-    places = np.flatnonzero(wins)
-    index = pd.Index(book.codes[places])
-    lookup = None if keep else [*declared.key, "reported_at"]
-    touched = []
+    spend = ["spend"] if "spend" in there else []
+    lookup = None if keep else [*identity.inputs(there), "reported_at", "known_from", *spend]
     for month in months:
         rows = current.month(month, lookup)
-        at = index.get_indexer(book.find(rows))
-        found = np.flatnonzero(at >= 0)
-        mine = places[at[found]]
-        stronger = instants(rows["reported_at"])[found] > reported[mine]
-        wins[mine[stronger]] = False
-        if not stronger.all():
-            touched.append(month)
+        part = None
+        if declared.dated_by_key and len(months) > 1:
+            part = compute.equal(batch[MONTH], month).to_numpy()
+        planned.months[month] = planned.replacing.against(rows, part)
         if keep:
-            replacing = np.full(len(rows), -1)
-            replacing[found[~stronger]] = mine[~stronger]
-            planned.kept[month] = rows, replacing
-    planned.touched = tuple(touched)
+            planned.kept[month] = rows
+    planned.replacing.finish()
     return planned
 
 
@@ -135,7 +149,7 @@ def store(workspace: Workspace, planned: Plan, *, delivery: str) -> FactsVersion
         except CommitFailedError as conflict:
             log.warning("the %s facts changed meanwhile (%s); trying again", feed, conflict)
             time.sleep(0.1 * 2**attempt)
-            planned = plan(workspace, feed, planned.batch)
+            planned = plan(workspace, feed, planned.batch, planned.replacing.sender)
     raise OutsideServiceFailed(
         f"The {feed} facts", "other programs keep writing to them.",
         fix="let them end, then run the command again.",
@@ -151,9 +165,11 @@ def _commit_history(workspace: Workspace, planned: Plan, delivery: str) -> None:
     lost = list(_replaced(planned))
     if planned.superseded:
         lost.append(planned.batch.filter(arrow.array(~planned.wins)))
+    lost += _tombstones(planned)
     if not sum(map(len, lost)):
         return
-    schema = _schema(planned.feed, planned.batch, table, planned.current)
+    removed = [REMOVED] if any(REMOVED in rows.column_names for rows in lost) else []
+    schema = _schema(planned.feed, planned.batch, table, planned.current, more=removed)
     months = sorted({month for rows in lost for month in rows[MONTH].unique().to_pylist()})
     crowded = _crowded(table, months)
     if crowded and table is not None:
@@ -171,34 +187,58 @@ def _crowded(table: Table | None, months: list[str]) -> bool:
 def _replaced(planned: Plan) -> Iterator[Any]:
     """The stored rows the batch replaces, but for those that say just what their winner says."""
     feed = planned.feed
-    spare = {"reported_at", *feed.key}  # keys are equal, or the row would not be replaced
+    labels = [] if planned.replacing.identity.columns else feed.key  # equal, or not restated
+    spare = {"reported_at", *labels}
     names = [c.name for c in feed.columns if c.name not in spare]
     for month in planned.touched:
-        rows, replacing = _month(planned, month)
-        found = np.flatnonzero(replacing >= 0)
+        rows, against = _month(planned, month)
+        found = np.flatnonzero(against.restated >= 0)
         before = rows if len(found) == len(rows) else rows.take(arrow.array(found))
         free = feed.covariates([*planned.batch.column_names, *before.column_names])
         said = sorted({*names, "known_from", *(column.name for column in free)})
         mine = [name for name in said if name in planned.batch.column_names]
-        after = planned.batch.select(mine).take(arrow.array(replacing[found]))
+        after = planned.batch.select(mine).take(arrow.array(against.restated[found]))
         repeats = same_values(before, after, said)
         yield before.filter(arrow.array(~repeats)) if repeats.any() else before
+        yield rows.filter(arrow.array(against.taken >= 0))
 
 
-def _month(planned: Plan, month: str) -> tuple[Any, NDArray[np.int64]]:
-    """A stored month's rows, and the places of the batch's rows that replace them (-1: none)."""
+def _tombstones(planned: Plan) -> Iterator[Any]:
+    """What says that a row no longer counts, and from when on: a copy of it, marked, that was
+    reported and known when the rows were in whose favour it goes."""
+    for month in planned.touched:
+        rows, against = _month(planned, month)
+        taken = np.flatnonzero(against.taken >= 0)
+        if not len(taken):
+            continue
+        favoured = planned.batch.take(arrow.array(against.taken[taken]))
+        dead = rows.take(arrow.array(taken))
+        for name in ("reported_at", *BOOKKEEPING):
+            dead = dead.set_column(dead.column_names.index(name), name, favoured[name])
+        yield _marked(dead)
+    for places, reported_at, known_from in planned.replacing.yielded:
+        dead = planned.batch.take(arrow.array(places))
+        for name, moments in (("reported_at", reported_at), ("known_from", known_from)):
+            column = arrow.array(moments).cast(INSTANT)
+            dead = dead.set_column(dead.column_names.index(name), name, column)
+        yield _marked(dead)
+
+
+def _marked(dead: Any) -> Any:
+    return dead.append_column(REMOVED, arrow.repeat(arrow.scalar(True), len(dead)))
+
+
+def _month(planned: Plan, month: str) -> tuple[Any, Against]:
+    """A stored month's rows, and what the batch does to them."""
     if month in planned.kept:
-        return planned.kept[month]
+        return planned.kept[month], planned.months[month]
     assert planned.current is not None
-    rows = planned.current.month(month)
-    places = np.flatnonzero(planned.wins)
-    at = pd.Index(planned.book.codes[places]).get_indexer(planned.book.find(rows))
-    return rows, np.where(at >= 0, places[at] if len(places) else -1, -1)
+    return planned.current.month(month), planned.months[month]
 
 
 def _commit_current(workspace: Workspace, planned: Plan, delivery: str) -> None:
     current = planned.current
-    if (current and current.has(delivery)) or not planned.stored:
+    if (current and current.has(delivery)) or not (planned.stored or planned.taken_out):
         return
     path = table_path(workspace.facts, planned.feed.name, "current")
     whole = bool(planned.wins.all())
@@ -218,15 +258,18 @@ def _rewritten(planned: Plan, winners: Any, months: list[str]) -> Iterator[Any]:
     for month in months:
         if month not in stored:
             continue
-        rows, replacing = _month(planned, month)
-        if month in planned.touched:
-            rows = rows.filter(arrow.array(replacing < 0))
+        if month not in planned.months:
+            yield planned.current.month(month) if planned.current else winners.schema.empty_table()
+            continue
+        rows, against = _month(planned, month)
+        if against.changes:
+            rows = rows.filter(arrow.array((against.restated < 0) & (against.taken < 0)))
         yield rows
     yield winners
 
 
-def _schema(feed: Feed, batch: Any, *tables: Table | None) -> Any:
-    names = set(batch.column_names)
+def _schema(feed: Feed, batch: Any, *tables: Table | None, more: Sequence[str] = ()) -> Any:
+    names = {*batch.column_names, *more}
     for table in tables:
         names |= set(table.schema.names) if table else set()
     return feed_schema(feed, names)

@@ -10,8 +10,9 @@ from typing import Literal
 import pandas as pd
 
 from liftloop.adapters.importers import platforms as platforms  # registers our importers
-from liftloop.adapters.importers.cells import typed_frame
-from liftloop.adapters.importers.columns import normal, pick_columns, positions
+from liftloop.adapters.importers.choosing import rows_where
+from liftloop.adapters.importers.columns import normal
+from liftloop.adapters.importers.contract_files import import_contract
 from liftloop.adapters.importers.exports import Account, import_export
 from liftloop.adapters.importers.feeds import FEEDS, feeds_with, named_feed
 from liftloop.adapters.importers.importer import (
@@ -25,8 +26,7 @@ from liftloop.adapters.importers.mapped import import_mapped
 from liftloop.adapters.importers.mapping import load_map
 from liftloop.adapters.reading import RawTable, ReadOptions, printable, read_table, shown
 from liftloop.core.errors import ConfigurationError, RefusedFile
-
-Stands = Literal["", "replace", "beside"]
+from liftloop.core.feeds.questions import Stands
 
 __all__ = ["ImportOptions", "Imported", "Importer", "read_delivery", "register"]
 
@@ -68,7 +68,9 @@ class ImportOptions:
     how the delivery stands to stored rows that overlap: it stands for all of its account-days
     ("replace"), adds to them ("beside"), or is asked about where that is in doubt ("").
     ``timezone`` is the account's, for rows with instants. ``plugins`` are Python files that
-    register more importers.
+    register more importers. ``decimal`` says how numbers are written where the file does not.
+    ``where`` are conditions (``COLUMN=VALUE``) of the rows that are meant; rows that differ in one
+    of the columns ``parts`` alone are parts, to be added.
     """
 
     feed: str | None = None
@@ -82,6 +84,9 @@ class ImportOptions:
     account: str = ""
     stands: Stands = ""
     default_segment: str = ""
+    decimal: Literal["", "comma", "point"] = ""
+    where: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 def read_delivery(path: Path, options: ImportOptions = ImportOptions()) -> Imported:
@@ -120,14 +125,21 @@ def read_delivery(path: Path, options: ImportOptions = ImportOptions()) -> Impor
     raw = read_table(path, ReadOptions(is_header=is_header))
     chosen = _recognise(path, raw, options, importers)
     if isinstance(chosen, str):
-        return _by_contract(raw, chosen)
+        return _by_contract(raw, chosen, options)
     account = Account(
-        options.segment, options.channel or chosen.channel, options.timezone, options.spread
+        options.segment,
+        options.channel or chosen.channel,
+        options.timezone,
+        options.spread,
+        name=options.account,
+        decimal=options.decimal,
+        parts=options.parts,
     )
+    raw, left_out = rows_where(raw, options.where)
     frame, rows, notes = import_export(chosen, raw, account)
     if options.segment == "all" and options.default_segment and "segment" in frame:
         frame = frame.assign(segment=frame["segment"].replace("all", options.default_segment))
-    return Imported(chosen.feed, frame, chosen.name, rows, notes)
+    return Imported(chosen.feed, frame, chosen.name, rows, (*left_out, *notes))
 
 
 def _recognise(
@@ -167,27 +179,13 @@ def _recognise(
     return found[0]
 
 
-def _by_contract(raw: RawTable, name: str) -> Imported:
+def _by_contract(raw: RawTable, name: str, options: ImportOptions) -> Imported:
     """A plain feed file."""
-    feed = FEEDS[name]
-    columns = [normal(column) for column in raw.header]
-    missing = feed.missing(columns)
-    if missing:
-        raise RefusedFile(
-            raw.file,
-            f"a {name} file needs {', '.join(missing)}; the file has {shown(raw.header)}.",
-            fix="add the column, or rename one in a mapping file (--map).",
-            column=missing[0],
-        )
-    wanted = [column for column in dict.fromkeys(columns) if feed.kind(column)]
-    broken = dict(raw.broken)
-    frame = typed_frame(raw.file, feed, pick_columns(raw, positions(raw, wanted), broken))
-    if broken:
-        marks = [broken.get(at) for at in range(raw.rows)]
-        frame = frame.assign(_broken=pd.Series(marks, dtype="str"))
-    extra = [column for column in dict.fromkeys(columns) if not feed.kind(column)]
-    notes = [f"Columns left aside: {shown(extra)}."] if extra else []
-    return Imported(name, frame, "contract", raw.rows, tuple(notes))
+    raw, left_out = rows_where(raw, options.where)
+    frame, notes = import_contract(
+        raw, name, decimal=options.decimal, parts=options.parts, account=options.account
+    )
+    return Imported(name, frame, "contract", raw.rows, (*left_out, *notes))
 
 
 def _by_map(path: Path, mapping: Path, options: ImportOptions) -> Imported:
@@ -211,6 +209,7 @@ def _by_map(path: Path, mapping: Path, options: ImportOptions) -> Imported:
         read.skip_rows,
         is_header=(lambda cells: named <= set(cells)) if named else None,
     )
-    raw = read_table(path, reading)
+    raw, left_out = rows_where(read_table(path, reading), options.where)
     frame, notes = import_mapped(table_map, raw)
-    return Imported(table_map.feed.name, frame, f"map:{printable(table_map.name)}", raw.rows, notes)
+    name = f"map:{printable(table_map.name)}"
+    return Imported(table_map.feed.name, frame, name, raw.rows, (*left_out, *notes))

@@ -1,0 +1,192 @@
+"""Stored rows of an account's days that a new report of these days no longer has.
+
+A deleted campaign disappears from a platform's report. A report that has most of what is stored of
+the days, channels and segments it covers is taken as complete, and what it lacks goes; one that has
+less is a part of the account, and the rest stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as arrow  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from liftloop.core.feeds.identity import text_of
+from liftloop.core.feeds.overlap import ALL
+from liftloop.core.feeds.questions import Question, Stands, money
+from liftloop.core.feeds.restating import Ints, KeyBook, instants
+
+Mask = NDArray[np.bool_]
+COMPLETE = 0.5  # of the stored spend of its account-days, that a complete report has at least
+UNCHANGED = 0.01  # of the restated spend: a file that repeats it is a report, not a correction
+NAMED = 5  # campaigns that a note names
+SCOPE = ("date", "channel", "segment")
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Candidates among a part of the stored rows.
+
+    Attributes
+    ----------
+    places, by : shape (n,)
+        Places of stored rows that the delivery lacks, and of a row of it from the same day.
+    rows
+        Of each its ``account``, ``campaign``, ``date`` and ``spend``.
+    had
+        By account, of the stored rows that the delivery has: ``old`` spend, and how far the new
+        is ``apart``.
+    """
+
+    places: Ints
+    by: Ints
+    rows: pd.DataFrame
+    had: pd.DataFrame
+
+    def goes(self, complete: frozenset[str]) -> Mask:
+        """Which candidates are of accounts whose report is ``complete``."""
+        mask: Mask = self.rows["account"].isin(complete).to_numpy(bool)
+        return mask
+
+    def among(self, free: Mask) -> Absent:
+        """Those of the candidates that are still ``free``, shape (n_stored,)."""
+        kept = free[self.places]
+        return replace(self, places=self.places[kept], by=self.by[kept], rows=self.rows[kept])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The accounts whose stored rows go where the delivery lacks them, and what is to be said."""
+
+    complete: frozenset[str]
+    notes: list[str]
+    question: Question | None
+
+
+@dataclass(frozen=True)
+class AccountDays:
+    """The days, channels and segments of each account that a delivery covers."""
+
+    batch: Any
+    anyones: bool  # the sender says that rows of unnamed accounts are meant, too
+    stands: Stands
+
+    @classmethod
+    def of(cls, batch: Any, stands: Stands) -> AccountDays | None:
+        """Those of an Arrow table of performance; None where nothing can be told to be complete."""
+        if not len(batch) or stands == "beside":
+            return None
+        accounts = text_of(batch, "account").to_pandas()
+        if not (accounts != "").any() and stands != "replace":
+            return None
+        covered = arrow.table(
+            {"account": text_of(batch, "account"), **{name: batch[name] for name in SCOPE}}
+        )
+        return cls(covered, stands == "replace", stands)
+
+    def absent(self, stored: Any, *, free: Mask, restated: Ints, batch: Any) -> Absent | None:
+        """The candidates among ``stored``: ``free`` rows, that nothing of the delivery replaces."""
+        accounts = text_of(stored, "account").to_pandas().astype("str")
+        covered = self._covers(stored, accounts)
+        latest = instants(batch["reported_at"]).max()
+        places = np.flatnonzero(covered & free & (instants(stored["reported_at"]) <= latest))
+        if not len(places) and self.stands != "replace":
+            return None
+        days = KeyBook.of(self.batch, ("date",))
+        codes = days.find(stored.take(arrow.array(places)))
+        first = pd.Series(np.arange(len(self.batch))).groupby(days.codes).first()
+        rows = stored.select(["campaign", "date", "spend"]).take(arrow.array(places)).to_pandas()
+        rows["account"] = accounts.iloc[places].to_numpy()
+        kept = np.flatnonzero(covered & ~free)
+        old = stored["spend"].to_numpy()[kept]
+        mine = restated[kept]
+        new = np.where(mine >= 0, batch["spend"].to_numpy()[mine], old)
+        had = pd.DataFrame(
+            {"account": accounts.iloc[kept].to_numpy(), "old": old, "apart": np.abs(new - old)}
+        )
+        return Absent(places, first.loc[pd.Index(codes)].to_numpy(), rows, had)
+
+    def _covers(self, stored: Any, accounts: pd.Series[Any]) -> Mask:
+        named = (accounts != "").to_numpy()
+        mask = self._within(stored, with_account=True) & named
+        if self.anyones:
+            own = text_of(self.batch, "account").to_pandas()
+            unnamed = ~named if (own != "").all() else np.ones(len(named), bool)
+            mask |= self._within(stored, with_account=False) & unnamed
+        return mask
+
+    def _within(self, stored: Any, *, with_account: bool) -> Mask:
+        """Rows of a day, of a channel and of a segment that the delivery has (of the account)."""
+        by = ("account",) if with_account else ()
+        theirs = stored.select(list(SCOPE)).append_column("account", text_of(stored, "account"))
+        mask = np.ones(len(stored), bool)
+        for name in SCOPE:
+            columns = [*by, name]
+            inside = _member(self.batch, theirs, columns)
+            if name == "segment":  # "all" says of no segment that it is another
+                inside |= (theirs["segment"].to_pandas() == ALL).to_numpy()
+                total = self.batch.filter(
+                    arrow.array((self.batch["segment"].to_pandas() == ALL).to_numpy())
+                )
+                if len(total):
+                    inside |= _member(total, theirs, list(by)) if by else True
+            mask &= inside
+        return mask
+
+    def judge(self, found: Sequence[Absent], kind: str) -> Verdict:
+        """Which accounts' reports are complete; called once, with the whole delivery's rows."""
+        rows = pd.concat([one.rows for one in found]) if found else pd.DataFrame()
+        if not len(rows):
+            return Verdict(frozenset(), [], None)
+        had = pd.concat([one.had for one in found]).groupby("account")[["old", "apart"]].sum()
+        complete: set[str] = set()
+        notes: list[str] = []
+        question = None
+        for account, lost in rows.groupby(rows["account"].astype(object), sort=True):
+            old, apart = (float(had[name].get(account, 0.0)) for name in ("old", "apart"))
+            share = old / (old + lost["spend"].sum()) if old else 0.0
+            whose = f"account {account!s}" if account else "the accounts without a name"
+            if self.stands == "replace":
+                complete.add(str(account))
+            elif kind == "mended" or share < COMPLETE:
+                if kind != "mended":
+                    notes.append(
+                        f"Not in this delivery, and kept, because it has only {share:.0%} of what "
+                        f"is stored of {whose} on its days: {_named(lost)}. --replace takes it out."
+                    )
+                continue
+            elif kind == "export" or apart <= UNCHANGED * old:
+                complete.add(str(account))
+            else:
+                question = question or Question(
+                    f"it corrects rows of {whose} ({money(apart)} in all) and lacks others of the "
+                    f"same days: {_named(lost)}.",
+                    "--replace if they are gone, --beside if the file is a correction of the rows "
+                    "it has alone.",
+                )
+                continue
+            notes.append(f"No longer in the report of {whose}, and taken out: {_named(lost)}.")
+        return Verdict(frozenset(complete), notes, question)
+
+
+def _member(batch: Any, stored: Any, columns: list[str]) -> Mask:
+    book = KeyBook.of(batch, columns)
+    mask: Mask = np.isin(book.find(stored), book.codes)
+    return mask
+
+
+def _named(rows: pd.DataFrame) -> str:
+    """The campaigns of ``rows`` with spend and days, the largest first."""
+    sums = rows.groupby("campaign").agg(spend=("spend", "sum"), days=("date", "nunique"))
+    sums = sums.sort_values("spend", ascending=False)
+    words = [
+        f"{campaign}, {money(spend)} on {days} {'day' if days == 1 else 'days'}"
+        for campaign, spend, days in sums.head(NAMED).itertuples()
+    ]
+    more = len(sums) - NAMED
+    return "; ".join(words) + (f"; and {more} more campaigns" if more > 0 else "")
