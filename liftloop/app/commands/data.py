@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -66,6 +66,18 @@ def ingest(
     beside: Annotated[
         bool, typer.Option("--beside", help="The file adds to what is stored of its days.")
     ] = False,
+    decimal: Annotated[
+        Literal["comma", "point"] | None,
+        typer.Option(help="How the file writes decimals, where its numbers do not say."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Only rows with COLUMN=VALUE (or COLUMN!=VALUE)."),
+    ] = None,
+    parts: Annotated[
+        list[str] | None,
+        typer.Option(help="A column whose rows are parts of a whole: add them."),
+    ] = None,
     plugin: Annotated[
         list[Path] | None, typer.Option(help="A Python file that registers more importers.")
     ] = None,
@@ -95,6 +107,9 @@ def ingest(
         channel=channel,
         account=account,
         stands="replace" if replace else "beside" if beside else "",
+        decimal=decimal or "",
+        where=tuple(where or ()),
+        parts=tuple(name.strip().lower() for name in parts or ()),
         plugins=tuple(plugin or ()),
     )
     with flow_settings(), progress_bar("Taking in files") as progress:
