@@ -50,7 +50,16 @@ from liftloop.core.rollout.stream_effect import (
     plan_effect,
     stream_effect,
 )
-from liftloop.core.rollout.transitions import Exposure, begin, close, exposures, hold, move, prove
+from liftloop.core.rollout.transitions import (
+    SHARES,
+    Exposure,
+    begin,
+    close,
+    exposures,
+    hold,
+    move,
+    prove,
+)
 from liftloop.core.rollout.transitions import roll_back as take_back
 from liftloop.core.sequential import Bounds, confidence_bounds, mixture_precision
 from liftloop.core.whole_units import in_whole_units
@@ -841,9 +850,11 @@ def _flow(
         if settings.rollout.allowance == 0 or more <= min(left, held + PLAN_SHARE * allowance):
             chosen = (option, plan, policy, promise)
             break
-        if more <= left:
+        if more <= left and option.share in (0.0, SHARES[-1]):
             fitting.append((option, plan, policy, promise))
-    if chosen is None:  # what is too much for one plan may still go the usual way, wave by wave
+    # What is too much for one plan may still go the usual way, wave by wave, a new plan in the
+    # smallest part of its step: so that a smaller allowance never lets more through.
+    if chosen is None:
         chosen = next((each for each in fitting if _one_place(each[0], state)), None)
     if chosen is None:
         chosen = _retreat(inputs, running, observed, left)

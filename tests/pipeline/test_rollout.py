@@ -242,8 +242,8 @@ def test_the_smaller_the_allowance_the_smaller_the_exposure() -> None:
         sizes.append((sum(state.positions), state.plans[-1].share) if state else (0, 0.0))
         assert found.settlement.policy.total == OLD.total
         if state is not None and state.risk is not None:
-            whole = state.plans[-1].share == 1.0  # then it may go the usual way, wave by wave
-            part = 1.0 if whole and state.positions == (1, 0, 0) else PLAN_SHARE
+            least = state.plans[-1].share == 0.25  # that much may use all that is left
+            part = 1.0 if least and state.positions == (1, 0, 0) else PLAN_SHARE
             assert state.risk.in_use <= part * allowance + 1e-6
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == (3, 1.0) and sizes[-1] == (0, 0.0)
