@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 
 import pandas as pd
 
+from liftloop.adapters.decisions import cells_with_budgets
 from liftloop.adapters.ledger import active_pauses, session
 from liftloop.adapters.worth_entries import standing
-from liftloop.core.policy import Policy
+from liftloop.core.policy import Cell, Policy
 from liftloop.pipeline.holds import Holds, alarms_in, holds, slow_cells
 from liftloop.pipeline.monitor import broken_feeds, triage_config
 from tasks.alarmed import alarmed_cells
 from tasks.context import Loop, view
 from tasks.health import health_of
 from tasks.standing import standing_segments
+
+STOPPED = (
+    "it spent nothing in the week before the first decision, so it stays at 0; "
+    "liftloop budgets --set FILE starts it again"
+)
 
 
 def holds_on(loop: Loop, as_of: date, policy: Policy, *, door: str) -> Holds:
@@ -38,6 +44,7 @@ def holds_on(loop: Loop, as_of: date, policy: Policy, *, door: str) -> Holds:
             (p.segment, p.channel, f"paused by {p.actor}" + (f" ({p.reason})" if p.reason else ""))
             for p in active_pauses(db, at=loop.at)
         ]
+        pauses += _stopped(policy, cells_with_budgets(db, at=loop.at))
     health = health_of(loop, as_of, policy, door=door)
     facts = view(loop, as_of, ["performance", "holdout", "sales"]).frames
     return holds(
@@ -53,6 +60,16 @@ def holds_on(loop: Loop, as_of: date, policy: Policy, *, door: str) -> Holds:
             facts_health=health,
         ),
     )
+
+
+def _stopped(policy: Policy, with_budgets: Collection[Cell]) -> list[tuple[str, str, str]]:
+    """The cells that spent nothing when the loop began, and that nobody gave a budget since: what
+    somebody stopped does not start again by itself."""
+    return [
+        (cell.segment, cell.channel, STOPPED)
+        for cell, amount in policy.budgets
+        if amount == 0 and cell not in with_budgets
+    ]
 
 
 def _alarms(

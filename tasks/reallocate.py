@@ -18,6 +18,7 @@ from liftloop.adapters.ledger import (
     session,
 )
 from liftloop.adapters.tables import Proposal, Training
+from liftloop.core.currencies import budget_unit
 from liftloop.core.decide import share_moved
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.keys import canonical, key
@@ -29,6 +30,7 @@ from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
 from tasks.holds import holds_on
 from tasks.pages import plain
+from tasks.platform_budgets import with_platform_budgets
 from tasks.provenance import content_of, keep_settings, provenance
 from tasks.running_rollout import head_before
 from tasks.standing import begin_standing
@@ -49,6 +51,9 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
     in_force, origin = budgets_before(loop, as_of, door=door)
     if in_force is None:
         return {"id": None, "new": False, "reason": "No spend is known yet: nothing to propose."}
+    note = ""
+    if origin == "observed" and door == "holdout":
+        in_force, note = with_platform_budgets(loop, in_force)
     begin_standing(loop, as_of, in_force)
     with session(loop.engine, read_only=True) as db:
         incumbent = head_before(db, as_of) or in_force
@@ -79,6 +84,7 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
                 "training": found.training_key,
                 "reason": found.reason,
                 "content": content_of(found),
+                **({"platforms": note} if note else {}),
                 **provenance(loop),
             },
             at=loop.now(),
@@ -128,13 +134,19 @@ def budgets_before(loop: Loop, as_of: date, *, door: str) -> tuple[Policy | None
         known = budgets_in_force(db, before=as_of)
     if known is not None:
         return known[0], "decided"
-    total = loop.settings.budget.total
+    total, account = loop.settings.budget.total, loop.settings.account
+    unit = budget_unit(account.currency)
     if door == "units":
         units = view(loop, as_of, ["units"])["units"]
-        return observed_policy_of_units(units, total=total), "observed"
-    return observed_policy(
-        view(loop, as_of, ["performance"])["performance"], as_of=as_of, total=total
-    ), "observed"
+        return observed_policy_of_units(units, total=total, unit=unit), "observed"
+    observed = observed_policy(
+        view(loop, as_of, ["performance"])["performance"],
+        as_of=as_of,
+        total=total,
+        timezone=account.timezone,
+        unit=unit,
+    )
+    return observed, "observed"
 
 
 def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy]:

@@ -274,7 +274,9 @@ def _proposed(loop: Loop, planned: Proposal) -> Check:
     then = as_then(loop, made)
     # without a champion the door is not kept: the id tells by which it came
     doors = (champion.door,) if champion else DOORS
-    in_force, _ = budgets_before(then, planned.as_of, door=doors[0])
+    in_force, origin = budgets_before(then, planned.as_of, door=doors[0])
+    if origin == "observed":  # how they were observed then is on record, whatever is observed today
+        in_force = incumbent
     bases = [
         basis_of(then, planned.as_of, incumbent, champion, door=door, in_force=in_force)
         for door in doors

@@ -107,7 +107,9 @@ def what_if(workspace: str, id: str, changes: Sequence[str]) -> WhatIf:
     then = as_then(loop, made)
     then = replace(then, settings=_changed(then.settings, changes))
     door = champion.door if champion else "holdout"
-    in_force, _ = budgets_before(then, planned.as_of, door=door)
+    in_force, origin = budgets_before(then, planned.as_of, door=door)
+    if origin == "observed":  # how they were observed then is on record
+        in_force = before
     basis = basis_of(then, planned.as_of, before, champion, door=door, in_force=in_force)
     now = proposal_on(then, planned.as_of, basis)
     currency = then.settings.account.currency

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any, cast
 
 from sqlmodel import Session, col, select
@@ -136,6 +136,19 @@ def budget_lines(session: Session, *, decision_id: str) -> list[BudgetLine]:
         # sorted here: databases collate names differently
         for row in sorted(rows, key=lambda row: (row.segment, row.channel))
     ]
+
+
+def cells_with_budgets(session: Session, *, at: datetime | None = None) -> frozenset[Cell]:
+    """The cells that a decision gave or found a budget above 0, as of an instant (default: now)."""
+    query = (
+        select(DecisionLine.segment, DecisionLine.channel)
+        .join(Decision, col(Decision.id) == col(DecisionLine.decision_id))
+        .where((col(DecisionLine.daily_cents) > 0) | (col(DecisionLine.previous_cents) > 0))
+        .distinct()
+    )
+    if at is not None:
+        query = query.where(col(Decision.created_at) < at)
+    return frozenset(Cell(segment, channel) for segment, channel in session.exec(query))
 
 
 def budgets_in_force(session: Session, *, before: date) -> tuple[Policy, Decision] | None:
