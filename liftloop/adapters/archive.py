@@ -86,20 +86,22 @@ def short_name(name: str) -> str:
 
 # --- how a file was read ------------------------------------------------------------------------
 
-LATER_OPTIONS = ("account", "stands")
+LATER_OPTIONS = ("account", "stands", "decimal", "where", "parts", "day_order")
+_OF_THE_WORKSPACE = ("timezone", "currency", "segments_in_use", "channels_in_use")
 
 
 def options_key(options: ImportOptions) -> dict[str, Any]:
     """What of the options changes what is read: values, and the content of the files named.
 
-    The account's time zone is left out: a file delivered again stays the same delivery when the
-    configuration changes. So are the options of :data:`LATER_OPTIONS` and ``default_segment`` while
-    nothing is said of them: files taken in before there were such options keep their delivery.
+    What is the workspace's (time zone, currency, names in use) is left out: a file delivered again
+    stays the same delivery when that changes. So are :data:`LATER_OPTIONS` and ``default_segment``
+    while nothing is said of them: files taken in before there were such options keep their
+    delivery.
     """
     said: dict[str, Any] = {}
     for item in fields(options):
         value = getattr(options, item.name)
-        if item.name in ("feed", "importer", "timezone") or (
+        if item.name in ("feed", "importer", *_OF_THE_WORKSPACE) or (
             item.name in (*LATER_OPTIONS, "default_segment") and not value
         ):
             continue
@@ -165,7 +167,8 @@ def first_receipt(workspace: Workspace, sha256: str, delivery: str) -> datetime 
 def _options(workspace: Workspace, said: Mapping[str, Any]) -> ImportOptions:
     mapping = workspace.archive / said["mapping"] if said["mapping"] else None
     plugins = tuple(workspace.archive / name for name in said["plugins"])
-    return replace(ImportOptions(**{**said, "plugins": ()}), mapping=mapping, plugins=plugins)
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in said.items()}
+    return replace(ImportOptions(**{**values, "plugins": ()}), mapping=mapping, plugins=plugins)
 
 
 def _account(said: Mapping[str, Any]) -> Account:

@@ -42,6 +42,7 @@ from liftloop.adapters.facts import FactsVersion, facts_version
 from liftloop.adapters.importers import Imported, ImportOptions, read_delivery
 from liftloop.adapters.importers.feeds import named_feed
 from liftloop.adapters.locks import exclusive
+from liftloop.adapters.names_in_use import names_in_use
 from liftloop.adapters.reading import printable
 from liftloop.adapters.rereading import close_earlier_readings
 from liftloop.adapters.sealing import append_audit
@@ -105,9 +106,16 @@ def deliver(
         When the ledger cannot be reached, or another program is taking files in for too long.
     """
     told = progress or (lambda done, steps: None)
-    wanted = replace(options or ImportOptions(), timezone=account.timezone)
     with taking_in(workspace):
         finished = finish_pending(workspace, engine=engine)
+        names = names_in_use(workspace)
+        wanted = replace(
+            options or ImportOptions(),
+            timezone=account.timezone,
+            currency=account.currency,
+            segments_in_use=names.segments,
+            channels_in_use=names.channels,
+        )
         taken = Taking(workspace, path, engine, account, actor, told)
         try:
             return taken.run(wanted, received_at or clock.now(), finished)

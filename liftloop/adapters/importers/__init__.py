@@ -13,6 +13,7 @@ from liftloop.adapters.importers import platforms as platforms  # registers our 
 from liftloop.adapters.importers.choosing import rows_where
 from liftloop.adapters.importers.columns import normal
 from liftloop.adapters.importers.contract_files import import_contract
+from liftloop.adapters.importers.dayorder import DayOrder
 from liftloop.adapters.importers.exports import Account, import_export
 from liftloop.adapters.importers.feeds import FEEDS, feeds_with, named_feed
 from liftloop.adapters.importers.importer import (
@@ -70,7 +71,9 @@ class ImportOptions:
     ``timezone`` is the account's, for rows with instants. ``plugins`` are Python files that
     register more importers. ``decimal`` says how numbers are written where the file does not.
     ``where`` are conditions (``COLUMN=VALUE``) of the rows that are meant; rows that differ in one
-    of the columns ``parts`` alone are parts, to be added.
+    of the columns ``parts`` alone are parts, to be added. ``day_order`` says whether 09/01/2026 is
+    in January, where the file does not. ``currency`` and the names in use are the workspace's: a
+    country and a platform keep the segment and the channel they have there.
     """
 
     feed: str | None = None
@@ -87,6 +90,10 @@ class ImportOptions:
     decimal: Literal["", "comma", "point"] = ""
     where: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    day_order: DayOrder = ""
+    currency: str = ""
+    segments_in_use: tuple[str, ...] = ()
+    channels_in_use: tuple[str, ...] = ()
 
 
 def read_delivery(path: Path, options: ImportOptions = ImportOptions()) -> Imported:
@@ -128,12 +135,16 @@ def read_delivery(path: Path, options: ImportOptions = ImportOptions()) -> Impor
         return _by_contract(raw, chosen, options)
     account = Account(
         options.segment,
-        options.channel or chosen.channel,
+        options.channel,
         options.timezone,
         options.spread,
         name=options.account,
         decimal=options.decimal,
         parts=options.parts,
+        day_order=options.day_order,
+        currency=options.currency,
+        segments_in_use=tuple(options.segments_in_use),
+        channels_in_use=tuple(options.channels_in_use),
     )
     raw, left_out = rows_where(raw, options.where)
     frame, rows, notes = import_export(chosen, raw, account)
@@ -196,6 +207,8 @@ def _by_map(path: Path, mapping: Path, options: ImportOptions) -> Imported:
         {name: text for name, text in stated.items() if text},
         {"segment": options.default_segment} if options.default_segment else {},
     )
+    if options.decimal:
+        table_map = table_map.written_with(options.decimal)
     if options.feed not in (None, table_map.feed.name):
         raise ConfigurationError(
             f"{mapping.name} is for the {table_map.feed.name} feed, not {options.feed}.",

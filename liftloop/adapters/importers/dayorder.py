@@ -13,7 +13,7 @@ from datetime import date
 from itertools import pairwise
 from typing import Literal
 
-from liftloop.core.errors import RefusedFile
+from liftloop.core.errors import ConfigurationError, RefusedFile
 
 DayOrder = Literal["", "day-first", "month-first"]
 
@@ -30,6 +30,22 @@ _FORMS: dict[DayOrder, tuple[str, ...]] = {
 _TIMES = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 _PARTED = re.compile(r"(\d{1,2})[/-](\d{1,2})[/-](\d{4}|\d{2})(?![\d/-])")
 _DENSE = 3  # days that follow each other, from which on they say an order
+
+
+def checked_order(text: str) -> DayOrder:
+    """``--day-order`` as it may be.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is another word.
+    """
+    for order in _FORMS:
+        if text == order:
+            return order
+    if not text:
+        return ""
+    raise ConfigurationError(f"--day-order {text} is no order.", fix=f"use {' or '.join(_FORMS)}.")
 
 
 def day_forms(

@@ -78,6 +78,9 @@ def ingest(
         list[str] | None,
         typer.Option(help="A column whose rows are parts of a whole: add them."),
     ] = None,
+    day_order: Annotated[
+        str, typer.Option(help="day-first or month-first, for days such as 09/01/2026.")
+    ] = "",
     plugin: Annotated[
         list[Path] | None, typer.Option(help="A Python file that registers more importers.")
     ] = None,
@@ -94,6 +97,7 @@ def ingest(
     place = opened(workspace, flows=True)
     from flows.ingest import ingest as run
     from liftloop.adapters.importers import ImportOptions
+    from liftloop.adapters.importers.dayorder import checked_order
     from liftloop.adapters.summaries import summary_lines
     from liftloop.app.environment import flow_settings
     from liftloop.app.progress import progress_bar
@@ -110,6 +114,7 @@ def ingest(
         decimal=decimal or "",
         where=tuple(where or ()),
         parts=tuple(name.strip().lower() for name in parts or ()),
+        day_order=checked_order(day_order),
         plugins=tuple(plugin or ()),
     )
     with flow_settings(), progress_bar("Taking in files") as progress:
