@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from liftloop.adapters import deliveries, storing
-from liftloop.adapters.archive import waiting_files
+from liftloop.adapters.archive import options_key, waiting_files
 from liftloop.adapters.deliveries import deliver, finish_pending
 from liftloop.adapters.facts import content_hash, facts_version, read_facts
 from liftloop.adapters.importers import ImportOptions
@@ -343,3 +343,10 @@ def test_real_exports_add_up(shop: Shop, real_data: Path) -> None:
         taken = shop.take(path, options=ImportOptions(spread=True))
         assert taken.refused is None, taken.refused
         assert taken.received == taken.stored + taken.superseded + taken.quarantined
+
+
+def test_options_that_came_later_leave_the_names_of_deliveries_as_they_were() -> None:
+    assert options_key(ImportOptions()) == {
+        "mapping": None, "spread": False, "segment": "all", "channel": None, "plugins": [],
+    }  # fmt: skip
+    assert options_key(ImportOptions(where=("level=ad",)))["where"] == ["level=ad"]
