@@ -115,9 +115,7 @@ def _last(frame: pd.DataFrame, identity: pd.Series) -> Mask:
     order = np.arange(len(frame))
     if "reported_at" in frame:
         instants = pd.to_datetime(frame["reported_at"], utc=True, errors="coerce", format="ISO8601")
-        order = (
-            instants.reset_index(drop=True).argsort(kind="stable", na_position="first").to_numpy()
-        )
+        order = np.argsort(instants.fillna(pd.Timestamp(0, tz="UTC")).to_numpy(), kind="stable")
     again = identity.iloc[order].duplicated(keep="last").to_numpy()
     last = np.empty(len(frame), bool)
     last[order] = ~again

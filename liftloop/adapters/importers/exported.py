@@ -48,7 +48,8 @@ def texts_of(raw: RawTable, at: int) -> Counter[str]:
     return Counter({str(v).strip(): n for v, n in pairs if v is not None and str(v).strip()})
 
 
-def _marks(raw: RawTable, at: int) -> Marks:
+def marks_of(raw: RawTable, at: int) -> Marks:
+    """What the column at place ``at`` of the header says of its notation."""
     marks = marks_in(texts_of(raw, at))
     if raw.records is not None:
         key = raw.header[at]
@@ -86,9 +87,9 @@ def decimals_of(
         When the notation cannot be told.
     """
     counted = {c: source[c] for c in SUMMED[importer.feed] if c in source}
-    columns = {name: _marks(raw, names.index(name)) for name in counted.values()}
+    columns = {name: marks_of(raw, names.index(name)) for name in counted.values()}
     columns |= {
-        name: _marks(raw, names.index(name))
+        name: marks_of(raw, names.index(name))
         for name in _READ_BY_HOOKS
         if importer.cells and name in names
     }
@@ -99,7 +100,7 @@ def decimals_of(
             marks
             for at, name in enumerate(names)
             if name not in columns and not is_sync(name) and name not in importer.day
-            and (marks := _marks(raw, at)).cells and marks.numbers >= 0.9 * marks.cells
+            and (marks := marks_of(raw, at)).cells and marks.numbers >= 0.9 * marks.cells
         ]  # fmt: skip
     found = infer_decimals(raw.file, columns, whole=whole, others=others, stated=stated)
     decimals = {column: found[name] for column, name in counted.items()}

@@ -12,6 +12,7 @@ import pyarrow as pa
 from liftloop.adapters.importers.cells import typed_frame
 from liftloop.adapters.importers.columns import text_columns
 from liftloop.adapters.importers.expressions import Cells, Evaluator, ExpressionError
+from liftloop.adapters.importers.mapped_numbers import in_points
 from liftloop.adapters.importers.mapping import Columns, Reading, TableMap
 from liftloop.adapters.importers.sums import KEYS, SUMMED, WHOLE, Sums, number, sums_frame
 from liftloop.adapters.reading import RawTable
@@ -31,6 +32,7 @@ def import_mapped(table_map: TableMap, raw: RawTable) -> tuple[pd.DataFrame, tup
     columns = {
         name: _cells(column, table_map.read) for name, column in text_columns(raw, broken).items()
     }
+    columns = in_points(table_map, raw, columns)
     evaluator = Evaluator(columns, raw.rows, parse=_parser(table_map.read))
     frames, left_out = [], 0
     for table in table_map.tables:

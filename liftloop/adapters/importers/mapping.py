@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ _READ = {"delimiter", "encoding", "skip_rows", "decimal", "thousands", "null"}
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """``[read]``: how the table writes itself."""
+    """``[read]``: how the table writes itself. ``stated`` is False where the mapping leaves the
+    notation of numbers to be inferred."""
 
     delimiter: str | None = None
     encoding: str | None = None
@@ -34,6 +35,7 @@ class Reading:
     decimal: str = "."
     thousands: str = ","
     null: tuple[str, ...] = ()
+    stated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,12 @@ class TableMap:
     aggregate: bool
     notes: tuple[str, ...]
     stated: dict[str, str] = field(default_factory=dict)  # contract column -> text, by options
+
+    def written_with(self, decimal: str) -> TableMap:
+        """This mapping for a table that writes decimals with a ``comma`` or a ``point``."""
+        marks = (",", ".") if decimal == "comma" else (".", ",")
+        read = replace(self.read, decimal=marks[0], thousands=marks[1], stated=True)
+        return replace(self, read=read)
 
 
 def load_map(
@@ -231,4 +239,5 @@ def _reading(path: Path, said: dict[str, Any]) -> Reading:
         decimal,
         read.get("thousands", "." if decimal == "," else ","),
         tuple(str(token) for token in null),
+        stated="decimal" in read or "thousands" in read,
     )
