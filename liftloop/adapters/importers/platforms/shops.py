@@ -7,7 +7,9 @@ payments that failed are left out, and the delivery's notes count them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import date, datetime
 
 from liftloop.adapters.importers.importer import Importer, Row, register
 from liftloop.adapters.importers.platforms.parts import headers, text_of, total_in
@@ -61,9 +63,14 @@ def _one(row: Row) -> str | None:
 
 
 def _no_day(*columns: str) -> Callable[[Row], bool]:
-    """Totals rows of reports by day: they have no day, or say what they are."""
+    """Totals rows: they are of none of what the rows are of, or say what they are."""
     named = total_in(*columns, says=r"(grand )?totals?(:.*)?|summary")
-    return lambda row: text_of(row, *columns) is None or named(row)
+
+    def is_total(row: Row) -> bool:
+        there = [str(row[name] or "").strip() for name in columns if name in row]
+        return (bool(there) and not any(there)) or named(row)
+
+    return is_total
 
 
 # --- Shopify ------------------------------------------------------------------------------------
@@ -362,6 +369,25 @@ register(
 
 # --- GA4 ----------------------------------------------------------------------------------------
 
+# Dimensions of reports that are not by day.
+_GA4_WITHOUT_DAYS = (
+    "session source / medium", "session default channel group",
+    "session primary channel group (default channel group)", "country", "month", "week",
+)  # fmt: skip
+
+
+def ga4_period(preamble: tuple[str, ...]) -> tuple[date, date] | None:
+    """``# Start date: 20260901`` and ``# End date: 20260930``."""
+    ends = re.findall(r"# (?:Start|End) date: (\d{8})\b", " ".join(preamble))
+    if len(ends) != 2:
+        return None
+    try:
+        start, end = (datetime.strptime(day, "%Y%m%d").date() for day in ends)
+    except ValueError:
+        return None
+    return start, end
+
+
 register(
     Importer(
         name="ga4",
@@ -374,6 +400,8 @@ register(
             "date|transactions|totalrevenue", "date|transactions|purchaserevenue",
             "date|ecommercepurchases|totalrevenue", "date|ecommercepurchases|purchaserevenue",
             "date + hour (yyyymmddhh)|transactions|total revenue",
+            *(f"{without}|transactions|{revenue}" for without in _GA4_WITHOUT_DAYS
+              for revenue in ("total revenue", "purchase revenue")),
         ),
         columns={
             "orders": ("transactions", "ecommerce purchases", "ecommercepurchases", "purchases"),
@@ -381,9 +409,10 @@ register(
             "currency": ("currency",),
         },
         day=("date", "date + hour (yyyymmddhh)"),
+        period=ga4_period,
         day_formats=("%Y%m%d", "%Y%m%d%H"),
         null=frozenset({"", "--", "-", "n/a", "null", "(not set)", "(other)"}),
-        is_total=_no_day("date", "date + hour (yyyymmddhh)"),
+        is_total=_no_day("date", "date + hour (yyyymmddhh)", *_GA4_WITHOUT_DAYS),
         segment=("country", "country id"),
         by_day="in GA4, add the dimension Date to the report",
     )
