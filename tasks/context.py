@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from liftloop.adapters import clock
 from liftloop.adapters.facts import NEVER, FactsVersion, content_hash, facts_version, read_facts
 from liftloop.adapters.ledger import open_ledger
+from liftloop.adapters.names import Aliases, load_aliases
 from liftloop.adapters.settings import Rollout, Settings, load_settings
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import FEEDS, sales_with_events
@@ -46,6 +47,11 @@ class Loop:
     @property
     def engine(self) -> Engine:
         return open_ledger(str(self.settings.ledger_url))
+
+    @property
+    def names(self) -> Aliases:
+        """The joined names that count: those of now, or of the instant that is replayed."""
+        return load_aliases(self.workspace).at(self.at)
 
     @property
     def settings_hash(self) -> str:
@@ -140,6 +146,7 @@ def view(loop: Loop, as_of: date, feeds: Sequence[str], *, start: date | None = 
             as_of,
             loop.settings.account.timezone,
             None if feed in ("units", "experiments") else start,
+            loop.names,
         )
         frames[feed] = frame.copy(deep=False)  # pandas copies on write: the kept one never changes
         facts[feed] = {"version": version.as_dict() if version else None, "content": content}
@@ -156,7 +163,8 @@ def _stand_in(
     if version is None:
         return
     root, zone = loop.workspace.root.resolve(), loop.settings.account.timezone
-    both = sales_with_events(frames["sales"], _event_sums(root, version, as_of, zone, start))
+    sums = _event_sums(root, version, as_of, zone, start, loop.names)
+    both = sales_with_events(frames["sales"], sums)
     if both is not frames["sales"]:
         frames["sales"] = both
         facts["sales"] |= {"content": content_hash(both), "events": version.as_dict()}
@@ -169,11 +177,12 @@ def _known(
     as_of: date,
     timezone: str,
     start: date | None,
+    names: Aliases,
 ) -> tuple[pd.DataFrame, str]:
     """A feed and the hash of its content. The steps of a cycle read the same facts over and over:
     a small feed is read once; one row a user (``units``) is too large to be kept."""
     read = _read if feed == "units" else _read_once
-    return read(root, feed, version, as_of, timezone, start)
+    return read(root, feed, version, as_of, timezone, start, names)
 
 
 def _read(
@@ -183,10 +192,12 @@ def _read(
     as_of: date,
     timezone: str,
     start: date | None,
+    names: Aliases,
 ) -> tuple[pd.DataFrame, str]:
     frame = read_facts(
-        Workspace(root), feed, as_of=as_of, timezone=timezone, version=version, start=start
-    )
+        Workspace(root), feed, as_of=as_of, timezone=timezone, version=version, start=start,
+        names=names,
+    )  # fmt: skip
     return frame, content_hash(frame)
 
 
@@ -195,13 +206,13 @@ _read_once = lru_cache(maxsize=8)(_read)
 
 @lru_cache(maxsize=8)
 def _event_sums(
-    root: Path, version: FactsVersion, as_of: date, timezone: str, start: date
+    root: Path, version: FactsVersion, as_of: date, timezone: str, start: date, aliases: Aliases
 ) -> pd.DataFrame:
     """Orders and revenue of the events of each day and segment: a few rows of what may be
     millions."""
     names = ["date", "segment", "orders", "revenue"]
     found = read_facts(
         Workspace(root), "events", as_of=as_of, timezone=timezone, version=version,
-        columns=names, start=start,
+        columns=names, start=start, names=aliases,
     )  # fmt: skip
     return found.groupby(["date", "segment"], as_index=False, sort=True)[names[2:]].sum()

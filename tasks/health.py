@@ -82,4 +82,4 @@ def budgets_over_time(
         begun = [n for n, d in enumerate(known) if d.effective_from <= since]
         known = known[begun[-1] :] if begun else known
         told = [(d.effective_from, policy_of(db, version=d.policy_version)) for d in known]
-    return [(day, budgets) for day, budgets in told if budgets is not None]
+    return [(day, loop.names.policy(budgets)) for day, budgets in told if budgets is not None]

@@ -17,6 +17,7 @@ from liftloop.adapters.ledger import (
     save_policy,
     session,
 )
+from liftloop.adapters.name_checks import look_alike_sentences
 from liftloop.adapters.tables import Proposal, Training
 from liftloop.core.currencies import budget_unit
 from liftloop.core.decide import share_moved
@@ -56,7 +57,7 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
         in_force, note = with_platform_budgets(loop, in_force)
     begin_standing(loop, as_of, in_force)
     with session(loop.engine, read_only=True) as db:
-        incumbent = head_before(db, as_of) or in_force
+        incumbent = head_before(db, as_of, names=loop.names) or in_force
     basis = basis_of(loop, as_of, incumbent, champion, door=door, in_force=in_force)
     with session(loop.engine, read_only=True) as db:
         known = proposal(db, id=basis.id)
@@ -133,7 +134,7 @@ def budgets_before(loop: Loop, as_of: date, *, door: str) -> tuple[Policy | None
     with session(loop.engine, read_only=True) as db:
         known = budgets_in_force(db, before=as_of)
     if known is not None:
-        return known[0], "decided"
+        return loop.names.policy(known[0]), "decided"
     total, account = loop.settings.budget.total, loop.settings.account
     unit = budget_unit(account.currency)
     if door == "units":
@@ -158,15 +159,17 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
         With a smallest set of rules that cannot hold together.
     """
     incumbent, champion = basis.incumbent, basis.champion
+    known = view(loop, as_of, ["performance", "holdout"]).frames
     plan = plan_budgets(
         loop.settings,
         curves=load_model_curves(loop, champion) if champion else None,
         incumbent=incumbent,
         frozen=basis.holds.frozen,
         as_of=as_of,
-        facts=view(loop, as_of, ["performance", "holdout"]).frames if champion else {},
+        facts=known if champion else {},
         slow=basis.holds.no_raise,
     )
+    alike = look_alike_sentences(known.values())
     cells = {str(cell): [cell.segment, cell.channel, text] for cell, text in plan.words.items()}
     return Proposal(
         id=basis.id,
@@ -181,7 +184,7 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
         gain_high=plan.gain.high,
         share_moved=share_moved(plan.policy, incumbent),
         cells=canonical(cells),
-        reason=" ".join(filter(None, (plan.reason, *plan.notes, basis.holds.defaults))),
+        reason=" ".join(filter(None, (plan.reason, *plan.notes, basis.holds.defaults, *alike))),
         created_at=loop.now(),
     ), plan.policy
 

@@ -17,6 +17,7 @@ from sqlmodel import Session
 from liftloop.adapters.audit import payload_of, verify
 from liftloop.adapters.decisions import budget_lines, decision, decisions, proposal
 from liftloop.adapters.ledger import policy, session, training
+from liftloop.adapters.names import Aliases
 from liftloop.adapters.registry import load_curves
 from liftloop.adapters.rollouts import rollout
 from liftloop.adapters.tables import Decision, Proposal, Training
@@ -292,7 +293,7 @@ def _decided(loop: Loop, found: Decision, planned: Proposal | None) -> Check:
     _of_this_version(found)
     with session(loop.engine, read_only=True) as db:
         made = provenance_of(db, subject=found.id, at=found.created_at)
-        before = _running_before(db, found)
+        before = _running_before(db, found, as_then(loop, made).names)
     then = as_then(loop, made)
     if planned is not None:
         settled = settlement_of(then, planned, before)
@@ -336,7 +337,7 @@ def _of_this_version(found: Decision) -> None:
         )
 
 
-def _running_before(db: Session, found: Decision) -> Running | None:
+def _running_before(db: Session, found: Decision, names: Aliases) -> Running | None:
     """The rollout that was under way before a decision, as its evidence has it."""
     said = json.loads(found.evidence)
     step = said.get("proven") or said.get("step")
@@ -345,7 +346,7 @@ def _running_before(db: Session, found: Decision) -> Running | None:
     record = rollout(db, id=step["before"]["rollout_id"])
     assert record is not None  # its step is in the ledger
     state = state_from(step["before"], record)
-    return as_running(db, record, state=state, before=found.sequence)
+    return as_running(db, record, state=state, before=found.sequence, names=names)
 
 
 def _timeless(evidence: str) -> dict[str, Any]:

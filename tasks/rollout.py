@@ -50,7 +50,7 @@ def settle_once(loop: Loop, as_of: date, proposal_id: str | None) -> dict[str, A
         known = [d for d in decisions(db) if d.proposal_id == plan.id]
         if known:
             return _summary(known[0], new=False)
-        running = running_rollout(db)
+        running = running_rollout(db, names=loop.names)
         head = running.head.version if running else None
         undone = _undoes(db, as_of, plan.previous_policy_version, head) or _moved_on(db, as_of)
         if undone:
@@ -73,7 +73,7 @@ def settlement_of(loop: Loop, plan: Proposal, running: Running | None) -> Settle
     """What a proposal comes to, given the stream under way. Writes nothing."""
     with session(loop.engine, read_only=True) as db:
         proposed = _policy(db, plan.policy_version)
-        before = _policy(db, plan.previous_policy_version)
+        before = loop.names.policy(_policy(db, plan.previous_policy_version))
     in_force = running.current if running else before
     door = door_of(loop, plan.training_key)
     inputs = inputs_of(
@@ -204,7 +204,7 @@ def look_once(loop: Loop, as_of: date) -> dict[str, Any] | None:
     """
     loop = loop.pinned()
     with session(loop.engine, read_only=True) as db:
-        running = running_rollout(db)
+        running = running_rollout(db, names=loop.names)
         if running is None or _undoes(db, as_of, running.head.version, running.head.version):
             return None
         last = transitions(db, rollout_id=running.state.rollout_id)[-1]

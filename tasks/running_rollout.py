@@ -12,6 +12,7 @@ from sqlmodel import Session
 
 from liftloop.adapters.decisions import decisions
 from liftloop.adapters.ledger import policy, session
+from liftloop.adapters.names import Aliases
 from liftloop.adapters.rollouts import active_rollout, rollouts, transitions
 from liftloop.adapters.tables import RolloutRecord
 from liftloop.core.policy import Policy
@@ -26,22 +27,25 @@ from tasks.curves import curves_of, door_of, learned_until
 from tasks.health import budgets_over_time
 
 Waves = tuple[tuple[str, ...], ...]
+UNJOINED = Aliases()
 
 
-def running_rollout(db: Session) -> Running | None:
-    """The stream under way, or None."""
+def running_rollout(db: Session, *, names: Aliases = UNJOINED) -> Running | None:
+    """The stream under way, under the joined names, or None."""
     record = active_rollout(db)
-    return as_running(db, record) if record else None
+    return as_running(db, record, names=names) if record else None
 
 
-def head_before(db: Session, day: date) -> Policy | None:
+def head_before(db: Session, day: date, *, names: Aliases = UNJOINED) -> Policy | None:
     """The newest plan of the stream that was under way when ``day`` began, or None where none was:
     what a plan for ``day`` is made from, however often it is made."""
     for record in rollouts(db):
         steps = [t for t in transitions(db, rollout_id=record.id) if t.as_of < day]
         if steps:
             state = state_from(json.loads(steps[-1].evidence)["state"], record)
-            return None if state.stage in ENDED else as_running(db, record, state=state).head
+            if state.stage in ENDED:
+                return None
+            return as_running(db, record, state=state, names=names).head
     return None
 
 
@@ -51,6 +55,7 @@ def as_running(
     *,
     state: RolloutState | None = None,
     before: int | None = None,
+    names: Aliases = UNJOINED,
 ) -> Running:
     """A recorded stream as the core sees it; as it was in ``state``, before the decision of the
     sequence ``before``, or as it is now."""
@@ -63,10 +68,22 @@ def as_running(
     versions = {state.reference, *(plan.version for plan in state.plans)}
     return Running(
         state,
-        waves_of(record),
-        {version: _policy(db, version) for version in sorted(versions)},
-        _policy(db, last.policy_version),
+        _joined_waves(waves_of(record), names),
+        {version: names.policy(_policy(db, version)) for version in sorted(versions)},
+        names.policy(_policy(db, last.policy_version)),
     )
+
+
+def _joined_waves(waves: Waves, names: Aliases) -> Waves:
+    """The waves under the joined names; a segment is in the first that one of its names was in."""
+    if not names:
+        return waves
+    joined, seen, found = names.names("segment"), set(), []
+    for wave in waves:
+        new = sorted({joined.get(name, name) for name in wave} - seen)
+        seen |= set(new)
+        found.append(tuple(new))
+    return tuple(found)
 
 
 def waves_of(record: RolloutRecord) -> Waves:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import FEEDS, Feed, midnight
 from liftloop.core.feeds.identity import Identity, text_of
 from liftloop.core.feeds.restating import KeyBook, instants, last_of_each
+
+if TYPE_CHECKING:
+    from liftloop.adapters.names import Aliases
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ def read_facts(
     version: FactsVersion | None = None,
     columns: Sequence[str] | None = None,
     start: date | None = None,
+    names: Aliases | None = None,
 ) -> pd.DataFrame:
     """A feed as it was known when ``as_of`` began.
 
@@ -88,6 +92,8 @@ def read_facts(
         ``delivery`` and ``row_number``. Default: the feed's own and its free columns.
     start
         Only rows dated on or after this day.
+    names
+        Names to be read as others; default: as they were delivered.
 
     Returns
     -------
@@ -110,6 +116,8 @@ def read_facts(
         found = _as_known(found, history, declared, as_of=as_of, timezone=timezone, where=wanted)
     if start is not None:
         found = found.filter(compute.field("date") >= start)
+    if names is not None:
+        found = names.table(found, declared)
     order = [*declared.key, *(c.name for c in declared.columns if c.identity)]
     by = [(name, "ascending") for name in order if name in found.column_names]
     return _frame(found.sort_by(by), declared, columns)

@@ -18,6 +18,7 @@ from liftloop.adapters.audit import AuditVerdict, verify
 from liftloop.adapters.decisions import budget_lines, budgets_in_force, decisions
 from liftloop.adapters.facts import read_facts
 from liftloop.adapters.ledger import active_pauses, last_verdict, open_ledger, session
+from liftloop.adapters.names import load_aliases
 from liftloop.adapters.rollouts import active_rollout, rollouts, transitions
 from liftloop.adapters.settings import Settings
 from liftloop.adapters.tables import Decision, Delivery, MonitorVerdict, Pause, RolloutRecord
@@ -114,6 +115,7 @@ def spend_by_day(workspace: Workspace, *, timezone: str) -> pd.DataFrame:
         as_of=None,
         timezone=timezone,
         columns=["date", "channel", "spend"],
+        names=load_aliases(workspace),
     )
     facts = facts.assign(spend=facts["spend"].astype(float))
     return facts.groupby(["date", "channel"], as_index=False, sort=True)["spend"].sum()

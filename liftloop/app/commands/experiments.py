@@ -40,10 +40,12 @@ def listed(
         return
     place = opened(workspace)
     from liftloop.adapters.facts import read_facts
+    from liftloop.adapters.names import load_aliases
     from liftloop.adapters.settings import load_settings
 
     zone = load_settings(place).account.timezone
-    found = read_facts(place, "experiments", as_of=None, timezone=zone)
+    names = load_aliases(place)
+    found = read_facts(place, "experiments", as_of=None, timezone=zone, names=names)
     columns = ["experiment", "channel", "segments", "start", "end", "spend_delta"]
     columns += ["incremental_revenue", "standard_error"]
     rows = found[columns].astype({"start": str, "end": str}).to_dict("records")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from liftloop.core.feeds.columns import LARGEST, Column
+from liftloop.core.look_alikes import INVISIBLE, MEANINGLESS
 
 Mask = NDArray[np.bool_]
 
@@ -43,6 +44,8 @@ def coerce(column: Column, series: pd.Series[Any]) -> Coerced:
     """
     values = _as_arrow(series)
     if arrow.types.is_large_string(values.type):
+        if column.kind == "text":
+            values = _seen(values)
         trimmed = compute.utf8_trim_whitespace(values)
         blank = compute.equal(trimmed, "")
         values = compute.if_else(blank, None, trimmed) if compute.any(blank).as_py() else trimmed
@@ -135,6 +138,16 @@ def _read_text(values: Any, column: Column) -> tuple[pd.Series[Any], dict[str, M
     if values.null_count:
         filled = compute.if_else(compute.is_null(values), column.default or "", filled)
     return _pandas(filled), broken
+
+
+def _seen(names: Any) -> Any:
+    """Names without the characters that nobody sees and that mean nothing; a name of nothing else
+    is none."""
+    if compute.all(compute.string_is_ascii(names)).as_py():
+        return names
+    names = compute.replace_substring_regex(names, f"[{MEANINGLESS}]", "")
+    nothing = compute.match_substring_regex(names, f"^[\\s{INVISIBLE}]+$")
+    return compute.if_else(nothing, "", names)
 
 
 def _composed(names: Any) -> Any:

@@ -1,0 +1,82 @@
+"""names: which names are read as one, which look alike, and joining them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liftloop.app.options import (
+    JsonOption,
+    WorkspaceOption,
+    for_itself,
+    opened,
+    show_json,
+    show_table,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(invoke_without_command=True)
+    group.callback(epilog="Example: liftloop names --workspace shop")(names)
+    group.command(epilog="Example: liftloop names join Search search --as channel")(join)
+    app.add_typer(group, name="names")
+
+
+def names(
+    context: typer.Context,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Show which segments' and channels' names are joined, and which look alike."""
+    if not for_itself(context):
+        return
+    place = opened(workspace)
+    from liftloop.adapters.name_checks import doctor_on_names
+    from liftloop.adapters.names import load_aliases
+
+    joined = [(e.kind, e.name, e.is_name) for e in load_aliases(place).entries]
+    alike = [{"what": words, "fix": fix} for _, words, fix in doctor_on_names(place)]
+    if as_json:
+        rows = [dict(zip(("kind", "name", "is"), row, strict=True)) for row in joined]
+        show_json({"joined": rows, "look_alike": alike})
+        return
+    if joined:
+        show_table("Joined names", ("kind", "name", "is read as"), joined)
+    for each in alike:
+        typer.echo(f"{each['what']}; {each['fix']}.")
+    if not joined and not alike:
+        typer.echo("No names are joined, and none look alike.")
+
+
+def join(
+    name: Annotated[str, typer.Argument(help="The other name.")],
+    is_name: Annotated[str, typer.Argument(metavar="IS", help="The name it is read as.")],
+    kind: Annotated[
+        str | None,
+        typer.Option("--as", help="segment or channel; default: whichever has these names."),
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+) -> None:
+    """Read facts of one name as another's, from now on and for all feeds."""
+    place = opened(workspace)
+    from liftloop.adapters import clock
+    from liftloop.adapters.name_checks import names_in_use
+    from liftloop.adapters.names import FILE, KINDS, join_names
+
+    if kind is not None and kind not in KINDS:
+        raise typer.BadParameter("--as is segment or channel")
+    used = names_in_use(place)
+    kinds = [k for k in KINDS if kind == k or (kind is None and is_name in used[k])]
+    if not kinds:
+        raise typer.BadParameter(
+            f"no segment and no channel is called {is_name!r}: give the name that stays second, or "
+            "say --as segment or --as channel"
+        )
+    join_names(place, name, is_name, kinds=kinds, at=clock.now())
+    typer.echo(
+        f"Joined: the {' and '.join(kinds)} {name!r} is read as {is_name!r}, in all facts and "
+        f"budgets, from the next command on. {FILE} has it; take the block out to undo it."
+    )
