@@ -88,6 +88,7 @@ class _Reading:
     labels: list[tuple[str, str]] = field(default_factory=list)  # campaign and creative of a row
     broken: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
+    why: dict[str, str] = field(default_factory=dict)  # column -> its first unreadable cell
     blank: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     unplaced: int = 0
@@ -211,7 +212,8 @@ class _Reading:
                 raise ValueError(f"{text!r} is not a whole number")
         except ValueError as error:
             if optional:
-                self.unread[f"{name!r} ({error})"] += 1
+                self.unread[name] += 1
+                self.why.setdefault(name, str(error))
                 return None
             raise ValueError(f"column {name!r}: {error}") from None
         if name in self.importer.micros and column not in self.importer.cells:
@@ -321,11 +323,12 @@ def import_export(
         refuse_unit(raw.file, importer, source["spend"], reading.numbers)
     keep, selected = np.ones(len(reading.places), dtype=bool), []
     if importer.counts is None:  # an importer of single orders says itself what counts
-        keep, selected = select_rows(
-            rows_of(importer, raw, reading.places, reading.numbers),
-            np.array(reading.group, dtype=np.int64),
-            parts=account.parts,
-        )
+        _refuse_no_money(reading)
+    keep, selected = select_rows(
+        rows_of(importer, raw, reading.places, reading.numbers),
+        np.array(reading.group, dtype=np.int64),
+        parts=account.parts,
+    )
     sums = reading.summed(keep)
     _widen(importer, raw, sums)
     if importer.starts_only:
@@ -342,6 +345,20 @@ def import_export(
     if int(keep.sum()) != made:
         notes.append(f"{int(keep.sum())} rows were summed to {made}, one a day and {of}.")
     return frame, rows, (*notes, *selected)
+
+
+def _refuse_no_money(reading: _Reading) -> None:
+    """An empty column of spend beside deliveries is a spend left out of the report, not 0."""
+    if not reading.places or reading.blank["spend"] < len(reading.places):
+        return
+    shown = SUMMED[reading.importer.feed].index("impressions")
+    if any(row[shown] for row in reading.numbers):
+        raise RefusedFile(
+            reading.file,
+            "no row has an amount, and impressions were delivered.",
+            fix="export the report again with the amounts spent.",
+            column=reading.source.get("spend"),
+        )
 
 
 def _empty(column: pd.Series) -> bool:
@@ -476,6 +493,9 @@ def _notes(reading: _Reading, names: list[str]) -> list[str]:
         notes.append(f"Column {found!r} was taken for segment.")
     for column, count in reading.blank.items():
         notes.append(f"{count:,} rows have nothing in {reading.source.get(column, column)!r}: 0.")
-    for what, count in reading.unread.items():
-        notes.append(f"{count:,} rows have an unreadable {what}: it is missing there, not 0.")
+    for name, count in reading.unread.items():
+        notes.append(
+            f"{count:,} rows have an unreadable cell in {name!r} (the first: {reading.why[name]}): "
+            "it is missing there, not 0."
+        )
     return notes
