@@ -115,5 +115,5 @@ def test_a_column_that_says_nothing_is_named(tmp_path: Path) -> None:
 def test_an_empty_column_of_spend_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "google.csv"
     path.write_text("Campaign,Day,Impr.,Clicks,Cost\nA,2026-09-01,10,1,\n", encoding="utf-8")
-    with pytest.raises(RefusedFile, match="'cost'.*no row has an amount"):
+    with pytest.raises(RefusedFile, match=r"'cost'.*no row has an amount"):
         read_delivery(path)
