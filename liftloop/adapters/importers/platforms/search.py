@@ -32,7 +32,7 @@ register(
         campaign_type=("campaign type", "advertising channel type"),
         day=("day", "date"),
         period=english_period,
-        day_formats=("%b %d, %Y", "%B %d, %Y", "%m/%d/%Y"),
+        day_formats=("%b %d, %Y", "%B %d, %Y"),
         is_total=total_in("campaign status", "campaign", "day", "campaign state", "ad group"),
         segment=("country/territory (user location)", "country/territory", "region (matched)"),
         by_day="in Google Ads, choose Segment > Time > Day before you download",
