@@ -49,8 +49,7 @@ def weekly_claims(
     today = np.datetime64(as_of, "D")
     sold = _sold(sales, holdout, today)
     dates = days_of(performance["date"])
-    # a day whose claims are not known (models.stand_ins) is no day without claims
-    known = (dates < today) & performance["revenue"].notna().to_numpy()
+    known = dates < today
     if not known.any() or sold.empty:
         return _empty()
     rows, age = performance[known], (today - dates[known]).astype(np.intp)
@@ -71,6 +70,8 @@ def weekly_claims(
     )
     cell, age = days // span, span - 1 - days % span
     values = {**spent, "sold": of_segment[cell // len(channels), age]}
+    # a day whose claims are not all known (imputed spend, a campaign whose revenue could not be
+    # read) is no day with smaller claims
     fine = np.isfinite(values["sold"]) & np.isfinite(values["revenue"])
     periods = span // period_days + 1
     period = joined((cell, 1), ((age - 1) // period_days, periods))[fine]

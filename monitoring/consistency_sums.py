@@ -58,7 +58,8 @@ def daily(
     for name in columns:
         plain[name] = feed[name].to_numpy().astype(np.float64)
     plain = plain.assign(row=row)[inside]
-    summed = plain.groupby([*by, "row"], observed=True)[list(columns)].sum()
+    # what one row does not say, the day of its subject does not say
+    summed = plain.groupby([*by, "row"], observed=True)[list(columns)].sum(skipna=False)
     wide = summed.unstack("row").reindex(columns=pd.MultiIndex.from_product([columns, range(days)]))
     subjects = tuple(n if isinstance(n, tuple) else (n,) for n in wide.index)
     return Daily(subjects, {name: wide[name].to_numpy().T for name in columns}, as_of)

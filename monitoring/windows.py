@@ -45,7 +45,8 @@ def _daily(performance: pd.DataFrame) -> pd.DataFrame:
         date=pd.to_datetime(performance.date),
         **{c: pd.to_numeric(performance[c].astype(float)) for c in columns},
     )
-    return plain.groupby(["date", *CELL], as_index=False)[columns].sum()
+    # what one campaign does not say, its cell's day does not say
+    return plain.groupby(["date", *CELL], as_index=False)[columns].sum(skipna=False)
 
 
 def _control_revenue(holdout: pd.DataFrame) -> pd.DataFrame:

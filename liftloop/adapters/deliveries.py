@@ -42,6 +42,7 @@ from liftloop.adapters.facts import FactsVersion, facts_version
 from liftloop.adapters.importers import Imported, ImportOptions, read_delivery
 from liftloop.adapters.importers.feeds import named_feed
 from liftloop.adapters.locks import exclusive
+from liftloop.adapters.name_checks import notes_on_names
 from liftloop.adapters.names_in_use import names_in_use
 from liftloop.adapters.reading import printable
 from liftloop.adapters.rereading import close_earlier_readings
@@ -312,14 +313,16 @@ def store_delivery(
     """
     at, feed, delivery = intended.received_at, intended.feed, intended.id
     batch = as_batch(FEEDS[feed], sifted.accepted, delivery=delivery, received_at=at)
-    rejected = sifted.rejected
+    rejected, missing = sifted.rejected, [one.sentence for one in sifted.missing]
     del sifted
     planned = plan(workspace, feed, batch, _sender(intended.importer, stands))
     question = planned.replacing.question
     if question is not None:
         raise RefusedFile(intended.filename, question.problem, fix=_answer(intended, question))
     intended.stored, intended.superseded = planned.stored, planned.superseded
-    intended.notes = json.dumps([*json.loads(intended.notes), *planned.replacing.notes])
+    notes = [*json.loads(intended.notes or "[]"), *missing, *planned.replacing.notes]
+    notes += notes_on_names(workspace, feed, batch)
+    intended.notes = json.dumps(notes)
     with session(engine) as opened:
         opened.add(intended)
         opened.flush()

@@ -37,6 +37,7 @@ __all__ = [
     "FEEDS",
     "Account",
     "Feed",
+    "Missing",
     "Rate",
     "Sifted",
     "midnight",
@@ -45,9 +46,26 @@ __all__ = [
 ]
 
 BROKEN = "_broken"  # what the reader could not split into columns: its text, else missing
+TWO_COLUMNS = "clicks_at_most_impressions"
 CURRENCY = Column("currency", "text", False, None, False, LONGEST_NAME)
 
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A column of what a platform attributes that ``rows`` rows are stored without: its values
+    broke ``rule``. The rows' spend is as good as any."""
+
+    column: str
+    rule: str
+    rows: int
+
+    @property
+    def sentence(self) -> str:
+        """For the notes of a delivery."""
+        rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
+        return f"{self.column} is missing in {rows} ({self.rule}); the spend is stored."
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +82,13 @@ class Sifted:
     rejected
         ``row_number`` (from 1, as received), ``rules`` (names joined by ``;``) and ``row`` (JSON
         text of the row as received).
+    missing
+        What of the accepted rows broke a rule about attribution, and is missing (NaN) there.
     """
 
     accepted: pd.DataFrame
     rejected: pd.DataFrame
+    missing: tuple[Missing, ...] = ()
 
 
 def sift(
@@ -123,6 +144,7 @@ class _Whole:
     typed: dict[str, pd.Series[Any]] = field(default_factory=dict)
     broken: dict[str, Mask] = field(default_factory=dict)
     unreported: Mask | None = None
+    missing: dict[tuple[str, str], Mask] = field(default_factory=dict)
 
     def note(self, broken: Mapping[str, Mask]) -> None:
         for rule, mask in broken.items():
@@ -143,7 +165,15 @@ class _Whole:
             if refuse:
                 refuse_wrong_unit(self.feed, column, self.rows[column.name], coerced, unsplit)
             self.typed[column.name] = coerced.values
-            self.note(coerced.broken)
+            if column.name in self.feed.attributed:
+                self._leave_out(column.name, coerced.broken)
+            else:
+                self.note(coerced.broken)
+
+    def _leave_out(self, column: str, broken: Mapping[str, Mask]) -> None:
+        for rule, mask in broken.items():
+            self.typed[column] = self.typed[column].astype("float64").mask(mask)
+            self.missing[column, rule] = mask
 
     def _unsplit(self) -> Mask | None:
         if BROKEN not in self.rows.columns:
@@ -189,13 +219,30 @@ class _Whole:
         for mask in self.broken.values():
             spoilt |= mask
         sound = frame[~spoilt] if spoilt.any() else frame
-        self.note(_rules_broken(self.feed.model, sound, len(frame)))
+        broken = _rules_broken(self.feed.model, sound, len(frame))
+        own = {rule: mask for rule, mask in broken.items() if rule in self.feed.attribution}
+        self.note({rule: mask for rule, mask in broken.items() if rule not in own})
+        self._leave_out_by_rules(own)
+        for name in {column for column, _ in self.missing}:
+            frame[name] = self.typed[name]
         for mask in self.broken.values():
             spoilt |= mask
-        if not spoilt.any():
-            return Sifted(frame, _rejects(self.rows, spoilt, self.broken))
-        accepted = frame[~spoilt].reset_index(drop=True)
-        return Sifted(accepted, _rejects(self.rows, spoilt, self.broken))
+        missing = tuple(
+            Missing(column, rule, int((mask & ~spoilt).sum()))
+            for (column, rule), mask in self.missing.items()
+            if (mask & ~spoilt).any()
+        )
+        accepted = frame[~spoilt].reset_index(drop=True) if spoilt.any() else frame
+        return Sifted(accepted, _rejects(self.rows, spoilt, self.broken), missing)
+
+    def _leave_out_by_rules(self, broken: Mapping[str, Mask]) -> None:
+        """A rule about two columns says nothing where one of them breaks a rule of its own."""
+        alone = np.zeros(len(self.rows), bool)
+        for rule, mask in sorted(broken.items(), key=lambda item: item[0] == TWO_COLUMNS):
+            broke = mask & ~alone if rule == TWO_COLUMNS else mask
+            alone |= broke
+            if broke.any():
+                self._leave_out(self.feed.attribution[rule], {rule: broke})
 
 
 def _spare(coerced: Coerced, unsplit: Mask) -> Coerced:
@@ -210,7 +257,7 @@ def _rules_of(model: type[pa.DataFrameModel]) -> pa.DataFrameSchema:
     rules together."""
     schema = model.to_schema()
     schema = schema.remove_columns([n for n, column in schema.columns.items() if not column.checks])
-    return schema.update_columns({name: {"dtype": None} for name in schema.columns})
+    return schema.update_columns({n: {"dtype": None, "nullable": True} for n in schema.columns})
 
 
 def _rules_broken(

@@ -35,7 +35,8 @@ def caps_by_frequency(
     audience: dict[Cell, float] = {}
     performance, holdout = facts.get("performance"), facts.get("holdout")
     if performance is not None and len(performance) and "impressions" in performance:
-        recent = performance[(pd.to_datetime(performance["date"]) >= since).to_numpy()]
+        known = performance["impressions"].notna()
+        recent = performance[((pd.to_datetime(performance["date"]) >= since) & known).to_numpy()]
         sums = (
             recent.astype({"spend": float, "impressions": float})
             .groupby(["segment", "channel"], observed=True)[["spend", "impressions"]]

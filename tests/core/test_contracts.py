@@ -46,11 +46,6 @@ SOUND: dict[str, dict[str, Any]] = {
 
 BREAKS = [
     ("performance", {"spend": "-0.01"}, "spend_not_negative"),
-    ("performance", {"impressions": "-1", "clicks": "-2"},
-     "impressions_not_negative;clicks_not_negative"),
-    ("performance", {"clicks": "1001"}, "clicks_at_most_impressions"),
-    ("performance", {"conversions": "-1"}, "conversions_not_negative"),
-    ("performance", {"revenue": "-1"}, "revenue_not_negative"),
     ("performance", {"spend": "ten"}, "not_a_number"),
     ("performance", {"spend": "nan"}, "not_a_number"),
     ("performance", {"spend": "inf"}, "not_finite"),
@@ -58,8 +53,6 @@ BREAKS = [
     ("performance", {"spend": ""}, "missing_value"),
     ("performance", {"spend": None}, "missing_value"),
     ("performance", {"segment": "  "}, "missing_value"),
-    ("performance", {"clicks": "2.5"}, "not_a_whole_number"),
-    ("performance", {"impressions": str(2**70)}, "too_large"),
     ("performance", {"date": "01/03/2026"}, "not_a_date"),
     ("performance", {"date": "2026-03"}, "not_a_date"),
     ("performance", {"date": "2026-02-30"}, "not_a_date"),
@@ -117,6 +110,43 @@ def test_a_sound_row_is_accepted_and_typed(feed: str) -> None:
     assert str(kept.accepted["known_from"].dtype) == "datetime64[us, UTC]"
 
 
+ATTRIBUTION_BREAKS = [
+    ({"impressions": "-1"}, {"impressions": "impressions_not_negative"}),
+    ({"impressions": "-1", "clicks": "-2"},
+     {"impressions": "impressions_not_negative", "clicks": "clicks_not_negative"}),
+    ({"clicks": "1001"}, {"clicks": "clicks_at_most_impressions"}),
+    ({"clicks": "2.5"}, {"clicks": "not_a_whole_number"}),
+    ({"clicks": ""}, {"clicks": "missing_value"}),
+    ({"impressions": str(2**70)}, {"impressions": "too_large"}),
+    ({"conversions": "-1"}, {"conversions": "conversions_not_negative"}),
+    ({"conversions": "--"}, {"conversions": "not_a_number"}),
+    ({"revenue": "-1"}, {"revenue": "revenue_not_negative"}),
+    ({"revenue": "inf"}, {"revenue": "not_finite"}),
+    ({"revenue": None}, {"revenue": "missing_value"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "broken"), ATTRIBUTION_BREAKS)
+def test_a_row_whose_attribution_breaks_a_rule_keeps_its_spend(
+    change: dict[str, Any], broken: dict[str, str]
+) -> None:
+    good = SOUND["performance"]
+    kept = sifted("performance", good, {**good, **change}, good)
+    assert kept.rejected.empty
+    assert kept.accepted["spend"].tolist() == [float(good["spend"])] * 3
+    for column in ("impressions", "clicks", "conversions", "revenue"):
+        assert kept.accepted[column].isna().tolist() == [False, column in broken, False]
+    assert {one.column: one.rule for one in kept.missing} == broken
+    assert {one.rows for one in kept.missing} == {1}
+
+
+def test_missing_attribution_is_not_counted_where_the_row_is_rejected_anyhow() -> None:
+    good = SOUND["performance"]
+    kept = sifted("performance", good, {**good, "revenue": "-1", "spend": "-1"})
+    assert kept.rejected["rules"].tolist() == ["spend_not_negative"]
+    assert kept.missing == ()
+
+
 @pytest.mark.parametrize(("feed", "change", "rules"), BREAKS)
 def test_a_row_that_breaks_a_rule_is_rejected_under_its_name(
     feed: str, change: dict[str, Any], rules: str
@@ -137,7 +167,7 @@ def test_a_name_is_the_same_however_its_letters_were_typed(typed: str) -> None:
 
 
 def test_a_rejected_row_is_kept_as_it_was_received() -> None:
-    bad = {**SOUND["performance"], "clicks": "1,5", "note": "=cmd()"}
+    bad = {**SOUND["performance"], "spend": "1,5", "note": "=cmd()"}
     kept = sifted("performance", SOUND["performance"], bad)
     assert json.loads(kept.rejected["row"].iloc[0]) == bad
 

@@ -59,28 +59,10 @@ class Row:
 
 ROWS = {
     "a negative spend": Row("performance", "spend", "-1.50", "spend_not_negative"),
-    "a negative revenue": Row("performance", "revenue", "-9", "revenue_not_negative"),
-    "negative clicks": Row("performance", "clicks", "-3", "clicks_not_negative"),
-    "negative impressions": Row(
-        "performance",
-        "",
-        "2026-03-01,bad,meta,1,-1,-1,0,0",
-        "clicks_not_negative",
-        also=("impressions_not_negative",),
-    ),
-    "negative conversions": Row("performance", "conversions", "-1", "conversions_not_negative"),
-    "clicks above impressions": Row("performance", "clicks", "101", "clicks_at_most_impressions"),
     "NaN": Row("performance", "spend", "NaN", "not_a_number"),
     "infinity": Row("performance", "spend", "inf", "not_finite"),
     "minus infinity": Row("sales", "revenue", "-Infinity", "not_finite"),
-    "an overflow": Row("performance", "revenue", "1e400", "not_finite"),
     "a number no float holds": Row("performance", "spend", "99999999999999999999", "too_large"),
-    "a count no integer holds": Row(
-        "performance", "impressions", "99999999999999999999", "too_large"
-    ),
-    "hexadecimal": Row("performance", "impressions", "0x64", "not_a_number"),
-    "underscores in a number": Row("performance", "impressions", "1_000", "not_a_number"),
-    "half an impression": Row("performance", "impressions", "100.5", "not_a_whole_number"),
     "a word for a number": Row("performance", "spend", "abc", "not_a_number"),
     "a spreadsheet's error": Row("performance", "spend", "#DIV/0!", "not_a_number"),
     "a formula for a number": Row("performance", "spend", "=1+1", "not_a_number"),
@@ -160,6 +142,29 @@ ROWS = {
 }
 
 
+# rows whose spend is sound: stored, without what broke a rule
+ATTRIBUTION = {
+    "a negative revenue": Row("performance", "revenue", "-9", "revenue_not_negative"),
+    "negative clicks": Row("performance", "clicks", "-3", "clicks_not_negative"),
+    "negative impressions": Row(
+        "performance",
+        "",
+        "2026-03-01,bad,meta,1,-1,-1,0,0",
+        "clicks_not_negative",
+        also=("impressions_not_negative",),
+    ),
+    "negative conversions": Row("performance", "conversions", "-1", "conversions_not_negative"),
+    "clicks above impressions": Row("performance", "clicks", "101", "clicks_at_most_impressions"),
+    "an overflow": Row("performance", "revenue", "1e400", "not_finite"),
+    "a count no integer holds": Row(
+        "performance", "impressions", "99999999999999999999", "too_large"
+    ),
+    "hexadecimal": Row("performance", "impressions", "0x64", "not_a_number"),
+    "underscores in a number": Row("performance", "impressions", "1_000", "not_a_number"),
+    "half an impression": Row("performance", "impressions", "100.5", "not_a_whole_number"),
+}
+
+
 def _csv(bad: Row) -> str:
     names = HEADS[bad.feed].split(",") + ([bad.extra] if bad.extra else [])
     good = GOOD[bad.feed] + ("," if bad.extra else "")
@@ -191,6 +196,23 @@ def test_a_bad_row_lies_in_quarantine_and_its_neighbours_are_stored(
     assert len(facts) == 5
     assert not any("bad" in str(value) for value in facts.to_numpy().ravel())
     assert not path.exists()
+
+
+@pytest.mark.parametrize("what", ATTRIBUTION)
+def test_a_row_with_broken_attribution_keeps_its_spend(
+    what: str, fresh_workspace: Workspace
+) -> None:
+    bad = ATTRIBUTION[what]
+    path = fresh_workspace.inbox / f"{bad.feed}.csv"
+    path.write_text(_csv(bad), encoding="utf-8")
+    summary = _deliver(fresh_workspace, path)
+    assert (summary.refused, summary.stored, summary.quarantined) == (None, 6, 0)
+    facts = read_facts(fresh_workspace, bad.feed, as_of=None, timezone="UTC")
+    assert facts["spend"].nunique() == 1 or not bad.column
+    broken = facts[["impressions", "clicks", "conversions", "revenue"]].isna()
+    assert broken.any(axis=1).sum() == 1
+    for rule in (bad.rule, *bad.also):
+        assert any(rule in note for note in summary.notes)
 
 
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles"])

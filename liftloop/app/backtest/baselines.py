@@ -53,6 +53,7 @@ def follow_roas(max_step: float) -> Plans:
     def plan(as_of: date, now: Policy, facts: Mapping[str, pd.DataFrame]) -> Policy:
         seen = facts["performance"]
         recent = seen[(seen["date"] >= pd.Timestamp(as_of - timedelta(days=ROAS_DAYS))).to_numpy()]
+        recent = recent[recent["revenue"].notna()]
         sums = recent.groupby(["segment", "channel"], observed=True)[["spend", "revenue"]].sum()
         roas = (sums["revenue"] / sums["spend"].where(sums["spend"] > 0)).dropna()
         known = {pair: float(value) for pair, value in roas.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,12 +15,22 @@ from liftloop.core.feeds.columns import LONGEST_NAME, Column, Kind, columns_of
 
 _PREFIX_KINDS: Mapping[str, Kind] = {"x_": "number", "y_": "number", "c_": "text"}
 
+_ATTRIBUTION: Mapping[str, str] = {
+    "impressions_not_negative": "impressions",
+    "clicks_not_negative": "clicks",
+    "conversions_not_negative": "conversions",
+    "revenue_not_negative": "revenue",
+    "clicks_at_most_impressions": "clicks",
+}
+
 
 @dataclass(frozen=True)
 class Feed:
     """One kind of input: its contract, its key, and the column that dates its rows.
 
     ``prefixes`` are those of the free columns it keeps (``x_``, ``y_`` numbers, ``c_`` categories).
+    ``attribution`` are the rules about what a platform attributes, with the column each is about: a
+    row that breaks one keeps its spend, and the column is missing.
     """
 
     name: str
@@ -28,6 +38,7 @@ class Feed:
     key: tuple[str, ...]
     date_column: str = "date"
     prefixes: tuple[str, ...] = ()
+    attribution: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -43,6 +54,11 @@ class Feed:
     def money(self) -> tuple[str, ...]:
         """Columns in a currency of the row's own, converted to the account's on the way in."""
         return tuple(column.name for column in self.columns if column.money)
+
+    @cached_property
+    def attributed(self) -> frozenset[str]:
+        """Columns that may be missing in a row that is stored."""
+        return frozenset(self.attribution.values())
 
     @property
     def dated_by_key(self) -> bool:
@@ -65,6 +81,7 @@ FEEDS: Mapping[str, Feed] = {
             "performance",
             models.Performance,
             ("date", "segment", "channel", "campaign", "creative"),
+            attribution=_ATTRIBUTION,
         ),
         Feed(
             "holdout",
