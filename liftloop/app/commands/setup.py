@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from liftloop.adapters.settings import load_settings
 from liftloop.adapters.workspace import Workspace
-from liftloop.app.options import JsonOption, WorkspaceOption, show_json
+from liftloop.app.options import JsonOption, WorkspaceOption, must_exist, show_json
+from liftloop.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from liftloop.adapters.diagnosis import Finding
@@ -20,24 +23,107 @@ MARK, WARN = {True: "ok", False: "MEND", None: "note"}, "warn"
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(epilog="Example: liftloop init --workspace shop")(init)
+    app.command(
+        epilog="Example: liftloop init --currency GBP --timezone Europe/London --workspace shop"
+    )(init)
     app.command(epilog="Example: liftloop doctor --workspace shop")(doctor)
     app.command(epilog="Example: liftloop demo --weeks 8 --seed 1")(demo)
 
 
-def init(workspace: WorkspaceOption = Path("workspace")) -> None:
-    """Make a workspace: one folder that holds everything, with a commented configuration."""
-    from liftloop.adapters.initialise import init_workspace
+def init(
+    workspace: WorkspaceOption = Path("workspace"),
+    currency: Annotated[
+        str | None, typer.Option(help="The account's currency, as GBP. Default: USD.")
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Its time zone, as Europe/London. Default: UTC.")
+    ] = None,
+    segment: Annotated[
+        str | None,
+        typer.Option(help="The segment of exports that have neither a segment nor a country."),
+    ] = None,
+    first: Annotated[
+        Path | None,
+        typer.Option("--from", help="Read currency and time zone out of this export."),
+    ] = None,
+) -> None:
+    """Make a workspace: one folder that holds everything, with a commented configuration.
+
+    On a terminal it asks for what is neither given nor in the file of --from.
+    """
+    from liftloop.adapters.initialise import (
+        AccountChoice,
+        check_currency,
+        check_timezone,
+        init_workspace,
+    )
     from liftloop.app.environment import prepare
 
-    prepare(None)
+    must_exist(first)
+    currency = None if currency is None else check_currency(currency)
+    timezone = None if timezone is None else check_timezone(timezone)
     existed = Workspace(workspace).config.is_file()
-    place = init_workspace(workspace)
-    typer.echo(
-        f"{place.root} is {'in order' if existed else 'ready'}. "
-        f"Its settings: {place.config}. Put feed files into {place.inbox}, then:\n"
-        f"  liftloop cycle --workspace {shlex.quote(str(place.root))}"
-    )
+    notes: tuple[str, ...] = ()
+    if first is not None:
+        from liftloop.adapters.first_file import account_of_file
+
+        read = account_of_file(first, currency=currency, timezone=timezone)
+        currency, timezone, notes = read.currency, read.timezone, read.notes
+    if not existed and sys.stdin.isatty():
+        currency, timezone, segment = _asked(currency, timezone, segment)
+    prepare(None)
+    place = init_workspace(workspace, AccountChoice(currency, timezone, segment or None))
+    account = load_settings(place).account
+    said = f"currency {account.currency}, time zone {account.timezone}"
+    if account.segment:
+        said += f", segment {account.segment}"
+    typer.echo(f"{place.root} is {'in order' if existed else 'ready'}: {said}.")
+    for note in notes:
+        typer.echo(f"  {note}")
+    typer.echo(f"Its settings: {place.config}.")
+    guessed = [
+        name for name, value in (("currency", currency), ("timezone", timezone)) if value is None
+    ]
+    if not existed and guessed:
+        typer.echo(
+            f"Nobody said the account's {' and '.join(guessed)}: correct the default there, under "
+            "[account], before the first file."
+        )
+    root = shlex.quote(str(place.root))
+    if first is not None:
+        typer.echo(f"Next:\n  liftloop ingest {shlex.quote(str(first))} --workspace {root}")
+    else:
+        typer.echo(f"Put feed files into {place.inbox}, then:\n  liftloop cycle --workspace {root}")
+
+
+def _asked(
+    currency: str | None, timezone: str | None, segment: str | None
+) -> tuple[str, str, str | None]:
+    """Currency, time zone and segment as the person at the terminal says them."""
+    from liftloop.adapters.initialise import check_currency, check_timezone
+
+    def valid(check: Callable[[str], str]) -> Callable[[str], str]:
+        def checked(text: str) -> str:
+            try:
+                return check(text)
+            except ConfigurationError as error:
+                raise typer.BadParameter(str(error)) from None
+
+        return checked
+
+    if currency is None:
+        currency = typer.prompt(
+            "Currency of the account", default="USD", value_proc=valid(check_currency)
+        )
+    if timezone is None:
+        timezone = typer.prompt(
+            "Its time zone (as Europe/London)", default="UTC", value_proc=valid(check_timezone)
+        )
+    if segment is None:
+        segment = typer.prompt(
+            "Segment of exports that have neither a segment nor a country (as UK)", default="all"
+        )
+    return currency, timezone, None if segment.strip() in ("", "all") else segment.strip()
 
 
 def doctor(
