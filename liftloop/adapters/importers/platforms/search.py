@@ -40,13 +40,17 @@ register(
 )
 
 _AD_GROUP_IDS = ("ad_group.id", "adgroup.id", "ad_group_id")
-_AD_IDS = ("ad_id", "ad_group_ad.ad.id", "adgroupad.ad.id")
+_AD_IDS = ("ad_id", "ad_group_ad.ad.id", "adgroupad.ad.id", "ad_group_ad_ad_id")
+_COSTS = (
+    "cost_micros", "metrics.cost_micros", "metrics.costmicros",
+    "metrics_cost_micros",  # BigQuery's transfer of Google Ads
+)  # fmt: skip
 
 register(
     Importer(
         name="google_ads_api",
         channel="google_ads",
-        signatures=headers("cost_micros|impressions", "metrics.cost_micros", "metrics.costmicros"),
+        signatures=headers("cost_micros|impressions", *_COSTS[1:]),
         columns={
             "account": ("customer.id", "customer_id", "account_id"),
             "campaign": ("campaign_name", "campaign.name", "campaign_id", "campaign.id", "id"),
@@ -54,14 +58,15 @@ register(
             "adset_id": _AD_GROUP_IDS,
             "ad_id": _AD_IDS,
             "creative": _AD_IDS,
-            "spend": ("cost_micros", "metrics.cost_micros", "metrics.costmicros"),
-            "impressions": ("impressions", "metrics.impressions"),
-            "clicks": ("clicks", "metrics.clicks"),
-            "conversions": ("conversions", "metrics.conversions"),
+            "spend": _COSTS,
+            "impressions": ("impressions", "metrics.impressions", "metrics_impressions"),
+            "clicks": ("clicks", "metrics.clicks", "metrics_clicks"),
+            "conversions": ("conversions", "metrics.conversions", "metrics_conversions"),
             "revenue": (
                 "conversions_value",
                 "metrics.conversions_value",
                 "metrics.conversionsvalue",
+                "metrics_conversions_value",
             ),
             "currency": ("currency_code", "customer.currency_code", "customer.currencycode"),
         },
@@ -77,8 +82,8 @@ register(
             "campaign_advertising_channel_type",
             "campaign_type",
         ),
-        micros=frozenset({"cost_micros", "metrics.cost_micros", "metrics.costmicros"}),
-        day=("date", "segments.date"),
+        micros=frozenset(_COSTS),
+        day=("date", "segments.date", "segments_date"),
         by_day="add segments.date to the query",
     )
 )
