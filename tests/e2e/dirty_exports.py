@@ -306,7 +306,12 @@ SEQUENCES: dict[str, Step] = {
     "two accounts in one file": Step(
         lambda layout, base, rng: (base,), lambda layout, base: base.accounts, accounts=2
     ),
-    "one file an account": Step(_second_account, accounts=2),
+    # a contract file that names neither accounts nor ids says by its key that it restates
+    "one file an account": Step(
+        _second_account,
+        lambda layout, base: layout is not CONTRACT or base.accounts or base.ids,
+        accounts=2,
+    ),
 }
 
 
