@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from liftloop.core.errors import RefusedFile
+
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _MIDNIGHT = time()
 MAX_DAYS = 1100  # a report over more than three years is a mistaken date
@@ -150,6 +152,39 @@ def foreign_midnight(texts: Iterable[str], timezone: str) -> str | None:
     if sum(moment.time() == _MIDNIGHT for moment in local) > len(local) / 2:
         return None
     return moments[0][0]
+
+
+def refuse_long_rows(file: str, column: str, ends: Mapping[str, str], by_day: str) -> None:
+    """Refuse a table with a start and an end a row, read by its start, whose rows are totals.
+
+    Parameters
+    ----------
+    ends
+        Cell of the start -> cell of the end.
+
+    Raises
+    ------
+    RefusedFile
+        When a row is longer than a day, or an hour more where clocks go back.
+    """
+    for start, end in ends.items():
+        first, last = _instant(start), _instant(end)
+        if first is None or last is None or (first.tzinfo is None) != (last.tzinfo is None):
+            continue
+        if last - first > timedelta(hours=25):
+            raise RefusedFile(
+                file,
+                f"its rows span several days (such as {start} to {end}).",
+                fix=f"{by_day} and export it again.",
+                column=column,
+            )
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(_iso(text))
+    except ValueError:
+        return None
 
 
 def checked_period(start: date, end: date) -> tuple[date, date]:

@@ -15,7 +15,12 @@ import pyarrow.compute as pc
 from liftloop.adapters.importers.cells import as_series
 from liftloop.adapters.importers.columns import text_columns
 from liftloop.adapters.importers.dayorder import DayOrder, day_forms
-from liftloop.adapters.importers.days import DayReader, are_labels, foreign_midnight
+from liftloop.adapters.importers.days import (
+    DayReader,
+    are_labels,
+    foreign_midnight,
+    refuse_long_rows,
+)
 from liftloop.adapters.importers.importer import Importer, plain
 from liftloop.adapters.importers.notation import Marks, infer_decimals, marks_in
 from liftloop.adapters.importers.repeats import Rows
@@ -102,6 +107,9 @@ def decimals_of(
             if name not in columns and not is_sync(name) and name not in importer.day
             and (marks := marks_of(raw, at)).cells and marks.numbers >= 0.9 * marks.cells
         ]  # fmt: skip
+    money = columns.get(source.get("spend", ""))
+    if not stated and source.get("spend") in importer.micros and money and not money.doubtful:
+        stated = "point"  # millionths are whole, and written by programs
     found = infer_decimals(raw.file, columns, whole=whole, others=others, stated=stated)
     decimals = {column: found[name] for column, name in counted.items()}
     hooked = [found[name] for name in _READ_BY_HOOKS if name in found]
@@ -124,8 +132,8 @@ def day_reader(
     Raises
     ------
     RefusedFile
-        When every row begins at one time of day that is no midnight of the account's zone, or
-        days can be read as month/day and as day/month.
+        When every row begins at one time of day that is no midnight of the account's zone, rows
+        are longer than a day, or days can be read as month/day and as day/month.
     """
     day = next((name for name in (*importer.day, *importer.start) if name in names), None)
     if day is None:
@@ -137,6 +145,8 @@ def day_reader(
     if end != day and end in names:
         ends = dict(zip(texts, map(str, _cells(raw, names.index(end))), strict=True))
     distinct = set(texts)
+    if day in importer.day:
+        refuse_long_rows(raw.file, day, ends, importer.by_day)
     forms = day_forms(
         raw.file,
         day,

@@ -246,3 +246,37 @@ def test_an_api_answer_in_json_is_read_like_its_table(tmp_path: Path) -> None:
         row["SPEND_IN_MICRO_DOLLAR"] = int(row["SPEND_IN_MICRO_DOLLAR"])  # type: ignore[assignment]
     got = read_delivery(write(tmp_path, json.dumps(rows), "pinterest.json"))
     assert exact(got.frame["spend"]) == SPEND
+
+
+SNAPCHAT_API = "campaign_id,start_time,end_time,impressions,swipes,spend\n"
+
+
+def test_hours_and_days_with_an_end_are_read_by_their_start(tmp_path: Path) -> None:
+    hours = "".join(
+        f"c,2026-09-01T{hour:02}:00:00.000+02:00,"
+        f"2026-09-0{1 + (hour == 23)}T{(hour + 1) % 24:02}:00:00.000+02:00,10,1,1000000\n"
+        for hour in range(24)
+    )
+    got = read_delivery(
+        write(tmp_path, SNAPCHAT_API + hours), ImportOptions(timezone="Europe/Berlin")
+    )
+    assert got.frame["date"].dt.strftime("%Y-%m-%d").tolist() == ["2026-09-01"]
+    assert got.frame["spend"].tolist() == [24.0]
+    day = "c,2026-09-01T00:00:00.000+02:00,2026-09-02T00:00:00.000+02:00,10,1,5000000\n"
+    got = read_delivery(write(tmp_path, SNAPCHAT_API + day), ImportOptions(timezone="UTC"))
+    assert got.frame["date"].dt.strftime("%Y-%m-%d").tolist() == ["2026-09-01"]
+
+
+@pytest.mark.parametrize("end", ["2026-10-01T00:00:00.000+02:00", "2026-09-03T00:00:00.000+02:00"])
+def test_a_total_over_days_is_not_put_on_its_first_day(end: str, tmp_path: Path) -> None:
+    row = f"c,2026-09-01T00:00:00.000+02:00,{end},10,1,5000000\n"
+    with pytest.raises(RefusedFile, match="span several days"):
+        read_delivery(write(tmp_path, SNAPCHAT_API + row))
+
+
+@pytest.mark.parametrize(
+    "header", ["Date,Campaign name,Cost,Impressions", "Datum,Kampagne,Kosten,Impressionen"]
+)
+def test_a_table_of_no_known_platform_is_asked_about(header: str, tmp_path: Path) -> None:
+    with pytest.raises(RefusedFile, match=r"--importer.*--map"):
+        read_delivery(write(tmp_path, header + "\n2026-09-01,A,1.00,10\n"))

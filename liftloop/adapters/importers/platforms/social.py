@@ -31,8 +31,9 @@ register(
             "by day|cost",
             "cost|clicks (destination)",
             "cost|ad group name|impressions",
-            "cost|campaign name|impressions|date",
-            "cost|campaign name|impressions|day",
+            "cost|ctr (destination)",
+            "cost|cpc (destination)",
+            "cost|total purchase value|impressions",
         ),
         columns={
             "account": (
