@@ -14,6 +14,7 @@ from liftloop.adapters.policies import read_policy
 from liftloop.adapters.tables import Decision
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.keys import key
+from liftloop.core.messages import money
 from liftloop.core.policy import Policy, Stage
 from liftloop.core.rollout.effective_policy import Running, Settlement, follow
 from liftloop.core.rollout.state import Transition
@@ -76,7 +77,7 @@ def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -
     """Put the budgets of a file in force: segment, channel, daily_budget; CSV. Done again, perhaps
     after a kill, it is only brought to its end."""
     loop = open_loop(workspace)
-    target = read_policy(path)
+    target = read_policy(path, currency=loop.settings.account.currency)
     effective = start or loop.today() + timedelta(days=1)
     with session(loop.engine, read_only=True) as db:
         now, running = budgets_in_force(db, before=date.max), running_rollout(db)
@@ -103,7 +104,8 @@ def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -
     outcome = Outcome(Settlement("move", target, {}, reason), (step,) if step else ())
     act = record(loop, grounds, outcome)
     bring_out(loop, act.id)
-    return f"Set: {len(target.cells)} cells, {target.total:,.2f} a day, from {effective}."
+    total = money(target.total, loop.settings.account.currency)
+    return f"Set: {len(target.cells)} cells, {total} a day, from {effective}."
 
 
 def _from_tomorrow(loop: Loop, last: Decision) -> date:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from liftloop.adapters.decisions import budget_lines
 from liftloop.adapters.ledger import session
+from liftloop.core.currencies import amount_words
 from liftloop.core.messages import money
 from liftloop.core.policy import BudgetLine
 from tasks.context import Loop
@@ -18,21 +20,22 @@ def decision_markdown(loop: Loop, shown: dict[str, Any]) -> str:
     with session(loop.engine, read_only=True) as db:
         lines = budget_lines(db, decision_id=shown["id"])
     lines.sort(key=lambda line: -abs(line.daily_budget - line.previous_daily_budget))
+    currency = loop.settings.account.currency
     total = sum(line.daily_budget for line in lines)
     head = [
         f"# {shown['kind'].replace('_', ' ').capitalize()}: {shown['id']} ({shown['state']})",
         "",
         plain(shown["reason"]),
         "",
-        f"Total a day: {total:,.2f} {loop.settings.account.currency}.",
+        f"Total a day: {money(Decimal(total), currency)} {currency}.",
         "",
         "| segment | channel | before | a day | change | stage | expected (90 %) | why |",
         "|---|---|---:|---:|---:|---|---|---|",
     ]
-    return "\n".join([*head, *(_row(line) for line in lines), ""])
+    return "\n".join([*head, *(_row(line, currency) for line in lines), ""])
 
 
-def _row(line: BudgetLine) -> str:
+def _row(line: BudgetLine, currency: str) -> str:
     change = line.daily_budget - line.previous_daily_budget
     expected = "no estimate"
     if line.expected_incremental_revenue is not None:
@@ -43,9 +46,9 @@ def _row(line: BudgetLine) -> str:
     cells = (
         plain(line.segment),
         plain(line.channel),
-        money(line.previous_daily_budget),
-        money(line.daily_budget),
-        f"{change:+z,.2f}",
+        money(line.previous_daily_budget, currency),
+        money(line.daily_budget, currency),
+        amount_words(change, currency, signed=True),
         line.stage,
         expected,
         plain(line.reason),

@@ -24,6 +24,7 @@ from packaging.specifiers import SpecifierSet
 from liftloop.adapters.audit import verify
 from liftloop.adapters.engine import ledger_address
 from liftloop.adapters.ledger import is_current, open_ledger, session
+from liftloop.adapters.name_checks import doctor_on_names
 from liftloop.adapters.notify import check_webhook
 from liftloop.adapters.platforms.standing import standings
 from liftloop.adapters.settings import Settings, load_settings
@@ -70,6 +71,9 @@ def diagnose(workspace: Workspace | None) -> list[Finding]:
                 "streams", lambda: (Finding(*f) for f in look(workspace, settings))
             )
         findings += _guarded("facts", lambda: _facts(workspace))
+        findings += _guarded(
+            "names", lambda: (Finding("names", *found) for found in doctor_on_names(workspace))
+        )
         findings += _guarded("model registry", lambda: _registry(workspace))
     return findings + _guarded("Prefect", _prefect)
 

@@ -167,7 +167,7 @@ def join_names(
     Raises
     ------
     ConfigurationError
-        When the two are one name already, or it would close a circle.
+        When both are the same text, or the first is joined to a third one already.
     """
     known = load_aliases(workspace)
     if name == is_name:
@@ -175,11 +175,11 @@ def join_names(
     added = []
     for kind in kinds:
         names = known.names(kind)
-        if names.get(name) == names.get(is_name, is_name):
+        if names.get(name, name) == names.get(is_name, is_name):
             continue
-        if name in names or names.get(is_name) == name:
+        if name in names:
             raise ConfigurationError(
-                f"The {kind} {name!r} is joined to {names.get(name, is_name)!r} already.",
+                f"The {kind} {name!r} is joined to {names[name]!r} already.",
                 fix=f"take that block out of {FILE} first.",
             )
         added.append(Alias(kind, name, is_name, at.astimezone(UTC).replace(microsecond=0)))

@@ -12,6 +12,7 @@ import pandas as pd
 from liftloop.adapters.importers.cells import as_text
 from liftloop.adapters.importers.columns import normal, pick_columns, positions
 from liftloop.adapters.reading import ReadOptions, printable, read_table, shown
+from liftloop.core.currencies import budget_unit
 from liftloop.core.errors import RefusedFile
 from liftloop.core.feeds.coercion import coerce
 from liftloop.core.feeds.columns import LARGEST, LONGEST_NAME, Column
@@ -22,8 +23,13 @@ _AMOUNT = re.compile(r"[0-9]+(\.[0-9]+)?")
 _MOST = Decimal(int(LARGEST)) / 100  # in cents, every whole number up to here is exact anywhere
 
 
-def read_policy(path: Path) -> Policy:
+def read_policy(path: Path, *, currency: str = "") -> Policy:
     """The policy in a file (CSV, JSON or Parquet) with the columns segment, channel, daily_budget.
+
+    Parameters
+    ----------
+    currency
+        Of the account: one without a minor unit has whole budgets.
 
     Raises
     ------
@@ -52,7 +58,7 @@ def read_policy(path: Path) -> Policy:
             raise RefusedFile(
                 raw.file, f"row {number} names {cell} again.", fix="keep one row a cell."
             )
-        budgets[cell] = _amount(raw.file, number, amount)
+        budgets[cell] = _amount(raw.file, number, amount, currency)
     return Policy.of(budgets)
 
 
@@ -72,13 +78,17 @@ def _names(file: str, column: str, texts: Sequence[str | None]) -> list[str]:
     return [str(name) for name in coerced.values]
 
 
-def _amount(file: str, number: int, text: str | None) -> Decimal:
+def _amount(file: str, number: int, text: str | None, currency: str) -> Decimal:
     amount = Decimal(text) if text and _AMOUNT.fullmatch(text) else None
-    if amount is None or amount > _MOST or amount != amount.quantize(CENT):
+    unit = budget_unit(currency)
+    if amount is None or amount > _MOST or amount != amount.quantize(unit):
+        fix = "write amounts of at least 0 with two places, like 1234.50."
+        if unit > CENT:
+            fix = f"write whole amounts of at least 0, like 1234: {currency} has no smaller unit."
         raise RefusedFile(
             file,
             f"row {number} has {printable(text or '')[:60]!r}.",
-            fix="write amounts of at least 0 with two places, like 1234.50.",
+            fix=fix,
             column="daily_budget",
         )
     return amount

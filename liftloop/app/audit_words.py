@@ -8,11 +8,14 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from liftloop.core.currencies import amount_words
+
 COLUMNS = ("no", "when", "who", "what", "about", "in words")
 LONGEST = 240  # characters of a reason that the table shows; --json and --export have all
 Payload = Mapping[str, Any]
 
 ACTS = {
+    "account": "account changed",
     "adopt": "rollout taken over",
     "apply": "budgets read back",
     "approve": "approved",
@@ -33,6 +36,7 @@ ACTS = {
     "publish": "budgets written",
     "receive": "file taken in",
     "refuse": "file refused",
+    "rejudge": "rows judged again",
     "reject": "rejected",
     "resume": "resumed",
     "roll_back": "rolled back",
@@ -126,7 +130,7 @@ def _published(payload: Payload) -> str:
 def _settings(payload: Payload) -> str:
     total = payload.get("budget", {}).get("total")
     currency = payload.get("account", {}).get("currency", "")
-    money = f" Total a day: {float(total):,.2f} {currency}." if total else ""
+    money = f" Total a day: {amount_words(float(total), currency)} {currency}." if total else ""
     return f"The settings that decide from here on.{money} All of them: liftloop audit --json."
 
 
@@ -164,7 +168,8 @@ def _differs(payload: Payload) -> str:
 
 
 def _discarded(payload: Payload) -> str:
-    return f"{_count(len(payload['rows']), 'row')} closed for good; nothing of them is stored."
+    why = f": {payload['reason']}" if payload.get("reason") else "."
+    return f"{_count(len(payload['rows']), 'row')} closed for good, nothing of them stored{why}"
 
 
 WORDS: Mapping[str, Callable[[Payload], str]] = {

@@ -102,7 +102,10 @@ def outside_notice(
             f"Decision {decision_id} overwrites them now. To keep one, freeze its cell "
             "(budget.frozen) or pause it (liftloop pause), and set it again.",
             *_listed(
-                found, lambda d: f"{d.cell}: {d.found:,} where {money(d.expected)} {currency} stood"
+                found,
+                lambda d: (
+                    f"{d.cell}: {d.found:,} where {money(d.expected, currency)} {currency} stood"
+                ),
             ),
         ],
     )
@@ -118,7 +121,10 @@ def difference_notice(
             f"Decision {decision_id} set them, and read back something else. The next cycle sets "
             "them again; does the platform round, or hold a limit?",
             *_listed(
-                found, lambda d: f"{d.cell}: {d.found:,} instead of {money(d.expected)} {currency}"
+                found,
+                lambda d: (
+                    f"{d.cell}: {d.found:,} instead of {money(d.expected, currency)} {currency}"
+                ),
             ),
         ],
     )

@@ -21,6 +21,7 @@ from liftloop.core.blocks import (
     section,
     visible,
 )
+from liftloop.core.currencies import amount_words
 from liftloop.core.policy import BudgetLine
 
 __all__ = [
@@ -72,7 +73,7 @@ def decision_message(*, announcement: Announcement, lines: Sequence[BudgetLine])
     total = sum((line.daily_budget for line in lines), Decimal(0))
     facts = [
         ("Expected", _expectation(announcement)),
-        ("Total a day", f"{money(total)} {announcement.currency}"),
+        ("Total a day", f"{money(total, announcement.currency)} {announcement.currency}"),
     ]
     closing = [
         *([("Gained so far", announcement.worth)] if announcement.worth else []),
@@ -137,8 +138,8 @@ def _move(line: BudgetLine, currency: str) -> str:
     share = f", {change / line.previous_daily_budget:+z.0%}" if line.previous_daily_budget else ""
     return (
         f"{clip(line.segment, 60)} x {clip(line.channel, 60)}: "
-        f"{money(line.previous_daily_budget)} to {money(line.daily_budget)} {currency} a day "
-        f"({change:+z,.2f}{share}). {line.reason}"
+        f"{money(line.previous_daily_budget, currency)} to {money(line.daily_budget, currency)} "
+        f"{currency} a day ({amount_words(change, currency, signed=True)}{share}). {line.reason}"
     )
 
 
@@ -181,6 +182,6 @@ def _todo(a: Announcement) -> str:
     )
 
 
-def money(amount: Decimal) -> str:
-    """An amount with separators and two places: ``12,345.60``."""
-    return f"{amount:,.2f}"
+def money(amount: Decimal, currency: str = "") -> str:
+    """An amount with separators and the places of its currency, two by default: ``12,345.60``."""
+    return amount_words(amount, currency)

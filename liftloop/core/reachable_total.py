@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from decimal import Decimal
 
 from liftloop.core.conflicts import extreme_total, possible
+from liftloop.core.currencies import amount_words
 from liftloop.core.policy import Cell, Policy, from_cents, to_cents
 from liftloop.core.rule_patterns import Rules
-from liftloop.core.rules import BoundRule, book, money
+from liftloop.core.rules import BoundRule, book
 
 FROZEN_BY_SETTING = "frozen"
 _PASSING = ("step", "no_raise", "unknown", "frequency")
@@ -50,8 +52,10 @@ def _lasts(rule: BoundRule) -> bool:
     return rule.kind not in _PASSING
 
 
-def total_sentence(*, wanted: int, spent: int, reached: int, max_step: float | None) -> str:
-    """How a set total differs from what is spent, and how far this cycle goes; whole cents.
+def total_sentence(
+    *, wanted: Decimal, spent: Decimal, reached: Decimal, max_step: float | None, currency: str
+) -> str:
+    """How a set total differs from what is spent, and how far this cycle goes, account currency.
 
     Returns
     -------
@@ -59,13 +63,15 @@ def total_sentence(*, wanted: int, spent: int, reached: int, max_step: float | N
     """
     if wanted == spent:
         return ""
-    gap = f"{money(abs(wanted - spent))} {'more' if wanted > spent else 'less'} a day"
-    words = f"The total is set to {money(wanted)} a day: {gap} than is spent now ({money(spent)})"
+    gap = amount_words(abs(wanted - spent), currency)
+    gap += " more a day" if wanted > spent else " less a day"
+    words = f"The total is set to {amount_words(wanted, currency)} a day: {gap} than is spent now "
+    words += f"({amount_words(spent, currency)})"
     if reached == wanted:
         return f"{words}."
     if max_step is None:
-        return f"{words}. This cycle reaches {money(reached)}."
+        return f"{words}. This cycle reaches {amount_words(reached, currency)}."
     return (
         f"{words}. Steps of at most {max_step:.0%} a cycle lead there; "
-        f"this cycle reaches {money(reached)}."
+        f"this cycle reaches {amount_words(reached, currency)}."
     )

@@ -14,7 +14,7 @@ from liftloop.core.rules import Book, Cents
 
 
 def in_whole_units(
-    policy: Policy, unit: Decimal, *, written: Book | None = None, total: Decimal | None = None
+    policy: Policy, unit: Decimal, *, written: Book | None = None, exact_total: bool = True
 ) -> Policy:
     """The budgets nearest to ``policy`` that are whole in ``unit``.
 
@@ -25,24 +25,34 @@ def in_whole_units(
     written
         The rules in cents whose bounds and groups are kept, rounded inwards. A cell whose bounds
         hold no whole unit (its budget in force is none) is rounded down.
-    total
-        What the budgets sum to, rounded to whole units; default: what they do now.
+    exact_total
+        Whether the sum stays, rounded to a whole unit, even where a cell's bounds do not hold it;
+        False for a total that is only what a cycle reaches of the set one.
 
     Returns
     -------
-    Whole budgets with that sum, by the largest remainder.
+    Whole budgets, by the largest remainder.
     """
     if unit <= CENT:
         return policy
     each = to_cents(unit)
     cells = policy.cells
     cents = np.array([to_cents(amount) for _, amount in policy.budgets], dtype=np.int64)
-    whole = round((to_cents(total) if total is not None else int(cents.sum())) / each)
+    whole = round(int(cents.sum()) / each)
     low, high = _bounds(cells, cents, each, whole, written)
+    if not low.sum() <= whole <= high.sum():
+        if exact_total:
+            low, high = np.minimum(low, cents // each), np.maximum(high, -(-cents // each))
+        else:
+            whole = int(min(max(whole, low.sum()), high.sum()))
     exact = cents / each
     units = None
     if written is not None and len(written.membership) and written.cells == cells:
-        units = _with_groups(exact, replace(written, low=low, high=high, total=whole), each)
+        bounds = replace(written, low=low, high=high, total=whole)
+        near = 0 if exact_total else len(cells)  # so far a group's whole bounds may be from it
+        totals = sorted(range(whole - near, whole + near + 1), key=lambda sum_: abs(sum_ - whole))
+        tried = (_with_groups(exact, replace(bounds, total=sum_), each) for sum_ in totals)
+        units = next((found for found in tried if found is not None), None)
     if units is None:
         units = largest_remainder(exact, low, high, whole)
     return Policy.of(
@@ -53,15 +63,13 @@ def in_whole_units(
 def _bounds(
     cells: tuple[Cell, ...], cents: Cents, each: int, total: int, written: Book | None
 ) -> tuple[Cents, Cents]:
-    """Least and most whole units of each cell, shape (n_cells,), that leave room for the total."""
+    """Least and most whole units of each cell, shape (n_cells,)."""
     low, high = np.zeros(len(cells), dtype=np.int64), np.full(len(cells), total, dtype=np.int64)
     if written is not None and written.cells == cells:
         low, high = -(-written.low // each), written.high // each
         empty = low > high
         low = np.where(empty, cents // each, low)
         high = np.where(empty, cents // each, high)
-    if not low.sum() <= total <= high.sum():  # the bounds are of other budgets
-        return np.minimum(low, cents // each), np.maximum(high, -(-cents // each))
     return low, high
 
 

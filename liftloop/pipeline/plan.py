@@ -27,7 +27,7 @@ from liftloop.core.objectives import (
     StrategicAims,
     TargetIroas,
 )
-from liftloop.core.policy import Cell, Policy, to_cents
+from liftloop.core.policy import Cell, Policy
 from liftloop.core.reachable_total import total_sentence, total_within_reach
 from liftloop.core.rollout.staged_budgets import rescaled
 from liftloop.core.rules import ReachCap, Rules, book, covered, resolve_rules
@@ -116,7 +116,10 @@ def plan_budgets(
     taken = _taken(settings, curves, found.policy, incumbent, rules)
     unit = budget_unit(settings.account.currency)
     written = book(rules, incumbent=incumbent, unknown=unknown)
-    taken = replace(taken, policy=in_whole_units(taken.policy, unit, written=written))
+    exact = rules.total == (settings.budget.total or incumbent.total)
+    taken = replace(
+        taken, policy=in_whole_units(taken.policy, unit, written=written, exact_total=exact)
+    )
     explored = _explored(settings, alone, taken.policy, incumbent, rules, facts, as_of)
     words = explain_moves(
         allocation=replace(found, policy=taken.policy),
@@ -124,14 +127,14 @@ def plan_budgets(
         incumbent=incumbent,
         margin=margin,
     )
-    policy = in_whole_units(explored.policy, unit, written=written)
+    policy = in_whole_units(explored.policy, unit, written=written, exact_total=exact)
     expected = gain(curves, policy=policy, incumbent=incumbent, margin=margin)
     currency = settings.account.currency
     reason = _all_held(rules) or _reason(taken, found.policy, incumbent, expected, policy, currency)
     if explored.learned:
         reason += f" {explored.reason}"
     if settings.budget.total is not None:
-        notes.insert(0, _total_words(settings, incumbent, rules.total))
+        notes.insert(0, _total_words(settings, incumbent, rules.total if exact else policy.total))
     told = {cell: f"{text}{_slow_words(slow.get(cell))}" for cell, text in words.items()}
     return Plan(policy, expected, told | explored.words, reason, tuple(filter(None, notes)))
 
@@ -142,10 +145,11 @@ def _total_words(settings: Settings, incumbent: Policy, reached: Decimal) -> str
     if budget.total is None:
         return ""
     return total_sentence(
-        wanted=to_cents(budget.total),
-        spent=to_cents(incumbent.total),
-        reached=to_cents(reached),
+        wanted=budget.total,
+        spent=incumbent.total,
+        reached=reached,
         max_step=budget.max_step,
+        currency=settings.account.currency,
     )
 
 

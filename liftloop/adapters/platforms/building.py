@@ -21,6 +21,7 @@ from liftloop.adapters.platforms.protocol import Platform
 from liftloop.adapters.platforms.sql import SqlPlatform
 from liftloop.adapters.settings import Settings
 from liftloop.adapters.workspace import Workspace
+from liftloop.core.currencies import meta_minor_units
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.policy import Cell
 
@@ -72,7 +73,7 @@ def build(target: Target, *, settings: Settings, workspace: Workspace) -> Platfo
     if target.kind == "google":
         return _google(target, settings.platforms)
     if target.kind == "meta":
-        return _meta(target, settings.platforms)
+        return _meta(target, settings)
     return _own(target, settings.platforms)
 
 
@@ -87,17 +88,19 @@ def _google(target: Target, policies: Platforms) -> Platform:
     )
 
 
-def _meta(target: Target, policies: Platforms) -> Platform:
+def _meta(target: Target, settings: Settings) -> Platform:
     from liftloop.adapters.platforms.meta import MetaPlatform, api
 
     client = api(
         os.environ[str(target.secret_env)],
         app_secret=os.environ[target.app_secret_env] if target.app_secret_env else None,
-        timeout=policies.timeout_seconds,
+        timeout=settings.platforms.timeout_seconds,
         url=target.url,
     )
     return MetaPlatform(
-        client, budgets=campaigns_of(target, policies), minor_units=target.minor_units
+        client,
+        budgets=campaigns_of(target, settings.platforms),
+        minor_units=target.minor_units or meta_minor_units(settings.account.currency),
     )
 
 

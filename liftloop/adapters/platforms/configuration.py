@@ -40,7 +40,9 @@ class Target(_Part):
     spends: bool | None = Field(
         None, description="whether its budgets are spent; None: all but files and sql, which copy"
     )
-    minor_units: int = Field(100, description="meta: smallest units in one of the currency")
+    minor_units: int | None = Field(
+        None, description="meta: smallest units in one of the currency; None: as Meta has it"
+    )
 
     @property
     def is_spent(self) -> bool:
@@ -56,7 +58,7 @@ class Target(_Part):
             raise ValueError(f"{self.name}: the kind {self.kind} needs {' and '.join(missing)}")
         if self.kind == "sql" and self.url is None and self.url_env is None:
             raise ValueError(f"{self.name}: the kind sql needs url or url_env")
-        if self.minor_units not in (1, 10, 100, 1000):
+        if self.minor_units not in (None, 1, 10, 100, 1000):
             raise ValueError(f"{self.name}: minor_units is 1, 10, 100 or 1000")
         self._public_address()
         return self
