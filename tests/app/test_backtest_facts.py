@@ -219,3 +219,36 @@ def test_broken_feeds_are_broken_in_every_feed(feed: str) -> None:
     facts, market = book(), BrokenFeedsMarket(0, constants=SMALL)
     facts.deliver({feed: market.history()[feed]}, on=market.start)
     assert facts.received.quarantined > 0
+
+
+def spent(day: int, spend: float, **more: Any) -> dict[str, Any]:
+    plain = {"date": date(2026, 1, day), "segment": "north", "channel": "search", "spend": spend}
+    return {**plain, "impressions": 9, "clicks": 1, "conversions": 1, "revenue": 1, **more}
+
+
+def performance(facts: KnownFacts, day: int) -> float:
+    return float(facts.known(date(2026, 1, day))["performance"]["spend"].sum())
+
+
+def test_a_market_that_reports_one_money_on_two_levels_spends_it_once() -> None:
+    facts = book()
+    campaigns = [spent(day, 30.0, campaign="brand") for day in (5, 6)]
+    ads = [spent(5, 10.0, campaign="brand", creative=name) for name in "abc"]
+    facts.deliver({"performance": pd.DataFrame(campaigns)}, on=date(2026, 1, 7))
+    assert performance(facts, 8) == 60
+    facts.deliver({"performance": pd.DataFrame(ads)}, on=date(2026, 1, 9))
+    assert performance(facts, 10) == 60
+    facts.deliver({"performance": pd.DataFrame(campaigns)}, on=date(2026, 1, 11))
+    assert performance(facts, 12) == 60
+
+
+def test_accounts_and_ids_of_a_market_are_told_apart() -> None:
+    facts = book()
+    rows = [spent(5, 30.0, account="a", campaign_id="7", campaign="brand"),
+            spent(5, 5.0, account="b", campaign_id="8", campaign="brand")]  # fmt: skip
+    facts.deliver({"performance": pd.DataFrame([spent(4, 1.0)])}, on=date(2026, 1, 6))
+    facts.deliver({"performance": pd.DataFrame(rows)}, on=date(2026, 1, 7))
+    assert performance(facts, 8) == 36
+    rows[0]["campaign"] = "brand again"
+    facts.deliver({"performance": pd.DataFrame(rows)}, on=date(2026, 1, 9))
+    assert performance(facts, 10) == 36

@@ -15,13 +15,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as arrow  # type: ignore[import-untyped]
 
 from liftloop.core.contracts import FEEDS, Account, Feed, midnight, sales_with_events, sift
 from liftloop.core.errors import RefusedFile
 from liftloop.core.feeds.context import CLOCK_SKEW
+from liftloop.core.feeds.identity import Identity
+from liftloop.core.feeds.replacing import Replacing, Sender
 
 ORDER = ["reported_at", "received_at", "row_number"]
 BOOKKEEPING = ["known_from", "received_at", "row_number"]
+# A market's report is taken for what a platform's export is; its doubts are nobody's to answer, and
+# what it tells on another level of detail replaces what was told before.
+NOBODY_TO_ASK = Sender("export")
 UNDATED = ("units", "experiments")  # kept however old: production reads them whole
 
 
@@ -156,8 +162,30 @@ class _Book:
             still.append(frame[~seen])
         self.waiting = still
         fresh = [frame for frame in fresh if len(frame)]
-        if fresh:
-            self._merge(pd.concat(fresh, ignore_index=True) if len(fresh) > 1 else fresh[0])
+        if fresh and not self.levelled:
+            fresh = [pd.concat(fresh, ignore_index=True) if len(fresh) > 1 else fresh[0]]
+        for frame in fresh:  # one delivery after the other: rows of one never replace each other
+            self._merge(self._replacing(frame) if self.levelled else frame)
+
+    @property
+    def levelled(self) -> bool:
+        """Whether rows of another identity can tell the same money."""
+        return any(column.identity for column in self.feed.columns)
+
+    def _replacing(self, fresh: pd.DataFrame) -> pd.DataFrame:
+        """The rows of a delivery that count; what they replace on another level is left out."""
+        current = fresh.iloc[:0] if self.current is None else self.current
+        first = int(current["date"].searchsorted(fresh["date"].min()))
+        stored, batch = _arrow(current.iloc[first:]), _arrow(fresh)
+        identity = Identity.among(self.feed, stored.column_names, batch.column_names)
+        replacing = Replacing(self.feed, batch, identity, NOBODY_TO_ASK)
+        against = replacing.against(stored)
+        replacing.finish()
+        gone = (against.taken >= 0) | (against.restated >= 0)
+        if gone.any():
+            kept = np.append(np.ones(first, bool), ~gone)
+            self.current = current[kept].reset_index(drop=True)
+        return fresh if replacing.wins.all() else fresh[replacing.wins].reset_index(drop=True)
 
     def _merge(self, fresh: pd.DataFrame) -> None:
         """Only days that ``fresh`` touches are sorted again where the key begins with the day."""
@@ -168,12 +196,22 @@ class _Book:
                 untouched = int(current["date"].searchsorted(fresh["date"].min()))
             if untouched < len(current):
                 mixed = pd.concat([current.iloc[untouched:], fresh], ignore_index=True)
-        newest = _newest(mixed, key)
+        identity = [c.name for c in self.feed.columns if c.identity and c.name in mixed]
+        if identity:
+            mixed = mixed.assign(**{name: mixed[name].fillna("") for name in identity})
+        newest = _newest(mixed, [*key, *identity])
         parts = [newest] if current is None or not untouched else [current.iloc[:untouched], newest]
         whole = pd.concat(parts, ignore_index=True)
         free = sorted(c for c in whole if str(c).startswith(("x_", "y_", "c_")))
         named = [*(c for c in whole if c not in free), *free]
         self.current = whole if named == list(whole) else whole[named]
+
+
+def _arrow(frame: pd.DataFrame) -> Any:
+    # as the facts hold them: days are days
+    table = arrow.Table.from_pandas(frame, preserve_index=False)
+    days = table["date"].cast(arrow.date32())
+    return table.set_column(table.column_names.index("date"), "date", days)
 
 
 def _newest(rows: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
