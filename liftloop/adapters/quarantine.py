@@ -15,8 +15,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from sqlalchemy import Engine, func
+from sqlalchemy import Engine, func, update
 from sqlmodel import col, select
 
 from liftloop.adapters import clock
@@ -29,6 +30,7 @@ from liftloop.core.contracts import FEEDS
 
 NAMES = ("delivery_id", "row_number")
 SPARE = (*NAMES, "feed", "rules", "filename")  # of an export; the rest are the row's own
+_ROWS_AT_ONCE = 500
 _FORMULA = re.compile(r"^[=+\-@\t\r']")
 _NUMBER = re.compile(r"^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$")
 
@@ -110,20 +112,51 @@ def disarmed(cell: Any) -> Any:
     return cell
 
 
+def of_rule(rows: pd.DataFrame, rule: str) -> pd.DataFrame:
+    """Those of :func:`open_rows` that broke ``rule``, whatever else they broke."""
+    broke = [rule in rules.split(";") for rules in rows["rules"]]
+    return rows[np.array(broke, dtype=bool)]
+
+
 def discard_rows(
-    engine: Engine, rows: Iterable[tuple[str, int]], *, actor: str, at: datetime | None = None
+    engine: Engine,
+    rows: Iterable[tuple[str, int]],
+    *,
+    actor: str,
+    at: datetime | None = None,
+    because: str = "",
 ) -> int:
-    """Close open rows for good, storing nothing of them; how many were open."""
-    closed = []
+    """Close open rows for good, storing nothing of them; how many were open.
+
+    ``because`` is the reason, for the audit trail.
+    """
+    closed: list[tuple[str, int]] = []
+    numbers: dict[str, set[int]] = {}
+    for delivery, number in rows:
+        numbers.setdefault(delivery, set()).add(int(number))
     with session(engine) as opened:
-        for delivery, number in sorted(set(rows)):
-            found = opened.get(QuarantinedRow, (delivery, number))
-            if found is not None and found.state == "open":
-                found.state = "discarded"
-                closed.append([delivery, number])
+        for delivery in sorted(numbers):
+            still = opened.exec(
+                select(QuarantinedRow.row_number)
+                .where(QuarantinedRow.delivery_id == delivery)
+                .where(QuarantinedRow.state == "open")
+            ).all()
+            wanted = sorted(numbers[delivery].intersection(still))
+            for start in range(0, len(wanted), _ROWS_AT_ONCE):
+                opened.connection().execute(
+                    update(QuarantinedRow)
+                    .where(col(QuarantinedRow.delivery_id) == delivery)
+                    .where(
+                        col(QuarantinedRow.row_number).in_(wanted[start : start + _ROWS_AT_ONCE])
+                    )
+                    .values(state="discarded")
+                )
+            closed += [(delivery, number) for number in wanted]
         if closed:
+            named = [[delivery, number] for delivery, number in closed]
             append_audit(
-                opened, key=long_key("discard", closed), actor=actor, act="discard",
-                subject="quarantine", payload={"rows": closed}, at=at or clock.now(),
+                opened, key=long_key("discard", named), actor=actor, act="discard",
+                subject="quarantine", at=at or clock.now(),
+                payload={"rows": named} | ({"reason": because} if because else {}),
             )  # fmt: skip
     return len(closed)

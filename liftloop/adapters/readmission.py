@@ -86,8 +86,14 @@ def readmit(
     return taken
 
 
-def _mended(engine: Engine, path: Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """The open rows the file names, with the file's cells. Rows closed before are passed over."""
+def named_rows(engine: Engine, path: Path) -> pd.DataFrame:
+    """The cells of an export of ours as text, each row's name (:data:`NAMES`) among them.
+
+    Raises
+    ------
+    RefusedFile
+        When the file is no export of ours, names a row that is unknown, or one row twice.
+    """
     try:
         cells = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
@@ -102,8 +108,14 @@ def _mended(engine: Engine, path: Path, rows: pd.DataFrame) -> pd.DataFrame:
                 fix="keep the first two columns of the export as they are.",
             )  # fmt: skip
     cells = cells.map(lambda cell: cell[1:] if cell.startswith("'") else cell)
+    _refuse_strangers(engine, path, list(zip(*(cells[name] for name in NAMES), strict=True)))
+    return cells
+
+
+def _mended(engine: Engine, path: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The open rows the file names, with the file's cells. Rows closed before are passed over."""
+    cells = named_rows(engine, path)
     named = list(zip(cells["delivery_id"], cells["row_number"], strict=True))
-    _refuse_strangers(engine, path, named)
     own = [name for name in cells.columns if name not in SPARE]
     said = {
         row: canonical({name: cell for name, cell in zip(own, values, strict=True) if cell != ""})

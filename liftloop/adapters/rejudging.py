@@ -49,10 +49,11 @@ def judge_again(
     *,
     engine: Engine,
     account: Account,
+    feed: str | None = None,
     actor: str = "liftloop",
     received_at: datetime | None = None,
 ) -> list[DeliverySummary]:
-    """Judge the open rows again whose rules a changed ``[account]`` mends.
+    """Judge the open rows again (of one feed, or all) whose rules a changed ``[account]`` mends.
 
     Rows count as reported when they were first received, so that they hide nothing that came
     since. Without a changed setting nothing is done, and a second call changes nothing.
@@ -72,6 +73,8 @@ def judge_again(
         close_replaced_readings(engine)
         summaries = []
         for delivery in _waiting(engine):
+            if feed not in (None, delivery.feed):
+                continue
             judged = _Judged.of(workspace, engine, account, delivery)
             summary = judged and judged.take(actor, received_at or clock.now())
             summaries += [summary] if summary else []

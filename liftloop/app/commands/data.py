@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +21,8 @@ from liftloop.app.options import (
 from liftloop.core.errors import ConfigurationError
 
 quarantine = typer.Typer(
-    invoke_without_command=True, help="Rows that broke a rule: show, export, mend, re-admit them."
+    invoke_without_command=True,
+    help="Rows that broke a rule: show, export, mend, re-admit or discard them.",
 )
 
 
@@ -34,6 +36,7 @@ def register(app: typer.Typer) -> None:
         ("list", "--feed sales", listed),
         ("export", "mend.csv", export),
         ("readmit", "mend.csv", readmit),
+        ("discard", '--rule spend_not_negative --because "test rows"', discard),
     ):
         example = f"Example: liftloop quarantine {name} {words} --workspace shop"
         quarantine.command(name, epilog=example)(command)
@@ -47,7 +50,7 @@ def ingest(
     workspace: WorkspaceOption = Path("workspace"),
     feed: Annotated[str | None, typer.Option(help="The feed, where the name does not say.")] = None,
     importer: Annotated[
-        str | None, typer.Option(help="google_ads, meta, microsoft, tiktok, linkedin, snapchat...")
+        str | None, typer.Option(help="google_ads, meta, tiktok, pinterest, shopify, stripe, ga4...")
     ] = None,
     mapping: Annotated[
         Path | None, typer.Option("--map", help="A mapping file for any other table.")
@@ -124,8 +127,8 @@ def ingest(
     if as_json:
         show_json([summary.as_dict() for summary in summaries])
     elif not summaries:
-        where = f"no files in {', '.join(map(str, paths))}" if paths else "the inbox is empty"
-        typer.echo(f"Nothing to take in: {where}.")
+        looked = f"no files in {', '.join(map(str, paths))}" if paths else "the inbox is empty"
+        typer.echo(f"Nothing to take in: {looked}.")
     else:
         for line in summary_lines(summaries):
             typer.echo(line)
@@ -191,7 +194,10 @@ def listed(
     for name, rules in counts.items():
         said = ", ".join(f"{rule} {rows:,}" for rule, rows in rules.items())
         typer.echo(f"{name}: {said}")
-    typer.echo("Mend them: liftloop quarantine export mend.csv, then liftloop quarantine readmit")
+    typer.echo(
+        "Mend them: liftloop quarantine export mend.csv, then liftloop quarantine readmit. "
+        "Rows that are wrong for good: liftloop quarantine discard"
+    )
 
 
 def export(
@@ -230,26 +236,27 @@ def readmit(
     _must_be_a_feed(feed)
     must_exist(path)
     place = opened(workspace)
+    from liftloop.adapters.changed_currency import refuse_renamed_money
     from liftloop.adapters.deliveries import account_of
     from liftloop.adapters.quarantine import open_counts
     from liftloop.adapters.readmission import readmit as act
+    from liftloop.adapters.rejudging import judge_again
     from liftloop.adapters.settings import load_settings
+    from liftloop.adapters.summaries import summary_lines
     from liftloop.app.views import engine_of
 
     engine = engine_of(place)
-    found = act(
-        place,
-        engine=engine,
-        account=account_of(load_settings(place).account),
-        mended=path,
-        feed=feed,
-        actor=by,
-    )
+    account = account_of(load_settings(place).account)
+    refuse_renamed_money(place, engine=engine, account=account, actor=by)
+    found = []
+    if path is None:
+        found += judge_again(place, engine=engine, account=account, feed=feed, actor=by)
+    found += act(place, engine=engine, account=account, mended=path, feed=feed, actor=by)
     if as_json:
         show_json([summary.as_dict() for summary in found])
         return
-    for summary in found:
-        typer.echo(summary.sentence)
+    for line in summary_lines(found):
+        typer.echo(line)
     waiting = bool(open_counts(engine))
     if found and waiting:
         typer.echo("Other rows are still in quarantine: liftloop quarantine")
@@ -260,3 +267,60 @@ def readmit(
             "Nothing was re-admitted: no open row keeps the rules. liftloop quarantine says what "
             "each one breaks."
         )
+
+
+def discard(
+    path: Annotated[
+        Path | None, typer.Argument(help="An export: the rows it names. Or choose by options.")
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    feed: FeedOption = None,
+    rule: Annotated[str | None, typer.Option(help="Only rows that broke this rule.")] = None,
+    delivery: Annotated[str | None, typer.Option(help="Only rows of this delivery.")] = None,
+    because: Annotated[
+        str, typer.Option(help="Why nothing of them is stored, for the audit trail.")
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    by: Annotated[
+        str, typer.Option("--by", envvar="LIFTLOOP_ACTOR", help="Who acts, for the audit trail.")
+    ] = "operator",
+    as_json: JsonOption = False,
+) -> None:
+    """Close rows for good: nothing of them is ever stored. A row must be in all that is named."""
+    _must_be_a_feed(feed)
+    must_exist(path)
+    if path is None and feed is None and rule is None and delivery is None:
+        raise ConfigurationError(
+            "Which rows?", fix="name them with --feed, --rule or --delivery, or by an export."
+        )
+    if not because.strip():
+        raise ConfigurationError(
+            "Rows are not discarded without a reason.", fix='say why: --because "TEXT".'
+        )
+    place = opened(workspace)
+    from liftloop.adapters.deliveries import taking_in
+    from liftloop.adapters.discarding import Wanted, chosen_rows
+    from liftloop.adapters.quarantine import discard_rows
+    from liftloop.app.views import engine_of
+
+    engine = engine_of(place)
+    chosen = chosen_rows(engine, Wanted(feed, rule, delivery, path))
+    if chosen.rows and not yes:
+        if as_json or not sys.stdin.isatty():
+            raise ConfigurationError(
+                f"{chosen.sentence} Nobody confirmed it, and nothing was changed.",
+                fix="add --yes to discard them.",
+            )
+        typer.echo(chosen.sentence)
+        if not typer.confirm("Discard them?"):
+            typer.echo("Nothing was changed.")
+            raise typer.Exit(1)
+    with taking_in(place):
+        closed = discard_rows(engine, chosen.rows, actor=by, because=because.strip())
+    if as_json:
+        show_json({"discarded": closed})
+    elif closed:
+        rows = "1 row" if closed == 1 else f"{closed:,} rows"
+        typer.echo(f"{rows} discarded: nothing of them is stored. Recorded by {by}: {because}")
+    else:
+        typer.echo("Nothing to discard: no open row is in all that is named.")
