@@ -177,7 +177,8 @@ def _refuse_parts(rows: Rows, identity: NDArray[np.int64], parts: tuple[str, ...
                 f"{int(here.sum()):,} rows ({rows.amount(here)}) share their day, segment, channel "
                 "and campaign with others and differ in this column, which the feed has not: they "
                 "would replace each other.",
-                fix="sum them before you deliver, or describe the table in a mapping file (--map) "
-                "with aggregate = true.",
+                fix="where they are parts, describe the table in a mapping file (--map) with "
+                "aggregate = true; where they are views of one spend, keep one with "
+                f'--where "{name}={rows.cells.loc[here, name].iloc[0]}".',
                 column=name,
             )

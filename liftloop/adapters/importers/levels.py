@@ -21,7 +21,13 @@ from liftloop.adapters.importers.roles import words_of
 from liftloop.core.errors import RefusedFile
 
 Mask = NDArray[np.bool_]
-_ALL = re.compile(r"|all( .*)?|\(all\)|alle|total(:.*)?|totals|gesamt|tous|todos|--|-|\*", re.I)
+# An ad may be called "All seasons": only words for the parts themselves may follow "all".
+_ALL = re.compile(
+    r"|\(?all\)?|all (ads?|ad ?sets|ad ?groups|campaigns|creatives|devices|countries|networks"
+    r"|regions|platforms|placements|ages|genders|hours|accounts|segments|channels)"
+    r"|total(:.*)?|totals|grand total|gesamt|alle|tous|todos|--|-|\*",
+    re.IGNORECASE,
+)
 _NESTED = frozenset(["ad", "adset", "adgroup", "creative", "campaign", "keyword", "asset"])
 _UNKNOWN_BREAKDOWN = 0.9  # of the sum of the named parts: below it a blank is a part of its own
 _UNKNOWN_NESTED = 0.5  # an ad without a name is rarer than a campaign's own row
@@ -101,7 +107,7 @@ def leave_out_totals(rows: Rows, parts: Collection[str] = ()) -> tuple[Mask, lis
     doubt &= ~total
     if doubt.any():
         raise _refusal(levels, doubt)
-    beside = _same_money_twice(levels, keep & ~total)
+    beside = _same_money_twice(levels, keep & ~total & ~unknown)
     notes = []
     if total.any():
         details = _details(levels, total)
@@ -173,7 +179,13 @@ def _sums(
 
 def _same_money_twice(levels: _Levels, left: Mask) -> Mask:
     """Rows that break the same spend down by another detail than rows beside them do (a table by
-    device below one by country): those of the smaller number of rows."""
+    device below one by country): those of the smaller number of rows.
+
+    Raises
+    ------
+    RefusedFile
+        When the two do not sum to the same.
+    """
     rows, beside = levels.rows, left & False
     spend = rows.numbers["spend"].to_numpy(dtype=float)
     for one, blanks in enumerate(levels.sets):
@@ -189,10 +201,15 @@ def _same_money_twice(levels: _Levels, left: Mask) -> Mask:
                 for mask in ((levels.pattern == p) & left & ~beside for p in (one, other))
             ]
             both = (sums[0] > 0) & (sums[1] > 0)
-            if both.any() and np.allclose(sums[0][both], sums[1][both], rtol=0, atol=0.01):
-                sizes = [int((levels.pattern == p).sum()) for p in (one, other)]
-                less = one if sizes[0] < sizes[1] else other
-                beside |= (levels.pattern == less) & left & both[place]
+            if not both.any():
+                continue
+            sizes = [int((levels.pattern == p).sum()) for p in (one, other)]
+            less = one if sizes[0] < sizes[1] else other
+            fewer = (levels.pattern == less) & left & both[place]
+            rounding = 0.005 * (1 + np.bincount(place[left], minlength=groups)) + 1e-9
+            if (np.abs(sums[0] - sums[1]) > rounding)[both].any():
+                raise _refusal(levels, fewer & (spend > 0))
+            beside |= fewer
     return beside
 
 

@@ -46,7 +46,8 @@ _VIEW = re.compile(
 )
 _DESCRIPTION = _set(
     "status delivery objective strategy budget state serving effective updated created modified "
-    "url link label labels note comment indicator reason reasons eligibility"
+    "url link label labels note comment indicator reason reasons eligibility ranking rank quality "
+    "rating"
 )
 _MEASURE = _set(
     "cost spend spent amount impr impressions clicks conversions conversion value revenue "

@@ -280,6 +280,22 @@ def test_one_spend_broken_down_by_device_and_again_by_country_is_counted_once(
     assert spend(got) == 30
 
 
+def test_two_breakdowns_of_one_campaign_that_do_not_agree_are_asked_about(tmp_path: Path) -> None:
+    line = "A,2026-09-01,EUR,10,5,{spent},1,20,{device},{country}"
+    with pytest.raises(RefusedFile, match="cannot be told"):
+        read(
+            tmp_path, f"{GOOGLE},Device,Country/Territory",
+            line.format(spent="10.00", device="Mobile", country=""),
+            line.format(spent="20.00", device="Desktop", country=""),
+            line.format(spent="25.00", device="", country="Germany"),
+        )  # fmt: skip
+
+
+def test_an_ad_called_all_seasons_is_an_ad(tmp_path: Path) -> None:
+    lines = ads(("A", "S", "All seasons", "30.00"), ("A", "S", "one", "30.00"))
+    assert spend(read(tmp_path, ADS, *lines)) == 60
+
+
 @pytest.mark.parametrize("whole", ["all", ""])
 def test_a_feeds_campaign_beside_its_creatives_is_their_total(whole: str, tmp_path: Path) -> None:
     row = "2026-09-01,DE,meta,A,{creative},{spent},{shown},1,1,9"
