@@ -185,8 +185,8 @@ def _recognise(
             raw.file,
             f"its columns are of no feed and no known report: {shown(raw.header)}.",
             fix="name the feed with --feed (the missing columns are then told), or the platform "
-            "with --importer; export it in English where it is a platform's report in another language; "
-            "or describe the table in a mapping file with --map.",
+            "with --importer; export a platform's report in English; or describe the table in a "
+            "mapping file with --map.",
         )
     return found[0]
 

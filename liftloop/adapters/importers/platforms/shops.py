@@ -414,6 +414,7 @@ register(
         null=frozenset({"", "--", "-", "n/a", "null", "(not set)", "(other)"}),
         is_total=_no_day("date", "date + hour (yyyymmddhh)", *_GA4_WITHOUT_DAYS),
         segment=("country", "country id"),
+        footer=r"(: #|Grand total\W*$)",
         by_day="in GA4, add the dimension Date to the report",
     )
 )  # fmt: skip
