@@ -50,7 +50,8 @@ def ingest(
     workspace: WorkspaceOption = Path("workspace"),
     feed: Annotated[str | None, typer.Option(help="The feed, where the name does not say.")] = None,
     importer: Annotated[
-        str | None, typer.Option(help="google_ads, meta, tiktok, pinterest, shopify, stripe, ga4...")
+        str | None,
+        typer.Option(help="google_ads, meta, tiktok, pinterest, shopify, stripe, ga4..."),
     ] = None,
     mapping: Annotated[
         Path | None, typer.Option("--map", help="A mapping file for any other table.")
