@@ -57,9 +57,20 @@ _MEASURE = _set(
 )
 
 
+_JOINED = {"type", "action", "delivered", "period", "setting", "gregorian"}
+_TOGETHER = re.compile(
+    "|".join(sorted(_DAY | _PART | _DESCRIPTION | _MEASURE | _JOINED, key=len, reverse=True))
+)
+
+
 def words_of(name: str) -> tuple[str, ...]:
-    """``adGroupName``, ``ad_group.name``, ``Ad group name`` -> ad, group, name."""
-    return tuple(word.lower() for word in _WORD.findall(name))
+    """``adGroupName``, ``ad_group.name``, ``Ad group name`` -> ad, group, name; also ``devicetype``
+    -> device, type, where all of it is of words known here."""
+    words: list[str] = []
+    for word in _WORD.findall(name):
+        pieces = _TOGETHER.findall(word.lower())
+        words += pieces if "".join(pieces) == word.lower() else [word.lower()]
+    return tuple(words)
 
 
 def is_sync(name: str) -> bool:
@@ -84,6 +95,7 @@ def role_of(name: str, *, days: Collection[str], measures: Collection[str], nume
     if name in measures:
         return "measure"
     words = words_of(name)
+    words += tuple(word.removesuffix("s") for word in words if word.removesuffix("s") in _PART)
     if _VIEW.search(" ".join(words)) and not numeric:
         return "view"
     if words[-1:] == ("name",) and set(words) & _DESCRIPTION:
