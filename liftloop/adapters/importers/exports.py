@@ -202,6 +202,10 @@ def _notes(reading: Reading, names: list[str]) -> list[str]:
     notes = [*importer.notes]
     if reading.totals:
         notes.append(f"Totals rows left out: {reading.totals}.")
+    if reading.periods:
+        notes.append(
+            f"Rows over a period that are the sum of its days, left out: {reading.periods}."
+        )
     notes += _names_notes(reading)
     if reading.hours and importer.counts is None:
         notes.append(f"Rows by the hour, taken as days in {zone}: {reading.hours}.")

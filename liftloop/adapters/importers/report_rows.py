@@ -88,6 +88,7 @@ class Reading:
     unplaced: int = 0
     totals: int = 0
     hours: int = 0
+    periods: int = 0
     spread_over: tuple[date, date] | None = None
 
     def take(self, at: int, row: Row, problem: str | None) -> None:
@@ -250,7 +251,11 @@ class Reading:
             When rows span several days and are not to be spread, or mix currencies.
         """
         feed, days = self.importer.feed, Sums(self.importer.feed)
+        periods = _periods_of_days(self.file, sums)
+        self.periods = len(periods)
         for ((start, end), *rest), numbers in sums.totals.items():
+            if ((start, end), *rest) in periods:
+                continue
             if start == end:
                 days.add((start, *rest), numbers)
                 continue
@@ -269,6 +274,34 @@ class Reading:
         if feed == "performance":
             _refuse_mixed_currency(self.file, days)
         return days
+
+
+def _periods_of_days(file: str, sums: Sums) -> set[tuple[Any, ...]]:
+    """Keys of rows over a period that are the sum of rows of its days.
+
+    Raises
+    ------
+    RefusedFile
+        When a row over a period stands beside rows of its days and is not their sum.
+    """
+    days: dict[tuple[Any, ...], dict[date, Decimal]] = {}
+    for ((start, end), *rest), numbers in sums.totals.items():
+        if start == end:
+            days.setdefault(tuple(rest), {})[start] = numbers[0] or Decimal(0)
+    totals = set()
+    for ((start, end), *rest), numbers in sums.totals.items():
+        within = [v for day, v in days.get(tuple(rest), {}).items() if start <= day <= end]
+        if start == end or not within:
+            continue
+        if abs(sum(within) - (numbers[0] or Decimal(0))) > Decimal("0.01"):
+            raise RefusedFile(
+                file,
+                f"a row from {start} to {end} ({numbers[0]}) stands beside rows of single days of "
+                f"it, and is not their sum ({sum(within)}).",
+                fix="export the report by day alone.",
+            )
+        totals.add(((start, end), *rest))
+    return totals
 
 
 def first_of(names: tuple[str, ...], row: Mapping[str, Any]) -> str | None:

@@ -280,6 +280,18 @@ def test_one_spend_broken_down_by_device_and_again_by_country_is_counted_once(
     assert spend(got) == 30
 
 
+def test_a_row_over_a_period_beside_its_days_is_their_total(tmp_path: Path) -> None:
+    line = "2026-09-0{a},2026-09-0{b},A,{spent},{shown},1,1"
+    lines = [line.format(a=a, b=b, spent=s, shown=s * 10) for a, b, s in ((1, 1, 10), (2, 2, 20))]
+    total = line.format(a=1, b=2, spent=30, shown=300)
+    got = read(tmp_path, META, *lines, total)
+    assert spend(got) == 30
+    assert "sum of its days" in note(got, "period")
+    assert spend(read(tmp_path, META, *lines, total, spread=True)) == 30
+    with pytest.raises(RefusedFile, match="not their sum"):
+        read(tmp_path, META, *lines, total.replace(",30,", ",31,"), spread=True)
+
+
 def test_two_breakdowns_of_one_campaign_that_do_not_agree_are_asked_about(tmp_path: Path) -> None:
     line = "A,2026-09-01,EUR,10,5,{spent},1,20,{device},{country}"
     with pytest.raises(RefusedFile, match="cannot be told"):
