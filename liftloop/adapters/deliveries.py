@@ -46,6 +46,7 @@ from liftloop.adapters.name_checks import notes_on_names
 from liftloop.adapters.names_in_use import names_in_use
 from liftloop.adapters.reading import printable
 from liftloop.adapters.rereading import close_earlier_readings
+from liftloop.adapters.sales_sources import refuse_other_source
 from liftloop.adapters.sealing import append_audit
 from liftloop.adapters.settings import Account as AccountSettings
 from liftloop.adapters.storing import plan, store
@@ -157,6 +158,9 @@ class Taking:
         if known is not None:
             self._clear()
             return replace(known, filename=self.path.name, duplicate=delivery not in finished)
+        refuse_other_source(
+            self.workspace, self.engine, imported, file=self.path.name, stands=options.stands
+        )
         at = next_instant(self.engine, now)
         sifted = sift_copy(imported, self.account, at)
         intended = intention(

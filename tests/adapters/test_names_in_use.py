@@ -138,3 +138,50 @@ def test_an_api_row_says_its_campaign_type_too(workspace: Workspace, take: Take)
         "google_ads_search": 10.0,
         "google_ads_performance_max": 20.5,
     }
+
+
+SHOP = "Day,Orders,Gross sales,Net sales,Total sales\n2026-09-01,3,100,100,{}\n"
+PAYMENTS = (
+    "id,Created (UTC),Amount,Amount Refunded,Currency,Status\nch_1,2026-09-01 10:00,{},0,usd,Paid\n"
+)
+
+
+def revenue(workspace: Workspace) -> float:
+    facts = read_facts(workspace, "sales", as_of=None, timezone="UTC")
+    return float(facts["revenue"].sum())
+
+
+def test_sales_of_a_second_source_are_asked_about_and_never_replace_in_silence(
+    workspace: Workspace, take: Take
+) -> None:
+    take("shop.csv", SHOP.format("120.00"), segment="UK")
+    refused = take("stripe.csv", PAYMENTS.format("30.00"), segment="UK").refused
+    assert refused is not None
+    assert "120.00 of sales are stored from shopify, and this stripe export says 30.00" in refused
+    assert revenue(workspace) == 120.0
+    take("stripe.csv", PAYMENTS.format("30.00"), segment="UK", stands="replace")
+    assert revenue(workspace) == 30.0
+    take("other.csv", PAYMENTS.format("8.00"), segment="FR")
+    assert revenue(workspace) == 38.0
+
+
+def test_a_second_source_that_says_the_same_and_a_later_export_of_one_are_taken(
+    workspace: Workspace, take: Take
+) -> None:
+    take("shop.csv", SHOP.format("120.00"))
+    assert take("stripe.csv", PAYMENTS.format("120.00")).refused is None
+    take("later.csv", PAYMENTS.format("121.50"))
+    assert revenue(workspace) == 121.5
+
+
+def test_all_sales_beside_the_same_by_country_are_asked_about(
+    workspace: Workspace, take: Take
+) -> None:
+    by_country = SHOP.replace("Day,", "Billing country,Day,").replace("2026", "United Kingdom,2026")
+    take("shop.csv", by_country.format("120.00"))
+    refused = take("stripe.csv", PAYMENTS.format("120.00")).refused
+    assert refused is not None
+    assert "120.00 of the same days are stored in GB from shopify" in refused
+    assert revenue(workspace) == 120.0
+    take("stripe.csv", PAYMENTS.format("7.00"), stands="beside")
+    assert revenue(workspace) == 127.0

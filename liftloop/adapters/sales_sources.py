@@ -1,0 +1,116 @@
+"""One source for the sales of a segment's day.
+
+A shop's export, its payments and GA4 each tell all sales of a day in their own way. The later one
+would stand in place of the earlier one without a word; where their amounts differ it is asked which
+of them counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+from pyarrow import compute
+from sqlalchemy import Engine
+from sqlmodel import col, select
+
+from liftloop.adapters.delta import open_table, table_path
+from liftloop.adapters.importers import Imported
+from liftloop.adapters.ledger import session
+from liftloop.adapters.tables import Delivery
+from liftloop.adapters.workspace import Workspace
+from liftloop.core.errors import RefusedFile
+from liftloop.core.feeds.questions import Stands
+
+_ALIKE = 0.005  # a share of the stored revenue up to which two sources say the same
+
+
+def refuse_other_source(
+    workspace: Workspace, engine: Engine, imported: Imported, *, file: str, stands: Stands
+) -> None:
+    """Ask before an export of sales replaces those of another source.
+
+    Parameters
+    ----------
+    stands
+        "replace" settles it: the export counts from now on. "beside": its sales in other segments
+        are other sales.
+
+    Raises
+    ------
+    RefusedFile
+        When other revenue is stored for the same days and segments from another importer, or the
+        same days are stored as a whole and told by segment (or the other way round).
+    """
+    own = imported.importer
+    if imported.feed != "sales" or own == "contract" or own.startswith("map:"):
+        return
+    if stands == "replace" or imported.frame.empty:
+        return
+    rows = imported.frame.dropna(subset=["date", "segment"])
+    stored = _stored(workspace, rows)
+    if stored is None or stored.empty:
+        return
+    importers = _importers(engine, stored["delivery"].unique())
+    stored["importer"] = stored["delivery"].map(importers).fillna("another delivery")
+    foreign = stored[(stored["importer"] != own) & stored["date"].isin(rows["date"])]
+    if stands != "beside":
+        _refuse_whole_beside_parts(rows, foreign, own=own, file=file)
+    others = foreign.merge(
+        rows[["date", "segment", "revenue"]], on=["date", "segment"], suffixes=("", "_new")
+    )
+    before, after = float(others["revenue"].sum()), float(others["revenue_new"].sum())
+    apart = float((others["revenue_new"] - others["revenue"]).abs().sum())
+    if others.empty or apart <= _ALIKE * max(abs(before), abs(after)):
+        return
+    first, last = others["date"].min().date(), others["date"].max().date()
+    segments = ", ".join(sorted(others["segment"].unique())[:5])
+    raise RefusedFile(
+        file,
+        f"for {first} to {last} in {segments} {before:,.2f} of sales are stored from "
+        f"{', '.join(sorted(others['importer'].unique()))}, and this {own} export says "
+        f"{after:,.2f}: sales of two sources are never added.",
+        fix="say --replace if this export is the one that counts for these days, or give other "
+        "sales a segment of their own with --segment.",
+        column="revenue",
+    )
+
+
+def _refuse_whole_beside_parts(
+    rows: pd.DataFrame, foreign: pd.DataFrame, *, own: str, file: str
+) -> None:
+    """Ask where one source has all sales in one and the other has them by segment."""
+    new, old = set(rows["segment"]), set(foreign["segment"])
+    if not old or (new == {"all"}) == (old == {"all"}):
+        return
+    raise RefusedFile(
+        file,
+        f"it has sales of {float(rows['revenue'].sum()):,.2f} in {', '.join(sorted(new)[:5])}, "
+        f"and {float(foreign['revenue'].sum()):,.2f} of the same days are stored in "
+        f"{', '.join(sorted(old)[:5])} from {', '.join(sorted(foreign['importer'].unique()))}: "
+        "the same sales, or more of them?",
+        fix=f"leave the {own} export out if they are the same; say --beside if they are other "
+        "sales, or give them their segment with --segment.",
+        column="segment",
+    )
+
+
+def _stored(workspace: Workspace, rows: pd.DataFrame) -> pd.DataFrame | None:
+    """Revenue in force on the days of ``rows``, and the delivery each is from."""
+    table = open_table(table_path(workspace.facts, "sales", "current"))
+    if table is None:
+        return None
+    first, last = rows["date"].min().date(), rows["date"].max().date()
+    where = (compute.field("date") >= first) & (compute.field("date") <= last)
+    frame: pd.DataFrame = table.read(
+        where, columns=["date", "segment", "revenue", "delivery"]
+    ).to_pandas()
+    return frame.assign(date=pd.to_datetime(frame["date"]).astype(rows["date"].dtype))
+
+
+def _importers(engine: Engine, deliveries: Iterable[str]) -> dict[str, str]:
+    with session(engine, read_only=True) as opened:
+        found = opened.exec(
+            select(Delivery.id, Delivery.importer).where(col(Delivery.id).in_(list(deliveries)))
+        ).all()
+    return {str(name): str(importer) for name, importer in found}
