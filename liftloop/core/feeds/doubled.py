@@ -71,7 +71,7 @@ def doubled_segments(performance: pd.DataFrame) -> list[DoubledSegments]:
     pairs = pairs[pairs["segment"] < pairs["segment_other"]]
     found = []
     for (channel, one, other), same in pairs.groupby(["channel", "segment", "segment_other"]):
-        fewer = min(counted[channel, one], counted[channel, other])
+        fewer = min(counted.get((channel, name), 0) for name in (one, other))
         if len(same) >= DAYS and len(same) >= SHARE * fewer:
             found.append(_doubled(str(channel), (str(one), str(other)), same))
     return sorted(found, key=lambda pair: (-pair.spend, pair.segments, pair.channel))
