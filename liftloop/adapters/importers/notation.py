@@ -179,6 +179,8 @@ def _both(text: str) -> str:
 def currency_of(text: str) -> str | None:
     """The currency an amount is written with (``€ 12.50``, ``12.50 USD``); none for ``$``, which
     several currencies share."""
+    if not text or (text[0].isdigit() and text[-1].isdigit()):
+        return None  # nothing stands before or behind the number
     if mark_of(text)[0] is None:
         return None
     code = _CODE.search(text)

@@ -33,6 +33,7 @@ from liftloop.core.errors import RefusedFile
 
 SHOWN = 1000
 _OPTIONAL = ("clicks", "conversions", "revenue")
+_REMEMBERED = 100_000  # cells whose number is kept: small counts come again and again
 _OFFSET = re.compile(r".*(Z|UTC|[+-]\d\d:?\d\d)")
 
 
@@ -80,6 +81,7 @@ class Reading:
     numbers: list[list[Decimal | None]] = field(default_factory=list)
     keys: dict[tuple[Any, ...], int] = field(default_factory=dict)
     labels: list[tuple[str, str]] = field(default_factory=list)  # campaign and creative of a row
+    parsed: dict[tuple[str, str], Decimal] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
     why: dict[str, str] = field(default_factory=dict)  # column -> its first unreadable cell
@@ -226,9 +228,12 @@ class Reading:
 
     def _parsed(self, column: str, text: str) -> Decimal:
         decimal = self.decimals.get(column, ".")
-        if decimal == ".":
-            return number(text)
-        return number(text, thousands=".", decimal=",")
+        value = self.parsed.get((decimal, text))
+        if value is None:
+            value = number(text, thousands="," if decimal == "." else ".", decimal=decimal)
+            if len(self.parsed) < _REMEMBERED:
+                self.parsed[decimal, text] = value
+        return value
 
     def summed(self, keep: np.ndarray) -> Sums:
         """The rows of ``keep`` summed by what they are, labelled with their latest names."""
