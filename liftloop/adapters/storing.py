@@ -107,7 +107,11 @@ def plan(workspace: Workspace, feed: str, batch: Any, sender: Sender = CONTRACT)
     months = _months_to_search(declared, batch, current)
     keep = sum(current.months[month][1] for month in months) <= KEPT_ROWS
     spend = ["spend"] if "spend" in there else []
-    lookup = None if keep else [*identity.inputs(there), "reported_at", "known_from", *spend]
+    lookup = (
+        None
+        if keep
+        else [*identity.inputs(there), "reported_at", "known_from", "received_at", *spend]
+    )
     for month in months:
         rows = current.month(month, lookup)
         part = None

@@ -246,6 +246,40 @@ def test_without_an_account_a_row_restates_its_key_alone(shop: Shop) -> None:
     assert shop.spend() == 41
 
 
+def test_what_another_file_told_of_an_account_is_not_missed(shop: Shop) -> None:
+    shop.take(row(30, campaign="a", account="main"))
+    shop.take(row(20, campaign="b", account="main"))
+    shop.take(row(30, campaign="a", account="main"), row(1, campaign="c", account="main"))
+    assert shop.spend() == 51
+
+
+def campaigns(shop: Shop, spend: dict[str, float], **options: Any) -> DeliverySummary:
+    shop.taken += 1
+    path = shop.workspace.root / f"google-{shop.taken}.csv"
+    lines = (f"2026-02-01,{name},{amount},100,10,1,50\n" for name, amount in spend.items())
+    path.write_text(GOOGLE + "".join(lines), encoding="utf-8")
+    return shop.again(path, **options)
+
+
+def test_an_export_without_an_account_that_lacks_a_campaign_is_asked_about(shop: Shop) -> None:
+    campaigns(shop, {"a": 30, "b": 20})
+    asked = campaigns(shop, {"a": 30})
+    assert asked.refused is not None
+    assert "b, 20.00 on 1 day" in asked.refused
+    campaigns(shop, {"a": 30}, stands="beside")
+    assert shop.spend() == 50
+    campaigns(shop, {"a": 30}, stands="replace")
+    assert shop.spend() == 30
+
+
+def test_exports_of_two_accounts_without_names_do_not_miss_each_other(shop: Shop) -> None:
+    for _ in range(2):
+        campaigns(shop, {"a": 30, "b": 10})
+        campaigns(shop, {"c": 20})
+        campaigns(shop, {"a": 30, "b": 10.5})
+        assert shop.spend() == 60.5
+
+
 GOOGLE = "Day,Campaign,Cost,Impr.,Clicks,Conversions,Conv. value\n"
 
 

@@ -2,7 +2,9 @@
 
 A deleted campaign disappears from a platform's report. A report that has most of what is stored of
 the days, channels and segments it covers is taken as complete, and what it lacks goes; one that has
-less is a part of the account, and the rest stays.
+less is a part of the account, and the rest stays. Only rows that once came in one delivery with
+rows that the report has can be missed: what another file told may be another part of the account.
+Where the report names no account, it is asked whether the rest is gone.
 """
 
 from __future__ import annotations
@@ -73,30 +75,34 @@ class AccountDays:
     """The days, channels and segments of each account that a delivery covers."""
 
     batch: Any
-    anyones: bool  # the sender says that rows of unnamed accounts are meant, too
+    unnamed: bool  # the delivery names no account at all
     stands: Stands
 
     @classmethod
-    def of(cls, batch: Any, stands: Stands) -> AccountDays | None:
-        """Those of an Arrow table of performance; None where nothing can be told to be complete."""
-        if not len(batch) or stands == "beside":
+    def of(cls, batch: Any, kind: str, stands: Stands) -> AccountDays | None:
+        """Those of an Arrow table of performance; None where nothing can be told to be complete:
+        in a correction, and in a plain feed file without accounts."""
+        if not len(batch) or stands == "beside" or kind == "mended":
             return None
-        accounts = text_of(batch, "account").to_pandas()
-        if not (accounts != "").any() and stands != "replace":
+        unnamed = not (text_of(batch, "account").to_pandas() != "").any()
+        if unnamed and kind != "export" and stands != "replace":
             return None
         covered = arrow.table(
             {"account": text_of(batch, "account"), **{name: batch[name] for name in SCOPE}}
         )
-        return cls(covered, stands == "replace", stands)
+        return cls(covered, unnamed, stands)
 
     def absent(self, stored: Any, *, free: Mask, restated: Ints, batch: Any) -> Absent | None:
         """The candidates among ``stored``: ``free`` rows, that nothing of the delivery replaces."""
         accounts = text_of(stored, "account").to_pandas().astype("str")
         covered = self._covers(stored, accounts)
         latest = instants(batch["reported_at"]).max()
-        places = np.flatnonzero(covered & free & (instants(stored["reported_at"]) <= latest))
-        if not len(places) and self.stands != "replace":
-            return None
+        missed = covered & free & (instants(stored["reported_at"]) <= latest)
+        missed &= stored["spend"].to_numpy() > 0
+        if self.stands != "replace":
+            sources = instants(stored["received_at"])  # an instant is one delivery's alone
+            missed &= np.isin(sources, sources[covered & ~free])
+        places = np.flatnonzero(missed)
         days = KeyBook.of(self.batch, ("date",))
         codes = days.find(stored.take(arrow.array(places)))
         first = pd.Series(np.arange(len(self.batch))).groupby(days.codes).first()
@@ -113,12 +119,13 @@ class AccountDays:
 
     def _covers(self, stored: Any, accounts: pd.Series[Any]) -> Mask:
         named = (accounts != "").to_numpy()
-        mask = self._within(stored, with_account=True) & named
-        if self.anyones:
-            own = text_of(self.batch, "account").to_pandas()
-            unnamed = ~named if (own != "").all() else np.ones(len(named), bool)
-            mask |= self._within(stored, with_account=False) & unnamed
-        return mask
+        if not self.unnamed:
+            mask = self._within(stored, with_account=True) & named
+            if self.stands == "replace":
+                mask |= self._within(stored, with_account=False) & ~named
+            return mask
+        anyones = self._within(stored, with_account=False)
+        return anyones if self.stands == "replace" else anyones & ~named
 
     def _within(self, stored: Any, *, with_account: bool) -> Mask:
         """Rows of a day, of a channel and of a segment that the delivery has (of the account)."""
@@ -150,15 +157,22 @@ class AccountDays:
         for account, lost in rows.groupby(rows["account"].astype(object), sort=True):
             old, apart = (float(had[name].get(account, 0.0)) for name in ("old", "apart"))
             share = old / (old + lost["spend"].sum()) if old else 0.0
-            whose = f"account {account!s}" if account else "the accounts without a name"
+            whose = f"account {account!s}" if account else "the account without a name"
             if self.stands == "replace":
                 complete.add(str(account))
-            elif kind == "mended" or share < COMPLETE:
-                if kind != "mended":
+            elif share < COMPLETE:
+                if account:
                     notes.append(
                         f"Not in this delivery, and kept, because it has only {share:.0%} of what "
                         f"is stored of {whose} on its days: {_named(lost)}. --replace takes it out."
                     )
+                continue
+            elif not account:
+                question = question or Question(
+                    f"it lacks campaigns that came with the others before: {_named(lost)}.",
+                    "--replace if they are gone, --beside if the file is a part of what was "
+                    "reported.",
+                )
                 continue
             elif kind == "export" or apart <= UNCHANGED * old:
                 complete.add(str(account))

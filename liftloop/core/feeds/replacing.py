@@ -114,7 +114,7 @@ class Replacing:
         self._levelled = any(column.identity for column in self.feed.columns)
         if self._levelled:
             self._levels = levels(self.batch)
-            self._account_days = AccountDays.of(self.batch, self.sender.stands)
+            self._account_days = AccountDays.of(self.batch, self.sender.kind, self.sender.stands)
             self._level_money, self._mixed_money = Amounts(), Amounts()
             self._settled = np.zeros(3)  # old, |new - old|, rows
 
@@ -124,8 +124,8 @@ class Replacing:
         Parameters
         ----------
         stored
-            Arrow table: the columns of ``identity.inputs``, ``reported_at``, ``known_from`` and,
-            for performance, ``spend``.
+            Arrow table: the columns of ``identity.inputs``, ``reported_at``, ``known_from``,
+            ``received_at`` and, for performance, ``spend``.
         part : shape (n_rows,)
             The delivery's rows that can be of the days of ``stored``; None: all.
         """
