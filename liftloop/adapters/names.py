@@ -182,7 +182,7 @@ def join_names(
                 f"The {kind} {name!r} is joined to {names[name]!r} already.",
                 fix=f"take that block out of {FILE} first.",
             )
-        added.append(Alias(kind, name, is_name, at.astimezone(UTC).replace(microsecond=0)))
+        added.append(Alias(kind, name, is_name, at.astimezone(UTC)))
     whole = Aliases((*known.entries, *added))
     if added:
         text = "# Names that are one (liftloop names join NAME IS). Take a block out to undo it.\n"

@@ -69,6 +69,8 @@ def total_sentence(
     words += f"({amount_words(spent, currency)})"
     if reached == wanted:
         return f"{words}."
+    if reached == spent:
+        return f"{words}. Nothing moves there while the budgets stay."
     if max_step is None:
         return f"{words}. This cycle reaches {amount_words(reached, currency)}."
     return (

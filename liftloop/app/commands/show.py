@@ -93,7 +93,26 @@ def budgets(
         return
     from liftloop.adapters.settings import load_settings
 
-    _show_budgets(head, lines, currency=load_settings(place).account.currency)
+    settings = load_settings(place)
+    currency = settings.account.currency
+    _show_budgets(head, lines, currency=currency)
+    total = sum((Decimal(line["daily_budget"]) for line in lines), Decimal(0))
+    gap = _gap(settings.budget.total, total, currency)
+    if gap:
+        typer.echo(gap)
+
+
+def _gap(wanted: Decimal | None, total: Decimal, currency: str) -> str:
+    """How the set total differs from the budgets in force, in a sentence; "" where it does not."""
+    if wanted is None or wanted == total:
+        return ""
+    from liftloop.core.currencies import amount_words
+
+    gap = amount_words(abs(wanted - total), currency)
+    return (
+        f"The total is set to {amount_words(wanted, currency)} a day: {gap} "
+        f"{'more' if wanted > total else 'less'} than these budgets."
+    )
 
 
 def _show_budgets(head: dict[str, Any], lines: list[dict[str, Any]], *, currency: str) -> None:
