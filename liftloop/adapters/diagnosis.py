@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import shutil
 import socket
 import sys
@@ -22,7 +23,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from liftloop.adapters.audit import verify
+from liftloop.adapters.changed_currency import refuse_renamed_money
+from liftloop.adapters.deliveries import account_of
 from liftloop.adapters.engine import ledger_address
+from liftloop.adapters.facts import read_facts
 from liftloop.adapters.ledger import is_current, open_ledger, session
 from liftloop.adapters.name_checks import doctor_on_names
 from liftloop.adapters.notify import check_webhook
@@ -32,6 +36,8 @@ from liftloop.adapters.streams.health import look
 from liftloop.adapters.unfinished import leftovers
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import LiftLoopError
+from liftloop.core.feeds.doubled import FIGURES, doubled_segments
+from liftloop.core.feeds.identity import IDS
 
 PINS = {
     "fastapi": (">=0.139,<0.151", "with a newer one no flow runs (unexpected argument min_items)"),
@@ -71,6 +77,9 @@ def diagnose(workspace: Workspace | None) -> list[Finding]:
                 "streams", lambda: (Finding(*f) for f in look(workspace, settings))
             )
         findings += _guarded("facts", lambda: _facts(workspace))
+        if settings is not None:
+            findings += _guarded("account", lambda: _account(workspace, settings))
+            findings += _guarded("segments", lambda: _segments(workspace, settings))
         findings += _guarded(
             "names", lambda: (Finding("names", *found) for found in doctor_on_names(workspace))
         )
@@ -242,6 +251,35 @@ def _facts(workspace: Workspace) -> Iterator[Finding]:
         yield Finding("facts", True, "; ".join(opened))
     elif not any(workspace.facts.iterdir()):
         yield Finding("facts", None, "none yet", "run liftloop ingest with your feed files")
+
+
+def _account(workspace: Workspace, settings: Settings) -> Iterator[Finding]:
+    """Whether stored money is in the currency that the account has now; raises where it is not."""
+    engine = open_ledger(str(settings.ledger_url))
+    if is_current(engine):
+        account = account_of(settings.account)
+        refuse_renamed_money(workspace, engine=engine, account=account, actor=None)
+    yield from ()
+
+
+def _segments(workspace: Workspace, settings: Settings) -> Iterator[Finding]:
+    """Segments of which two tell the same facts: money that is counted twice."""
+    names = [
+        "date", "segment", "channel", *IDS, *(i for i in IDS.values()), *FIGURES,
+    ]  # fmt: skip
+    facts = read_facts(workspace, "performance", as_of=None, timezone=settings.account.timezone)
+    facts = facts[[name for name in dict.fromkeys(names) if name in facts]]
+    for pair in doubled_segments(facts):
+        one, other = sorted(pair.segments, key=lambda name: name == "all")
+        yield Finding(
+            "segments",
+            False,
+            f"{one} and {other} have the same facts of {pair.channel} on {pair.days} days "
+            f"({pair.first} to {pair.last}): {pair.spend:,.2f} {settings.account.currency} "
+            "are counted twice",
+            "deliver the file again under the segment that is right: liftloop ingest FILE "
+            f"--segment {shlex.quote(one)} --replace",
+        )
 
 
 def _registry(workspace: Workspace) -> Iterator[Finding]:

@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import Engine
 
 from liftloop.adapters import diagnosis
+from liftloop.adapters.deliveries import account_of, deliver
 from liftloop.adapters.diagnosis import Finding, diagnose
+from liftloop.adapters.importers import ImportOptions
 from liftloop.adapters.ledger import append_audit, open_ledger, session
 from liftloop.adapters.notify import queue_message
 from liftloop.adapters.settings import load_settings
@@ -169,3 +171,45 @@ def test_services_are_asked_but_nothing_is_sent(
     assert found(findings, "Prefect").ok is False
     assert found(findings, "webhook").detail == f"{host} cannot be found"
     assert not any("secret" in finding.detail for finding in findings)
+
+
+def _deliver(workspace: Workspace, text: str, **options: str) -> None:
+    path = workspace.root / "google.csv"
+    path.write_text(text, encoding="utf-8")
+    taken = deliver(
+        workspace, path, engine=ledger_of(workspace),
+        account=account_of(load_settings(workspace).account), options=ImportOptions(**options),
+    )  # fmt: skip
+    assert taken.stored, taken.sentence
+
+
+GOOGLE = "date,campaign_name,cost_micros,impressions,clicks,currency_code\n" + "".join(
+    f"2026-03-0{day},brand,{day}500000,100,5,USD\n" for day in range(1, 6)
+)
+
+
+def test_the_same_facts_under_two_segments_are_found_with_what_mends_them(
+    fresh_workspace: Workspace,
+) -> None:
+    _deliver(fresh_workspace, GOOGLE, segment="north")
+    assert not [f for f in diagnose(fresh_workspace) if f.check == "segments"]
+    _deliver(fresh_workspace, GOOGLE, stands="beside")
+    finding = found(diagnose(fresh_workspace), "segments")
+    assert finding.ok is False
+    assert "north and all have the same facts" in finding.detail
+    assert "17.50 USD are counted twice" in finding.detail
+    assert "--segment north --replace" in finding.fix
+    _deliver(fresh_workspace, GOOGLE, segment="north", stands="replace")
+    assert not [f for f in diagnose(fresh_workspace) if f.check == "segments"]
+
+
+def test_stored_money_in_another_currency_than_the_accounts_is_found(
+    fresh_workspace: Workspace,
+) -> None:
+    _deliver(fresh_workspace, GOOGLE)
+    text = fresh_workspace.config.read_text(encoding="utf-8")
+    text = text.replace('currency = "USD"', 'currency = "GBP"', 1)
+    fresh_workspace.config.write_text(text, encoding="utf-8")
+    finding = found(diagnose(fresh_workspace), "account")
+    assert finding.ok is False
+    assert "are in USD (17.50)" in finding.detail
