@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pandas as pd
 from liftloop.adapters.decisions import budgets_in_force
 from liftloop.adapters.ledger import champion_training, session
 from liftloop.adapters.tables import Training
+from liftloop.core.currencies import budget_unit
 from liftloop.core.curves import Array, ResponseCurves
 from liftloop.core.decide import Estimate
 from liftloop.core.errors import Declined, InsufficientEvidence, RefusedFile
@@ -24,6 +25,7 @@ from liftloop.core.interacting import separable_at
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rules import NO_EVIDENCE, Rules, covered
 from liftloop.core.saturating import effective_spend
+from liftloop.core.whole_units import in_whole_units
 from liftloop.pipeline.holds import Holds
 from liftloop.pipeline.plan import rules_of
 from models.fit_season import mean_coming
@@ -176,7 +178,9 @@ def preview_horizon(
         margin=settings.budget.margin,
         seed=settings.model.seed,
     )
-    return _told(plan, found, rules)
+    unit = budget_unit(settings.account.currency)
+    whole = (replace(each, policy=in_whole_units(each.policy, unit)) for each in plan.periods)
+    return _told(replace(plan, periods=tuple(whole)), found, rules)
 
 
 def _told(plan: HorizonPlan, found: Outlook, rules: Rules) -> Preview:

@@ -7,12 +7,14 @@ import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from liftloop.adapters.delta import open_table, table_path
-from liftloop.adapters.names import KINDS, Aliases, Kind, load_aliases
+from liftloop.adapters.names import KINDS, Kind, load_aliases
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.look_alikes import INVISIBLE, look_alikes
 
@@ -27,13 +29,24 @@ def names_in_use(workspace: Workspace) -> dict[Kind, Counter[str]]:
     aliases = load_aliases(workspace)
     found: dict[Kind, Counter[str]] = {kind: Counter() for kind in KINDS}
     for feed in NAMED_BY:
-        table = open_table(table_path(workspace.facts, feed, "current"))
+        path = table_path(workspace.facts, feed, "current")
+        table = open_table(path)
         if table is None:
             continue
         for kind in KINDS:
             if kind in table.schema.names:
-                found[kind] += _counted(table.read(columns=[kind])[kind], aliases.names(kind))
+                joined = aliases.names(kind)
+                for name, rows in _stored(path.resolve(), table.version, kind).items():
+                    found[kind][joined.get(name, name)] += rows
     return found
+
+
+@lru_cache(maxsize=32)
+def _stored(path: Path, version: int, kind: Kind) -> Counter[str]:
+    """The names in a version of a table: a stream's small deliveries ask again and again."""
+    table = open_table(path, version)
+    assert table is not None  # this version was there a moment ago
+    return _counted(table.read(columns=[kind])[kind], {})
 
 
 def cells_in_use(workspace: Workspace) -> set[tuple[str, str]]:
@@ -185,9 +198,3 @@ def _nearest(segments: list[str], channel: str, cells: set[tuple[str, str]]) -> 
                     return f"if they are one, liftloop names join {quoted} --as {kind}"
     there = ", ".join(sorted({c for _, c in cells})[:5])
     return f"correct segments and channel in the file (channels there are: {there})"
-
-
-__all__ = [
-    "Aliases", "cells_in_use", "doctor_on_names", "look_alike_sentences", "names_in_use",
-    "notes_on_names", "spelled",
-]  # fmt: skip

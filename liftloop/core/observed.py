@@ -87,8 +87,10 @@ def observed_levels(
     first_row = facts.groupby(["segment", "channel"])["date"].min()
     found = []
     for segment, channel in alive:
-        until = int(window.get_loc(ends[channel])) + 1
-        since = int(window.get_loc(first_row[(segment, channel)]))
+        until = (ends[channel] - window[0]).days + 1
+        since = (first_row[(segment, channel)] - window[0]).days
+        if since >= until:  # it has no day but those that are not over: they are all there is
+            until = len(window)
         values = np.asarray(spend[(segment, channel)], dtype=np.float64)[:until]
         daily, first, last = _level(values, reported[:until], since)
         cell = Cell(str(segment), str(channel))
@@ -164,10 +166,14 @@ def _over(performance: pd.DataFrame, timezone: str) -> NDArray[np.bool_]:
 def _ends(facts: pd.DataFrame, newest: pd.Timestamp) -> dict[str, pd.Timestamp]:
     """The last day of each channel that counts: its last complete one where it is late by less than
     a week, the account's last complete one where it is silent for longer."""
-    over = facts.groupby(["channel", "date"], as_index=False)["over"].all()
-    whole = over[over["over"]]
-    complete = whole["date"].max() if len(whole) else newest
-    last = whole.groupby("channel")["date"].max().to_dict()
+    early = facts.loc[~facts["over"], ["channel", "date"]]
+    unfinished = set(early.itertuples(index=False, name=None))
+    last: dict[str, pd.Timestamp] = {}
+    days = facts[["channel", "date"]].drop_duplicates()
+    for channel, day in days.itertuples(index=False, name=None):
+        if (channel, day) not in unfinished:
+            last[channel] = max(day, last.get(channel, day))
+    complete = max(last.values(), default=newest)
     return {
         channel: last[channel]
         if channel in last and (complete - last[channel]).days < WEEK

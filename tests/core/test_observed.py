@@ -141,6 +141,14 @@ def test_a_day_reported_before_it_was_over_does_not_count() -> None:
     assert policy is not None and policy.total == Decimal("300.00")
 
 
+def test_a_channel_that_began_on_the_day_that_is_not_over_has_that_day() -> None:
+    spent = spent_by({"other": [300.0] * 42, "it": [50.0]})
+    over = pd.to_datetime(spent["date"]).dt.tz_localize("UTC") + pd.Timedelta(hours=32)
+    noon = over.where(spent["date"] < "2026-02-15", over - pd.Timedelta(hours=20))
+    policy = observed_policy(spent.assign(reported_at=noon), as_of=AS_OF)
+    assert policy is not None and policy.as_dict()[Cell("eu", "it")] == Decimal("50.00")
+
+
 def test_a_total_that_is_not_what_is_spent_changes_no_level() -> None:
     spent = spent_by({"a": [100.0] * 42, "b": [300.0] * 42})
     for total in ("640.00", "390.00", "405.00"):
