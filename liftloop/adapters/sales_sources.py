@@ -63,11 +63,12 @@ def refuse_other_source(
     apart = float((others["revenue_new"] - others["revenue"]).abs().sum())
     if others.empty or apart <= _ALIKE * max(abs(before), abs(after)):
         return
-    first, last = others["date"].min().date(), others["date"].max().date()
+    days = sorted({f"{day:%Y-%m-%d}" for day in others["date"]})
+    span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     segments = ", ".join(sorted(others["segment"].unique())[:5])
     raise RefusedFile(
         file,
-        f"for {first} to {last} in {segments} {before:,.2f} of sales are stored from "
+        f"for {span} in {segments} {before:,.2f} of sales are stored from "
         f"{', '.join(sorted(others['importer'].unique()))}, and this {own} export says "
         f"{after:,.2f}: sales of two sources are never added.",
         fix="say --replace if this export is the one that counts for these days, or give other "

@@ -188,6 +188,8 @@ register(
             "amount spent|paid impressions",
             "amount spent|swipe ups",
             "spend|swipe ups",
+            "spend|paid impressions|ad set name",
+            "spend|paid impressions|start time",
             "amount spent|start time|impressions",
         ),
         columns={
@@ -297,7 +299,7 @@ register(
             "amount spent|ad_group id",
             "amount spent|community",
             "amount spent|subreddit",
-            "amount spent|ecpm",
+            "amount spent|ecpm|impressions|clicks",
             "amount spent|date|campaign name|impressions|clicks",
         ),
         columns={
