@@ -156,6 +156,9 @@ def _cellwise(rules: Rules, before: Cents, unknown: Mask) -> list[BoundRule]:
     cells, n = rules.cells, len(rules.cells)
     nothing, endless = np.zeros(n, dtype=np.int64), np.full(n, ENDLESS, dtype=np.int64)
     found: list[BoundRule] = []
+    off = np.zeros(n, dtype=bool)  # frozen at nothing: a floor for many cells starts none of them
+    for freeze in rules.frozen:
+        off |= covered(cells, [freeze.segment], [freeze.channel]) & (before == 0)
     for limit in rules.limits:
         inside = covered(cells, [limit.segment], [limit.channel])
         if not inside.any():
@@ -164,7 +167,9 @@ def _cellwise(rules: Rules, before: Cents, unknown: Mask) -> list[BoundRule]:
         floor = to_cents(limit.floor)
         if floor > 0:
             words = f"floor of {where[0]} ({money(floor)}{where[1]})"
-            found.append(BoundRule("floor", words, np.where(inside, floor, 0), endless))
+            low = np.where(inside & ~off if "*" in (limit.segment, limit.channel) else inside,
+                           floor, 0)  # fmt: skip
+            found.append(BoundRule("floor", words, low, endless))
         if limit.cap is not None:
             cap = to_cents(limit.cap)
             words = f"cap of {where[0]} ({money(cap)}{where[1]})"

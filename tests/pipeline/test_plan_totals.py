@@ -113,6 +113,20 @@ def test_a_total_that_contradicts_a_persons_own_rules_is_still_named() -> None:
         plan(settings("11160.00", limits=[{"cap": "1000.00"}], max_step=1.0))
 
 
+def test_a_floor_for_all_cells_starts_none_that_stopped() -> None:
+    stopped = Policy.of({**SPENT.as_dict(), CELLS[0]: Decimal(0)})
+    made = plan_budgets(
+        settings(limits=[{"floor": "50.00"}]),
+        curves=curves(),
+        incumbent=stopped,
+        frozen=((CELLS[0].segment, CELLS[0].channel, "it stopped"),),
+        as_of=DAY,
+        facts={},
+    )
+    assert made.policy.as_dict()[CELLS[0]] == 0
+    assert min(amount for cell, amount in made.policy.budgets if cell != CELLS[0]) >= 50
+
+
 def test_a_rollout_comes_as_near_to_a_new_total_as_steps_allow() -> None:
     far = Policy.of({cell: amount * 2 for cell, amount in SPENT.budgets})
     landed = land(far, in_force=SPENT, max_step=0.25)
