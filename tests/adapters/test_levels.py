@@ -272,6 +272,15 @@ def test_an_export_without_an_account_that_lacks_a_campaign_is_asked_about(shop:
     assert shop.spend() == 30
 
 
+def test_an_export_with_less_than_half_of_its_account_is_asked_about(shop: Shop) -> None:
+    campaigns(shop, {"a": 10, "b": 20}, account="main")
+    asked = campaigns(shop, {"a": 10}, account="main")
+    assert asked.refused is not None
+    assert "of account main: b, 20.00 on 1 day" in asked.refused
+    campaigns(shop, {"a": 10}, account="main", stands="replace")
+    assert shop.spend() == 10
+
+
 def test_exports_of_two_accounts_without_names_do_not_miss_each_other(shop: Shop) -> None:
     for _ in range(2):
         campaigns(shop, {"a": 30, "b": 10})

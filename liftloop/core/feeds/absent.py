@@ -2,9 +2,10 @@
 
 A deleted campaign disappears from a platform's report. A report that has most of what is stored of
 the days, channels and segments it covers is taken as complete, and what it lacks goes; one that has
-less is a part of the account, and the rest stays. Only rows that once came in one delivery with
+less may be a part of the account: of an export it is asked, and a plain feed file corrects the rows
+it has. Only rows that once came in one delivery with
 rows that the report has can be missed: what another file told may be another part of the account.
-Where the report names no account, it is asked whether the rest is gone.
+An export that names no account is asked about, too.
 """
 
 from __future__ import annotations
@@ -160,16 +161,16 @@ class AccountDays:
             whose = f"account {account!s}" if account else "the account without a name"
             if self.stands == "replace":
                 complete.add(str(account))
-            elif share < COMPLETE:
+            elif kind != "export" and share < COMPLETE:
                 if account:
                     notes.append(
                         f"Not in this delivery, and kept, because it has only {share:.0%} of what "
                         f"is stored of {whose} on its days: {_named(lost)}. --replace takes it out."
                     )
                 continue
-            elif not account:
+            elif not account or share < COMPLETE:
                 question = question or Question(
-                    f"it lacks campaigns that came with the others before: {_named(lost)}.",
+                    f"it lacks what came with its rows before, of {whose}: {_named(lost)}.",
                     "--replace if they are gone, --beside if the file is a part of what was "
                     "reported.",
                 )
