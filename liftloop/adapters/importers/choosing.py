@@ -63,7 +63,7 @@ def rows_where(raw: RawTable, conditions: Sequence[str]) -> tuple[RawTable, tupl
         )
     if all(keep):
         return raw, ()
-    return _only(raw, keep), (
+    return only_rows(raw, keep), (
         f"{keep.count(False):,} of {raw.rows:,} rows do not meet --where "
         f"{' and '.join(map(repr, conditions))} and were left out.",
     )
@@ -87,7 +87,8 @@ def _column(raw: RawTable, name: str) -> list[str | None]:
 _FORMS: tuple[Callable[[str], str], ...] = (normal, plain)
 
 
-def _only(raw: RawTable, keep: list[bool]) -> RawTable:
+def only_rows(raw: RawTable, keep: Sequence[bool]) -> RawTable:
+    """The table with the rows of ``keep`` (one flag a row) alone."""
     places = [at for at, kept in enumerate(keep) if kept]
     broken = {to: raw.broken[at] for to, at in enumerate(places) if at in raw.broken}
     if raw.records is not None:

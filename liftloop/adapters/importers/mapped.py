@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from liftloop.adapters.importers.cells import typed_frame
+from liftloop.adapters.importers.choosing import only_rows
 from liftloop.adapters.importers.columns import text_columns
 from liftloop.adapters.importers.expressions import Cells, Evaluator, ExpressionError
 from liftloop.adapters.importers.mapped_numbers import in_points
@@ -28,6 +29,7 @@ def import_mapped(table_map: TableMap, raw: RawTable) -> tuple[pd.DataFrame, tup
     RefusedFile
         When the mapping names a column the table lacks, or an expression is wrong.
     """
+    raw, repeats = _once(table_map, raw) if table_map.aggregate else (raw, 0)
     broken = dict(raw.broken)
     columns = {
         name: _cells(column, table_map.read) for name, column in text_columns(raw, broken).items()
@@ -41,6 +43,8 @@ def import_mapped(table_map: TableMap, raw: RawTable) -> tuple[pd.DataFrame, tup
         left_out += out
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     notes = list(table_map.notes)
+    if repeats:
+        notes.append(f"{repeats} rows are equal to another in every column, and counted once.")
     if len(frames) > 1:
         notes.append(f"{raw.rows} rows of the table were expanded to {len(frame)}.")
     if left_out:
@@ -54,6 +58,20 @@ def import_mapped(table_map: TableMap, raw: RawTable) -> tuple[pd.DataFrame, tup
             + (f", {apart} of them kept apart because they break a rule." if apart else ".")
         )
     return frame, tuple(notes)
+
+
+def _once(table_map: TableMap, raw: RawTable) -> tuple[RawTable, int]:
+    """The table without rows that are equal to an earlier one in every column, and how many those
+    are. A table of single events (an impression a row, or no column of impressions) keeps them."""
+    columns = text_columns(raw, {})
+    shown = {table.renamed.get("impressions") for table in table_map.tables} & columns.keys()
+    counts = [pd.to_numeric(columns[str(name)].to_pandas(), errors="coerce") for name in shown]
+    if not any((count > 1).any() for count in counts):
+        return raw, 0
+    cells = pd.DataFrame({name: column.to_pandas() for name, column in columns.items()})
+    again = np.array(cells.duplicated(keep="first"))
+    again[list(raw.broken)] = False
+    return (only_rows(raw, [not a for a in again]), int(again.sum())) if again.any() else (raw, 0)
 
 
 def _with_stated(table_map: TableMap, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -344,6 +344,33 @@ def test_rows_of_a_feed_told_apart_by_a_column_it_has_not_are_refused(tmp_path: 
     assert spend(got) == 30
 
 
+MAP = """
+feed = "performance"
+aggregate = true
+[rename]
+day = "date"
+geo = "segment"
+cost = "spend"
+shown = "impressions"
+[constants]
+channel = "display"
+clicks = 0
+conversions = 0
+revenue = 0
+"""
+
+
+def test_a_mapped_table_counts_a_row_once_but_every_event(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(MAP, encoding="utf-8")
+    lines = ["2026-09-01,DE,12.50,100"] * 2 + ["2026-09-01,DE,3.00,20"]
+    got = read(tmp_path, "day,geo,cost,shown", *lines, mapping=tmp_path / "m.toml")
+    assert spend(got) == Decimal("15.5")
+    assert note(got, "equal to another")
+    events = ["2026-09-01,DE,0.25,1"] * 4
+    got = read(tmp_path, "day,geo,cost,shown", *events, mapping=tmp_path / "m.toml")
+    assert spend(got) == 1
+
+
 # -- what a row is ---------------------------------------------------------------------------------
 
 
