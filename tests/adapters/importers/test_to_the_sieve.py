@@ -23,14 +23,16 @@ BAD = {
     "NaN": ROW.replace("1.50", "NaN"),
     "infinity": ROW.replace("9", "inf"),
     "a negative spend": ROW.replace("1.50", "-1.50"),
-    "clicks above impressions": ROW.replace("100", "1"),
-    "hexadecimal": ROW.replace("100", "0x64"),
-    "half an impression": ROW.replace("100", "99.5"),
     "30 February": ROW.replace("2026-09-01", "2026-02-30"),
     "a day in the future": ROW.replace("2026-09-01", "2099-09-01"),
     "no segment": ROW.replace("DE", ""),
     "no spend": ROW.replace("1.50", ""),
     "a line end in a name": ROW.replace("DE", '"D\nE"'),
+}
+BAD_COUNT = {
+    "clicks above impressions": ROW.replace("100", "1"),
+    "hexadecimal": ROW.replace("100", "0x64"),
+    "half an impression": ROW.replace("100", "99.5"),
 }
 
 
@@ -45,6 +47,19 @@ def test_a_bad_row_is_quarantined_and_its_neighbours_are_stored(what: str, tmp_p
     assert (got.rows_read, len(sifted.accepted), len(sifted.rejected)) == (41, 40, 1)
     assert sifted.rejected["row_number"].tolist() == [21]
     assert float(sifted.accepted["spend"].sum()) == 60.0
+
+
+@pytest.mark.parametrize("what", BAD_COUNT)
+def test_a_bad_count_is_missing_and_its_row_keeps_its_spend(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "performance.csv"
+    lines = [HEAD, *[ROW.replace("DE", f"s{i}") for i in range(20)], BAD_COUNT[what]]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    got = read_delivery(path)
+    sifted = sift("performance", got.frame, account=Account(), received_at=SEEN)
+    assert (len(sifted.accepted), len(sifted.rejected)) == (21, 0)
+    assert float(sifted.accepted["spend"].sum()) == 31.5
+    counts = sifted.accepted[["impressions", "clicks"]].iloc[20]
+    assert counts.isna().any()
 
 
 def test_a_broken_row_of_a_report_is_quarantined(tmp_path: Path) -> None:
