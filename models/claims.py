@@ -15,7 +15,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from liftloop.core.grouping import coded, days_of, joined, present, summed
+from liftloop.core.grouping import coded, days_of, joined, present, summed, whole_sums
 
 CELL = ["segment", "channel"]
 FEWEST_DAYS = 4  # of a week
@@ -63,7 +63,7 @@ def weekly_claims(
     cell = joined((segment, len(segments)), (channel, len(channels)))
     day = joined((cell, 1), (span - 1 - age, span))
     days = present(day)
-    spent = summed(
+    spent = whole_sums(
         day,
         spend=rows["spend"].to_numpy(dtype=np.float64),
         revenue=rows["revenue"].to_numpy(dtype=np.float64),

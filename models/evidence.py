@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from liftloop.core.grouping import cell_places, coded, days_of, joined, summed
+from liftloop.core.grouping import cell_places, coded, days_of, joined, whole_sums
 from liftloop.core.policy import Cell
 from models.sums import period_mean
 from models.told_spend import mended
@@ -164,7 +164,7 @@ def daily_spend(performance: pd.DataFrame, *, as_of: Any, mend: bool = True) -> 
     told = np.zeros((len(days), len(pairs)), dtype=bool)
     told.flat[place] = True
     wide = {"impressions": np.zeros(told.shape)}
-    for name, values in summed(place, **numbers).items():
+    for name, values in whole_sums(place, **numbers).items():
         wide[name] = np.zeros(told.shape)
         wide[name][told] = values
     of = pairs // len(channels)

@@ -14,7 +14,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from liftloop.core.grouping import cell_places, days_of, joined, summed
+from liftloop.core.grouping import cell_places, days_of, joined, whole_sums
 from liftloop.core.policy import Cell, Policy
 from models.told_spend import MOST_DAYS, Array, Mask, holes, nearest
 
@@ -146,7 +146,7 @@ def _laid_out(
     told.flat[at] = True
     numbers = {n: rows[n].to_numpy(dtype=np.float64) for n in ("spend", "impressions") if n in rows}
     sums = {"impressions": np.zeros(shape), "spend": np.zeros(shape)}
-    for name, values in summed(at, **numbers).items():
+    for name, values in whole_sums(at, **numbers).items():
         sums[name][told] = values
     return told, sums["spend"], sums["impressions"]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from liftloop.core.grouping import cell_places, days_of, joined, summed
+from liftloop.core.grouping import cell_places, days_of, joined, whole_sums
 from liftloop.core.policy import Cell, Policy
 
 Array = NDArray[np.float64]
@@ -145,7 +145,7 @@ class _Laid:
         self.told.flat[self.at] = True
         self.sums = {name: np.zeros(self.told.shape) for name in columns}
         numbers = {c: feed[c].to_numpy(dtype=np.float64)[self.near] for c in columns if c in feed}
-        for name, values in summed(self.at, **numbers).items() if numbers else ():
+        for name, values in whole_sums(self.at, **numbers).items() if numbers else ():
             self.sums[name][self.told] = values
 
     def told_by(self, rows: Mask) -> Mask:

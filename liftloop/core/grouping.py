@@ -55,6 +55,17 @@ def summed(group: Index, **values: Array) -> dict[str, Array]:
     return {name: sums[name].to_numpy() for name in values}
 
 
+def whole_sums(group: Index, **values: Array) -> dict[str, Array]:
+    """As :func:`summed`, but missing wherever a value of the group is: what one campaign does not
+    say, its cell's day does not say."""
+    sums = summed(group, **values)
+    gaps = {name: np.isnan(value).astype(float) for name, value in values.items()}
+    gaps = {name: gap for name, gap in gaps.items() if gap.any()}
+    for name, missing in (summed(group, **gaps) if gaps else {}).items():
+        sums[name] = np.where(missing > 0, np.nan, sums[name])
+    return sums
+
+
 def cell_places(segment: pd.Series[Any], channel: pd.Series[Any], cells: pd.MultiIndex) -> Index:
     """The place of each row's (segment, channel) in ``cells``, shape (n,); -1 where it is not."""
     (s, segments), (c, channels) = coded(segment), coded(channel)

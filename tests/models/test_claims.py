@@ -109,3 +109,10 @@ def test_the_feeds_are_not_changed() -> None:
     weekly_claims(performance=given[0], sales=given[1], holdout=None, as_of=AS_OF)
     for frame, copy in zip(given, before, strict=True):
         pd.testing.assert_frame_equal(frame, copy)
+
+
+def test_a_day_on_which_one_campaign_s_claims_are_missing_is_no_day_of_smaller_claims() -> None:
+    frame = performance()
+    frame.loc[(frame["campaign"] == "b") & (frame["date"] == DAYS[0]), "revenue"] = np.nan
+    found = weekly_claims(performance=frame, sales=sales(), holdout=None, as_of=AS_OF)
+    assert found.sort_values("period_start").claimed.tolist() == pytest.approx([50.0, 55.0])
