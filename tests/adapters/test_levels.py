@@ -223,9 +223,11 @@ def test_a_complete_report_of_an_account_takes_out_what_it_lacks(shop: Shop) -> 
 def test_a_part_of_an_account_takes_nothing_out(shop: Shop) -> None:
     a, b = row(10, campaign="a", account="main"), row(30, campaign="b", account="main")
     shop.take(a, b)
-    again = shop.take(a)
+    assert shop.take(a).refused
     assert shop.spend() == 40
-    assert "kept" in again.notes[-1]
+    again = shop.take({**a, "spend": 11})
+    assert shop.spend() == 41
+    assert "kept: b, 30.00 on 1 day" in again.notes[-1]
     shop.again(shop.file([a]), stands="replace")
     assert shop.spend() == 10
 

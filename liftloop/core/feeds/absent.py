@@ -2,10 +2,10 @@
 
 A deleted campaign disappears from a platform's report. A report that has most of what is stored of
 the days, channels and segments it covers is taken as complete, and what it lacks goes; one that has
-less may be a part of the account: of an export it is asked, and a plain feed file corrects the rows
-it has. Only rows that once came in one delivery with
-rows that the report has can be missed: what another file told may be another part of the account.
-An export that names no account is asked about, too.
+less may be a part of the account, and is asked about, as is an export that names no account. A
+plain feed file that changes the rows it has is a correction of them. Only rows that once came in
+one delivery with rows that the report has can be missed: what another file told may be another part
+of the account.
 """
 
 from __future__ import annotations
@@ -158,24 +158,24 @@ class AccountDays:
         for account, lost in rows.groupby(rows["account"].astype(object), sort=True):
             old, apart = (float(had[name].get(account, 0.0)) for name in ("old", "apart"))
             share = old / (old + lost["spend"].sum()) if old else 0.0
+            report = kind == "export" or apart <= UNCHANGED * old
             whose = f"account {account!s}" if account else "the account without a name"
             if self.stands == "replace":
                 complete.add(str(account))
-            elif kind != "export" and share < COMPLETE:
-                if account:
-                    notes.append(
-                        f"Not in this delivery, and kept, because it has only {share:.0%} of what "
-                        f"is stored of {whose} on its days: {_named(lost)}. --replace takes it out."
-                    )
+            elif not report and share < COMPLETE:
+                notes.append(
+                    f"Not in this correction of {share:.0%} of what is stored of {whose} on its "
+                    f"days, and kept: {_named(lost)}. --replace takes it out."
+                )
                 continue
-            elif not account or share < COMPLETE:
+            elif report and (not account or share < COMPLETE):
                 question = question or Question(
                     f"it lacks what came with its rows before, of {whose}: {_named(lost)}.",
                     "--replace if they are gone, --beside if the file is a part of what was "
                     "reported.",
                 )
                 continue
-            elif kind == "export" or apart <= UNCHANGED * old:
+            elif report:
                 complete.add(str(account))
             else:
                 question = question or Question(
