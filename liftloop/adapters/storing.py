@@ -35,6 +35,8 @@ from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import FEEDS, Feed
 from liftloop.core.errors import OutsideServiceFailed
 from liftloop.core.feeds.identity import Identity
+from liftloop.core.feeds.overlap import accounts_beside_unnamed
+from liftloop.core.feeds.repeated import FIGURES
 from liftloop.core.feeds.replacing import CONTRACT, Against, Replacing, Sender
 from liftloop.core.feeds.restating import same_values
 
@@ -97,16 +99,40 @@ def plan(workspace: Workspace, feed: str, batch: Any, sender: Sender = CONTRACT)
 
     Whoever stores a plan asks first what its ``replacing.question`` asks.
     """
-    declared = FEEDS[feed]
     current = open_table(table_path(workspace.facts, feed, "current"))
+    planned = _planned(feed, batch, current, sender)
+    if current is None or planned.replacing.question is None:
+        return planned
+    apart = _accounts_apart(planned, current)  # what was answered in the month before counts
+    return _planned(feed, batch, current, sender, apart) if apart else planned
+
+
+def _accounts_apart(planned: Plan, current: Table) -> frozenset[str]:
+    """Accounts that count beside rows without one, in the last month before the batch's."""
+    earlier = [month for month in current.months if month < min(planned.months, default="")]
+    if "account" not in current.schema.names or not earlier:
+        return frozenset()
+    names = planned.replacing.identity.inputs(current.schema.names)
+    return accounts_beside_unnamed(current.month(max(earlier), names))
+
+
+def _planned(
+    feed: str,
+    batch: Any,
+    current: Table | None,
+    sender: Sender,
+    apart: frozenset[str] = frozenset(),
+) -> Plan:
+    declared = FEEDS[feed]
     there = current.schema.names if current else ()
     identity = Identity.among(declared, batch.column_names, there)
-    planned = Plan(declared, batch, current, Replacing(declared, batch, identity, sender))
+    replacing = Replacing(declared, batch, identity, sender, apart)
+    planned = Plan(declared, batch, current, replacing)
     if current is None:
         return planned
     months = _months_to_search(declared, batch, current)
     keep = sum(current.months[month][1] for month in months) <= KEPT_ROWS
-    spend = ["spend"] if "spend" in there else []
+    spend = [name for name in FIGURES if name in there]
     lookup = (
         None
         if keep
@@ -209,7 +235,8 @@ def _replaced(planned: Plan) -> Iterator[Any]:
 
 def _tombstones(planned: Plan) -> Iterator[Any]:
     """What says that a row no longer counts, and from when on: a copy of it, marked, that was
-    reported and known when the rows were in whose favour it goes."""
+    known when the rows were in whose favour it goes, and reported no earlier than the row itself
+    (of those rows some may name an earlier instant than the row, whose latest is later)."""
     for month in planned.touched:
         rows, against = _month(planned, month)
         taken = np.flatnonzero(against.taken >= 0)
@@ -217,7 +244,10 @@ def _tombstones(planned: Plan) -> Iterator[Any]:
             continue
         favoured = planned.batch.take(arrow.array(against.taken[taken]))
         dead = rows.take(arrow.array(taken))
-        for name in ("reported_at", *BOOKKEEPING):
+        own, theirs = dead["reported_at"], favoured["reported_at"]
+        reported = compute.if_else(compute.greater(own, theirs), own, theirs)
+        dead = dead.set_column(dead.column_names.index("reported_at"), "reported_at", reported)
+        for name in BOOKKEEPING:
             dead = dead.set_column(dead.column_names.index(name), name, favoured[name])
         yield _marked(dead)
     for places, reported_at, known_from in planned.replacing.yielded:

@@ -357,3 +357,88 @@ def test_an_unknown_account_changes_no_hash(shop: Shop) -> None:
     wider = facts.assign(account="", campaign_id="", adset_id="", ad_id="")
     assert content_hash(wider) == content_hash(facts)
     assert content_hash(wider.assign(account="main")) != content_hash(facts)
+
+
+DAYS = [f"2026-02-{day:02}" for day in range(1, 10)]
+
+
+def days_of(names: Sequence[str], **more: Any) -> list[Row]:
+    """A row a day and name, each with its own figures."""
+    return [
+        row(10 + at + nth, date=day, campaign=name, impressions=100 + at, **more)
+        for at, day in enumerate(DAYS)
+        for nth, name in enumerate(names)
+    ]
+
+
+NEW_NAMES: dict[str, tuple[Sequence[str], Row]] = {
+    "campaigns": (["a new", "b new"], {}),
+    "one campaign": (["a new", "b"], {}),
+    "channel": (["a", "b"], {"channel": "shopping"}),
+    "segment": (["a", "b"], {"segment": "UK"}),
+}
+
+
+@pytest.mark.parametrize("new", NEW_NAMES)
+def test_the_same_figures_under_new_names_are_asked_about(shop: Shop, new: str) -> None:
+    names, more = NEW_NAMES[new]
+    shop.take(*days_of(["a", "b"], segment="DE"))
+    rows = days_of(names, **{"segment": "DE", **more})
+    asked = shop.take(*rows)
+    assert asked.refused is not None
+    assert "impressions and clicks of stored rows" in asked.refused
+    assert shop.spend() == 261
+    shop.again(shop.file(rows), stands="replace")
+    assert shop.spend() == 261
+    assert shop.spend(date(2026, 2, 20)) == 261
+
+
+def test_new_campaigns_with_figures_of_their_own_are_not_asked_about(shop: Shop) -> None:
+    shop.take(*days_of(["a", "b"]))
+    shop.take(*({**one, "spend": one["spend"] + 0.01} for one in days_of(["c", "d"])))
+    assert shop.spend() == 522.18
+
+
+def test_a_campaign_id_under_another_channel_is_asked_about_once(shop: Shop) -> None:
+    ids = {"campaign": "brand", "campaign_id": "7", "account": "main"}
+    shop.take(row(30, **ids))
+    other = row(12, **ids, channel="shopping")
+    asked = shop.take(other)
+    assert asked.refused is not None
+    assert "(brand) come under another channel (channel shopping for search)" in asked.refused
+    shop.again(shop.file([other]), stands="beside")
+    assert shop.spend() == 42
+    shop.take(row(31, **ids, date="2026-02-02"))
+    shop.take({**other, "date": "2026-02-02"})
+    assert shop.spend() == 85
+
+
+def test_replacing_several_accounts_asks_for_one(shop: Shop) -> None:
+    shop.take(row(10, campaign="a", account="main"), row(12, campaign="b", account="other"))
+    path = shop.file([row(11, campaign="a")])
+    asked = shop.again(path, stands="replace")
+    assert asked.refused is not None
+    assert "2 accounts are stored of its days (main, other)" in asked.refused
+    shop.again(path, stands="replace", account="main")
+    assert shop.spend() == 23
+
+
+def test_an_account_that_counts_beside_unnamed_rows_is_asked_about_once(shop: Shop) -> None:
+    total = 0
+    for at, day in enumerate(["2026-01-30", "2026-01-31", "2026-02-01", "2026-02-02"]):
+        shop.take(row(30 + at, date=day, campaign="a"))
+        second = shop.file([row(5 + at, date=day, campaign="a")])
+        taken = shop.again(second, account="second")
+        assert bool(taken.refused) is (at == 0)
+        if at == 0:
+            shop.again(second, account="second", stands="beside")
+        total += 35 + 2 * at
+        assert shop.spend() == total
+
+
+def test_no_past_shows_a_row_beside_what_replaced_it(shop: Shop) -> None:
+    shop.take(row(30, campaign="brand", reported_at="2026-02-05T00:00Z"))
+    early = "2026-02-01T23:00Z"
+    shop.take(ADS[0] | {"reported_at": early}, ADS[1])
+    assert {shop.spend(date(2026, 2, day)) for day in (3, 6, 9)} == {30}
+    assert len(shop.facts(date(2026, 2, 9))) == 2

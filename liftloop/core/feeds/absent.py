@@ -37,6 +37,8 @@ class Absent:
 
     Attributes
     ----------
+    accounts
+        The accounts that are stored of the delivery's days.
     places, by : shape (n,)
         Places of stored rows that the delivery lacks, and of a row of it from the same day.
     rows
@@ -46,6 +48,7 @@ class Absent:
         is ``apart``.
     """
 
+    accounts: frozenset[str]
     places: Ints
     by: Ints
     rows: pd.DataFrame
@@ -116,7 +119,8 @@ class AccountDays:
         had = pd.DataFrame(
             {"account": accounts.iloc[kept].to_numpy(), "old": old, "apart": np.abs(new - old)}
         )
-        return Absent(places, first.loc[pd.Index(codes)].to_numpy(), rows, had)
+        there = frozenset(accounts[covered].unique())
+        return Absent(there, places, first.loc[pd.Index(codes)].to_numpy(), rows, had)
 
     def _covers(self, stored: Any, accounts: pd.Series[Any]) -> Mask:
         named = (accounts != "").to_numpy()
@@ -148,6 +152,18 @@ class AccountDays:
 
     def judge(self, found: Sequence[Absent], kind: str) -> Verdict:
         """Which accounts' reports are complete; called once, with the whole delivery's rows."""
+        several = frozenset[str]().union(*(one.accounts for one in found)) - {""}
+        if self.unnamed and self.stands == "replace" and len(several) > 1:
+            named = ", ".join(sorted(several))
+            return Verdict(
+                frozenset(),
+                [],
+                Question(
+                    f"it names no account, and {len(several)} accounts are stored of its days "
+                    f"({named}): it may replace one of them, not all.",
+                    "--account NAME --replace.",
+                ),
+            )
         rows = pd.concat([one.rows for one in found]) if found else pd.DataFrame()
         if not len(rows):
             return Verdict(frozenset(), [], None)

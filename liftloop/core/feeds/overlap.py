@@ -50,6 +50,24 @@ class Overlap:
     stored_group: Ints
     groups: int
 
+    def without(self, apart: frozenset[str], new: Any, stored: Any) -> Overlap | None:
+        """The groups in which no account of ``apart`` overlaps rows without an account; None when
+        nothing is left. ``new`` and ``stored`` are the accounts of all rows."""
+        mine, theirs = new[self.new], stored[self.stored]
+        if not (mine == "").any() and not (theirs == "").any():
+            return self
+        left = ~np.isin(mine, list(apart)) | (theirs != "").all()
+        right = ~np.isin(theirs, list(apart)) | (mine != "").all()
+        if not left.any() or not right.any():
+            return None
+        return Overlap(
+            self.new[left],
+            self.new_group[left],
+            self.stored[right],
+            self.stored_group[right],
+            self.groups,
+        )
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -126,6 +144,24 @@ def overlaps(new: Any, stored: Any, new_levels: Ints, stored_levels: Ints) -> li
                         )
                     )
     return found
+
+
+def accounts_beside_unnamed(stored: Any) -> frozenset[str]:
+    """The accounts of which stored rows count beside rows of the same campaigns and days that name
+    no account: their sender said that they are another account's."""
+    if "account" not in stored.column_names:
+        return frozenset()
+    accounts = text_of(stored, "account").to_numpy(zero_copy_only=False)
+    unnamed = np.asarray(accounts == "")
+    if unnamed.all() or not unnamed.any():
+        return frozenset()
+    found = levels(stored)
+    groups = overlaps(stored, stored, np.where(unnamed, found, -1), np.where(unnamed, -1, found))
+    return frozenset(
+        str(account)
+        for one in groups
+        for account in np.unique(accounts[one.stored[np.isin(one.stored_group, one.new_group)]])
+    )
 
 
 def settle(

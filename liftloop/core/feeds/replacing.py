@@ -22,8 +22,20 @@ from numpy.typing import NDArray
 from liftloop.core.feeds.absent import Absent, AccountDays
 from liftloop.core.feeds.declared import Feed
 from liftloop.core.feeds.identity import Identity, text_of
-from liftloop.core.feeds.overlap import levels, overlaps, settle
+from liftloop.core.feeds.overlap import (
+    Overlap,
+    accounts_beside_unnamed,
+    levels,
+    overlaps,
+    settle,
+)
 from liftloop.core.feeds.questions import Amounts, Question, Stands, money
+from liftloop.core.feeds.repeated import (
+    LEAST,
+    Repeated,
+    doubt_of_channels,
+    doubt_of_figures,
+)
 from liftloop.core.feeds.restating import Ints, KeyBook, instants, last_of_each
 
 Mask = NDArray[np.bool_]
@@ -71,6 +83,8 @@ class Against:
     taken: Ints
     mixed: Ints
     absent: Absent | None = None
+    figures: Repeated | None = None
+    channels: Repeated | None = None
 
     @property
     def changes(self) -> bool:
@@ -84,6 +98,8 @@ class Replacing:
 
     Attributes
     ----------
+    apart
+        Accounts that count beside rows without an account: their sender said so before.
     wins : shape (n_rows,)
         The delivery's rows that become current.
     yielded
@@ -99,6 +115,7 @@ class Replacing:
     batch: Any
     identity: Identity
     sender: Sender = CONTRACT
+    apart: frozenset[str] = frozenset()
     question: Question | None = None
     notes: list[str] = field(default_factory=list)
     yielded: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
@@ -117,6 +134,7 @@ class Replacing:
             self._account_days = AccountDays.of(self.batch, self.sender.kind, self.sender.stands)
             self._level_money, self._mixed_money = Amounts(), Amounts()
             self._settled = np.zeros(3)  # old, |new - old|, rows
+            self._twins, self._new_rows = np.zeros(len(self.batch), bool), 0
 
     def against(self, stored: Any, part: Mask | None = None) -> Against:
         """Decide on a part of the stored rows.
@@ -144,12 +162,28 @@ class Replacing:
             self._compare_settled(stored, twins[~stronger], mine[~stronger])
             free = np.ones(len(stored), bool)
             free[twins] = False
+            self._twins[mine] = True
             self._level(stored, found, free, mine, part)
             if self._account_days is not None:
                 found.absent = self._account_days.absent(
                     stored, free=free & (found.taken < 0), restated=restated, batch=self.batch
                 )
+            self._look_for_repeats(stored, found, free, part)
         return found
+
+    def _look_for_repeats(self, stored: Any, found: Against, free: Mask, part: Mask | None) -> None:
+        """New rows that tell what is stored under other names."""
+        if self.sender.stands == "beside" or self.sender.kind == "mended":
+            return
+        fresh = self.wins & ~self._twins & (_numbers(self.batch, "spend") > 0)
+        new = np.flatnonzero(fresh if part is None else fresh & part)
+        old = np.flatnonzero(free & (found.taken < 0) & (_numbers(stored, "spend") > 0))
+        self._new_rows += len(new)
+        if not len(new) or not len(old):
+            return
+        found.figures = Repeated.figures(self.batch, stored, new, old)
+        if "campaign_id" in self.batch.column_names and "campaign_id" in stored.column_names:
+            found.channels = Repeated.channels(self.batch, stored, new, old)
 
     def _level(
         self, stored: Any, found: Against, free: Mask, twins: Ints, part: Mask | None
@@ -164,11 +198,9 @@ class Replacing:
         twin = np.zeros(len(self.batch), bool)
         twin[twins] = True
         reported, spent = instants(stored["reported_at"]), _numbers(stored, "spend")
-        groups = overlaps(
-            self.batch,
-            stored,
-            np.where(able & ~twin, self._levels, -1),
-            np.where(free, theirs, -1),
+        self.apart |= accounts_beside_unnamed(stored)
+        groups = self._overlaps(
+            stored, np.where(able & ~twin, self._levels, -1), np.where(free, theirs, -1)
         )
         if groups:
             settled = settle(groups, self.reported, reported, self.known)
@@ -183,11 +215,8 @@ class Replacing:
             self._level_money.add(self.batch, np.flatnonzero(ours), stored,
                                   np.flatnonzero((settled.by >= 0) | settled.kept))  # fmt: skip
         free = free & (found.taken < 0)
-        groups = overlaps(
-            self.batch,
-            stored,
-            np.where(able & twin & self.wins, self._levels, -1),
-            np.where(free, theirs, -1),
+        groups = self._overlaps(
+            stored, np.where(able & twin & self.wins, self._levels, -1), np.where(free, theirs, -1)
         )
         if groups:
             settled = settle(groups, self.reported, reported, self.known)
@@ -197,6 +226,18 @@ class Replacing:
             others = np.flatnonzero(settled.by >= 0)
             self._mixed_money.add(self.batch, replacing, stored, np.union1d(own, others))
             self._mixed_money.own += float(spent[own].sum())
+
+    def _overlaps(self, stored: Any, mine: Ints, theirs: Ints) -> list[Overlap]:
+        groups = overlaps(self.batch, stored, mine, theirs)
+        if not self.apart or not groups:
+            return groups
+        accounts = [
+            np.asarray(text_of(table, "account").to_numpy(zero_copy_only=False))
+            for table in (self.batch, stored)
+        ]
+        return [
+            one for group in groups if (one := group.without(self.apart, *accounts)) is not None
+        ]
 
     def _compare_settled(self, stored: Any, twins: Ints, mine: Ints) -> None:
         """How far an export without an account changes days that were settled."""
@@ -222,6 +263,7 @@ class Replacing:
         self._judge_levels()
         self._judge_mixed()
         self._judge_account()
+        self._judge_repeats()
         if self._account_days is not None:
             for part in self.parts:
                 if part.absent is not None:
@@ -268,6 +310,31 @@ class Replacing:
                 "--account NAME --beside if it is another account's, --replace if it corrects "
                 "what is stored.",
             )
+
+    def _judge_repeats(self) -> None:
+        """Rows under new names for what is stored: asked about; the stored ones go if told so."""
+        figures = [part.figures for part in self.parts if part.figures is not None]
+        channels = [part.channels for part in self.parts if part.channels is not None]
+        least = LEAST - 1 if self.sender.kind == "export" else LEAST
+        for found, doubt in (
+            (figures, doubt_of_figures(figures, self._new_rows, least)),
+            (channels, doubt_of_channels(channels)),
+        ):
+            if doubt is None:
+                continue
+            if self.sender.stands != "replace":
+                self.question = self.question or doubt
+                continue
+            spend = sum(float(one.rows["spend"].sum()) for one in found)
+            rows = sum(len(one.rows) for one in found)
+            self.notes.append(
+                f"Told again under other names, and taken out: {rows:,} stored rows "
+                f"({money(spend)})."
+            )
+            for part in self.parts:
+                one = part.figures if found is figures else part.channels
+                if one is not None:
+                    part.taken[one.places] = one.by
 
 
 def _there(levels_of: Ints) -> Ints:
