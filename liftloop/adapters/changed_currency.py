@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pyarrow import parquet
 from sqlalchemy import Engine
 from sqlmodel import col, select
 
@@ -22,7 +23,6 @@ from liftloop.adapters.engine import session
 from liftloop.adapters.importers import ImportOptions
 from liftloop.adapters.reading import printable
 from liftloop.adapters.sealing import append_audit
-from liftloop.adapters.streams.entries import ENTRIES
 from liftloop.adapters.tables import AuditEntry, Delivery
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import FEEDS, Account
@@ -59,7 +59,7 @@ def refuse_renamed_money(
     changed = _of_another_currency(workspace, engine, account)
     if not changed:
         return
-    renamed = [r for d, before in changed if (r := _renamed(workspace, d, before, account))]
+    renamed = [r for d, before in changed if (r := valued_otherwise(workspace, d, before, account))]
     if renamed:
         before = changed[-1][1].currency
         first = renamed[0]
@@ -99,7 +99,6 @@ def _of_another_currency(
         wanted = (
             select(Delivery)
             .where(Delivery.stored + Delivery.superseded > 0)
-            .where(col(Delivery.importer).not_in((READMISSION, ENTRIES)))
             .order_by(col(Delivery.received_at))
         )
         if noted is not None and json.loads(noted.payload)["currency"] == account.currency:
@@ -116,11 +115,16 @@ def _of_another_currency(
     return changed
 
 
-def _renamed(
+def valued_otherwise(
     workspace: Workspace, delivery: Delivery, before: Account, account: Account
 ) -> Renamed | None:
+    """The stored rows of a delivery, read under the account ``before``, whose money ``account``
+    would convert otherwise; None where there are none."""
     copy, options, _ = load_reading(workspace, delivery.sha256, delivery.id)
-    frame = _stored(copy, options, before, delivery)
+    if delivery.importer == READMISSION:
+        frame = _readmitted(copy)
+    else:
+        frame = _stored(copy, options, before, delivery)
     if frame.empty:
         return None
     currency = frame["currency"].astype("str").fillna("").str.strip()
@@ -141,6 +145,15 @@ def _renamed(
     )
 
 
+def _readmitted(copy: Path) -> pd.DataFrame:
+    """The rows of a readmission that name a currency, as they were stored."""
+    try:
+        frame: pd.DataFrame = parquet.read_table(copy).to_pandas()
+    except FileNotFoundError:
+        return pd.DataFrame()
+    return _naming_a_currency(frame)
+
+
 def _stored(
     copy: Path, options: ImportOptions, before: Account, delivery: Delivery
 ) -> pd.DataFrame:
@@ -155,5 +168,11 @@ def _stored(
     accepted = sift_copy(imported, before, delivery.received_at).accepted
     rows = frame.iloc[accepted["row_number"].to_numpy() - 1].reset_index(drop=True)
     rows["date"] = accepted["date"].reset_index(drop=True)
+    return _naming_a_currency(rows)
+
+
+def _naming_a_currency(rows: pd.DataFrame) -> pd.DataFrame:
+    if "currency" not in rows:
+        return rows.iloc[:0]
     named = rows["currency"].astype("str").fillna("").str.strip() != ""
     return rows[named].reset_index(drop=True)

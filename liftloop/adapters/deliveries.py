@@ -36,6 +36,7 @@ from liftloop.adapters.archive import (
     refuse,
     save_reading,
 )
+from liftloop.adapters.changed_account import note_on_account
 from liftloop.adapters.delta import as_batch, open_table, table_path
 from liftloop.adapters.engine import session
 from liftloop.adapters.facts import FactsVersion, facts_version
@@ -163,6 +164,8 @@ class Taking:
         )
         at = next_instant(self.engine, now)
         sifted = sift_copy(imported, self.account, at)
+        changed = note_on_account(self.workspace, self.engine, self.account)
+        imported = replace(imported, notes=(*imported.notes, *changed))
         intended = intention(
             delivery, self.archived.sha256, self.path.name, imported, at, len(sifted.rejected)
         )
@@ -351,10 +354,7 @@ def _sender(importer: str, stands: Stands) -> Sender:
 
 def _answer(intended: Delivery, question: Question) -> str:
     if intended.importer == READMISSION:
-        return (
-            "discard the rows if they tell the same money (liftloop quarantine discard), else "
-            f"deliver them as a file: {question.answers}"
-        )
+        return f"liftloop quarantine readmit with {question.answers}"
     return f"liftloop ingest {shlex.quote(printable(intended.filename))} with {question.answers}"
 
 
@@ -409,7 +409,9 @@ def _accepted_again(
     try:
         if delivery.importer == READMISSION:
             frame: pd.DataFrame = parquet.read_table(folder / f"{delivery.id}.parquet").to_pandas()
-            return frame, ""
+            if not reading_path(workspace, delivery.sha256, delivery.id).is_file():
+                return frame, ""
+            return frame, load_reading(workspace, delivery.sha256, delivery.id)[1].stands
         copy, options, account = load_reading(workspace, delivery.sha256, delivery.id)
         imported = read_copy(copy, options)
         at = first_receipt(workspace, delivery.sha256, delivery.id) or at

@@ -22,6 +22,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from liftloop.adapters.account_checks import doctor_on_account
 from liftloop.adapters.audit import verify
 from liftloop.adapters.changed_currency import refuse_renamed_money
 from liftloop.adapters.deliveries import account_of
@@ -254,12 +255,14 @@ def _facts(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _account(workspace: Workspace, settings: Settings) -> Iterator[Finding]:
-    """Whether stored money is in the currency that the account has now; raises where it is not."""
+    """Whether stored money is in the currency that the account has now (raises where it is not),
+    and is converted and dated as the account would have it now."""
     engine = open_ledger(str(settings.ledger_url))
     if is_current(engine):
         account = account_of(settings.account)
         refuse_renamed_money(workspace, engine=engine, account=account, actor=None)
-    yield from ()
+        for check, detail, fix in doctor_on_account(workspace, engine, account):
+            yield Finding(check, None, detail, fix)
 
 
 def _segments(workspace: Workspace, settings: Settings) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, update
 from sqlmodel import Session, col, select
 
 from liftloop.adapters import clock
+from liftloop.adapters.archive import Archived, save_reading
 from liftloop.adapters.deliveries import (
     READMISSION,
     finish_pending,
@@ -25,6 +26,7 @@ from liftloop.adapters.deliveries import (
     taking_in,
 )
 from liftloop.adapters.engine import session
+from liftloop.adapters.importers import ImportOptions
 from liftloop.adapters.quarantine import NAMES, SPARE, open_rows
 from liftloop.adapters.rereading import close_replaced_readings
 from liftloop.adapters.sealing import append_audit
@@ -33,6 +35,7 @@ from liftloop.adapters.tables import Delivery, QuarantinedRow
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import FEEDS, Account, Sifted, sift
 from liftloop.core.errors import RefusedFile
+from liftloop.core.feeds.questions import Stands
 from liftloop.core.keys import canonical
 
 _ROWS_AT_ONCE = 500
@@ -47,6 +50,7 @@ def readmit(
     feed: str | None = None,
     actor: str = "liftloop",
     received_at: datetime | None = None,
+    stands: Stands = "",
 ) -> list[DeliverySummary]:
     """Sift open rows again and store those that now keep the rules, as a delivery of their own.
 
@@ -57,6 +61,9 @@ def readmit(
         configuration changed (a rate was added).
     feed
         Only rows of this feed.
+    stands
+        "replace" where the rows stand for what tells the same money on another level of detail,
+        "beside" where they add to it; "" asks where it is in doubt.
 
     Returns
     -------
@@ -68,7 +75,8 @@ def readmit(
     Raises
     ------
     RefusedFile
-        When the file is no export of ours, names a row that is unknown, or one row twice.
+        When the file is no export of ours, names a row that is unknown, or one row twice; when
+        nobody but the sender can say whether the rows tell money that is stored already.
     """
     with taking_in(workspace):
         finish_pending(workspace, engine=engine)
@@ -79,8 +87,9 @@ def readmit(
         taken = []
         for name, part in rows.groupby("feed", sort=True):
             back = Readmission(
-                workspace, engine, account, str(name), part.reset_index(drop=True), actor
-            )
+                workspace, engine, account, str(name), part.reset_index(drop=True), actor,
+                stands=stands,
+            )  # fmt: skip
             summary = back.run(received_at or clock.now())
             taken += [summary] if summary else []
     return taken
@@ -157,6 +166,7 @@ class Readmission:
     rows: pd.DataFrame
     actor: str
     because: str = ""
+    stands: Stands = ""
 
     def run(self, now: datetime) -> DeliverySummary | None:
         at = next_instant(self.engine, now)
@@ -178,7 +188,7 @@ class Readmission:
         store_delivery(
             self.workspace, intended, replace(sifted, rejected=sifted.rejected.iloc[:0]),
             engine=self.engine, actor=self.actor, told=lambda done, steps: None,
-            resolves=lambda opened: self._resolve(opened, resolved, intended),
+            resolves=lambda opened: self._resolve(opened, resolved, intended), stands=self.stands,
         )  # fmt: skip
         return summary_of(self.engine, delivery)
 
@@ -214,8 +224,17 @@ class Readmission:
         folder = self.workspace.archive / sha256
         folder.mkdir(parents=True, exist_ok=True)
         beside = folder / f".{delivery}.part"
-        parquet.write_table(arrow.Table.from_pandas(sifted.accepted, preserve_index=False), beside)
-        beside.replace(folder / f"{delivery}.parquet")
+        back = self.rows["row"].iloc[sifted.accepted["row_number"].to_numpy() - 1]
+        rows = sifted.accepted.assign(
+            currency=[str(json.loads(row).get("currency", "")) for row in back]
+        )
+        parquet.write_table(arrow.Table.from_pandas(rows, preserve_index=False), beside)
+        copy = folder / f"{delivery}.parquet"
+        beside.replace(copy)
+        save_reading(
+            self.workspace, Archived(copy, sha256), delivery=delivery,
+            options=ImportOptions(stands=self.stands), account=self.account,
+        )  # fmt: skip
         return sha256
 
 

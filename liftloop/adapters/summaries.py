@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from liftloop.adapters.engine import session
 from liftloop.adapters.reading import printable
 from liftloop.adapters.tables import Delivery, QuarantinedRow
+from liftloop.core.contracts import Missing
 
 LONGEST = 8  # notes of a file that are shown; --json has all
 NEARLY_ALL = 0.9  # share of a delivery from which its currency is taken for the account's own
@@ -49,7 +50,13 @@ class DeliverySummary:
     advice: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "rules": dict(self.rules), "sentence": self.sentence}
+        more = {"missing": [asdict(one) for one in self.missing], "sentence": self.sentence}
+        return {**asdict(self), "rules": dict(self.rules), **more}
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        """What stored rows lack of what a platform attributes, as the notes say it."""
+        return tuple(one for note in self.notes if (one := Missing.in_note(note)) is not None)
 
     @property
     def sentence(self) -> str:

@@ -33,6 +33,7 @@ from liftloop.app.dashboard_words import (
     unjudged,
     whole,
 )
+from liftloop.core.currencies import amount_words
 from liftloop.core.errors import LiftLoopError
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _headline(view: DashboardView, *, currency: str, timezone: str, last: date |
     _tile(
         total,
         f"Total budget, {currency} a day",
-        f"{spent:,.2f}" if head else "–",
+        amount_words(spent, currency) if head else "–",
         f"{len(budgets)} cells (segment × channel)" if head else None,
     )
     predicted = budgets["expected"].sum(min_count=1) if head else float("nan")

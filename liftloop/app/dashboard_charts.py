@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
+from liftloop.core.currencies import budget_unit
+
 PALETTE = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1",
 )  # fmt: skip
@@ -69,6 +71,7 @@ def return_chart(
     known = known.nlargest(MOST_CELLS, "budget").sort_values("budget")
     # rows are placed by number: two long names that are cut alike stay two rows
     known = known.assign(place=range(len(known)))
+    amount = ":,.0f" if budget_unit(currency) == 1 else ":,.2f"
     figure = go.Figure()
     for channel, rows in known.groupby("channel", sort=True):
         figure.add_scatter(
@@ -91,7 +94,7 @@ def return_chart(
             customdata=rows[["budget", "per_unit_low", "per_unit_high"]],
             hovertemplate=(
                 "%{text}<br>%{x:.2f} per unit (90 %: %{customdata[1]:.2f} to %{customdata[2]:.2f})"
-                "<br>budget %{customdata[0]:,.2f} " + currency + " a day<extra></extra>"
+                "<br>budget %{customdata[0]" + amount + "} " + currency + " a day<extra></extra>"
             ),
         )
     figure.add_vline(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from shlex import quote
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from liftloop.core.currencies import amount_words
 from liftloop.core.verdict_words import beyond_guardrails
 
 KINDS = {"hold": "keep", "roll_back": "roll back"}
@@ -24,7 +25,15 @@ ACTS = {
 }
 ROW, HEAD = 35, 38  # pixels of a table's row and of its head
 MOST_ROWS = 24  # a longer table scrolls inside itself
-MONEY, CHANGE, WHOLE = "{:,.2f}", "{:+z,.2f}", "{:,.0f}"
+WHOLE = "{:,.0f}"
+
+
+def money_formats(currency: str) -> tuple[Callable[[float], str], Callable[[float], str]]:
+    """How a table writes amounts and changes in ``currency``."""
+    return (
+        lambda amount: amount_words(amount, currency),
+        lambda amount: amount_words(amount, currency, signed=True),
+    )
 
 
 def budget_table(budgets: pd.DataFrame, *, currency: str) -> Styler:
@@ -40,8 +49,9 @@ def budget_table(budgets: pd.DataFrame, *, currency: str) -> Styler:
         "stage": budgets["stage"].str.replace("_", " "),
         "why": budgets["reason"],
     })  # fmt: skip
+    money, change = money_formats(currency)
     return table.style.format(
-        {f"{currency} a day": MONEY, "change": CHANGE, "predicted revenue a day": WHOLE},
+        {f"{currency} a day": money, "change": change, "predicted revenue a day": WHOLE},
         na_rep="–",
     )
 
@@ -55,7 +65,8 @@ def move_table(moves: pd.DataFrame, *, currency: str) -> Styler:
         "change": moves["change"].astype(float),
         "why": moves["reason"],
     })  # fmt: skip
-    return table.style.format({before: MONEY, after: MONEY, "change": CHANGE})
+    money, change = money_formats(currency)
+    return table.style.format({before: money, after: money, "change": change})
 
 
 def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
@@ -73,7 +84,7 @@ def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
         ],
         "why": found["reason"],
     })  # fmt: skip
-    return table.style.format({moved: MONEY})
+    return table.style.format({moved: money_formats(currency)[0]})
 
 
 def pause_options(segment: str, channel: str) -> str:

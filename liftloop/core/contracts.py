@@ -6,6 +6,7 @@ The rules themselves are in ``feeds/models.py``, one Pandera class a feed.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,6 +48,7 @@ __all__ = [
 
 BROKEN = "_broken"  # what the reader could not split into columns: its text, else missing
 TWO_COLUMNS = "clicks_at_most_impressions"
+_MISSING = re.compile(r"(\w+) is missing in ([\d,]+) rows? \((\w+)\); the spend is stored\.")
 CURRENCY = Column("currency", "text", False, None, False, LONGEST_NAME)
 
 Mask = NDArray[np.bool_]
@@ -66,6 +68,12 @@ class Missing:
         """For the notes of a delivery."""
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
         return f"{self.column} is missing in {rows} ({self.rule}); the spend is stored."
+
+    @classmethod
+    def in_note(cls, note: str) -> Missing | None:
+        """What a note says that is a :attr:`sentence`; None for any other."""
+        parts = _MISSING.fullmatch(note)
+        return cls(parts[1], parts[3], int(parts[2].replace(",", ""))) if parts else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +248,8 @@ class _Whole:
         alone = np.zeros(len(self.rows), bool)
         for rule, mask in sorted(broken.items(), key=lambda item: item[0] == TWO_COLUMNS):
             broke = mask & ~alone if rule == TWO_COLUMNS else mask
-            alone |= broke
+            if self.feed.attribution[rule] in ("clicks", "impressions"):
+                alone |= broke
             if broke.any():
                 self._leave_out(self.feed.attribution[rule], {rule: broke})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from liftloop.adapters import deliveries, rejudging, storing
+from liftloop.adapters.account_checks import doctor_on_account
 from liftloop.adapters.changed_currency import refuse_renamed_money
 from liftloop.adapters.deliveries import deliver, finish_pending
 from liftloop.adapters.facts import read_facts
@@ -27,7 +28,7 @@ from liftloop.adapters.summaries import DeliverySummary, summary_lines
 from liftloop.adapters.tables import AuditEntry, Delivery, QuarantinedRow
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import Account, Rate
-from liftloop.core.errors import ConfigurationError
+from liftloop.core.errors import ConfigurationError, RefusedFile
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DOLLARS, POUNDS = Account(), Account("GBP", "Europe/London")
@@ -283,3 +284,86 @@ def test_notes_are_shown_once_and_long_lists_are_cut() -> None:
         "  The same 12 notes as for b.csv.",
         "d.csv: taken in before, nothing changed (d-4).",
     ]
+
+
+def test_readmitted_money_is_not_renamed_by_a_changed_currency(shop: Shop) -> None:
+    shop.account = Account("EUR")
+    shop.take("google.csv", GOOGLE + google("USD") + google("EUR", day=2))
+    shop.account = Account(
+        "EUR", rates=(Rate("USD", Decimal("0.5"), NOW.date().replace(day=1), NOW.date()),)
+    )
+    assert readmit(shop.workspace, engine=shop.engine, account=shop.account, received_at=NOW)
+    assert shop.spend() == {("03-01", "all"): 6.25, ("03-02", "all"): 12.5}
+    shop.account = Account("USD")
+    with pytest.raises(ConfigurationError) as refused:
+        shop.check()
+    assert "google.csv and 1 other deliveries" in str(refused.value)
+
+
+def test_streamed_money_is_not_renamed_by_a_changed_currency(shop: Shop) -> None:
+    row = (
+        '{"date":"2026-03-01","segment":"all","channel":"search","spend":"5","impressions":"9",'
+        '"clicks":"1","conversions":"0","revenue":"0","currency":"USD","_entry":"1772400000000-0"}'
+    )
+    taken = shop.take("performance-1772400000000-0-1.entries.jsonl", row + "\n")
+    assert taken.stored == 1
+    shop.account = POUNDS
+    with pytest.raises(ConfigurationError, match=r"are in USD \(5\.00\)"):
+        shop.check()
+
+
+def test_a_changed_rate_is_said_once_at_ingest_and_by_the_doctor(shop: Shop) -> None:
+    def rates(value: str) -> tuple[Rate, ...]:
+        return (Rate("GBP", Decimal(value), NOW.date().replace(day=1), NOW.date()),)
+
+    shop.account = Account(rates=rates("1.25"))
+    shop.take("google.csv", GOOGLE + google("GBP"))
+    shop.account = Account(rates=rates("1.30"))
+    said = shop.take("google-2.csv", GOOGLE + google("GBP", day=2)).notes
+    assert any("Since the last delivery the rate of GBP was changed" in note for note in said)
+    found = list(doctor_on_account(shop.workspace, shop.engine, shop.account))
+    assert [one[2] for one in found] == ["liftloop ingest google.csv --replace"]
+    assert "1 stored rows of google.csv in GBP (12.50)" in found[0][1]
+    again = shop.take("google-3.csv", GOOGLE + google("GBP", day=3)).notes
+    assert not any("Since the last delivery" in note for note in again)
+    options = ImportOptions(stands="replace")
+    shop.take("google.csv", GOOGLE + google("GBP"), options=options)
+    assert shop.spend()["03-01", "all"] == 16.25
+
+
+def test_a_changed_zone_names_the_files_whose_days_are_others(shop: Shop) -> None:
+    shop.take("tiktok.csv", HOURS + "1,2026-03-01T23:00:00+00:00,5,100,5,1,USD\n")
+    shop.take("google.csv", GOOGLE + google("USD"))
+    shop.account = replace(shop.account, timezone="Asia/Tokyo")
+    found = list(doctor_on_account(shop.workspace, shop.engine, shop.account))
+    named = [detail.split()[0] for _, detail, _ in found]
+    assert named == ["tiktok.csv"]
+
+
+def test_mended_rows_on_another_level_are_settled_by_an_answer(shop: Shop) -> None:
+    shop.take("performance-1.csv", NAMES + "2026-03-01,all,search,brand,30,9,1,0,0,USD\n")
+    ads = "2026-03-01,UK,search,brand,50,9,1,0,0,GBP\n"
+    assert shop.take("performance-2.csv", NAMES + ads).quarantined == 1
+    shop.account = Account(
+        rates=(Rate("GBP", Decimal("1"), NOW.date().replace(day=1), NOW.date()),)
+    )
+
+    def back(**more: Any) -> list[DeliverySummary]:
+        return readmit(
+            shop.workspace, engine=shop.engine, account=shop.account, received_at=NOW, **more
+        )
+
+    with pytest.raises(RefusedFile, match="liftloop quarantine readmit with --replace"):
+        back()
+    assert shop.spend() == {("03-01", "all"): 30}
+    assert back(stands="beside")[0].stored == 1
+    assert shop.spend() == {("03-01", "UK"): 50, ("03-01", "all"): 30}
+
+
+def test_the_counts_of_missing_attribution_are_in_the_summary(shop: Shop) -> None:
+    bad = "2026-03-01,all,search,brand,30,9,10,0,-1,USD\n"
+    bad += "2026-03-02,all,search,brand,3,9,1,0,-5,USD\n"
+    taken = shop.take("performance-1.csv", NAMES + bad)
+    assert {(one["column"], one["rows"]) for one in taken.as_dict()["missing"]} == {
+        ("clicks", 1), ("revenue", 2),
+    }  # fmt: skip

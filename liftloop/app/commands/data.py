@@ -92,12 +92,7 @@ def ingest(
 ) -> None:
     """Take files in through the quality gates. Delivering the same file twice changes nothing."""
     must_exist(*(paths or ()), mapping, *(plugin or ()))
-    if replace and beside:
-        raise ConfigurationError(
-            "--replace and --beside contradict each other.",
-            fix="use --replace for a file that stands for all of its account-days, --beside for "
-            "one that adds to them.",
-        )
+    stands = _stands(replace, beside, "a file that stands for all of its account-days")
     place = opened(workspace, flows=True)
     from flows.ingest import ingest as run
     from liftloop.adapters.importers import ImportOptions
@@ -114,7 +109,7 @@ def ingest(
         segment=segment,
         channel=channel,
         account=account,
-        stands="replace" if replace else "beside" if beside else "",
+        stands=stands,
         decimal=decimal or "",
         where=tuple(where or ()),
         parts=tuple(name.strip().lower() for name in parts or ()),
@@ -137,6 +132,15 @@ def ingest(
             typer.echo("What is in quarantine, and how to mend it: liftloop quarantine")
     if any(summary.refused for summary in summaries):
         raise typer.Exit(2)
+
+
+def _stands(replace: bool, beside: bool, whole: str) -> Literal["", "replace", "beside"]:
+    if replace and beside:
+        raise ConfigurationError(
+            "--replace and --beside contradict each other.",
+            fix=f"use --replace for {whole}, --beside for what adds to it.",
+        )
+    return "replace" if replace else "beside" if beside else ""
 
 
 FeedOption = Annotated[str | None, typer.Option(help="Only rows of this feed.")]
@@ -228,6 +232,12 @@ def readmit(
     ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     feed: FeedOption = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="The rows stand for what tells the same money.")
+    ] = False,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="The rows add to what is stored of their days.")
+    ] = False,
     by: Annotated[
         str, typer.Option("--by", envvar="LIFTLOOP_ACTOR", help="Who acts, for the audit trail.")
     ] = "operator",
@@ -236,6 +246,7 @@ def readmit(
     """Judge rows again, mended or under a changed configuration; those that pass are stored."""
     _must_be_a_feed(feed)
     must_exist(path)
+    stands = _stands(replace, beside, "rows that stand for what tells the same money")
     place = opened(workspace)
     from liftloop.adapters.changed_currency import refuse_renamed_money
     from liftloop.adapters.deliveries import account_of
@@ -252,7 +263,9 @@ def readmit(
     found = []
     if path is None:
         found += judge_again(place, engine=engine, account=account, feed=feed, actor=by)
-    found += act(place, engine=engine, account=account, mended=path, feed=feed, actor=by)
+    found += act(
+        place, engine=engine, account=account, mended=path, feed=feed, actor=by, stands=stands
+    )
     if as_json:
         show_json([summary.as_dict() for summary in found])
         return
