@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import pandas as pd
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
@@ -18,12 +19,13 @@ from liftloop.adapters.ledger import (
     session,
 )
 from liftloop.adapters.name_checks import look_alike_sentences
+from liftloop.adapters.settings import Account
 from liftloop.adapters.tables import Proposal, Training
-from liftloop.core.currencies import budget_unit
+from liftloop.core.currencies import amount_words, budget_unit
 from liftloop.core.decide import share_moved
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.keys import canonical, key
-from liftloop.core.observed import observed_policy, observed_policy_of_units
+from liftloop.core.observed import observed_policy, observed_policy_of_units, silent_levels
 from liftloop.core.policy import Policy
 from liftloop.pipeline.holds import Holds
 from liftloop.pipeline.plan import plan_budgets
@@ -170,6 +172,7 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
         slow=basis.holds.no_raise,
     )
     alike = look_alike_sentences(known.values())
+    silent = _silence(known["performance"], as_of, incumbent, loop.settings.account)
     cells = {str(cell): [cell.segment, cell.channel, text] for cell, text in plan.words.items()}
     return Proposal(
         id=basis.id,
@@ -184,9 +187,27 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
         gain_high=plan.gain.high,
         share_moved=share_moved(plan.policy, incumbent),
         cells=canonical(cells),
-        reason=" ".join(filter(None, (plan.reason, *plan.notes, basis.holds.defaults, *alike))),
+        reason=" ".join(
+            filter(None, (plan.reason, *plan.notes, basis.holds.defaults, silent, *alike))
+        ),
         created_at=loop.now(),
     ), plan.policy
+
+
+def _silence(facts: pd.DataFrame, as_of: date, incumbent: Policy, account: Account) -> str:
+    """The cells with a budget of which nothing has been reported for days, in a sentence."""
+    budgets = incumbent.as_dict()
+    silent = [
+        f"{level.cell} since {level.last} ({amount_words(budgets[level.cell], account.currency)})"
+        for level in silent_levels(facts, as_of=as_of, timezone=account.timezone)
+        if budgets.get(level.cell)
+    ]
+    if not silent:
+        return ""
+    return (
+        f"Nothing is reported of {', '.join(silent)}: taken to be late for up to a week, so the "
+        "budget counts. If it stopped, deliver its days with 0 spend."
+    )
 
 
 @task(name="show proposal")

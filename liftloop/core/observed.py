@@ -129,6 +129,27 @@ def observed_policy(
     return _scaled(spend, total, unit)
 
 
+def silent_levels(
+    performance: pd.DataFrame, *, as_of: date, timezone: str = "UTC"
+) -> tuple[Level, ...]:
+    """The levels of cells whose channel has had no row for some days and is taken to be late: it
+    may as well have stopped, which is known only after a week.
+
+    Parameters
+    ----------
+    performance, as_of, timezone
+        As for :func:`observed_levels`.
+    """
+    levels = observed_levels(performance, as_of=as_of, timezone=timezone)
+    newest = max((level.last for level in levels), default=as_of)
+    late = [one for one in levels if one.daily > 0 and (newest - one.last).days > LATE_DAYS]
+    if not late:
+        return ()
+    days = pd.to_datetime(performance["date"])
+    rows = performance.loc[days.dt.date > newest - timedelta(days=LATE_DAYS + 1), "channel"]
+    return tuple(one for one in late if one.cell.channel not in set(rows.astype(str)))
+
+
 def observed_policy_of_units(
     units: pd.DataFrame, *, total: Decimal | None = None, unit: Decimal = Decimal("0.01")
 ) -> Policy | None:

@@ -399,6 +399,14 @@ def test_new_campaigns_with_figures_of_their_own_are_not_asked_about(shop: Shop)
     assert shop.spend() == 522.18
 
 
+def test_figures_that_are_missing_are_compared_as_well(shop: Shop) -> None:
+    shop.take(*({**one, "clicks": None} for one in days_of(["a", "b"])))
+    rows = [{**one, "clicks": None} for one in days_of(["c", "d"])]
+    assert shop.take(*rows).refused
+    shop.take(*({**one, "spend": one["spend"] + 0.01} for one in rows))
+    assert shop.spend() == 522.18
+
+
 def test_a_campaign_id_under_another_channel_is_asked_about_once(shop: Shop) -> None:
     ids = {"campaign": "brand", "campaign_id": "7", "account": "main"}
     shop.take(row(30, **ids))

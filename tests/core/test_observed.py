@@ -6,7 +6,7 @@ from decimal import Decimal
 import pandas as pd
 import pytest
 
-from liftloop.core.observed import observed_policy
+from liftloop.core.observed import observed_policy, silent_levels
 from liftloop.core.policy import Cell
 
 
@@ -126,6 +126,14 @@ def test_weekdays_without_spend_count_as_days() -> None:
 @pytest.mark.parametrize("missing", [1, 2, 3, 6])
 def test_a_channel_that_is_late_keeps_its_level(missing: int) -> None:
     assert level([300.0] * (42 - missing) + [None] * missing) == Decimal("300.00")
+
+
+@pytest.mark.parametrize("missing", [0, 2, 3, 6, 8])
+def test_a_silent_channel_is_named_while_it_may_be_late(missing: int) -> None:
+    spent = spent_by({"it": [300.0] * (42 - missing) + [None] * missing, "other": [1000.0] * 42})
+    silent = silent_levels(spent, as_of=AS_OF)
+    named = [(one.cell.channel, one.daily, (DAYS[-1].date() - one.last).days) for one in silent]
+    assert named == ([("it", 300.0, missing)] if missing in (3, 6) else [])
 
 
 def test_a_last_day_that_still_grows_does_not_count() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -105,6 +105,20 @@ def test_the_first_decision_starts_from_what_is_spent_and_says_the_gap(shop: Sho
     proposed = propose_once(shop.loop, DAY, door="holdout")
     settled = settle_once(shop.loop, DAY, proposed["id"])
     assert "4,185.00 more a day than is spent now (6,975.00)" in settled["reason"]
+    assert replay(str(shop.workspace.root), settled["id"]).same
+
+
+def test_a_channel_that_is_silent_for_days_is_named(shop: Shop) -> None:
+    last = (DAY - timedelta(days=6)).isoformat()
+    shop.take_in(
+        spend(
+            search=always(100.0), display=ended((DAY - timedelta(days=5)).isoformat(), 40.0),
+        )
+    )  # fmt: skip
+    assert shop.before()["display"] == Decimal("40.00")
+    proposed = propose_once(shop.loop, DAY, door="holdout")
+    assert f"Nothing is reported of eu x display since {last} (40.00)" in proposed["reason"]
+    settled = settle_once(shop.loop, DAY, proposed["id"])
     assert replay(str(shop.workspace.root), settled["id"]).same
 
 

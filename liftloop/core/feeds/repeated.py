@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as arrow  # type: ignore[import-untyped]
 from numpy.typing import NDArray
+from pyarrow import compute
 
 from liftloop.core.feeds.identity import IDS, text_of
 from liftloop.core.feeds.questions import Question, money
@@ -49,7 +50,7 @@ class Repeated:
     def figures(cls, batch: Any, stored: Any, new: Ints, free: Ints) -> Repeated:
         """Rows with equal day and figures: of the delivery's at ``new``, and the stored at
         ``free``. Each row is in one pair at most."""
-        mine, theirs = batch.take(arrow.array(new)), stored.take(arrow.array(free))
+        mine, theirs = _figures(batch, new), _figures(stored, free)
         book = KeyBook.of(mine, ("date", *FIGURES))
         codes = book.find(theirs)
         left = pd.DataFrame({"code": book.codes, "by": new})
@@ -113,6 +114,15 @@ def doubt_of_channels(found: list[Repeated]) -> Question | None:
         f"{money(rows['spend'].sum())} that are stored under their ids for the same days.",
         "--replace if they moved to the new channel, --beside if a campaign has several channels.",
     )
+
+
+def _figures(table: Any, places: Ints) -> Any:
+    """Day and figures of the rows at ``places``; what is missing counts as equal."""
+    rows = table.select(["date", *FIGURES]).take(arrow.array(places))
+    for name in FIGURES:
+        at = rows.column_names.index(name)
+        rows = rows.set_column(at, name, compute.fill_null(rows[name], -1))
+    return rows
 
 
 def _campaigns(table: Any, place: str) -> pd.DataFrame:
