@@ -224,6 +224,6 @@ def _by_map(path: Path, mapping: Path, options: ImportOptions) -> Imported:
         is_header=(lambda cells: named <= set(cells)) if named else None,
     )
     raw, left_out = rows_where(read_table(path, reading), options.where)
-    frame, notes = import_mapped(table_map, raw)
+    frame, notes = import_mapped(table_map, raw, parts=options.parts)
     name = f"map:{printable(table_map.name)}"
     return Imported(table_map.feed.name, frame, name, raw.rows, (*left_out, *notes))

@@ -127,7 +127,9 @@ def _iso(text: str) -> str:
     return text.removesuffix(" UTC") + "+00:00" if text.endswith(" UTC") else text
 
 
-def foreign_midnight(texts: Iterable[str], timezone: str) -> str | None:
+def foreign_midnight(
+    texts: Iterable[str], timezone: str, ends: Mapping[str, str] | None = None
+) -> str | None:
     """A cell of a column whose rows all begin at one time of day that is no midnight of the
     account; None for every other column. Such rows are days of another time zone, and what of their
     money is of which account day is not in the file.
@@ -135,14 +137,23 @@ def foreign_midnight(texts: Iterable[str], timezone: str) -> str | None:
     Parameters
     ----------
     texts
-        The distinct cells of the column; fewer than three days say nothing.
+        The distinct cells of the column; a single day says nothing.
+    ends
+        Cell -> where that row ends, for tables that say so: a row as long as a day is one.
     """
     zone = ZoneInfo(timezone)
+    for start, end in (ends or {}).items():
+        first, last = _moment(start, ()), _moment(end, ())
+        if first is None or last is None or first.tzinfo is None or last.tzinfo is None:
+            continue
+        whole = timedelta(hours=23) <= last - first <= timedelta(hours=25)
+        if whole and first.astimezone(zone).time() != _MIDNIGHT:
+            return start
     moments = [(text, moment) for text in texts if (moment := _moment(text, ())) is not None]
     if any(moment.tzinfo is None for _, moment in moments):
         return None
     dates = [moment.date() for _, moment in moments]
-    if len(dates) < 3 or len(set(dates)) < len(dates):
+    if len(dates) < 2 or len(set(dates)) < len(dates):
         return None
     begins = [moment.astimezone(UTC) for _, moment in moments]
     minutes = {moment.hour * 60 + moment.minute for moment in begins}

@@ -24,7 +24,7 @@ from liftloop.adapters.importers.days import (
 from liftloop.adapters.importers.importer import Importer, plain
 from liftloop.adapters.importers.notation import Marks, infer_decimals, marks_in
 from liftloop.adapters.importers.repeats import Rows
-from liftloop.adapters.importers.roles import Role, is_numeric, is_sync, role_of
+from liftloop.adapters.importers.roles import Role, is_numeric, is_row_number, is_sync, role_of
 from liftloop.adapters.importers.sums import SUMMED, WHOLE
 from liftloop.adapters.reading import RawTable
 from liftloop.adapters.reading_json import JsonNumber
@@ -158,7 +158,7 @@ def day_reader(
     labels = are_labels(distinct, forms, ends)
     # Orders come at any time of the day, and a few of them at one.
     by_day = not labels and importer.counts is None
-    strange = foreign_midnight(distinct, timezone) if by_day else None
+    strange = foreign_midnight(distinct, timezone, ends) if by_day else None
     if strange is not None:
         raise RefusedFile(
             raw.file,
@@ -192,14 +192,18 @@ def rows_of(
         *_READ_BY_HOOKS, *_LISTS,
         *(name for column in SUMMED[importer.feed] for name in importer.columns.get(column, ())),
     }  # fmt: skip
+    declared = {name for names in importer.columns.values() for name in names}
     roles: dict[str, Role] = {}
     for name, column in columns.items():
         sample = column.unique().slice(0, _SAMPLE).to_pylist()
         listed = any(cell and cell[0] in "[{" for cell in sample)
         numeric = listed or is_numeric(sample)
-        roles[name] = "measure" if listed else role_of(
-            name, days=days, measures=measures, numeric=numeric
-        )  # fmt: skip
+        if listed:
+            roles[name] = "measure"
+        elif name not in declared and is_row_number(name):
+            roles[name] = "description"
+        else:
+            roles[name] = role_of(name, days=days, measures=measures, numeric=numeric)
     at = pa.array(places, pa.int64())
     cells = pd.DataFrame(
         {name: as_series(column.take(at)) for name, column in columns.items()},

@@ -13,12 +13,15 @@ from liftloop.adapters.importers.countries import CountryNames
 from liftloop.adapters.importers.days import checked_period
 from liftloop.adapters.importers.exported import day_reader, decimals_of, rows_of
 from liftloop.adapters.importers.importer import Importer, Row, currency_in, plain
+from liftloop.adapters.importers.repeats import counted_rows
 from liftloop.adapters.importers.report_rows import Account, Reading
 from liftloop.adapters.importers.selecting import select_rows
 from liftloop.adapters.importers.sums import (
+    ATTRIBUTED,
     IDS,
     SUMMED,
     Sums,
+    has_id,
     sums_frame,
 )
 from liftloop.adapters.importers.units import refuse_currency, refuse_unit, refuse_weeks
@@ -26,7 +29,6 @@ from liftloop.adapters.reading import RawTable, shown
 from liftloop.core.errors import RefusedFile
 
 _BATCH = 50_000
-_OPTIONAL = ("clicks", "conversions", "revenue")
 
 
 def import_export(
@@ -77,9 +79,11 @@ def import_export(
     selected: list[str] = []
     if importer.counts is None:  # an importer of single orders says itself what counts
         _refuse_no_money(reading)
+    group = np.array(reading.group, dtype=np.int64)
     keep, selected = select_rows(
         rows_of(importer, raw, reading.places, reading.numbers),
-        np.array(reading.group, dtype=np.int64),
+        group,
+        identified=np.array([has_id(importer.feed, key) for key in reading.keys], bool)[group],
         parts=account.parts,
     )
     sums = reading.summed(keep)
@@ -96,7 +100,7 @@ def import_export(
     notes = _notes(reading, names)
     of = "campaign" if importer.feed == "performance" else "segment"
     if int(keep.sum()) != made:
-        notes.append(f"{int(keep.sum())} rows were summed to {made}, one a day and {of}.")
+        notes.append(f"{int(keep.sum()):,} rows were summed to {made:,}, one a day and {of}.")
     return frame, rows, (*notes, *selected)
 
 
@@ -121,7 +125,7 @@ def _empty(column: pd.Series) -> bool:
 def _sources(importer: Importer, raw: RawTable, names: list[str]) -> dict[str, str]:
     """Contract column -> the export's column it comes from."""
     source = {}
-    optional = _OPTIONAL if importer.feed == "performance" else ()
+    optional = ATTRIBUTED if importer.feed == "performance" else ()
     needed = {*SUMMED[importer.feed]} - {*optional, *importer.cells}
     for column, candidates in importer.columns.items():
         found = next((name for name in candidates if name in names), None)
@@ -194,7 +198,7 @@ def _names_notes(reading: Reading) -> list[str]:
             f"Countries go by one name each: {', '.join(f'{a} is {b}' for a, b in pairs)}."
         )
     if reading.unplaced:
-        notes.append(f"{reading.unplaced:,} rows have no country or region: segment 'all'.")
+        notes.append(f"{counted_rows(reading.unplaced)} no country or region: segment 'all'.")
     return notes
 
 
@@ -202,7 +206,10 @@ def _notes(reading: Reading, names: list[str]) -> list[str]:
     importer, zone = reading.importer, reading.account.timezone
     notes = [*importer.notes]
     if reading.totals:
-        notes.append(f"Totals rows left out: {reading.totals}.")
+        amount = "revenue" if importer.feed == "sales" else "spend"
+        notes.append(
+            f"Totals rows left out: {reading.totals} ({reading.totals_amount:,.2f} {amount})."
+        )
     if reading.periods:
         notes.append(
             f"Rows over a period that are the sum of its days, left out: {reading.periods}."
@@ -228,10 +235,12 @@ def _notes(reading: Reading, names: list[str]) -> list[str]:
     if found and reading.account.segment == "all":
         notes.append(f"Column {found!r} was taken for segment.")
     for column, count in reading.blank.items():
-        notes.append(f"{count:,} rows have nothing in {reading.source.get(column, column)!r}: 0.")
+        name = reading.source.get(column, column)
+        notes.append(f"{counted_rows(count)} nothing in {name!r}: taken as 0.")
     for name, count in reading.unread.items():
         notes.append(
-            f"{count:,} rows have an unreadable cell in {name!r} (the first: {reading.why[name]}): "
+            f"{counted_rows(count)} an unreadable cell in {name!r} (the first: "
+            f"{reading.why[name]}): "
             "it is missing there, not 0."
         )
     return notes

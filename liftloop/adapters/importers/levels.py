@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from liftloop.adapters.importers.repeats import Rows, codes
+from liftloop.adapters.importers.repeats import Rows, codes, counted_rows
 from liftloop.adapters.importers.roles import words_of
 from liftloop.core.errors import RefusedFile
 
@@ -94,7 +94,7 @@ def leave_out_totals(rows: Rows, parts: Collection[str] = ()) -> tuple[Mask, lis
     keep = np.ones(len(rows.cells), bool)
     levels = _Levels.of(rows, parts)
     money = rows.numbers.columns[0]
-    if levels is None or money != "spend" or len(levels.sets) < 2:
+    if levels is None or money not in ("spend", "revenue") or len(levels.sets) < 2:
         return keep, []
     total, unknown, doubt = keep & False, keep & False, keep & False
     for coarse, blanks in enumerate(levels.sets):
@@ -117,15 +117,17 @@ def leave_out_totals(rows: Rows, parts: Collection[str] = ()) -> tuple[Mask, lis
         )
     if beside.any():
         notes.append(
-            f"{int(beside.sum())} rows break the same spend down by another detail "
+            f"{counted_rows(int(beside.sum()), ('breaks', 'break'))} the same {money} down by "
+            "another detail "
             f"({_details(levels, ~beside & keep)} instead of theirs), and were left out "
             f"({rows.amount(beside)})."
         )
     unknown &= ~total
     if unknown.any():
         notes.append(
-            f"{int(unknown.sum())} rows leave {_details(levels, unknown)} blank and are no total: "
-            f"counted as a part of its own ({rows.amount(unknown)})."
+            f"{counted_rows(int(unknown.sum()), ('leaves', 'leave'))} "
+            f"{_details(levels, unknown)} blank and {'is' if unknown.sum() == 1 else 'are'} no "
+            f"total: counted as a part of its own ({rows.amount(unknown)})."
         )
     return keep & ~total & ~beside, notes
 
@@ -155,7 +157,8 @@ def _compare(levels: _Levels, coarse: int, fine: int) -> _Verdict:
     equal = np.abs(spend - parts[:, 0]) < tolerance
     # A named total beside an unknown part: all = DE + FR + the row without a country.
     equal |= (several > 1) & (np.abs(spend - parts[:, 0] - (level[:, 0] - spend)) < tolerance)
-    counts = [i for i, name in enumerate(rows.numbers.columns) if name in ("impressions", "clicks")]
+    whole = ("impressions", "clicks", "orders")
+    counts = [i for i, name in enumerate(rows.numbers.columns) if name in whole]
     exact = (numbers[:, counts] == parts[:, counts]).all(axis=1)
     rounded = exact & (np.abs(spend - parts[:, 0]) < 0.005 * (count + 1) + 1e-9)
     total = beside & ((equal & ((count > 1) | exact)) | rounded)
@@ -187,7 +190,7 @@ def _same_money_twice(levels: _Levels, left: Mask) -> Mask:
         When the two do not sum to the same.
     """
     rows, beside = levels.rows, left & False
-    spend = rows.numbers["spend"].to_numpy(dtype=float)
+    spend = rows.numbers.iloc[:, 0].to_numpy(dtype=float)
     for one, blanks in enumerate(levels.sets):
         for other in range(one + 1, len(levels.sets)):
             others = levels.sets[other]
@@ -228,7 +231,8 @@ def _refusal(levels: _Levels, doubt: Mask) -> RefusedFile:
     return RefusedFile(
         rows.file,
         f"{int(doubt.sum())} rows leave {', '.join(map(repr, blanks))} blank beside rows that do "
-        f"not, and are not their sum (the first has {rows.numbers['spend'].iloc[at]:,.2f} spend): "
+        f"not, and are not their sum (the first has {rows.numbers.iloc[at, 0]:,.2f} "
+        f"{rows.numbers.columns[0]}): "
         "whether they are totals or parts cannot be told.",
         fix=f'leave those rows out with --where "{name}!={written}", keep them alone with '
         f'--where "{name}={written}", or say that they are parts with --parts "{name}".',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -14,20 +15,34 @@ from liftloop.adapters.importers.choosing import only_rows
 from liftloop.adapters.importers.columns import text_columns
 from liftloop.adapters.importers.expressions import Cells, Evaluator, ExpressionError
 from liftloop.adapters.importers.mapped_numbers import in_points
+from liftloop.adapters.importers.mapped_rows import select_mapped_rows
 from liftloop.adapters.importers.mapping import Columns, Reading, TableMap
-from liftloop.adapters.importers.sums import KEYS, SUMMED, WHOLE, Sums, number, sums_frame
+from liftloop.adapters.importers.repeats import counted_rows
+from liftloop.adapters.importers.sums import (
+    ATTRIBUTED,
+    KEYS,
+    SUMMED,
+    WHOLE,
+    Sums,
+    number,
+    sums_frame,
+)
 from liftloop.adapters.reading import RawTable
 from liftloop.core.errors import ConfigurationError, RefusedFile
 
 
-def import_mapped(table_map: TableMap, raw: RawTable) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def import_mapped(
+    table_map: TableMap, raw: RawTable, *, parts: tuple[str, ...] = ()
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """(frame, notes) of ``raw`` under ``table_map``. A row an expression fails on is marked in
-    ``_broken``; so is a row the file itself breaks.
+    ``_broken``; so is a row the file itself breaks. Rows that differ in one of ``parts`` alone are
+    parts, to be added.
 
     Raises
     ------
     RefusedFile
-        When the mapping names a column the table lacks, or an expression is wrong.
+        When the mapping names a column the table lacks, an expression is wrong, or it cannot be
+        told which rows are to be counted.
     """
     raw, repeats = _once(table_map, raw) if table_map.aggregate else (raw, 0)
     broken = dict(raw.broken)
@@ -37,26 +52,32 @@ def import_mapped(table_map: TableMap, raw: RawTable) -> tuple[pd.DataFrame, tup
     columns = in_points(table_map, raw, columns)
     evaluator = Evaluator(columns, raw.rows, parse=_parser(table_map.read))
     frames, left_out = [], 0
+    selected: dict[str, None] = {}
     for table in table_map.tables:
         frame, out = _one(table_map, table, raw, evaluator, broken)
-        frames.append(frame)
+        chosen, said = select_mapped_rows(table_map, table, raw, frame, parts)
+        frames.append(frame[chosen].reset_index(drop=True))
         left_out += out
+        selected |= dict.fromkeys(said)
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     notes = list(table_map.notes)
     if repeats:
-        notes.append(f"{repeats} rows are equal to another in every column, and counted once.")
+        notes.append(
+            f"{counted_rows(repeats, ('is', 'are'))} equal to another in every column, and counted "
+            "once."
+        )
     if len(frames) > 1:
         notes.append(f"{raw.rows} rows of the table were expanded to {len(frame)}.")
     if left_out:
-        notes.append(f"{left_out} rows did not meet the mapping's `keep` and were left out.")
+        notes.append(
+            f"{counted_rows(left_out, ('does', 'do'))} not meet the mapping's `keep`: left out."
+        )
+    notes += selected
     frame, more = _with_stated(table_map, frame)
     notes += more
     if table_map.aggregate:
-        frame, apart = _aggregate(table_map.feed.name, frame)
-        notes.append(
-            f"Rows of one key were summed: {len(frame)} rows remain"
-            + (f", {apart} of them kept apart because they break a rule." if apart else ".")
-        )
+        frame, more = _aggregate(table_map.feed.name, frame)
+        notes += [f"Rows of one key were summed: {len(frame):,} rows remain.", *more]
     return frame, tuple(notes)
 
 
@@ -109,7 +130,8 @@ def _one(
     evaluator: Evaluator,
     broken: dict[int, str],
 ) -> tuple[pd.DataFrame, int]:
-    """The rows one set of columns gives, and how many ``keep`` left out."""
+    """The rows one set of columns gives, indexed by their places in the file, and how many ``keep``
+    left out."""
     made: dict[str, pa.ChunkedArray] = {}
     evaluator.problems = {}
     try:
@@ -133,7 +155,7 @@ def _one(
         return frame, 0
     # A row that cannot be read is not left out in silence: it is broken, whatever `keep` says.
     stays = keep | np.array([at in problems for at in range(raw.rows)], dtype=bool)
-    return frame[stays].reset_index(drop=True), int((~stays).sum())
+    return frame[stays], int((~stays).sum())
 
 
 def _column(table_map: TableMap, table: Columns, name: str, evaluator: Evaluator) -> Cells:
@@ -191,19 +213,20 @@ def _plain(text: str | None, read: Reading) -> str | None:
         return text
 
 
-def _aggregate(feed: str, frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Rows of one key summed; rows that are broken, or would break a rule of their own, stay
-    apart, so that the sum does not hide them."""
+def _aggregate(feed: str, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Rows of one key summed, and notes; rows that are broken, or would break a rule of their own,
+    stay apart, so that the sum does not hide them."""
     keys, summed = KEYS[feed], SUMMED[feed]
     defaults = {"campaign": "all", "creative": "all"}
     named = [frame[name] if name in frame else [defaults.get(name)] * len(frame) for name in keys]
     counts = [frame[name] for name in summed]
     marks = frame["_broken"] if "_broken" in frame else [None] * len(frame)
     sums, apart = Sums(feed), []
+    missing: Counter[str] = Counter()
     for at, (mark, key, cells) in enumerate(
         zip(marks, zip(*named, strict=True), zip(*counts, strict=True), strict=True)
     ):
-        numbers = _sound(feed, mark, key, cells)
+        numbers = _sound(feed, mark, key, cells, missing)
         if numbers is None:
             apart.append(at)
         else:
@@ -212,24 +235,46 @@ def _aggregate(feed: str, frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     total = sums_frame(feed, sums.totals)
     absent = [name for name in keys if name not in frame and name not in defaults]
     total = total.drop(columns=absent)
-    return pd.concat([total, frame.iloc[apart]], ignore_index=True), len(apart)
+    notes = [
+        f"{counted_rows(count)} a number in {name} that breaks a rule: it is missing there, and "
+        "the spend is kept."
+        for name, count in missing.items()
+    ]
+    if apart:
+        verbs = ("breaks a rule and stays", "break a rule and stay")
+        notes.append(f"{counted_rows(len(apart), verbs)} apart.")
+    return pd.concat([total, frame.iloc[apart]], ignore_index=True), notes
 
 
 def _sound(
-    feed: str, mark: object, key: tuple[Any, ...], cells: tuple[Any, ...]
-) -> list[Decimal] | None:
-    """The row's numbers, or ``None`` where it must not be summed."""
+    feed: str,
+    mark: object,
+    key: tuple[Any, ...],
+    cells: tuple[Any, ...],
+    missing: Counter[str],
+) -> list[Decimal | None] | None:
+    """The row's numbers, or ``None`` where it must not be summed. An attributed number that breaks
+    a rule is missing, counted in ``missing``, and the row's spend stays."""
     if not pd.isna(mark) or pd.isna(key[0]) or isinstance(key[0], str):
         return None
-    try:
-        numbers = [number(str(cell)) for cell in cells]
-    except ValueError:
+    numbers: dict[str, Decimal | None] = {}
+    for name, cell in zip(SUMMED[feed], cells, strict=True):
+        try:
+            numbers[name] = number(str(cell))
+        except ValueError:
+            numbers[name] = None
+    if feed != "performance":
+        return None if None in numbers.values() else list(numbers.values())
+    shown = numbers["impressions"]
+    for name in ATTRIBUTED:
+        value = numbers[name]
+        wrong = value is None or value < 0 or (name in WHOLE and value % 1)
+        if wrong or (
+            name == "clicks" and shown is not None and value is not None and value > shown
+        ):
+            numbers[name] = None
+            missing[name] += 1
+    spend = numbers["spend"]
+    if spend is None or shown is None or spend < 0 or shown < 0 or shown % 1:
         return None
-    by_name = dict(zip(SUMMED[feed], numbers, strict=True))
-    if any(value < 0 for value in numbers) and feed == "performance":
-        return None
-    if any(by_name[name] % 1 for name in WHOLE & by_name.keys()):
-        return None
-    if by_name.get("clicks", Decimal(0)) > by_name.get("impressions", Decimal(0)):
-        return None
-    return numbers
+    return list(numbers.values())

@@ -19,7 +19,22 @@ DECIMALS = {"point": ".", "comma": ","}
 STRAY = 0.1  # a share of cells in another notation up to which they are single mistyped cells
 _ONE_MARK = re.compile(r"([0-9]*)([.,])([0-9]*)")
 _GROUPS = re.compile(r"[1-9][0-9]{0,2}(?:([.,])[0-9]{2,3})*(?:[.,])[0-9]{3}")
-_SIGNS = {"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₺": "TRY", "₪": "ILS", "₴": "UAH"}
+_SIGNS = {
+    "US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD",
+    "S$": "SGD", "R$": "BRL", "MX$": "MXN", "NT$": "TWD",
+    "€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₺": "TRY", "₪": "ILS", "₴": "UAH",
+    "₽": "RUB", "₫": "VND", "฿": "THB", "₦": "NGN", "₱": "PHP", "zł": "PLN", "Kč": "CZK",
+}  # fmt: skip
+_SHARED = {
+    "$": (
+        "USD", "CAD", "AUD", "NZD", "SGD", "HKD", "TWD", "MXN", "ARS", "CLP", "COP", "BRL", "BND",
+        "FJD", "JMD", "UYU", "DOP", "BBD", "BSD", "BMD", "BZD", "GYD", "KYD", "LRD", "NAD", "SRD",
+        "TTD", "XCD",
+    ),
+    "¥": ("JPY", "CNY"),
+    "kr": ("SEK", "NOK", "DKK", "ISK"),
+}  # fmt: skip
+_SIGN = re.compile(r"[A-Z]{0,2}\$|[€£₹₩₺₪₴₽₫฿₦₱¥]|zł|Kč|kr\b")
 _CODE = re.compile(r"(?<![A-Za-z])[A-Z]{3}(?![A-Za-z])")
 
 
@@ -186,4 +201,15 @@ def currency_of(text: str) -> str | None:
     code = _CODE.search(text)
     if code:
         return code.group()
-    return next((currency for sign, currency in _SIGNS.items() if sign in text), None)
+    sign = _SIGN.search(text)
+    return _SIGNS.get(sign.group()) if sign else None
+
+
+def foreign_sign(text: str, currency: str) -> str | None:
+    """The sign of ``text`` where ``currency`` (upper case) is none of those that share it: ``$``
+    for EUR."""
+    if not text or (text[0].isdigit() and text[-1].isdigit()) or mark_of(text)[0] is None:
+        return None
+    sign = _SIGN.search(text)
+    shared = _SHARED.get(sign.group()) if sign else None
+    return sign.group() if sign and shared and currency not in shared else None

@@ -20,8 +20,8 @@ _ORDER = (
     "__hevo__ingested_at", "__hevo__loaded_at",
 )  # fmt: skip
 _TIME = re.compile(
-    r"synced|extracted|emitted|batched|received|loaded|ingested|updated|sequence|at|time|timestamp"
-    r"|ts|runtime|date"
+    r"synced|extracted|emitted|batched|received|loaded|ingested|updated|sequence|at|on|from|time"
+    r"|timestamp|ts|runtime|date|datetime|partitiontime|partitiondate|version"
 )
 _KEYS = ("_fivetran_id", "__hevo_id", "_sdc_primary_key")
 _FALSE = ("", "false", "0", "no", "f", "n", "none", "null")
@@ -177,7 +177,9 @@ def _order_columns(sync: list[str]) -> list[str]:
         if name not in first and not _is_deletion(name)
         and any(_TIME.fullmatch(word) for word in words_of(name))
     ]  # fmt: skip
-    return first[:1] or others[:1]
+    # Numbers of runs and batches order like them, where no column has a time.
+    runs = [name for name in sync if name not in first and words_of(name)[-1:] == ("id",)]
+    return first[:1] or others[:1] or runs[:1]
 
 
 def _is_deletion(name: str) -> bool:
@@ -204,6 +206,8 @@ def deleted(cells: pd.DataFrame, sync: Iterable[str]) -> Mask:
             gone |= ~said.isin(_FALSE).to_numpy()
         elif name.lower() == "_fivetran_active":
             gone |= said.isin(("false", "0")).to_numpy()
+        elif name.lower() in ("__op", "_meta/op", "_change_type"):  # changes of a database
+            gone |= said.isin(("d", "delete", "update_preimage")).to_numpy()
     return gone
 
 
@@ -212,6 +216,10 @@ def sync_columns(names: Iterable[str]) -> list[str]:
     return [name for name in names if is_sync(name)]
 
 
+def counted_rows(count: int, verbs: tuple[str, str] = ("has", "have")) -> str:
+    """The start of a sentence about rows: ``1 row has``, ``1,200 rows have``."""
+    return f"1 row {verbs[0]}" if count == 1 else f"{count:,} rows {verbs[1]}"
+
+
 def _rows(mask: Mask) -> str:
-    count = int(mask.sum())
-    return "1 row is" if count == 1 else f"{count:,} rows are"
+    return counted_rows(int(mask.sum()), ("is", "are"))

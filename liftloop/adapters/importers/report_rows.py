@@ -19,8 +19,9 @@ from liftloop.adapters.importers.countries import CountryNames
 from liftloop.adapters.importers.dayorder import DayOrder
 from liftloop.adapters.importers.days import DayReader, checked_period
 from liftloop.adapters.importers.importer import Importer, Row
-from liftloop.adapters.importers.notation import currency_of
+from liftloop.adapters.importers.notation import currency_of, foreign_sign
 from liftloop.adapters.importers.sums import (
+    ATTRIBUTED,
     IDS,
     SUMMED,
     WHOLE,
@@ -32,8 +33,8 @@ from liftloop.adapters.importers.sums import (
 from liftloop.core.errors import RefusedFile
 
 SHOWN = 1000
-_OPTIONAL = ("clicks", "conversions", "revenue")
 _REMEMBERED = 100_000  # cells whose number is kept: small counts come again and again
+_TOTAL = re.compile(r"(grand |sub)?total(:.*)?", re.IGNORECASE)
 _OFFSET = re.compile(r".*(Z|UTC|[+-]\d\d:?\d\d)")
 
 
@@ -89,6 +90,7 @@ class Reading:
     left_out: Counter[str] = field(default_factory=Counter)
     unplaced: int = 0
     totals: int = 0
+    totals_amount: Decimal = Decimal(0)  # of the totals rows, where it can be read
     hours: int = 0
     periods: int = 0
     spread_over: tuple[date, date] | None = None
@@ -99,8 +101,9 @@ class Reading:
         importer = self.importer
         if problem and importer.footer and re.search(importer.footer, problem):
             return
-        if problem is None and importer.is_total is not None and importer.is_total(row):
+        if problem is None and self._is_total(row):
             self.totals += 1
+            self.totals_amount += self._amount(row)
             return
         if problem is not None:
             self.broken.append(problem)
@@ -121,6 +124,26 @@ class Reading:
         self.places.append(at)
         self.group.append(code)
         self.numbers.append(numbers)
+
+    def _is_total(self, row: Row) -> bool:
+        """Whether the importer's rule says so, or a row without a day says of itself that it is
+        (``Total: Keywords`` in whatever column)."""
+        importer = self.importer
+        if importer.is_total is not None and importer.is_total(row):
+            return True
+        day = first_of((*importer.day, *importer.start), row)
+        if day is None or str(row[day] or "").strip().lower() not in importer.null:
+            return False
+        return any(type(cell) is str and _TOTAL.fullmatch(cell.strip()) for cell in row.values())
+
+    def _amount(self, row: Row) -> Decimal:
+        """The spend (or revenue) of a row, 0 where it has none."""
+        column = "spend" if self.importer.feed == "performance" else "revenue"
+        try:
+            value = self._parsed(column, self._cell(row, column) or "0")
+        except ValueError:
+            return Decimal(0)
+        return value.scaleb(-6) if self.source.get(column) in self.importer.micros else value
 
     def _key(self, row: Row) -> tuple[Any, ...]:
         """What a row is: where it has an id, a name is a label that may change."""
@@ -156,9 +179,15 @@ class Reading:
         """The currency of the row, of its amount (``12.50 EUR``), or of the header."""
         named = self._cell(row, "currency") or self.currency
         amount = "spend" if self.importer.feed == "performance" else "revenue"
-        written = currency_of(self._cell(row, amount) or "")
+        text = self._cell(row, amount) or ""
+        written = currency_of(text)
         if written and named and written != named.upper():
             raise ValueError(f"the amount is in {written} and the row in {named}")
+        if not written:
+            currency = (named or self.account.currency).upper()
+            sign = foreign_sign(text, currency) if currency else None
+            if sign:
+                raise ValueError(f"the amount {text!r} is in {sign} and the row in {currency}")
         return named or written
 
     def _span(self, row: Row) -> tuple[date, date]:
@@ -195,7 +224,7 @@ class Reading:
     def _number(self, row: Row, column: str) -> Decimal | None:
         """The number of a row, in its unit; None where an attributed one cannot be read."""
         name = self.source.get(column, column)
-        optional = column in _OPTIONAL and self.importer.feed == "performance"
+        optional = column in ATTRIBUTED and self.importer.feed == "performance"
         try:
             text = self._cell(row, column)
             if text is None:

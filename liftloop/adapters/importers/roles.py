@@ -22,8 +22,19 @@ _SYNC = re.compile(
     r"_airbyte_.*|_ab_.*|_fivetran_.*|_sdc_.*|_dlt_.*|__hevo_.*|__he__.*|_hevo_.*|_?_?rivery_.*"
     r"|_portable_.*|_daton_.*|_?mtln_.*|_?matillion_.*|_estuary_.*|_meta/.*|flow_published_at"
     r"|_weld_.*|_polytomic_.*|_keboola_.*|_timestamp_keboola|_funnel_.*|_improvado_.*|__insert_date"
-    r"|_supermetrics_.*|_coupler_.*|_windsor_.*|_skyvia_.*|_etl_.*|_ingested_at|_loaded_at|_synced_at"
-    r"|_extracted_at|_inserted_at|_batched_at|_partitiontime|_partitiondate|_latest_date|_data_date",
+    r"|_supermetrics_.*|_coupler_.*|_windsor_.*|_skyvia_.*|_etl_.*|_partition(time|date)"
+    r"|_latest_date|_data_date|_sling_.*|_peerdb_.*|_cq_.*|_dbt_.*|dbt_(scd_id|updated_at|valid_.*)"
+    r"|datastream_metadata.*|dt_(created|updated|filename)|uuid_ts|__(source_)?ts_ms|__deleted|__op"
+    r"|_change_type|_commit_(version|timestamp)|(run|batch|sync|load|extraction|import)_id",
+)
+# Columns people write themselves: loaded_at, etl_insert_timestamp, export_date, date_pulled.
+_MOVED = (
+    r"(load|ingest|sync|extract|insert|import|export|fetch|pull|retriev|receiv|process|refresh"
+    r"|scrap|download|snapshot|batch|emit|replicat)(ed|ted|t?ion|d|e)?"
+)
+_MOVED_AT = re.compile(
+    rf"_*((etl|elt|dwh?|row|record|data|file|source|meta|sys)_)*{_MOVED}"
+    rf"_(at|on|time|timestamp|ts|date|datetime|utc)(_utc)?|_*(date|time|timestamp)_{_MOVED}"
 )
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 
@@ -57,6 +68,10 @@ _MEASURE = _set(
 )
 
 
+_ROW_NUMBERS = (
+    {"id"}, {"row", "id"}, {"row", "number"}, {"record", "id"}, {"uuid"}, {"index"},
+    {"unnamed", "0"},
+)  # fmt: skip
 _JOINED = {"type", "action", "delivered", "period", "setting", "gregorian"}
 _TOGETHER = re.compile(
     "|".join(sorted(_DAY | _PART | _DESCRIPTION | _MEASURE | _JOINED, key=len, reverse=True))
@@ -75,7 +90,14 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def is_sync(name: str) -> bool:
     """Whether a column is written by a known pipeline tool, not by the platform."""
-    return bool(_SYNC.fullmatch(name.strip().lower()))
+    written = name.strip().lower()
+    return bool(_SYNC.fullmatch(written) or _MOVED_AT.fullmatch(written))
+
+
+def is_row_number(name: str) -> bool:
+    """Whether a column numbers the rows of a table (``id``, ``uuid``, ``Unnamed: 0``): two rows are
+    not two things because their numbers differ."""
+    return set(words_of(name)) in _ROW_NUMBERS
 
 
 def role_of(name: str, *, days: Collection[str], measures: Collection[str], numeric: bool) -> Role:
@@ -88,10 +110,10 @@ def role_of(name: str, *, days: Collection[str], measures: Collection[str], nume
     numeric
         Whether its cells are numbers.
     """
-    if is_sync(name):
-        return "sync"
     if name in days:
         return "day"
+    if is_sync(name):
+        return "sync"
     if name in measures:
         return "measure"
     words = words_of(name)

@@ -3,18 +3,23 @@ parts, and not one spend under two views."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
 from liftloop.adapters.importers.levels import leave_out_totals
 from liftloop.adapters.importers.repeats import Mask, Rows, exact_repeats, latest_syncs
+from liftloop.adapters.importers.versions import refuse_other_versions
 from liftloop.adapters.importers.views import refuse_doubled_spend
 
 
 def select_rows(
-    rows: Rows, group: NDArray[np.int64], *, parts: Collection[str] = ()
+    rows: Rows,
+    group: NDArray[np.int64],
+    *,
+    identified: Mask | None,
+    parts: Collection[str] = (),
 ) -> tuple[Mask, list[str]]:
     """(rows to count, notes with counts and amounts).
 
@@ -22,6 +27,9 @@ def select_rows(
     ----------
     group : shape (n_rows,)
         Equal for rows that would be summed to one.
+    identified : shape (n_rows,)
+        Rows whose finest detail (ad, ad set, campaign) has an id; None where it was said that rows
+        of one group are parts.
     parts
         Columns of which it was said that rows differing in them alone are parts, to be added.
 
@@ -32,11 +40,16 @@ def select_rows(
     """
     keep = np.ones(len(rows.cells), bool)
     notes: list[str] = []
-    steps = (exact_repeats, latest_syncs, lambda left: leave_out_totals(left, parts))
+    steps: list[Callable[[Rows], tuple[Mask, list[str]]]] = [exact_repeats, latest_syncs]
+    if "spend" in rows.numbers:  # an order without a country is no total of those with one
+        steps.append(lambda left: leave_out_totals(left, parts))
     for step in steps:
         places = np.flatnonzero(keep)
         chosen, said = step(rows.only(keep))
         keep[places[~chosen]] = False
         notes += said
-    refuse_doubled_spend(rows.only(keep), group[keep], parts=parts)
+    left = rows.only(keep)
+    refuse_doubled_spend(left, group[keep], parts=parts)
+    if identified is not None:
+        refuse_other_versions(left, group[keep], identified[keep], parts=parts)
     return keep, notes

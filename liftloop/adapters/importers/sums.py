@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 WHOLE = frozenset({"impressions", "clicks"})
+ATTRIBUTED = ("clicks", "conversions", "revenue")  # of performance rows: missing, the spend stays
 IDS = ("account", "campaign_id", "adset_id", "ad_id")
 KEYS = {
     "performance": ("date", "segment", "channel", "campaign", "creative", "currency", *IDS),
@@ -94,6 +95,19 @@ def number(text: str, *, thousands: str = ",", decimal: str = ".") -> Decimal:
     if abs(value) >= LARGEST:
         raise ValueError(f"{text[:40]!r} is too large to be true")
     return value
+
+
+def has_id(feed: str, key: tuple[Any, ...]) -> bool:
+    """Whether the finest detail of a row of ``feed`` (ad, else ad set, else campaign) has an id, so
+    that another row of that key is no other ad of the same name."""
+    if feed != "performance":
+        return False
+    creative, campaign_id, adset_id, ad_id = key[4], *key[7:10]
+    if ad_id:
+        return True
+    if creative not in ("", "all", None):
+        return False
+    return bool(adset_id or campaign_id) and not str(adset_id).startswith("name:")
 
 
 @dataclass(slots=True)

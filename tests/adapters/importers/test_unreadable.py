@@ -77,7 +77,7 @@ def test_purchases_that_cannot_be_read_are_missing_and_the_spend_stays(
     got = api(tmp_path, [purchase(value="2")], cell, as_csv=True)
     assert got.frame["spend"].tolist() == [1.5, 1.5]
     assert got.frame["conversions"].isna().tolist() == [False, True]
-    assert any("1 rows have an unreadable cell" in text for text in got.notes)
+    assert any("1 row has an unreadable cell" in text for text in got.notes)
     accepted = stored(got).accepted
     assert accepted["spend"].sum() == 3.0
     assert accepted["conversions"].isna().sum() == 1
@@ -109,7 +109,7 @@ def test_a_column_that_says_nothing_is_named(tmp_path: Path) -> None:
     )
     got = read_delivery(path)
     assert got.frame["spend"].tolist() == [0, 2]
-    assert any("1 rows have nothing in 'cost'" in text for text in got.notes)
+    assert any("1 row has nothing in 'cost'" in text for text in got.notes)
 
 
 def test_an_empty_column_of_spend_is_refused(tmp_path: Path) -> None:

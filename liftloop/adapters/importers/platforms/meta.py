@@ -47,14 +47,16 @@ def _purchases(row: Row, listed: str, plain_name: str) -> str | None:
     if not isinstance(actions, list):
         value = row.get(plain_name)
         return None if value in (None, "") else str(value)
-    amounts = {
-        str(action.get("action_type")): action for action in actions if isinstance(action, dict)
-    }
+    amounts: dict[str, list[Mapping[str, Any]]] = {}
+    for action in actions:
+        if isinstance(action, dict):
+            amounts.setdefault(str(action.get("action_type")), []).append(action)
     zero: str | None = None
     for kind in PURCHASE_TYPES:
         if kind not in amounts:
             continue
-        amount = _amount(listed, amounts[kind])
+        # A request with action_breakdowns has an entry a device, a reaction, a product...
+        amount = sum((_amount(listed, action) for action in amounts[kind]), Decimal(0))
         if amount != 0:
             return str(amount)
         zero = "0"
