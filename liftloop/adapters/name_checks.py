@@ -7,14 +7,13 @@ import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from liftloop.adapters.delta import open_table, table_path
 from liftloop.adapters.names import KINDS, Kind, load_aliases
+from liftloop.adapters.names_in_use import counted, stored_names
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.look_alikes import INVISIBLE, look_alikes
 
@@ -29,24 +28,12 @@ def names_in_use(workspace: Workspace) -> dict[Kind, Counter[str]]:
     aliases = load_aliases(workspace)
     found: dict[Kind, Counter[str]] = {kind: Counter() for kind in KINDS}
     for feed in NAMED_BY:
-        path = table_path(workspace.facts, feed, "current")
-        table = open_table(path)
-        if table is None:
-            continue
+        counts = stored_names(workspace, feed)
         for kind in KINDS:
-            if kind in table.schema.names:
-                joined = aliases.names(kind)
-                for name, rows in _stored(path.resolve(), table.version, kind).items():
-                    found[kind][joined.get(name, name)] += rows
+            joined = aliases.names(kind)
+            for name, rows in counts.get(kind, {}).items():
+                found[kind][joined.get(name, name)] += rows
     return found
-
-
-@lru_cache(maxsize=32)
-def _stored(path: Path, version: int, kind: Kind) -> Counter[str]:
-    """The names in a version of a table: a stream's small deliveries ask again and again."""
-    table = open_table(path, version)
-    assert table is not None  # this version was there a moment ago
-    return _counted(table.read(columns=[kind])[kind], {})
 
 
 def cells_in_use(workspace: Workspace) -> set[tuple[str, str]]:
@@ -160,9 +147,8 @@ def _latin(sign: str) -> bool:
 
 def _counted(column: Any, names: Mapping[str, str]) -> Counter[str]:
     found: Counter[str] = Counter()
-    for entry in column.value_counts().to_pylist():
-        if entry["values"] is not None:
-            found[names.get(entry["values"], entry["values"])] += int(entry["counts"])
+    for name, rows in counted(column).items():
+        found[names.get(name, name)] += rows
     return found
 
 
