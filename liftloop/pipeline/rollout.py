@@ -22,7 +22,6 @@ from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict
 from liftloop.core.policy import Policy
 from liftloop.core.rollout.allowance import (
-    LOST_SHARE,
     PLAN_DAYS,
     PLAN_SHARE,
     QUARTER_DAYS,
@@ -32,6 +31,7 @@ from liftloop.core.rollout.allowance import (
     Promise,
     at_risk,
     believe,
+    exhausted,
 )
 from liftloop.core.rollout.assignment import CanaryChoice, choose_canary
 from liftloop.core.rollout.effective_policy import (
@@ -762,18 +762,17 @@ def _whole(inputs: RolloutInputs, policy: Policy) -> Policy:
 def _exhausted(
     inputs: RolloutInputs, running: Running, observed: Observed
 ) -> GuardrailVerdict | None:
-    """Whether the allowance is used up: a loss of a part of it is expected, or plausible losses do
-    not fit what is left even where the dial is turned back half of the way."""
+    """Whether the allowance is used up (:func:`exhausted`), in words and amounts."""
     allowance, left = room(inputs, running.state.baseline)
     if running.state.newest == 0 or allowance <= 0:
         return None
     rate = promise_of(inputs, running.current, running.reference)
     ahead = _ahead(inputs, rate, inputs.settings.cycle_days)
-    expected, _ = observed.belief.gain(observed.past + ahead)
-    plausible = at_risk(observed.belief, past=observed.past, ahead=ahead)
-    lost = -expected > LOST_SHARE * allowance
-    if not lost and (plausible <= left or expected >= 0):
+    belief, past = observed.belief, observed.past
+    if not exhausted(belief, past=past, ahead=ahead, allowance=allowance, left=left):
         return None
+    expected, _ = belief.gain(past + ahead)
+    plausible = at_risk(belief, past=past, ahead=ahead)
     currency = inputs.settings.account.currency
     return GuardrailVerdict(
         "allowance",

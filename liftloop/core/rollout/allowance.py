@@ -25,6 +25,7 @@ from scipy.special import ndtri
 Array = NDArray[np.float64]
 QUARTER_DAYS = 91
 PLAN_SHARE = 0.2  # of the allowance, that a plan may use to skip places of the waves
+LIKELY_LOSS = 0.6745  # standard deviations below 0: three in four that a stream loses
 LOST_SHARE = 0.25  # of the allowance: a stream expected to have lost so much is taken back
 RETREATS = (0.75, 0.5)  # of the way from the reference, left where staying could lose too much
 PLAN_DAYS = 28  # so long a plan has a question of its own; then it is part of the sum
@@ -133,6 +134,29 @@ def _updated(
     left = np.eye(len(mean)) - np.outer(gain, loads)
     after = left @ covariance @ left.T + noise * np.outer(gain, gain)
     return mean + gain * (measured - loads @ mean), (after + after.T) / 2
+
+
+def exhausted(
+    belief: Belief, *, past: Promise, ahead: Promise, allowance: float, left: float
+) -> bool:
+    """Whether a stream has used up its allowance, so that it is taken back.
+
+    It more likely loses than not, by :data:`LIKELY_LOSS`; and a part of the allowance is expected
+    to be lost (:data:`LOST_SHARE`), or what it plausibly loses does not fit what is ``left``. Where
+    a loss is plausible but no likelier than that, staying or part of the way back are the answer:
+    plans that change nothing in truth are not taken back for being many.
+
+    Parameters
+    ----------
+    past, ahead
+        What was promised for the days that still count, and for those until the next cycle.
+    allowance, left
+        Account currency.
+    """
+    expected, spread = belief.gain(past + ahead)
+    if -expected <= LIKELY_LOSS * spread:
+        return False
+    return -expected > LOST_SHARE * allowance or at_risk(belief, past=past, ahead=ahead) > left
 
 
 def at_risk(belief: Belief, *, past: Promise, ahead: Promise) -> float:

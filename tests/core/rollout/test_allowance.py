@@ -18,6 +18,7 @@ from liftloop.core.rollout.allowance import (
     Scepticism,
     at_risk,
     believe,
+    exhausted,
 )
 
 Z95 = 1.6448536269514722
@@ -157,6 +158,22 @@ def test_past_losses_are_added_to_what_the_days_ahead_may_lose() -> None:
     broken = Belief((-1.0, 0.0), ((0.0, 0.0), (0.0, 1.0)))
     past, ahead = Promise(300.0, 0.0), Promise(100.0, 200.0)
     assert at_risk(broken, past=past, ahead=ahead) == pytest.approx(300 + 100 + Z95 * 200)
+
+
+@pytest.mark.parametrize(("spread", "taken_back"), [(10.0, True), (400.0, False)])
+def test_a_likely_loss_exhausts_the_allowance_and_a_vague_one_does_not(
+    spread: float, taken_back: bool
+) -> None:
+    past, ahead = Promise(-500.0, spread), Promise(-100.0, 0.0)
+    belief = believe(())
+    expected, doubt = belief.gain(past + ahead)
+    assert expected == pytest.approx(-300.0)
+    assert (norm.cdf(0.0, expected, doubt) > 0.75) == taken_back
+    for allowance, left in ((1_000.0, 1e9), (1e9, 100.0)):  # expected to be lost; more than is left
+        assert (
+            exhausted(belief, past=past, ahead=ahead, allowance=allowance, left=left) == taken_back
+        )
+    assert not exhausted(belief, past=past, ahead=ahead, allowance=1e9, left=1e9)
 
 
 def test_promises_of_two_stretches_add_up_and_so_do_their_errors() -> None:
