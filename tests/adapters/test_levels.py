@@ -143,6 +143,23 @@ def test_ids_that_were_labels_stay_the_same_rows(shop: Shop) -> None:
     assert shop.spend() == 30
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"account": "123-456-7890"}, {"account": "1234567890"}),
+        ({"account": "act_12"}, {"account": "12"}),
+        ({"account": "Main"}, {"account": "main"}),
+        ({"account": "m", "campaign_id": "7.0"}, {"account": "m", "campaign_id": "7"}),
+        ({"campaign_id": "7", "ad_id": "71.0"}, {"campaign_id": "7", "ad_id": "71"}),
+    ],
+)
+def test_an_id_is_the_same_however_it_is_written(shop: Shop, first: Row, second: Row) -> None:
+    for more in (first, second, first):
+        shop.take(row(30, campaign="brand", **more))
+        assert shop.spend() == 30
+        assert shop.spend(date(2026, 2, 9)) == 30
+
+
 def test_two_accounts_with_one_campaign_name_are_both_kept(shop: Shop) -> None:
     shop.take(row(30, campaign="brand", account="main"))
     shop.take(row(5, campaign="brand", account="shop b"))

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as arrow  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from liftloop.core.feeds.identity import text_of
+from liftloop.core.feeds.identity import id_of
 from liftloop.core.feeds.overlap import ALL
 from liftloop.core.feeds.questions import Question, Stands, money
 from liftloop.core.feeds.restating import Ints, KeyBook, instants
@@ -88,17 +88,17 @@ class AccountDays:
         in a correction, and in a plain feed file without accounts."""
         if not len(batch) or stands == "beside" or kind == "mended":
             return None
-        unnamed = not (text_of(batch, "account").to_pandas() != "").any()
+        unnamed = not (id_of(batch, "account").to_pandas() != "").any()
         if unnamed and kind != "export" and stands != "replace":
             return None
         covered = arrow.table(
-            {"account": text_of(batch, "account"), **{name: batch[name] for name in SCOPE}}
+            {"account": id_of(batch, "account"), **{name: batch[name] for name in SCOPE}}
         )
         return cls(covered, unnamed, stands)
 
     def absent(self, stored: Any, *, free: Mask, restated: Ints, batch: Any) -> Absent | None:
         """The candidates among ``stored``: ``free`` rows, that nothing of the delivery replaces."""
-        accounts = text_of(stored, "account").to_pandas().astype("str")
+        accounts = id_of(stored, "account").to_pandas().astype("str")
         covered = self._covers(stored, accounts)
         latest = instants(batch["reported_at"]).max()
         missed = covered & free & (instants(stored["reported_at"]) <= latest)
@@ -135,7 +135,7 @@ class AccountDays:
     def _within(self, stored: Any, *, with_account: bool) -> Mask:
         """Rows of a day, of a channel and of a segment that the delivery has (of the account)."""
         by = ("account",) if with_account else ()
-        theirs = stored.select(list(SCOPE)).append_column("account", text_of(stored, "account"))
+        theirs = stored.select(list(SCOPE)).append_column("account", id_of(stored, "account"))
         mask = np.ones(len(stored), bool)
         for name in SCOPE:
             columns = [*by, name]

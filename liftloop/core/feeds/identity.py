@@ -20,6 +20,12 @@ from liftloop.core.feeds.declared import Feed
 IDS = {"campaign": "campaign_id", "creative": "ad_id"}  # a label, and the id that is meant by it
 
 
+OF_IDS = ("campaign_id", "adset_id", "ad_id")
+_DASHED = r"^([0-9]{3})-([0-9]{3})-([0-9]{4})$"  # Google's way to write an account
+_META = r"^act_([0-9]+)$"
+_FLOAT = r"^([0-9]+)\.0$"  # a spreadsheet's or a data frame's way to write an id
+
+
 @dataclass(frozen=True)
 class Identity:
     """The identity columns that matter among some tables of a feed.
@@ -58,9 +64,9 @@ class Identity:
         for name in self.columns:
             label = next((label for label, ident in IDS.items() if ident == name), None)
             if label is None:
-                columns[name] = text_of(table, name)
+                columns[name] = id_of(table, name)
             elif name in table.column_names:
-                ids = text_of(table, name)
+                ids = id_of(table, name)
                 columns[label] = compute.if_else(compute.equal(ids, ""), columns[label], ids)
         return arrow.table(columns)
 
@@ -71,6 +77,23 @@ def text_of(table: Any, name: str) -> Any:
         return arrow.repeat("", len(table))
     column = _plain(table[name])
     return compute.fill_null(column, "") if column.null_count else column
+
+
+def id_of(table: Any, name: str) -> Any:
+    """Like :func:`text_of`, with accounts and ids in one spelling, however an export writes them:
+    ``123-456-7890`` and ``1234567890``, ``act_12`` and ``12``, ``7.0`` and ``7``, an account's name
+    in any case."""
+    values = text_of(table, name)
+    if name not in ("account", *OF_IDS) or name not in table.column_names:
+        return values
+    coded = values.dictionary_encode()
+    distinct = coded.dictionary
+    if name == "account":
+        distinct = compute.utf8_lower(distinct)
+        distinct = compute.replace_substring_regex(distinct, _DASHED, r"\1\2\3")
+        distinct = compute.replace_substring_regex(distinct, _META, r"\1")
+    distinct = compute.replace_substring_regex(distinct, _FLOAT, r"\1")
+    return distinct.take(coded.indices)
 
 
 def _plain(column: Any) -> Any:

@@ -19,7 +19,7 @@ import pyarrow as arrow  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from liftloop.core.feeds.identity import IDS, text_of
+from liftloop.core.feeds.identity import IDS, id_of
 from liftloop.core.feeds.restating import Ints, KeyBook
 
 Mask = NDArray[np.bool_]
@@ -97,7 +97,7 @@ def levels(table: Any) -> Ints:
     if "account" in table.column_names:
         found += _differs(table, "account", "")
     if "adset_id" in table.column_names:
-        by_name = _flags(compute.starts_with(text_of(table, "adset_id"), NAMED_ADSET))
+        by_name = _flags(compute.starts_with(id_of(table, "adset_id"), NAMED_ADSET))
         found += 4 * (_BY_ID * _differs(table, "adset_id", "") - by_name)
     for place, (label, ident) in enumerate(IDS.items()):
         way = _differs(table, label, ALL)
@@ -108,7 +108,7 @@ def levels(table: Any) -> Ints:
 
 
 def _differs(table: Any, name: str, untold: str) -> Ints:
-    return _flags(compute.not_equal(text_of(table, name), untold))
+    return _flags(compute.not_equal(id_of(table, name), untold))
 
 
 def overlaps(new: Any, stored: Any, new_levels: Ints, stored_levels: Ints) -> list[Overlap]:
@@ -151,7 +151,7 @@ def accounts_beside_unnamed(stored: Any) -> frozenset[str]:
     no account: their sender said that they are another account's."""
     if "account" not in stored.column_names:
         return frozenset()
-    accounts = text_of(stored, "account").to_numpy(zero_copy_only=False)
+    accounts = id_of(stored, "account").to_numpy(zero_copy_only=False)
     unnamed = np.asarray(accounts == "")
     if unnamed.all() or not unnamed.any():
         return frozenset()
@@ -254,7 +254,7 @@ def _compared(mine: int, theirs: int) -> Iterator[list[tuple[str, str]]]:
 def _columns(table: Any, pairs: list[tuple[str, str]], side: int) -> Any:
     names = {f"{at}": pair[side] for at, pair in enumerate(pairs)}
     return arrow.table(
-        {at: table["date"] if name == "date" else text_of(table, name)
+        {at: table["date"] if name == "date" else id_of(table, name)
          for at, name in names.items()}
     )  # fmt: skip
 

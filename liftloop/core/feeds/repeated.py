@@ -17,7 +17,7 @@ import pyarrow as arrow  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from liftloop.core.feeds.identity import IDS, text_of
+from liftloop.core.feeds.identity import IDS, id_of
 from liftloop.core.feeds.questions import Question, money
 from liftloop.core.feeds.restating import Ints, KeyBook
 
@@ -82,8 +82,8 @@ class Repeated:
         mine, theirs = batch.take(arrow.array(by)), stored.take(arrow.array(places))
         columns = {name: theirs[name].to_numpy(zero_copy_only=False) for name in ("date", *FIGURES)}
         for name in NAMES:
-            columns[name] = text_of(theirs, name).to_numpy(zero_copy_only=False)
-            columns[f"{name}_new"] = text_of(mine, name).to_numpy(zero_copy_only=False)
+            columns[name] = id_of(theirs, name).to_numpy(zero_copy_only=False)
+            columns[f"{name}_new"] = id_of(mine, name).to_numpy(zero_copy_only=False)
         return cls(places, by, pd.DataFrame(columns))
 
 
@@ -126,7 +126,7 @@ def _figures(table: Any, places: Ints) -> Any:
 
 
 def _campaigns(table: Any, place: str) -> pd.DataFrame:
-    columns = {name: text_of(table, name).to_pandas().astype("str") for name in
+    columns = {name: id_of(table, name).to_pandas().astype("str") for name in
                ("channel", "account", "campaign", IDS["campaign"])}  # fmt: skip
     frame = pd.DataFrame(columns)
     frame["date"] = np.asarray(table["date"].to_numpy(zero_copy_only=False)).astype(_DAYS)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from liftloop.core.feeds.absent import Absent, AccountDays
 from liftloop.core.feeds.declared import Feed
-from liftloop.core.feeds.identity import Identity, text_of
+from liftloop.core.feeds.identity import Identity, id_of
 from liftloop.core.feeds.overlap import (
     Overlap,
     accounts_beside_unnamed,
@@ -232,7 +232,7 @@ class Replacing:
         if not self.apart or not groups:
             return groups
         accounts = [
-            np.asarray(text_of(table, "account").to_numpy(zero_copy_only=False))
+            np.asarray(id_of(table, "account").to_numpy(zero_copy_only=False))
             for table in (self.batch, stored)
         ]
         return [
@@ -248,7 +248,7 @@ class Replacing:
         for table in (old, new):
             for name in ("account", "campaign_id"):
                 if name in table.column_names:
-                    nameless &= np.asarray(text_of(table, name).to_numpy(False) == "")
+                    nameless &= np.asarray(id_of(table, name).to_numpy(False) == "")
         days = instants(old["date"]).astype("M8[D]")
         settled = instants(old["reported_at"]).astype("M8[us]") - days >= SETTLED
         before, after = _numbers(old, "spend"), _numbers(new, "spend")
