@@ -167,7 +167,7 @@ def _compare(levels: _Levels, coarse: int, fine: int) -> _Verdict:
     unknown = beside & ~total & (spend < share * parts[:, 0])
     if not nested:  # one sibling with the same spend, but other impressions, is a part as well
         unknown |= beside & ~total & equal & ~exact
-    doubt = beside & ~total & ~unknown & (spend > 0)
+    doubt = beside & ~total & ~unknown & (spend > 0) & (parts[:, 0] > 0)
     return _Verdict(total, unknown & (spend > 0), doubt)
 
 

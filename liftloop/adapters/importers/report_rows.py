@@ -218,7 +218,9 @@ class Reading:
             return None
         if isinstance(value, (dict, list)):
             raise ValueError(f"column {name!r} holds a nested value")
-        text = str(value).strip()
+        text = value.strip() if type(value) is str else str(value).strip()
+        if text.isdigit():  # most cells; never a word for nothing
+            return text
         return None if text.lower() in self.importer.null else text
 
     def _number(self, row: Row, column: str) -> Decimal | None:

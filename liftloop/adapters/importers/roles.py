@@ -126,6 +126,8 @@ def role_of(name: str, *, days: Collection[str], measures: Collection[str], nume
         return "part"
     if numeric and not set(words) & (_PART | _DAY):
         return "measure"
+    if not numeric and words_of(name)[-1:] in (("value",), ("url",)):
+        return "unknown"  # targeting value, publisher url
     if set(words) & _MEASURE and (numeric or not set(words) & _PART):
         return "measure" if numeric else "description"
     if set(words) & _DESCRIPTION:

@@ -12,6 +12,7 @@ from liftloop.adapters.importers.repeats import Rows, codes
 from liftloop.core.errors import RefusedFile
 
 _SHOWN = 3
+_BREAKDOWNS = 12  # values of a column that each may be a breakdown of the whole
 
 
 def refuse_doubled_spend(rows: Rows, group: np.ndarray, *, parts: Collection[str] = ()) -> None:
@@ -38,6 +39,7 @@ def refuse_doubled_spend(rows: Rows, group: np.ndarray, *, parts: Collection[str
     if not several.any():
         return
     some, group = rows.only(several), group[several]
+    _ask_about_breakdowns(some, group, parts)
     stated = [name for name in some.named("view", "unknown", "description") if name in parts]
     apart = some.named("day", "part") + stated
     group = codes(some.cells.assign(_group=group), ["_group", *apart])
@@ -51,6 +53,30 @@ def refuse_doubled_spend(rows: Rows, group: np.ndarray, *, parts: Collection[str
         return
     _ask_about_views(some, group, double, parts)
     _ask_about_measures(some, group, double, parts)
+
+
+def _ask_about_breakdowns(rows: Rows, group: np.ndarray, parts: Collection[str]) -> None:
+    """Refuse a table that has all of its spend once under each value of a column (targeting types:
+    by gender, and again by device)."""
+    basis = [name for name in ("spend", "impressions") if name in rows.numbers]
+    if len(basis) < 2:
+        return
+    for name in rows.named("view", "unknown"):
+        values = rows.cells[name].fillna("").rename("value")
+        if name in parts or not 2 <= values.nunique() <= _BREAKDOWNS:
+            continue
+        table = rows.numbers[basis].assign(_group=group, _value=values)
+        sums = table.groupby(["_group", "_value"]).agg(["sum", "count"])
+        ends = sums.groupby("_group").agg(["min", "max", "count"])
+        both = ends[("spend", "sum", "count")] > 1
+        if not both.any() or ends.loc[both, ("spend", "count", "max")].max() < 2:
+            continue
+        ends = ends[both]
+        rounding = 0.01 * ends[("spend", "count", "max")]
+        same = ends["spend", "sum", "max"] - ends["spend", "sum", "min"] <= rounding
+        same &= ends["impressions", "sum", "max"] == ends["impressions", "sum", "min"]
+        if same.all() and (ends["spend", "sum", "max"] > 0).any():
+            raise _refusal(rows, name, np.isin(group, ends.index[same]))
 
 
 def _ask_about_views(
@@ -104,9 +130,9 @@ def _refusal(rows: Rows, name: str, here: np.ndarray) -> RefusedFile:
     once = rows.numbers.loc[here, "spend"].sum() / max(len(values), 1)
     return RefusedFile(
         rows.file,
-        f"{int(here.sum())} rows have the same spend, impressions and clicks and differ in "
-        f"{name!r} alone ({shown}): one spend of {once:,.2f} seems to be there {len(values)} "
-        "times.",
+        f"{int(here.sum())} rows show the same spend, impressions and clicks under several values "
+        f"of {name!r} ({shown}) and differ in it alone: one spend of {once:,.2f} seems to be "
+        f"there {len(values)} times.",
         fix=f'keep one of them with --where "{name}={values[0]}"; if they are parts to be added, '
         f'say so with --parts "{name}".',
         column=name,

@@ -128,6 +128,30 @@ def test_hours_devices_and_keywords_of_one_id_are_added(tmp_path: Path) -> None:
         assert total(got) == 33
 
 
+@pytest.mark.parametrize("column", ["Publisher URL", "Targeting value", "Landing page"])
+def test_words_that_tell_parts_apart_are_no_description(column: str, tmp_path: Path) -> None:
+    head = f"Campaign ID,{GOOGLE},{column}"
+    got = read(tmp_path, head, "1,A,2026-09-01,5,100,5,a.com", "1,A,2026-09-01,5.1,101,5,b.com")
+    assert total(got) == 10.1
+
+
+def test_one_spend_by_two_targeting_types_is_asked_about(tmp_path: Path) -> None:
+    head = "Date,Campaign ID,Targeting type,Targeting value,Spend in account currency,Impressions"
+    rows = [f"2026-09-01,1,{kind},{value},{cost},{shown}" for kind, value, cost, shown in (
+        ("GENDER", "female", 5, 100), ("GENDER", "male", 5.1, 101),
+        ("APPTYPE", "iphone", 7, 150), ("APPTYPE", "web", 3.1, 51),
+    )]  # fmt: skip
+    with pytest.raises(RefusedFile, match=r"one spend of 10\.10"):
+        read(tmp_path, head, *rows)
+    assert total(read(tmp_path, head, *rows, where=("Targeting type=GENDER",))) == 10.1
+
+
+def test_a_row_beside_parts_without_money_is_the_money(tmp_path: Path) -> None:
+    head = f"{GOOGLE},Conversion device"
+    got = read(tmp_path, head, "A,2026-09-01,5,100,5,", "A,2026-09-01,0,0,0,iPhone")
+    assert total(got) == 5
+
+
 def test_purchases_by_device_are_added(tmp_path: Path) -> None:
     actions = [{"action_type": "purchase", "action_device": device, "value": value}
                for device, value in (("iphone", "2"), ("desktop", "3"))]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date, datetime
+from functools import lru_cache
 
 from liftloop.adapters.importers.importer import Row
 
@@ -31,8 +32,16 @@ def total_in(*columns: str, says: str = r"total(:.*)?") -> Callable[[Row], bool]
     A campaign called "Total Wireless" is none."""
     pattern = re.compile(says, re.IGNORECASE)
 
+    @lru_cache(maxsize=10_000)  # names come again and again
+    def says_so(text: str) -> bool:
+        return pattern.fullmatch(text.strip()) is not None
+
     def is_total(row: Row) -> bool:
-        return any(pattern.fullmatch(str(row.get(name) or "").strip()) for name in columns)
+        for name in columns:
+            cell = row.get(name)
+            if cell and says_so(str(cell)):
+                return True
+        return False
 
     return is_total
 
