@@ -231,7 +231,7 @@ def _refusal(levels: _Levels, doubt: Mask) -> RefusedFile:
     return RefusedFile(
         rows.file,
         f"{int(doubt.sum())} rows leave {', '.join(map(repr, blanks))} blank beside rows that do "
-        f"not, and are not their sum (the first has {rows.numbers.iloc[at, 0]:,.2f} "
+        f"not, and are not their sum (the first has {rows.numbers.iloc[:, 0].iloc[at]:,.2f} "
         f"{rows.numbers.columns[0]}): "
         "whether they are totals or parts cannot be told.",
         fix=f'leave those rows out with --where "{name}!={written}", keep them alone with '
