@@ -23,7 +23,9 @@ from liftloop.adapters.importers.sums import number
 from liftloop.core.errors import RefusedFile
 
 _SAMPLE = 1000
-_MIXED = 0.1  # a share of cells in another notation from which they are no single mistyped cells
+_MIXED = 0.1  # a share of cells in another notation from which they are no single mistyped cells,
+_MOST = 0.5  # and where other cells of the column show that the point is its decimal mark
+_POINT = re.compile(r"[-+]?\d*\.(\d{1,2}|\d{4,})")  # 1.50 is no number where the comma is
 _DOUBTFUL = r"^[-+]?[1-9]\d{0,2}\.\d{3}$"  # 1.234 where the comma is the decimal mark
 _WHOLE = ("impressions", "clicks", "users", "converters", "converted")
 _FOREIGN = (
@@ -97,7 +99,8 @@ def _refuse_mixed_notation(
             foreign = {
                 c: n for c, n in counts.items() if not _plain(c) and mark_of(c)[0] is not None
             }
-            if sum(foreign.values()) >= _MIXED * sum(counts.values()):
+            settled = any(_POINT.fullmatch(cell) for cell in counts)
+            if sum(foreign.values()) >= (_MOST if settled else _MIXED) * sum(counts.values()):
                 raise _foreign(file, name, next(iter(foreign)))
             commas += [(name, cell) for cell in foreign if mark_of(cell)[0] == ","]
         at = pc.index(pc.fill_null(pc.match_substring_regex(text, _DOUBTFUL), False), True).as_py()
