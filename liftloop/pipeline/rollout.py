@@ -32,6 +32,7 @@ from liftloop.core.rollout.allowance import (
     at_risk,
     believe,
     exhausted,
+    expects_loss,
 )
 from liftloop.core.rollout.assignment import CanaryChoice, choose_canary
 from liftloop.core.rollout.effective_policy import (
@@ -843,18 +844,22 @@ def _flow(
         except InfeasibleBudget as conflict:
             problem = problem or str(conflict)
             continue
+        least = option.share in (0.0, SHARES[-1]) and _one_place(option, state)
+        change = Promise(*promise_of(inputs, policy, running.current))
+        if not least and expects_loss(observed.belief, change):
+            continue
         promise = promise_of(inputs, policy, running.reference)
         ahead = _ahead(inputs, promise, _horizon(settings))
         more = at_risk(observed.belief, past=observed.past, ahead=ahead)
         if settings.rollout.allowance == 0 or more <= min(left, held + PLAN_SHARE * allowance):
             chosen = (option, plan, policy, promise)
             break
-        if more <= left and option.share in (0.0, SHARES[-1]):
+        if more <= left and least:
             fitting.append((option, plan, policy, promise))
     # What is too much for one plan may still go the usual way, wave by wave, a new plan in the
     # smallest part of its step: so that a smaller allowance never lets more through.
     if chosen is None:
-        chosen = next((each for each in fitting if _one_place(each[0], state)), None)
+        chosen = fitting[0] if fitting else None
     if chosen is None:
         chosen = _retreat(inputs, running, observed, left)
         retreats = chosen is not None

@@ -25,6 +25,7 @@ from scipy.special import ndtri
 Array = NDArray[np.float64]
 QUARTER_DAYS = 91
 PLAN_SHARE = 0.2  # of the allowance, that a plan may use to skip places of the waves
+EXPECTED_LOSS = 0.25  # standard deviations below 0: three in five that a step loses
 LIKELY_LOSS = 0.6745  # standard deviations below 0: three in four that a stream loses
 LOST_SHARE = 0.25  # of the allowance: a stream expected to have lost so much is taken back
 RETREATS = (0.75, 0.5)  # of the way from the reference, left where staying could lose too much
@@ -134,6 +135,14 @@ def _updated(
     left = np.eye(len(mean)) - np.outer(gain, loads)
     after = left @ covariance @ left.T + noise * np.outer(gain, gain)
     return mean + gain * (measured - loads @ mean), (after + after.T) / 2
+
+
+def expects_loss(belief: Belief, change: Promise) -> bool:
+    """Whether a step is expected to lose, by :data:`EXPECTED_LOSS`: then it goes no further than
+    the smallest part of a plan in the first wave. ``change`` is its promise against the budgets in
+    force, in any unit of time."""
+    expected, spread = belief.gain(change)
+    return -expected > EXPECTED_LOSS * spread
 
 
 def exhausted(

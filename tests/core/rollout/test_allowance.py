@@ -19,6 +19,7 @@ from liftloop.core.rollout.allowance import (
     at_risk,
     believe,
     exhausted,
+    expects_loss,
 )
 
 Z95 = 1.6448536269514722
@@ -158,6 +159,16 @@ def test_past_losses_are_added_to_what_the_days_ahead_may_lose() -> None:
     broken = Belief((-1.0, 0.0), ((0.0, 0.0), (0.0, 1.0)))
     past, ahead = Promise(300.0, 0.0), Promise(100.0, 200.0)
     assert at_risk(broken, past=past, ahead=ahead) == pytest.approx(300 + 100 + Z95 * 200)
+
+
+def test_a_step_is_expected_to_lose_where_a_loss_is_likelier_than_three_in_five() -> None:
+    belief = believe(())
+    for gain, spread in ((-100.0, 10.0), (-100.0, 180.0), (-100.0, 250.0), (100.0, 10.0)):
+        expected, doubt = belief.gain(Promise(gain, spread))
+        likely = norm.cdf(0.0, expected, doubt) > norm.cdf(0.25)
+        assert expects_loss(belief, Promise(gain, spread)) == likely
+    assert expects_loss(belief, Promise(-1.0, 0.1))
+    assert not expects_loss(belief, Promise(-1.0, 10.0))
 
 
 @pytest.mark.parametrize(("spread", "taken_back"), [(10.0, True), (400.0, False)])
