@@ -467,3 +467,11 @@ def test_no_past_shows_a_row_beside_what_replaced_it(shop: Shop) -> None:
     shop.take(ADS[0] | {"reported_at": early}, ADS[1])
     assert {shop.spend(date(2026, 2, day)) for day in (3, 6, 9)} == {30}
     assert len(shop.facts(date(2026, 2, 9))) == 2
+
+
+def test_a_report_that_lost_its_segments_is_asked_about(shop: Shop) -> None:
+    by_country = (row(12, campaign="brand", segment="UK"), row(18, campaign="brand", segment="DE"))
+    shop.take(*by_country)
+    asked = shop.take(row(30, campaign="brand"))
+    assert asked.refused is not None and "30.00" in asked.refused
+    assert shop.spend() == 30.0

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from liftloop.core.feeds.absent import Absent, AccountDays
 from liftloop.core.feeds.declared import Feed
-from liftloop.core.feeds.identity import Identity, id_of
+from liftloop.core.feeds.identity import Identity, id_of, text_of
 from liftloop.core.feeds.overlap import (
+    ALL,
     Overlap,
     accounts_beside_unnamed,
     levels,
@@ -134,6 +135,7 @@ class Replacing:
             self._account_days = AccountDays.of(self.batch, self.sender.kind, self.sender.stands)
             self._level_money, self._mixed_money = Amounts(), Amounts()
             self._settled = np.zeros(3)  # old, |new - old|, rows
+            self._unplaced = 0.0  # spend that would lose its segment
             self._twins, self._new_rows = np.zeros(len(self.batch), bool), 0
 
     def against(self, stored: Any, part: Mask | None = None) -> Against:
@@ -205,6 +207,7 @@ class Replacing:
         if groups:
             settled = settle(groups, self.reported, reported, self.known)
             found.taken = settled.by
+            self._unplaced += self._losing_segments(stored, settled.by, spent)
             yields = np.flatnonzero(settled.yields_to >= 0)
             if len(yields):
                 keeper = settled.yields_to[yields]
@@ -238,6 +241,14 @@ class Replacing:
         return [
             one for group in groups if (one := group.without(self.apart, *accounts)) is not None
         ]
+
+    def _losing_segments(self, stored: Any, by: Ints, spent: NDArray[np.float64]) -> float:
+        """Spend of stored rows of a segment in whose place a row of all segments would come: the
+        money would leave its cells for another one."""
+        taken = np.flatnonzero(by >= 0)
+        placed = np.asarray(text_of(stored, "segment").to_numpy(False))[taken] != ALL
+        whole = np.asarray(text_of(self.batch, "segment").to_numpy(False))[by[taken]] == ALL
+        return float(spent[taken][placed & whole].sum())
 
     def _compare_settled(self, stored: Any, twins: Ints, mine: Ints) -> None:
         """How far an export without an account changes days that were settled."""
@@ -283,6 +294,13 @@ class Replacing:
             return
         if not self.sender.stands and amounts.apart > SAME_MONEY:
             self.question = amounts.question()
+        elif not self.sender.stands and self._unplaced > 0:
+            self.question = Question(
+                f"it does not say the segments of {money(self._unplaced)} that are stored by "
+                "segment: that money would leave its segments for `all`.",
+                "export it with the country or segment, --replace if it shall count without, "
+                "--beside if it adds to what is stored.",
+            )
         self.notes.append(amounts.note(sum(len(places) for places, _, _ in self.yielded)))
 
     def _judge_mixed(self) -> None:
