@@ -232,18 +232,7 @@ def read_copy(path: Path, options: ImportOptions) -> Imported:
     """The rows of an archived file."""
     if is_entries(path):
         return read_entries(path)
-    imported = read_delivery(path, options)
-    if not options.account or "account" not in {c.name for c in FEEDS[imported.feed].columns}:
-        return imported
-    return replace(imported, frame=_with_account(imported.frame, options.account))
-
-
-def _with_account(frame: pd.DataFrame, account: str) -> pd.DataFrame:
-    """The rows with ``account`` where they name none."""
-    if "account" not in frame.columns:
-        return frame.assign(account=account)
-    named = frame["account"].astype("str").fillna("").str.strip()
-    return frame.assign(account=named.where(named != "", account))
+    return read_delivery(path, options)
 
 
 def sift_copy(imported: Imported, account: Account, at: datetime) -> Sifted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,4 +96,4 @@ def _number(cell: Any) -> float | None:
         amount = float(cell)
     except (TypeError, ValueError):
         return None
-    return amount if amount == amount and abs(amount) != float("inf") else None  # noqa: PLR0124
+    return amount if math.isfinite(amount) else None

@@ -831,7 +831,7 @@ def _flow(
     problem, chosen, retreats = "", None, False
     now = _ahead(inputs, promise_of(inputs, running.current, running.reference), _horizon(settings))
     held = at_risk(observed.belief, past=observed.past, ahead=now)
-    fitting: list[tuple[Exposure, Policy | None, Policy, tuple[float, float]]] = []
+    usual: tuple[Exposure, Policy | None, Policy, tuple[float, float]] | None = None
     for option in options[:-1]:
         plan = None
         if option.share > 0 and proposal is not None:
@@ -845,8 +845,9 @@ def _flow(
             problem = problem or str(conflict)
             continue
         least = option.share in (0.0, SHARES[-1]) and _one_place(option, state)
-        change = Promise(*promise_of(inputs, policy, running.current))
-        if not least and expects_loss(observed.belief, change):
+        if not least and expects_loss(
+            observed.belief, Promise(*promise_of(inputs, policy, running.current))
+        ):
             continue
         promise = promise_of(inputs, policy, running.reference)
         ahead = _ahead(inputs, promise, _horizon(settings))
@@ -854,12 +855,11 @@ def _flow(
         if settings.rollout.allowance == 0 or more <= min(left, held + PLAN_SHARE * allowance):
             chosen = (option, plan, policy, promise)
             break
-        if more <= left and least:
-            fitting.append((option, plan, policy, promise))
-    # What is too much for one plan may still go the usual way, wave by wave, a new plan in the
-    # smallest part of its step: so that a smaller allowance never lets more through.
-    if chosen is None:
-        chosen = fitting[0] if fitting else None
+        # What is too much for one plan may still go the usual way, wave by wave, a new plan in the
+        # smallest part of its step: so that a smaller allowance never lets more through.
+        if more <= left and least and usual is None:
+            usual = (option, plan, policy, promise)
+    chosen = chosen or usual
     if chosen is None:
         chosen = _retreat(inputs, running, observed, left)
         retreats = chosen is not None

@@ -75,8 +75,6 @@ def import_export(
         refuse_currency(raw.file, {key[2] for key in reading.keys}, account.currency)
     else:
         refuse_unit(raw.file, importer, source["spend"], reading.numbers)
-    keep = np.ones(len(reading.places), dtype=bool)
-    selected: list[str] = []
     if importer.counts is None:  # an importer of single orders says itself what counts
         _refuse_no_money(reading)
     group = np.array(reading.group, dtype=np.int64)

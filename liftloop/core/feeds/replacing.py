@@ -78,6 +78,11 @@ class Against:
         Place of the delivery's row with the same identity that wins; -1 where there is none.
     taken : shape (n_stored,)
         Place of the delivery's row in whose favour the stored row no longer counts; -1: it stays.
+    mixed : shape (n_stored,)
+        The same for stored rows that a row overlaps which restates another one; ``finish`` settles
+        whether they are taken.
+    absent, figures, channels
+        Candidates to be missed, or told again under other names; None where nothing is looked for.
     """
 
     restated: Ints
@@ -134,7 +139,7 @@ class Replacing:
             self._levels = levels(self.batch)
             self._account_days = AccountDays.of(self.batch, self.sender.kind, self.sender.stands)
             self._level_money, self._mixed_money = Amounts(), Amounts()
-            self._settled = np.zeros(3)  # old, |new - old|, rows
+            self._settled = np.zeros(3)  # spend before, after, and how far rows are apart
             self._unplaced = 0.0  # spend that would lose its segment
             self._twins, self._new_rows = np.zeros(len(self.batch), bool), 0
 
