@@ -12,7 +12,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -309,7 +309,7 @@ def store_delivery(
     """
     at, feed, delivery = intended.received_at, intended.feed, intended.id
     batch = as_batch(FEEDS[feed], sifted.accepted, delivery=delivery, received_at=at)
-    rejected, missing = sifted.rejected, [one.sentence for one in sifted.missing]
+    rejected, missing = sifted.rejected, [asdict(one) for one in sifted.missing]
     del sifted
     planned = plan(workspace, feed, batch, _sender(intended.importer, stands))
     question = planned.replacing.question

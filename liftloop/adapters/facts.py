@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,13 +28,11 @@ from liftloop.adapters.delta import (
     open_table,
     table_path,
 )
+from liftloop.adapters.names import Aliases
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import FEEDS, Feed, midnight
 from liftloop.core.feeds.identity import Identity, text_of
 from liftloop.core.feeds.restating import KeyBook, instants, last_of_each
-
-if TYPE_CHECKING:
-    from liftloop.adapters.names import Aliases
 
 
 @dataclass(frozen=True, slots=True)

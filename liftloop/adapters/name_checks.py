@@ -23,7 +23,7 @@ LONGEST = 5  # pairs that are named
 Rows = Mapping[str, int]
 
 
-def names_in_use(workspace: Workspace) -> dict[Kind, Counter[str]]:
+def names_as_read(workspace: Workspace) -> dict[Kind, Counter[str]]:
     """The segments and channels of the facts, as they are read, with their number of rows."""
     aliases = load_aliases(workspace)
     found: dict[Kind, Counter[str]] = {kind: Counter() for kind in KINDS}
@@ -59,7 +59,7 @@ def notes_on_names(workspace: Workspace, feed: str, batch: Any) -> list[str]:
     each lift test of a cell without facts."""
     if feed == "experiments":
         return list(_unknown_tests(batch.to_pandas(), workspace))
-    names = names_in_use(workspace)
+    names = names_as_read(workspace)
     aliases, notes = load_aliases(workspace), []
     for kind in KINDS:
         if kind not in batch.column_names or feed not in (*NAMED_BY, "events"):
@@ -86,7 +86,7 @@ def look_alike_sentences(frames: Iterable[pd.DataFrame]) -> list[str]:
 
 def doctor_on_names(workspace: Workspace) -> Iterator[tuple[None, str, str]]:
     """(None, what there is to say, what mends it) of each group of names and each lift test."""
-    names = names_in_use(workspace)
+    names = names_as_read(workspace)
     for kind in KINDS:
         for group in look_alikes(set(names[kind]) - {""}):
             words, fix = _words(kind, group, names[kind])

@@ -29,7 +29,7 @@ class DeliverySummary:
     rules they broke (a row may break several), ``refused`` says why nothing of the file was stored,
     ``duplicate`` that it had been taken in before: the counts are those of then. ``waiting`` counts
     the rows that are still in quarantine, and ``advice`` says how a setting mends them, where one
-    does.
+    does. ``missing`` is what stored rows lack of what a platform attributes; the notes say it, too.
     """
 
     filename: str
@@ -48,15 +48,10 @@ class DeliverySummary:
     refused: str | None = None
     waiting: int = 0
     advice: str = ""
+    missing: tuple[Missing, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        more = {"missing": [asdict(one) for one in self.missing], "sentence": self.sentence}
-        return {**asdict(self), "rules": dict(self.rules), **more}
-
-    @property
-    def missing(self) -> tuple[Missing, ...]:
-        """What stored rows lack of what a platform attributes, as the notes say it."""
-        return tuple(one for note in self.notes if (one := Missing.in_note(note)) is not None)
+        return {**asdict(self), "rules": dict(self.rules), "sentence": self.sentence}
 
     @property
     def sentence(self) -> str:
@@ -118,6 +113,7 @@ def summary_of(engine: Engine, delivery: str) -> DeliverySummary | None:
         waiting = {names: rows for names, state, rows in broken if state == "open"}
         foreign = sum(rows for names, rows in waiting.items() if _NO_RATE in names)
         advice = _advice(opened, found, foreign) if foreign else ""
+    notes = json.loads(found.notes)  # sentences, and what is missing as data
     rules: dict[str, int] = {}
     for names, _, rows in broken:
         for rule in names.split(";"):
@@ -127,8 +123,9 @@ def summary_of(engine: Engine, delivery: str) -> DeliverySummary | None:
         rows_read=found.rows_read, received=found.received, stored=found.stored,
         superseded=found.superseded, quarantined=found.quarantined,
         rules=tuple(sorted(rules.items(), key=lambda item: (-item[1], item[0]))),
-        notes=tuple(json.loads(found.notes)), facts_version=found.facts_version,
-        waiting=sum(waiting.values()), advice=advice,
+        notes=tuple(n if isinstance(n, str) else Missing(**n).sentence for n in notes),
+        facts_version=found.facts_version, waiting=sum(waiting.values()), advice=advice,
+        missing=tuple(Missing(**n) for n in notes if not isinstance(n, str)),
     )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ The rules themselves are in ``feeds/models.py``, one Pandera class a feed.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -48,7 +47,6 @@ __all__ = [
 
 BROKEN = "_broken"  # what the reader could not split into columns: its text, else missing
 TWO_COLUMNS = "clicks_at_most_impressions"
-_MISSING = re.compile(r"(\w+) is missing in ([\d,]+) rows? \((\w+)\); the spend is stored\.")
 CURRENCY = Column("currency", "text", False, None, False, LONGEST_NAME)
 
 Mask = NDArray[np.bool_]
@@ -68,12 +66,6 @@ class Missing:
         """For the notes of a delivery."""
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
         return f"{self.column} is missing in {rows} ({self.rule}); the spend is stored."
-
-    @classmethod
-    def in_note(cls, note: str) -> Missing | None:
-        """What a note says that is a :attr:`sentence`; None for any other."""
-        parts = _MISSING.fullmatch(note)
-        return cls(parts[1], parts[3], int(parts[2].replace(",", ""))) if parts else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from liftloop.core.policy import Cell, Policy, from_cents, to_cents
+from liftloop.core.rounding import largest_remainder
 
 WINDOW_DAYS = 28  # a cell without a row for so long is no cell any more
 WEEK = 7
@@ -299,17 +300,12 @@ def _scaled(
     ):
         target = to_cents(total)
     target = round(target / smallest)
-    exact = spend / spend.sum() * target
-    whole = exact.apply(int)
-    short = target - int(whole.sum())
-    order = (exact - whole).sort_values(ascending=False, kind="stable").index[:short]
-    whole.loc[order] += 1
-    names = whole.index.to_frame()
+    exact = np.asarray(spend / spend.sum() * target, dtype=np.float64)
+    nothing, most = np.zeros(len(exact), np.int64), np.full(len(exact), target, np.int64)
+    whole = largest_remainder(exact, nothing, most, target)
     return Policy.of(
         {
             Cell(str(segment), str(channel)): from_cents(int(value) * smallest)
-            for segment, channel, value in zip(
-                names["segment"], names["channel"], whole, strict=True
-            )
+            for (segment, channel), value in zip(spend.index, whole, strict=True)
         }
     )

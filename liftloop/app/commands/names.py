@@ -63,12 +63,12 @@ def join(
     """Read facts of one name as another's, from now on and for all feeds."""
     place = opened(workspace)
     from liftloop.adapters import clock
-    from liftloop.adapters.name_checks import names_in_use
+    from liftloop.adapters.name_checks import names_as_read
     from liftloop.adapters.names import FILE, KINDS, join_names
 
     if kind is not None and kind not in KINDS:
         raise typer.BadParameter("--as is segment or channel")
-    used = names_in_use(place)
+    used = names_as_read(place)
     kinds = [k for k in KINDS if kind == k or (kind is None and is_name in used[k])]
     if not kinds:
         raise typer.BadParameter(
