@@ -10,8 +10,8 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.tasks import exponential_backoff
 
+from liftloop.adapters.account_checks import refuse_renamed_money
 from liftloop.adapters.archive import waiting_files
-from liftloop.adapters.changed_currency import refuse_renamed_money
 from liftloop.adapters.deliveries import (
     account_of,
     deliver,

@@ -19,21 +19,25 @@ from liftloop.adapters.ledger import (
     session,
 )
 from liftloop.adapters.name_checks import look_alike_sentences
+from liftloop.adapters.platforms.building import guarded
+from liftloop.adapters.platforms.configuration import Target
+from liftloop.adapters.platforms.protocol import PlatformTrouble
 from liftloop.adapters.settings import Account
 from liftloop.adapters.tables import Proposal, Training
 from liftloop.core.currencies import amount_words, budget_unit
 from liftloop.core.decide import share_moved
-from liftloop.core.errors import InfeasibleBudget
+from liftloop.core.errors import ConfigurationError, InfeasibleBudget
 from liftloop.core.keys import canonical, key
 from liftloop.core.observed import observed_policy, observed_policy_of_units, silent_levels
-from liftloop.core.policy import Policy
+from liftloop.core.policy import Cell, Policy
+from liftloop.core.rules import covered
+from liftloop.core.whole_units import in_whole_units
 from liftloop.pipeline.holds import Holds
 from liftloop.pipeline.plan import plan_budgets
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
 from tasks.holds import holds_on
 from tasks.pages import plain
-from tasks.platform_budgets import with_platform_budgets
 from tasks.provenance import content_of, keep_settings, provenance
 from tasks.running_rollout import head_before
 from tasks.standing import begin_standing
@@ -56,7 +60,7 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
         return {"id": None, "new": False, "reason": "No spend is known yet: nothing to propose."}
     note = ""
     if origin == "observed" and door == "holdout":
-        in_force, note = with_platform_budgets(loop, in_force)
+        in_force, note = _with_platform_budgets(loop, in_force)
     begin_standing(loop, as_of, in_force)
     with session(loop.engine, read_only=True) as db:
         incumbent = head_before(db, as_of, names=loop.names) or in_force
@@ -208,6 +212,46 @@ def _silence(facts: pd.DataFrame, as_of: date, incumbent: Policy, account: Accou
         f"Nothing is reported of {', '.join(silent)}: taken to be late for up to a week, so the "
         "budget counts. If it stopped, deliver its days with 0 spend."
     )
+
+
+def _with_platform_budgets(loop: Loop, observed: Policy) -> tuple[Policy, str]:
+    """The observed budgets, with the platform's own figure of each cell that spends and whose
+    daily budget can be read there.
+
+    A cell that stopped stays at 0 whatever is set for it: its campaigns are off. A platform that
+    keeps copies only, or cannot be read, changes nothing.
+
+    Returns
+    -------
+    The budgets, and which platforms were read or could not be, in a sentence; "" without any.
+    """
+    budgets = observed.as_dict()
+    words = []
+    for target in loop.settings.platforms.targets:
+        if not target.is_spent:
+            continue
+        cells = [cell for cell in _of_target(observed, target) if budgets[cell] > 0]
+        try:
+            platform = guarded(
+                target, settings=loop.settings, workspace=loop.workspace, engine=loop.engine
+            )
+            read = platform.read(cells) if cells else {}
+        except (PlatformTrouble, ConfigurationError) as trouble:
+            words.append(f"{target.name} could not be read ({trouble}): what is spent counts.")
+            continue
+        amounts = {cell: amount for cell, amount in read.items() if cell in budgets and amount > 0}
+        if amounts:
+            budgets.update(amounts)
+            words.append(f"{len(amounts)} budgets are those set on {target.name}.")
+    if budgets == observed.as_dict():
+        return observed, " ".join(words)
+    unit = budget_unit(loop.settings.account.currency)
+    return in_whole_units(Policy.of(budgets), unit), " ".join(words)
+
+
+def _of_target(observed: Policy, target: Target) -> list[Cell]:
+    inside = covered(observed.cells, target.segments, target.channels)
+    return [cell for cell, here in zip(observed.cells, inside, strict=True) if here]
 
 
 @task(name="show proposal")

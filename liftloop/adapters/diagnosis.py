@@ -22,9 +22,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from liftloop.adapters.account_checks import doctor_on_account
+from liftloop.adapters.account_checks import doctor_on_account, refuse_renamed_money
 from liftloop.adapters.audit import verify
-from liftloop.adapters.changed_currency import refuse_renamed_money
 from liftloop.adapters.deliveries import account_of
 from liftloop.adapters.engine import ledger_address
 from liftloop.adapters.facts import read_facts

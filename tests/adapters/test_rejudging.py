@@ -15,8 +15,7 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from liftloop.adapters import deliveries, rejudging, storing
-from liftloop.adapters.account_checks import doctor_on_account
-from liftloop.adapters.changed_currency import refuse_renamed_money
+from liftloop.adapters.account_checks import doctor_on_account, refuse_renamed_money
 from liftloop.adapters.deliveries import deliver, finish_pending
 from liftloop.adapters.facts import read_facts
 from liftloop.adapters.importers import ImportOptions

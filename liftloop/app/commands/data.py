@@ -248,7 +248,7 @@ def readmit(
     must_exist(path)
     stands = _stands(replace, beside, "rows that stand for what tells the same money")
     place = opened(workspace)
-    from liftloop.adapters.changed_currency import refuse_renamed_money
+    from liftloop.adapters.account_checks import refuse_renamed_money
     from liftloop.adapters.deliveries import account_of
     from liftloop.adapters.quarantine import open_counts
     from liftloop.adapters.readmission import readmit as act
