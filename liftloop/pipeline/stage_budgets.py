@@ -2,7 +2,8 @@
 
 The plan that every wave has is in force everywhere. Inside the waves that have a newer one, that
 plan is rescaled to the money those waves have under the older: so totals stay exact in every state,
-and money crosses from one wave to another when both have the plan that moves it.
+and money crosses from one wave to another when both have the plan that moves it. Where a plan
+spends less or more in total, each wave's part of that leaves or comes with the wave's own step.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import pandas as pd
 
 from liftloop.adapters.settings import Settings
 from liftloop.core.currencies import budget_unit
-from liftloop.core.policy import Cell, Policy
-from liftloop.core.rollout.staged_budgets import Limits, blend, land
-from liftloop.core.rules import ReachCap, Rules, book, covered
+from liftloop.core.policy import Cell, Policy, from_cents
+from liftloop.core.rollout.staged_budgets import Limits, blend, change_inside, land
+from liftloop.core.rules import Book, ReachCap, Rules, book, covered
 from liftloop.core.whole_units import in_whole_units
 from liftloop.pipeline.plan import Frozen, Slow, rules_of
 from liftloop.pipeline.reach import caps_by_frequency
@@ -52,7 +53,7 @@ class StageInputs:
     in_steps: bool = True
 
     def rules(self) -> Rules:
-        """The configured rules, for the total in force: a rollout moves no money in or out."""
+        """The configured rules, for the total in force."""
         rules = rules_of(self.settings, self.in_force, self.frozen, self.slow)
         held = self.in_force.as_dict()
         caps = caps_by_frequency(
@@ -61,10 +62,14 @@ class StageInputs:
         reach = tuple(ReachCap(cell, max(caps[cell], held[cell])) for cell in sorted(caps))
         return replace(rules, total=self.in_force.total, reach=reach)
 
-    def limits(self, rules: Rules) -> Limits:
+    def groups(self, rules: Rules, total: Decimal) -> Book:
+        """The rules in cents; shares of the total are of ``total``."""
+        return book(replace(rules, total=total), incumbent=self.in_force)
+
+    def limits(self, rules: Rules, most: Decimal) -> Limits:
         """Floor and cap of each cell that has any: configured, of reach, frozen today, or without a
-        raise because it does not spend what it has."""
-        held, most = self.in_force.as_dict(), self.in_force.total
+        raise because it does not spend what it has. ``most``: the largest total of all plans."""
+        held = self.in_force.as_dict()
         found: dict[Cell, tuple[Decimal, Decimal]] = {}
         for limit in rules.limits:
             inside = covered(rules.cells, [limit.segment], [limit.channel])
@@ -99,11 +104,14 @@ def stage_budgets(base: StageInputs, levels: Sequence[Level]) -> Policy:
     InfeasibleBudget
         When floors, caps, steps and what may not move leave no room for them.
     """
-    rules = base.rules()
-    limits, groups = base.limits(rules), book(rules, incumbent=base.in_force)
+    rules, older = base.rules(), levels[0][1]
+    limits = base.limits(rules, max(base.in_force.total, *(plan.total for _, plan in levels)))
+    groups = base.groups(rules, older.total)
     step = base.settings.budget.max_step if base.in_steps else None
-    policy = land(levels[0][1], in_force=base.in_force, max_step=step, bounds=limits, groups=groups)
+    policy = land(older, in_force=base.in_force, max_step=step, bounds=limits, groups=groups)
     for segments, plan in levels[1:]:
+        change = change_inside(policy, plan, segments, older, limits)
+        groups = base.groups(rules, policy.total + from_cents(change))
         policy = blend(
             policy,
             plan,
@@ -112,6 +120,8 @@ def stage_budgets(base: StageInputs, levels: Sequence[Level]) -> Policy:
             max_step=step,
             bounds=limits,
             groups=groups,
+            older=older,
         ).policy
+        older = plan
     unit = budget_unit(base.settings.account.currency)
     return in_whole_units(policy, unit, written=groups if base.in_steps else None)

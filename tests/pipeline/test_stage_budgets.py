@@ -185,6 +185,106 @@ def test_money_crosses_only_between_waves_that_both_have_the_plan(
         assert all(was[c] == is_now[c] for c in CELLS if c.segment not in inside)
 
 
+# -- plans that spend less or more -----------------------------------------------------------------
+
+
+def test_what_a_plan_parks_leaves_each_segment_with_its_own_wave() -> None:
+    """The plan cuts 30 in a and 50 in b: a is first, and only its own 30 are out."""
+    plan = policy(a_x="80.00", a_y="90.00", b_x="75.00", b_y="75.00")
+    first = stage_budgets(base(OLD), [(["a", "b"], OLD), (["a"], plan)])
+    assert first == policy(a_x="80.00", a_y="90.00", b_x="100.00", b_y="100.00")
+    assert stage_budgets(base(first), [(["a", "b"], plan)]) == plan
+
+
+def test_what_crosses_waits_and_what_is_parked_does_not() -> None:
+    """Of the 30 that a loses 10 go to b, which has no new plan yet; 20 are parked."""
+    plan = policy(a_x="80.00", a_y="90.00", b_x="110.00", b_y="100.00")
+    first = stage_budgets(base(OLD), [(["a", "b"], OLD), (["a"], plan)])
+    assert money(first, "a") == Decimal("180.00") and money(first, "b") == 200
+    assert stage_budgets(base(first), [(["a", "b"], plan)]) == plan
+
+
+def test_a_newer_plan_that_only_moves_money_takes_nothing_of_an_older_ones_cut() -> None:
+    """Plan 1 parks 20 in b; plan 2 moves 20 from a to b. With a on plan 2 and b on the reference,
+    neither is out: b's cut is b's own, and what crosses waits for b."""
+    cut = policy(a_x="100.00", a_y="100.00", b_x="80.00", b_y="100.00")
+    then = policy(a_x="80.00", a_y="100.00", b_x="100.00", b_y="100.00")
+    levels: list[Level] = [(["a", "b"], OLD), (["a"], cut), (["a"], then)]
+    assert stage_budgets(base(OLD), levels).total == OLD.total
+
+
+def test_more_money_comes_with_the_segments_own_wave_too() -> None:
+    plan = policy(a_x="120.00", a_y="100.00", b_x="100.00", b_y="115.00")
+    first = stage_budgets(base(OLD), [(["a", "b"], OLD), (["a"], plan)])
+    assert first == policy(a_x="120.00", a_y="100.00", b_x="100.00", b_y="100.00")
+
+
+def test_a_cut_of_a_cell_that_is_held_today_is_made_by_no_other_cell() -> None:
+    plan = policy(a_x="75.00", a_y="100.00", b_x="100.00", b_y="100.00")
+    held: Frozen = (("a", "x", "paused by ana"),)
+    for levels in ([(["a", "b"], plan)], [(["a", "b"], OLD), (["a"], plan)]):
+        assert stage_budgets(base(OLD, frozen=held), levels) == OLD  # type: ignore[arg-type]
+
+
+def test_shares_of_the_total_are_of_the_total_that_is_left() -> None:
+    """Half of the money is x: a plan that parks as much of x as of y keeps that."""
+    half = [{"name": "x", "channels": ["x"], "minimum_share": 0.5}]
+    plan = policy(a_x="80.00", a_y="80.00", b_x="90.00", b_y="90.00")
+    first = stage_budgets(base(OLD, groups=half), [(["a", "b"], OLD), (["a"], plan)])
+    assert first == policy(a_x="80.00", a_y="80.00", b_x="100.00", b_y="100.00")
+
+
+@st.composite
+def other_totals(draw: st.DrawFn) -> tuple[Policy, list[Level]]:
+    """As of ``states``, with plans of any total."""
+    cents = draw(AMOUNTS)
+    places = sorted(draw(st.lists(st.integers(0, 3), min_size=3, max_size=3)), reverse=True)
+    plans = {n: of_cents(draw(AMOUNTS)) for n in sorted(set(places))}
+    plans[min(plans)] = of_cents(cents)  # the oldest is in force
+    levels: list[Level] = [
+        ([s for wave, place in zip(WAVES, places, strict=True) if place >= n for s in wave], plan)
+        for n, plan in plans.items()
+    ]
+    return of_cents(cents), levels
+
+
+@given(other_totals(), FROZEN, st.booleans())
+def test_with_other_totals_no_cell_outside_the_waves_moves_and_sums_are_exact(
+    state: tuple[Policy, list[Level]], frozen: list[tuple[str, str, str]], in_steps: bool
+) -> None:
+    """A wave's sum changes by its own part of the change of the total, to the cent where steps and
+    holds leave room; it never goes farther, and never the other way."""
+    now, levels = state
+    inputs = base(now, frozen=tuple(frozen), in_steps=in_steps)
+    stages = [stage_budgets(inputs, levels[: k + 1]) for k in range(len(levels))]
+    for k in range(1, len(levels)):
+        inside, plan, older = tuple(levels[k][0]), levels[k][1], levels[k - 1][1]
+        was, is_now = stages[k - 1].as_dict(), stages[k].as_dict()
+        assert all(was[c] == is_now[c] for c in CELLS if c.segment not in inside)
+        change, whole = stages[k].total - stages[k - 1].total, plan.total - older.total
+        own = money(plan, inside) - money(older, inside)
+        toward = money(plan, inside) - money(stages[k - 1], inside)
+        asked = _nearest(_nearest(own, whole), toward)
+        assert money(stages[k], inside) - money(stages[k - 1], inside) == change
+        assert min(asked, 0) <= change <= max(asked, 0) or frozen
+        assert min(whole, 0) <= change <= max(whole, 0)
+        if not frozen and not in_steps:
+            assert change == asked
+    before, after = now.as_dict(), stages[-1].as_dict()
+    for cell in Holds(tuple(frozen)).held(now):
+        assert after[cell] == before[cell]
+    if in_steps:
+        tenth = now.total / len(CELLS) / 10
+        for cell in CELLS:
+            step = Decimal("0.25") * max(before[cell], tenth)
+            assert abs(after[cell] - before[cell]) <= step + CENT
+
+
+def _nearest(amount: Decimal, end: Decimal) -> Decimal:
+    """The nearest to ``amount`` from 0 to ``end``."""
+    return min(max(amount, min(end, Decimal(0))), max(end, Decimal(0)))
+
+
 @given(states())
 def test_without_limits_a_wave_has_its_plan_in_the_plans_proportions(
     state: tuple[Policy, list[Level]],

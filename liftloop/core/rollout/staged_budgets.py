@@ -1,8 +1,9 @@
 """What is in force while only some segments follow a new policy.
 
 The challenger's budgets inside the exposed segments are rescaled to what the incumbent gives them;
-all others keep the incumbent's to the byte. So the total stays exact, and money crosses into or out
-of the exposed segments only as more of them join.
+all others keep the incumbent's to the byte. So money crosses into or out of the exposed segments
+only as more of them join. Where the challenger spends less or more in total, the exposed segments
+change by their own part of that at once: it comes from no other segment. Sums are exact.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def blend(
     max_step: float | None = None,
     bounds: Limits | None = None,
     groups: Book | None = None,
+    older: Policy | None = None,
 ) -> Blend:
     """The challenger inside ``exposed``, rescaled to what the incumbent gives that set.
 
@@ -62,6 +64,9 @@ def blend(
     groups
         Rules written for all cells; the limits on sums of cells are kept, or, where the budgets in
         force break one already, not broken further.
+    older
+        The plan, for all segments, that the challenger follows on. The exposed set changes by its
+        part of what the two differ in total (:func:`change_inside`); None: by nothing.
 
     Raises
     ------
@@ -72,11 +77,13 @@ def blend(
     inside = sorted({c for c in (*old, *new) if c.segment in set(exposed)})
     total = sum(to_cents(old.get(c, Decimal(0))) for c in inside)
     waiting = from_cents(sum(to_cents(new.get(c, Decimal(0))) for c in inside) - total)
-    if not inside or total == 0 or waiting == from_cents(-total):
+    change = 0 if older is None else change_inside(incumbent, challenger, exposed, older, bounds)
+    if not inside or (change == 0 and (total == 0 or waiting == from_cents(-total))):
         return Blend(incumbent, waiting)
     fitted = _fit(
         {c: new.get(c, Decimal(0)) for c in inside},
-        total=total,
+        total=total + change,
+        before=total,
         in_force=in_force or incumbent,
         max_step=max_step,
         bounds=bounds or {},
@@ -84,6 +91,48 @@ def blend(
         whose="the exposed segments keep",
     )
     return Blend(Policy.of({**old, **fitted}), waiting)
+
+
+def change_inside(
+    incumbent: Policy,
+    challenger: Policy,
+    exposed: Collection[str],
+    older: Policy,
+    bounds: Limits | None = None,
+) -> int:
+    """By how many cents the exposed segments' sum changes because the total does.
+
+    What they give or get beyond the change of the total crosses to or from other segments, and
+    waits until those have the plan. Cells that ``bounds`` fix count on neither side: their part of
+    a cut is made by no other cell.
+
+    Parameters
+    ----------
+    incumbent
+        The budgets that the challenger's are put into; the sum ends no farther than the challenger
+        has it.
+    older
+        The plan that the challenger follows on.
+    """
+    old, new, now = older.as_dict(), challenger.as_dict(), incumbent.as_dict()
+    fixed = {cell for cell, (low, high) in (bounds or {}).items() if low == high}
+    names, nothing = set(exposed), Decimal(0)
+    whole = free = mine = wanted = 0
+    for cell in old.keys() | new.keys() | now.keys():
+        inside = cell.segment in names
+        change = to_cents(new.get(cell, nothing)) - to_cents(old.get(cell, nothing))
+        whole += change
+        if cell not in fixed:
+            free += change
+            mine += change * inside
+        if inside:
+            wanted += to_cents(new.get(cell, nothing)) - to_cents(now.get(cell, nothing))
+    return _between(_between(mine, _between(free, whole)), wanted)
+
+
+def _between(amount: int, end: int) -> int:
+    """The nearest to ``amount`` from 0 to ``end``."""
+    return min(max(amount, min(end, 0)), max(end, 0))
 
 
 def towards(before: Policy, after: Policy, share: float) -> Policy:
@@ -113,8 +162,8 @@ def land(
     groups: Book | None = None,
 ) -> Policy:
     """The challenger for all segments: itself, or, where it is more than a step away from the
-    budgets in force, the budgets nearest to it within a step; so with its total. The parameters are
-    as of :func:`blend`."""
+    budgets in force, the budgets nearest to it within a step; so with its total, less what cells
+    that may not move keep of a change of the total. The parameters are as of :func:`blend`."""
     wanted = challenger.as_dict()
     everywhere = {c: wanted.get(c, Decimal(0)) for c in {*wanted, *in_force.cells}}
     total = to_cents(challenger.total)
@@ -128,6 +177,10 @@ def land(
     cents = np.array([to_cents(everywhere[c]) for c in sorted(everywhere)])
     if bool(((cents >= low) & (cents <= high)).all()):
         return challenger
+    if challenger.total != in_force.total:
+        names = {cell.segment for cell in everywhere}
+        total = to_cents(in_force.total)
+        total += change_inside(in_force, challenger, names, in_force, bounds)
     if max_step is not None and challenger.total != in_force.total:
         free = _room(
             sorted(everywhere), in_force=in_force, max_step=None, bounds=bounds or {}, total=total
@@ -190,10 +243,15 @@ def _fit(
     bounds: Limits,
     groups: Book | None,
     whose: str,
+    before: int | None = None,
 ) -> dict[Cell, Decimal]:
-    """Budgets in the proportions of ``wanted`` that sum to ``total`` cents within all limits."""
+    """Budgets in the proportions of ``wanted`` that sum to ``total`` cents within all limits; on
+    the way there from ``before`` cents as far as the limits allow."""
     cells = sorted(wanted)
     low, high = _room(cells, in_force=in_force, max_step=max_step, bounds=bounds, total=total)
+    if before is not None and before != total:
+        nearest = min(max(total, int(low.sum())), int(high.sum()))
+        total = nearest if min(before, total) <= nearest <= max(before, total) else total
     if not low.sum() <= total <= high.sum():
         raise InfeasibleBudget(
             [
