@@ -31,7 +31,8 @@ class Test:
     ``standard_error``; ``weight`` is its faded weight.
 
     ``portion`` of what each cell earns counts, of any sign. Not ``randomized``: seen in sales
-    (``models.sales_evidence``)."""
+    (``models.sales_evidence``). ``spend_change`` is the signed money of the test as it was reported
+    (0: worked out from what was recorded)."""
 
     name: str
     where: Index
@@ -44,6 +45,19 @@ class Test:
     last: int
     portion: Array | float = 1.0
     randomized: bool = True
+    spend_change: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A lift test that contradicts the reported spend or all other evidence, and how, in words.
+    ``reported_error`` is its standard error as reported, ``standard_error`` the one it counts with
+    (account currency)."""
+
+    experiment: str
+    reported_error: float
+    standard_error: float
+    words: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +107,8 @@ class Evidence:
     in units of size; ``weight`` (N,) fades with age. ``row`` is its row in the lifts' frame.
     ``claims`` are those of channels that have lifts; None without any. ``breaks`` where a channel's
     response jumped; None while nobody looked. ``demand`` (N,) is by what each lift's season
-    multiplied the response; None: by nothing known.
+    multiplied the response; None: by nothing known. ``conflicts`` are lift tests that contradict
+    what else is recorded (``models.test_conflicts``).
     """
 
     cells: tuple[Cell, ...]
@@ -115,6 +130,7 @@ class Evidence:
     claims: Claims | None = None
     breaks: Breaks | None = None
     demand: Array | None = None
+    conflicts: tuple[Conflict, ...] = ()
 
     def before(self, row: int) -> Evidence:
         """The evidence whose periods end before row ``row`` of ``spend``."""
@@ -343,6 +359,7 @@ def _tests(
     Where the days of the test are known, the spend on them is what was spent *in* the test, and
     without it ``spend_delta`` less would have been spent; for a test on other days the delta goes
     on top of what the cells usually spend. The delta is shared out like the spend (money a day).
+    Rows that user-level tests became (``models.units_evidence``) say it themselves.
     """
     if experiments is None or experiments.empty or len(days) == 0:
         return (), 0
@@ -367,6 +384,11 @@ def _tests(
         delta = float(entry.spend_delta) / length * share
         actual = base if known else np.maximum(base + delta, 0.0)
         otherwise = np.maximum(base - delta, 0.0) if known else base
+        portion, change = 1.0, float(entry.spend_delta)
+        if np.isfinite(spent := float(getattr(entry, "actual_spend", np.nan))):
+            # of a user-level test: what its cell spends a day with and without it is worked out
+            actual, otherwise = np.array([spent]), np.array([float(entry.otherwise_spend)])
+            portion, change = float(entry.portion), 0.0
         found.append(
             Test(
                 name=str(entry.experiment),
@@ -378,6 +400,8 @@ def _tests(
                 standard_error=float(entry.standard_error),
                 weight=float(np.exp(-fade_per_day * max((days[-1] - end).days, 0))),
                 last=(end - days[0]).days,
+                portion=portion,
+                spend_change=change,
             )
         )
     return tuple(found), ignored

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import pandas as pd
 
 from tasks.context import Loop, view
+from tasks.user_tests import costs_known
 
 FEEDS = ("performance", "holdout", "sales")
 
@@ -20,6 +21,8 @@ def nothing_to_compare(loop: Loop, as_of: date) -> str:
         for feed in FEEDS
         if len(days := pd.to_datetime(facts[feed]["date"]))
     ]
+    if not spans and len(costs_known(loop, as_of)):
+        return "There is nothing to compare: a user-level test has no weeks beside it."
     if not spans:
         return (
             f"There is nothing to compare yet: no facts from before {as_of} are known. Put feed "

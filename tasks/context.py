@@ -67,6 +67,12 @@ class Loop:
             del values["rollout"]["allowance"]
         if self.settings.account.segment is None:
             del values["account"]["segment"]
+        if self.settings.data.outcome_days is None:
+            del values["data"]["outcome_days"]
+        if not self.settings.budget.targeted:
+            del values["budget"]["targeted"]
+        if self.settings.budget.total_is == "fixed":
+            del values["budget"]["total_is"]
         return values
 
     def today(self) -> date:

@@ -18,7 +18,9 @@ from liftloop.core.policy import Cell, Policy
 from liftloop.core.saturating import SaturatingCurves, effective_spend, expected_until_next_cycle
 from liftloop.core.unit_curves import UnitCurves
 from liftloop.pipeline.guardrails import DAILY, known_until
+from models.unit_costs import with_unit_spend
 from tasks.context import Loop, view
+from tasks.user_tests import costs_known
 
 MODEL_OF: Mapping[str, str] = {"holdout": "response", "units": "uplift"}
 
@@ -104,7 +106,8 @@ def draws_until_next_cycle(
 def recent_spend(loop: Loop, as_of: date, curves: ResponseCurves) -> Array:
     """Daily spend of the last eight weeks, shape (n_days, n_cells); a day not known yet is taken to
     be like the last one that is."""
-    spent = view(loop, as_of, ["performance"])["performance"]
+    reported = view(loop, as_of, ["performance"])["performance"]
+    spent = with_unit_spend(reported, costs_known(loop, as_of), as_of=as_of)
     days = pd.date_range(as_of - timedelta(days=56), as_of - timedelta(days=1))
     names = pd.MultiIndex.from_tuples([(c.segment, c.channel) for c in curves.cells])
     if spent.empty:

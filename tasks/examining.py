@@ -25,12 +25,13 @@ from liftloop.core.examination import (
 from liftloop.core.interacting import separable_at
 from liftloop.core.policy import Cell, Policy
 from liftloop.pipeline.plan import objective_of, rules_of
+from liftloop.pipeline.user_tests import unit_rules
 from models.evidence import Evidence
 from models.examining.curves import Plan, examine_curves
 from models.examining.parting import Specification, gather_evidence, part_evidence
 from models.examining.users import Targeting, examine_users, from_arrays
 from models.lift import LiftConfig
-from models.units_evidence import tests_from_units
+from models.units_evidence import with_user_tests
 from tasks.context import Loop, view
 from tasks.curves import load_model_curves
 from tasks.health import filled_in
@@ -135,13 +136,20 @@ def evidence_of(loop: Loop, as_of: date, kind: Specification) -> Evidence:
     filled = filled_in(loop, facts)
     feeds = {**facts.frames, "performance": filled.performance}
     rules = loop.settings.model
-    tests = tests_from_units(feeds.pop("units"), seed=rules.seed, threads=rules.threads)
-    feeds["experiments"] = pd.concat([feeds["experiments"], tests], ignore_index=True)
+    mend = loop.settings.data.health_checks
+    feeds = with_user_tests(
+        feeds,
+        as_of=as_of,
+        rules=unit_rules(loop.settings),
+        seed=rules.seed,
+        threads=rules.threads,
+        mend=mend,
+    )
     return gather_evidence(
         feeds,
         as_of=as_of,
         specification=kind,
-        lift=LiftConfig(mend_spend=loop.settings.data.health_checks),
+        lift=LiftConfig(mend_spend=mend),
         guessed=filled.days,
     )
 

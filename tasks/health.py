@@ -13,10 +13,12 @@ from liftloop.core.defaults import defaulted
 from liftloop.core.policy import Policy
 from liftloop.pipeline.holds import feed_health
 from liftloop.pipeline.imputation import stand_in
+from liftloop.pipeline.user_tests import cells_of_tests
 from models.stand_ins import StandIns
 from monitoring.data_health import STAND_IN
 from monitoring.verdicts import HealthVerdict
 from tasks.context import Loop, View, view
+from tasks.user_tests import costs_known
 
 
 def health_of(loop: Loop, as_of: date, policy: Policy, *, door: str) -> HealthVerdict:
@@ -35,6 +37,7 @@ def health_of(loop: Loop, as_of: date, policy: Policy, *, door: str) -> HealthVe
         policy=policy,
         as_of=as_of,
         in_force_since=known[1].effective_from if known else None,
+        tested=cells_of_tests(costs_known(loop, as_of), facts.frames),
     )
 
 

@@ -16,7 +16,7 @@ from liftloop.core.keys import canonical
 from models.holdout_model import HoldoutConfig, HoldoutModel, train_holdout
 from models.lift import LiftConfig
 from models.response import ResponseConfig
-from models.units_evidence import tests_from_units
+from models.units_evidence import UnitRules, with_user_tests
 
 HOLDOUT_FEEDS = ("performance", "holdout", "sales", "experiments", "units")
 
@@ -52,6 +52,7 @@ def learn_from_holdout(
     for_registry: bool = True,
     cycle_days: int = 7,
     mend: bool = True,
+    units: UnitRules | None = None,
 ) -> HoldoutModel:
     """Learn response curves from the feeds as known on ``as_of``; user-level tests join the lift
     tests run elsewhere.
@@ -68,15 +69,17 @@ def learn_from_holdout(
         Curves are those of so many days from ``as_of`` on, where a season is known.
     mend
         Whether holes of the performance feed are filled (``models.told_spend``).
+    units
+        What the settings say of user-level tests.
 
     Raises
     ------
     InsufficientEvidence
         When neither a lift nor a lift test can be measured.
     """
-    feeds = dict(frames)
-    tests = tests_from_units(feeds.pop("units"), seed=rules.seed, threads=rules.threads)
-    feeds["experiments"] = pd.concat([feeds["experiments"], tests], ignore_index=True)
+    feeds = with_user_tests(
+        dict(frames), as_of=as_of, rules=units, seed=rules.seed, threads=rules.threads, mend=mend
+    )
     return train_holdout(
         feeds,
         as_of=as_of,

@@ -80,8 +80,8 @@ def _key(loop: Loop, facts: View, trained: Training | None) -> str:
     settings = loop.settings
     budgets = [(day, policy.version) for day, policy in budgets_over_time(loop, facts.as_of)]
     return key("m", facts.as_of, facts.fingerprint, settings.drift.model_dump(),
-               settings.data.model_dump(), repr(ConsistencyConfig()), budgets,
-               trained.key if trained else None)  # fmt: skip
+               settings.data.model_dump(exclude={"outcome_days"}), repr(ConsistencyConfig()),
+               budgets, trained.key if trained else None)  # fmt: skip
 
 
 def _health(loop: Loop, as_of: date) -> HealthVerdict | None:

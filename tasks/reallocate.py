@@ -34,6 +34,8 @@ from liftloop.core.rules import covered
 from liftloop.core.whole_units import in_whole_units
 from liftloop.pipeline.holds import Holds
 from liftloop.pipeline.plan import plan_budgets
+from liftloop.pipeline.user_tests import first_budgets
+from models.unit_costs import unit_test_sentences
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
 from tasks.holds import holds_on
@@ -41,6 +43,7 @@ from tasks.pages import plain
 from tasks.provenance import content_of, keep_settings, provenance
 from tasks.running_rollout import head_before
 from tasks.standing import begin_standing
+from tasks.user_tests import costs_known
 
 
 @task(name="propose")
@@ -146,12 +149,14 @@ def budgets_before(loop: Loop, as_of: date, *, door: str) -> tuple[Policy | None
     if door == "units":
         units = view(loop, as_of, ["units"])["units"]
         return observed_policy_of_units(units, total=total, unit=unit), "observed"
+    performance = view(loop, as_of, ["performance"])["performance"]
     observed = observed_policy(
-        view(loop, as_of, ["performance"])["performance"],
+        performance,
         as_of=as_of,
         total=total,
         timezone=account.timezone,
         unit=unit,
+        tested=first_budgets(costs_known(loop, as_of), performance, as_of=as_of),
     )
     return observed, "observed"
 
@@ -177,6 +182,8 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
     )
     alike = look_alike_sentences(known.values())
     silent = _silence(known["performance"], as_of, incumbent, loop.settings.account)
+    costs = costs_known(loop, as_of)
+    tests = unit_test_sentences(costs, known["performance"], as_of=as_of) if len(costs) else ()
     cells = {str(cell): [cell.segment, cell.channel, text] for cell, text in plan.words.items()}
     return Proposal(
         id=basis.id,
@@ -192,7 +199,7 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
         share_moved=share_moved(plan.policy, incumbent),
         cells=canonical(cells),
         reason=" ".join(
-            filter(None, (plan.reason, *plan.notes, basis.holds.defaults, silent, *alike))
+            filter(None, (plan.reason, *plan.notes, basis.holds.defaults, silent, *tests, *alike))
         ),
         created_at=loop.now(),
     ), plan.policy

@@ -25,6 +25,7 @@ from liftloop.pipeline.rollout import Ended, RolloutInputs
 from tasks.context import Loop, View, view
 from tasks.curves import curves_of, door_of, learned_until
 from tasks.health import budgets_over_time
+from tasks.user_tests import costs_known
 
 Waves = tuple[tuple[str, ...], ...]
 UNJOINED = Aliases()
@@ -153,7 +154,7 @@ def plan_facts(loop: Loop, as_of: date, *, door: str) -> dict[str, pd.DataFrame]
     """The facts that guardrails judge a plan by: with the users, where it rests on their tests."""
     facts = rollout_facts(loop, as_of).frames
     if door != "units":
-        return facts
+        return {**facts, "units": costs_known(loop, as_of)}
     return {**facts, "units": view(loop, as_of, ["units"])["units"]}
 
 

@@ -53,6 +53,7 @@ class FactsVersion:
         return cls(current, said.get("history"))
 
 
+LATER = {"outcome_days"}  # a column that a later version of the contract added
 NEVER = FactsVersion(-1)  # a feed before its first delivery: read at it, it has no rows
 
 
@@ -215,10 +216,12 @@ def content_hash(frame: pd.DataFrame) -> str:
     """A hash of what ``frame`` says, whatever the order of its rows and columns.
 
     When and how a row came in (``reported_at`` and the bookkeeping) does not count: a file that
-    repeats known values leaves the hash as it was. Nor does an account or id that no row has.
+    repeats known values leaves the hash as it was. Nor does an account, an id or a later column
+    that no row has.
     """
     identity = {c.name for feed in FEEDS.values() for c in feed.columns if c.identity}
     untold = {name for name in identity & set(frame.columns) if not (frame[name] != "").any()}
+    untold |= {name for name in LATER & set(frame.columns) if frame[name].isna().all()}
     said = sorted(set(map(str, frame.columns)) - {*BOOKKEEPING, MONTH, "reported_at"} - untold)
     plain = frame[said]
     floats = plain.select_dtypes("float").columns

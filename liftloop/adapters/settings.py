@@ -60,6 +60,11 @@ class Budget(_Section):
     """Money rules. Amounts are per day, in the account's currency. ``"*"`` matches all."""
 
     total: Decimal | None = Field(None, gt=0, description="None: what the policy in force spends")
+    total_is: Literal["fixed", "ceiling", "proposal"] = Field(
+        "fixed",
+        description="fixed: all of the total is spent; ceiling: what pays, the rest is parked; "
+        "proposal: another total is proposed where it would earn more",
+    )
     margin: float = Field(1.0, gt=0, description="profit per unit of revenue, before the spend")
     max_step: float = Field(0.25, ge=0, le=1)
     sureness: float = Field(
@@ -86,6 +91,9 @@ class Budget(_Section):
     )
     audiences: tuple[Audience, ...] = ()
     geo_minima: tuple[GeoMinimum, ...] = ()
+    targeted: tuple[CellPattern, ...] = Field(
+        (), description="cells whose budget reaches users in the order of the exported rule"
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -93,6 +101,10 @@ class Budget(_Section):
             raise ValueError("the objective target_iroas needs the key target_iroas")
         if self.objective == "aims" and not self.aims:
             raise ValueError("the objective aims needs at least one block [[budget.aims]]")
+        if self.total_is == "ceiling" and self.total is None:
+            raise ValueError(
+                'total_is = "ceiling" needs the key total: the most that may be spent a day'
+            )
         if bool(self.risky) != (self.risky_share is not None):
             raise ValueError("risky and risky_share are given together")
         return self
@@ -252,6 +264,12 @@ class Data(_Section):
     )
     health_checks: bool = Field(True, description="off: facts are believed as they come")
     history_days: int = Field(730, ge=28)
+    outcome_days: int | None = Field(
+        None,
+        ge=1,
+        description="user-level tests: days from assignment that outcomes and cost are of, where "
+        "the rows do not say",
+    )
 
 
 class Drift(_Section):

@@ -218,7 +218,7 @@ def examine(metrics: str, *, door: str) -> Examination:
 def fit_check(metrics: Mapping[str, float]) -> Check:
     """The accuracy of a fit by its own diagnostics: misfit, and coverage of the last weeks."""
     if not metrics.get("lifts") and metrics.get("tests"):
-        return Check(ACCURACY, "pass", "It rests on lift tests run elsewhere alone.")
+        return Check(ACCURACY, "pass", "It rests on lift tests and user-level tests alone.")
     misfit = metrics.get("misfit", math.nan)
     coverage = metrics.get("coverage_90")
     numbers = {"misfit": misfit} | ({} if coverage is None else {"coverage_90": coverage})

@@ -9,9 +9,11 @@ where it stopped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -106,6 +108,7 @@ def observed_policy(
     total: Decimal | None = None,
     timezone: str = "UTC",
     unit: Decimal = Decimal("0.01"),
+    tested: Mapping[Cell, float] = MappingProxyType({}),
 ) -> Policy | None:
     """Each cell's latest daily spend (:func:`observed_levels`), in whole ``unit``.
 
@@ -117,16 +120,19 @@ def observed_policy(
         and the policy sums to what is.
     unit
         The smallest amount of the currency that a budget may have, account currency.
+    tested
+        What cells that user-level tests alone tell of spend a day, account currency.
 
     Returns
     -------
     The policy, with 0 for a cell that stopped; None where nothing is spent.
     """
     levels = observed_levels(performance, as_of=as_of, timezone=timezone)
+    daily = {level.cell: level.daily for level in levels} | dict(tested)
     names = pd.MultiIndex.from_tuples(
-        [(level.cell.segment, level.cell.channel) for level in levels], names=["segment", "channel"]
-    ) if levels else None  # fmt: skip
-    spend = pd.Series([level.daily for level in levels], index=names, dtype=float)
+        [(cell.segment, cell.channel) for cell in daily], names=["segment", "channel"]
+    ) if daily else None  # fmt: skip
+    spend = pd.Series([*daily.values()], index=names, dtype=float)
     return _scaled(spend, total, unit)
 
 

@@ -3,7 +3,7 @@ approval and backtest ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -104,14 +104,19 @@ def feed_health(
     policy: Policy,
     as_of: date,
     in_force_since: date | None,
+    tested: Collection[Cell] = (),
 ) -> HealthVerdict:
-    """Which cells of ``policy`` may move on ``as_of``, by the facts known then."""
+    """Which cells of ``policy`` may move on ``as_of``, by the facts known then. ``tested``: cells
+    that user-level tests alone tell of; they have no daily feed that could lag."""
     rules = settings.data
     if not rules.health_checks:
         return HealthVerdict(as_of, (), "", "The health of the facts is not checked.")
+    daily = Policy.of({cell: budget for cell, budget in policy.budgets if cell not in tested})
+    if not daily.budgets and policy.budgets:
+        return HealthVerdict(as_of, (), "", "A user-level test has no daily feed that could lag.")
     return health(
         facts["performance"],
-        policy=policy,
+        policy=daily,
         as_of=as_of,
         holdout=facts["holdout"],
         sales=facts.get("sales"),

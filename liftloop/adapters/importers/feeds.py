@@ -64,7 +64,7 @@ FEEDS: dict[str, Feed] = {
             "units",
             "experiment unit_id segment arm assigned_on:day converted:number "
             "conversions:number revenue:number",
-            "channel propensity:number cost:number reported_at:instant",
+            "channel propensity:number outcome_days:number cost:number reported_at:instant",
             "x_:number y_:number c_:text",
         ),
         _feed(

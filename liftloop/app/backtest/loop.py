@@ -24,6 +24,7 @@ from liftloop.pipeline.imputation import stand_in
 from liftloop.pipeline.monitor import broken_feeds, triage_config
 from liftloop.pipeline.plan import Slow, plan_budgets
 from liftloop.pipeline.rollout import Ended, Proposed, RolloutDecision, RolloutInputs, decide
+from liftloop.pipeline.user_tests import cells_of_tests, costs_of, unit_rules
 from tasks.learning import HOLDOUT_FEEDS, examine_metrics, learn_from_holdout, quarter
 
 Facts = Mapping[str, pd.DataFrame]
@@ -88,6 +89,7 @@ class HoldoutLearner:
                 for_registry=False,
                 cycle_days=settings.cycle_days,
                 mend=settings.data.health_checks,
+                units=unit_rules(settings),
             )
         except InsufficientEvidence:
             return None
@@ -221,7 +223,12 @@ class MemoryLoop:
 
     def _holds(self, as_of: date, facts: Facts) -> Holds:
         health = feed_health(
-            self.settings, facts, policy=self.in_force, as_of=as_of, in_force_since=self.since
+            self.settings,
+            facts,
+            policy=self.in_force,
+            as_of=as_of,
+            in_force_since=self.since,
+            tested=cells_of_tests(costs_of(self.settings, facts), facts),
         )
         rule = self.settings.worth
         return holds(

@@ -144,7 +144,8 @@ class Holdout(_Dated):
 
 
 class Units(_Dated):
-    """Outcomes of single randomized users. ``date`` is the day of assignment."""
+    """Outcomes of single randomized users. ``date`` is the day of assignment; outcomes and cost are
+    those of ``outcome_days`` days from it on (NaN: not recorded)."""
 
     experiment: Series[str] = text()
     unit_id: Series[str] = text()
@@ -153,6 +154,7 @@ class Units(_Dated):
     arm: Series[str] = text()
     propensity: Series[float] = number(optional=True)
     assigned_on: Series[pa.DateTime] = day()
+    outcome_days: Series[float] = number(optional=True)
     cost: Series[float] = number(optional=True)
     converted: Series[int] = count()
     conversions: Series[float] = number()
@@ -167,6 +169,11 @@ class Units(_Dated):
     @classmethod
     def propensity_between_0_and_1(cls, propensity: Series[float]) -> Truth:
         return (propensity > 0) & (propensity < 1)
+
+    @pa.check("outcome_days")
+    @classmethod
+    def outcome_days_whole_and_positive(cls, outcome_days: Series[float]) -> Truth:
+        return (outcome_days >= 1) & (outcome_days % 1 == 0)
 
     @pa.check("cost")
     @classmethod
