@@ -8,7 +8,8 @@ elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -18,7 +19,7 @@ import pandas as pd
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.unit_curves import UnitCurves
 from models.boosting import BoosterParameters
-from models.design import Encoding
+from models.design import Encoding, Vector
 from models.incrementality import AipwConfig, Contrast, aipw, contrasts, effect_rows
 from models.nuisance import NUISANCE_BOOSTER, efficiency_weights
 from models.tuning import stratified_folds, tune_regressor
@@ -34,7 +35,9 @@ _TUNING_ROWS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class UnitsModel:
-    """What :func:`train_units` learned. ``curves`` None: ``curves_problem`` says why."""
+    """What :func:`train_units` learned. ``curves`` None: ``curves_problem`` says why. ``segments``:
+    those of each (experiment, channel); ``conversions``: its doubly robust scores of ``converted``,
+    shape (n,)."""
 
     effects: pd.DataFrame
     findings: tuple[UpliftFinding, ...]
@@ -42,6 +45,8 @@ class UnitsModel:
     curves_problem: str
     parameters: dict[str, BoosterParameters]
     users: int
+    segments: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    conversions: dict[tuple[str, str], Vector] = field(default_factory=dict)
 
     @property
     def boosters(self) -> dict[str, lgb.Booster]:
@@ -68,6 +73,26 @@ class UnitsModel:
             out[f"{finding.name}/auuc"] = finding.auuc.value
             out[f"{finding.name}/heterogeneity_p"] = finding.verdict.p_value
         return {name: value for name, value in out.items() if np.isfinite(value)}
+
+    def tests(self) -> list[dict[str, Any]]:
+        """What each test did to every outcome, as plain values: experiment, channel, segments,
+        users, and by outcome the doubly robust effect a user with its standard error."""
+        found = []
+        for (experiment, channel), rows in self.effects.groupby(["experiment", "channel"]):
+            overall = rows[rows["segment"] == "all"]
+            found.append(
+                {
+                    "experiment": str(experiment),
+                    "channel": str(channel),
+                    "segments": list(self.segments[str(experiment), str(channel)]),
+                    "users": int((overall["n_treated"] + overall["n_control"]).max()),
+                    "outcomes": {
+                        str(row.outcome): [float(row.ate), float(row.standard_error)]
+                        for row in overall.itertuples()
+                    },
+                }
+            )
+        return found
 
     def verdicts(self) -> pd.DataFrame:
         """One row a contrast and outcome: verdict, learner, Qini and AUUC with intervals."""
@@ -161,6 +186,7 @@ def train_units(
     findings: list[UpliftFinding] = []
     ranked: list[Ranked] = []
     parameters: dict[str, BoosterParameters] = {}
+    converted: dict[tuple[str, str], Vector] = {}
     compared = contrasts(units)
     for contrast in compared:
         name = f"{contrast.experiment}/{contrast.channel}"
@@ -178,10 +204,19 @@ def train_units(
                     seed=config.seed, threads=config.threads, booster=parameters[name]
                 )
                 scores = aipw(contrast, outcome, config=aipw_config)
+                if outcome == "converted":
+                    converted[contrast.experiment, contrast.channel] = scores
             effects += effect_rows(contrast, outcome, scores)
     curves, problem = _curves(ranked, config)
     return UnitsModel(
-        pd.DataFrame(effects), tuple(findings), curves, problem, parameters, len(units)
+        pd.DataFrame(effects),
+        tuple(findings),
+        curves,
+        problem,
+        parameters,
+        len(units),
+        {(one.experiment, one.channel): tuple(one.segments) for one in compared},
+        converted,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from liftloop.adapters.registry import TrainingRecord, study_storage
+from liftloop.adapters.registry import Served, TrainingRecord, study_storage
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.interacting import InteractingCurves
 from liftloop.core.keys import key
@@ -19,6 +19,7 @@ from models.holdout_model import parameters_of
 from models.stand_ins import StandIns
 from models.unit_curves import CurveConfig
 from models.units_model import UnitsConfig, train_units
+from models.uplift_serving import LOADER, UpliftPredictor, served_models, to_files
 from tasks.context import Loop, View, view
 from tasks.curves import MODEL_OF
 from tasks.health import filled_in
@@ -133,8 +134,7 @@ def _from_units(loop: Loop, lesson: Lesson, studies: Studies) -> TrainingRecord:
         config,
         study_for=lambda name: studies(f"units-{name}-{quarter(facts.as_of)}"),
     )
-    boosters = model.boosters
-    first = next(iter(boosters.values()), None)
+    served = UpliftPredictor(served_models(facts["units"], model.findings))
     return TrainingRecord(
         key=lesson.key,
         name=MODEL_OF["units"],
@@ -144,9 +144,12 @@ def _from_units(loop: Loop, lesson: Lesson, studies: Studies) -> TrainingRecord:
         tags=facts.facts,
         tables=model.figures(),
         figures=units_figures(model, currency=loop.settings.account.currency),
-        model=first,
-        boosters=boosters,
+        boosters=model.boosters,
+        served=Served(
+            to_files(served.tests), LOADER, served.covariates, tuple(t.name for t in served.tests)
+        ),
+        user_tests=model.tests(),
         curves=model.curves.to_arrays() if model.curves is not None else {},
         about_curves={"kind": "units", "problem": model.curves_problem},
-        unseen=to_arrays(targeting(facts["units"], model.findings)),
+        unseen=to_arrays(targeting(facts["units"], model.findings, model.conversions)),
     )  # fmt: skip

@@ -75,6 +75,7 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
                     {
                         "specification": specification(loop.settings, door=door),
                         "defaults": stood_in(filled, id) if filled else [],
+                        **({"user_tests": list(record.user_tests)} if record.user_tests else {}),
                     }
                 ),
                 state="registered",

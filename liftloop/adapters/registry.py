@@ -17,11 +17,13 @@ from liftloop.adapters.mlflow_store import (
 )
 from liftloop.adapters.studies import study_storage
 from liftloop.adapters.trainings import (
+    Served,
     TrainingRecord,
     load_curves,
     load_unseen,
     log_examination,
     log_training,
+    served_folder,
 )
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "CHAMPION",
     "PREVIOUS",
     "RegisteredModel",
+    "Served",
     "TrainingRecord",
     "champion",
     "create_registry",
@@ -38,6 +41,7 @@ __all__ = [
     "log_training",
     "previous",
     "run_folder",
+    "served_folder",
     "set_challenger",
     "set_champion",
     "study_storage",

@@ -10,7 +10,8 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version as installed
@@ -37,7 +38,30 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _ALLOWED = re.compile(r"[^A-Za-z0-9_\-. /]")
+SERVED = "uplift"  # the folder of a served model's own files
 _BATCH = 100  # MLflow's limit for parameters and tags
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model that is served by a loader of its own instead of LightGBM's.
+
+    Attributes
+    ----------
+    files
+        File name -> content: all that the loader needs.
+    loader
+        Dotted name of the module whose ``_load_pyfunc(folder)`` opens them.
+    covariates
+        Columns that ``predict`` needs, of any type; others are left out.
+    outputs
+        Columns that it gives, each a number.
+    """
+
+    files: Mapping[str, bytes]
+    loader: str
+    covariates: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +91,12 @@ class TrainingRecord:
         The response curves' arrays, and what JSON can say about them (cells, units, family).
     unseen
         Arrays of what was foretold of users or lifts that the fit did not see, for examinations.
+    served
+        What the registered version is instead of ``model``, opened by its own loader.
+    tests
+        What became of each lift test, as plain values for the ledger.
+    user_tests
+        What each user-level test did to every outcome, as plain values for the ledger.
     """
 
     key: str
@@ -83,6 +113,14 @@ class TrainingRecord:
     curves: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     about_curves: Mapping[str, Any] = field(default_factory=dict)
     unseen: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    served: Served | None = None
+    tests: Sequence[Mapping[str, Any]] = ()
+    user_tests: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the registered version is a model, or curves alone."""
+        return self.model is not None or self.served is not None
 
 
 def log_training(workspace: Workspace, *, record: TrainingRecord) -> RegisteredModel:
@@ -179,7 +217,9 @@ def _write_artifacts(folder: Path, record: TrainingRecord, shared: Path) -> None
     if record.unseen:
         (folder / "examination").mkdir(exist_ok=True)
         np.savez_compressed(folder / "examination" / "unseen.npz", **record.unseen)  # type: ignore[arg-type]
-    if record.model is not None:
+    if record.served is not None:
+        _save_served(folder / "model", record.served)
+    elif record.model is not None:
         _save_model(folder / "model", record)
 
 
@@ -232,6 +272,37 @@ def _save_model(folder: Path, record: TrainingRecord) -> None:
         saved.save(str(folder / "MLmodel"))
 
 
+def _save_served(folder: Path, served: Served) -> None:
+    """A ``pyfunc`` of plain files. Its columns are named and not typed: a spreadsheet's 1 is as
+    good a number as 1.0, and MLflow would refuse it."""
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, Schema
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(AnyType(), name) for name in served.covariates])
+        if served.covariates
+        else None,
+        outputs=Schema([ColSpec("double", name) for name in served.outputs]),
+    )
+    with tempfile.TemporaryDirectory(prefix="liftloop-") as made:
+        data = Path(made) / SERVED
+        data.mkdir()
+        for name, content in served.files.items():
+            (data / name).write_bytes(content)
+        with warnings.catch_warnings():  # an example of the input is asked for: it would hold users
+            warnings.simplefilter("ignore", UserWarning)
+            mlflow.pyfunc.save_model(
+                str(folder),
+                loader_module=served.loader,
+                data_path=str(data),
+                signature=signature,
+                pip_requirements=[
+                    f"{name}=={installed(name)}" for name in ("lightgbm", "numpy", "pandas")
+                ],
+            )
+
+
 def _register(opened: Any, record: TrainingRecord, run_id: str, folder: Path) -> RegisteredModel:
     from mlflow.exceptions import MlflowException
 
@@ -242,7 +313,7 @@ def _register(opened: Any, record: TrainingRecord, run_id: str, folder: Path) ->
             raise
     made = opened.create_model_version(
         record.name,
-        source=(folder / "model" if record.model is not None else folder).as_uri(),
+        source=(folder / "model" if record.has_model else folder).as_uri(),
         run_id=run_id,
         tags={"training_key": record.key},
     )
@@ -283,6 +354,11 @@ def load_curves(
             fix="restore the registry folder of the workspace from a backup.",
         ) from None
     return arrays, about
+
+
+def served_folder(workspace: Workspace, *, run_id: str) -> Path:
+    """Where the files of a training's served model lie (:attr:`TrainingRecord.served`)."""
+    return run_folder(workspace, run_id) / "model" / "data" / SERVED
 
 
 def load_unseen(workspace: Workspace, *, run_id: str) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ Two policies are compared on the same users: only where they differ does chance 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,10 @@ class Targeting:
 
     ``unit_id``, ``scores`` (doubly robust, revenue) and ``predicted`` (revenue uplift) have the
     shape (n,); ``cost`` is what reaching a user costs. ``slope`` and ``slope_error`` are those of
-    scores on predictions; nan where users count as responding alike.
+    scores on predictions; nan where users count as responding alike. ``segment`` and ``fold``, of
+    shape (n,), are each user's segment and the fold whose fit did not see it; empty where a
+    training of an earlier version kept none. So with ``orders``, shape (n, 3): the doubly robust
+    score of ``converted``, and what was observed of converted and revenue.
     """
 
     name: str
@@ -55,14 +58,22 @@ class Targeting:
     cost: float
     slope: float = np.nan
     slope_error: float = np.nan
+    segment: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, dtype=object))
+    fold: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
+    orders: Array = field(default_factory=lambda: np.empty((0, 3)))
 
     def reach(self, margin: float) -> NDArray[np.bool_]:
         """Whom the policy reaches, shape (n,)."""
         return np.asarray(margin * self.predicted > self.cost)
 
 
-def targeting(units: pd.DataFrame, findings: Sequence[UpliftFinding]) -> tuple[Targeting, ...]:
-    """What ``findings``, learned from ``units``, predict of revenue out of fold."""
+def targeting(
+    units: pd.DataFrame,
+    findings: Sequence[UpliftFinding],
+    conversions: Mapping[tuple[str, str], Array] | None = None,
+) -> tuple[Targeting, ...]:
+    """What ``findings``, learned from ``units``, predict of revenue out of fold. ``conversions``:
+    doubly robust scores of ``converted`` by (experiment, channel), where they were learned."""
     by_name = {(one.experiment, one.channel): one for one in contrasts(units)}
     told = []
     for found in findings:
@@ -72,6 +83,7 @@ def targeting(units: pd.DataFrame, findings: Sequence[UpliftFinding]) -> tuple[T
         paid = contrast.cost[contrast.treated]
         alike = np.full(len(held.scores), float(held.scores.mean()))
         sure = found.verdict.detectable
+        converted = (conversions or {}).get((found.experiment, found.channel))
         told.append(
             Targeting(
                 name=found.name,
@@ -81,6 +93,13 @@ def targeting(units: pd.DataFrame, findings: Sequence[UpliftFinding]) -> tuple[T
                 cost=float(np.nanmean(paid)) if np.isfinite(paid).any() else 0.0,
                 slope=found.verdict.slope if sure else np.nan,
                 slope_error=found.verdict.standard_error if sure else np.nan,
+                segment=contrast.segment,
+                fold=held.folds,
+                orders=np.empty((0, 3))
+                if converted is None
+                else np.column_stack(
+                    [converted, contrast.outcome("converted"), contrast.outcome("revenue")]
+                ),
             )
         )
     return tuple(told)
@@ -95,6 +114,9 @@ def to_arrays(targets: Sequence[Targeting]) -> dict[str, NDArray[Any]]:
             f"{number}.scores": one.scores,
             f"{number}.predicted": one.predicted,
             f"{number}.about": np.array([one.cost, one.slope, one.slope_error]),
+            f"{number}.segment": np.array([str(name) for name in one.segment], dtype=str),
+            f"{number}.fold": np.asarray(one.fold, dtype=np.int8),
+            f"{number}.orders": one.orders,
         }
     return found
 
@@ -108,6 +130,9 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[Targeting, ...]:
             np.asarray(arrays[f"{number}.scores"], dtype=np.float64),
             np.asarray(arrays[f"{number}.predicted"], dtype=np.float64),
             *(float(value) for value in arrays[f"{number}.about"]),
+            segment=np.asarray(arrays.get(f"{number}.segment", ()), dtype=object),
+            fold=np.asarray(arrays.get(f"{number}.fold", ()), dtype=np.int8),
+            orders=np.asarray(arrays.get(f"{number}.orders", np.empty((0, 3)))),
         )
         for number, name in enumerate(arrays.get("names", ()))
     )
