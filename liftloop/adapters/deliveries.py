@@ -45,6 +45,7 @@ from liftloop.adapters.importers.feeds import named_feed
 from liftloop.adapters.locks import exclusive
 from liftloop.adapters.name_checks import notes_on_names
 from liftloop.adapters.names_in_use import names_in_use
+from liftloop.adapters.period_sources import refuse_periods_beside_days
 from liftloop.adapters.reading import printable
 from liftloop.adapters.rereading import close_earlier_readings
 from liftloop.adapters.sales_sources import refuse_other_source
@@ -160,6 +161,9 @@ class Taking:
             self._clear()
             return replace(known, filename=self.path.name, duplicate=delivery not in finished)
         refuse_other_source(
+            self.workspace, self.engine, imported, file=self.path.name, stands=options.stands
+        )
+        refuse_periods_beside_days(
             self.workspace, self.engine, imported, file=self.path.name, stands=options.stands
         )
         at = next_instant(self.engine, now)

@@ -7,7 +7,7 @@ of them counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from pyarrow import compute
@@ -48,11 +48,9 @@ def refuse_other_source(
     if stands == "replace" or imported.frame.empty:
         return
     rows = imported.frame.dropna(subset=["date", "segment"])
-    stored = _stored(workspace, rows)
-    if stored is None or stored.empty:
+    stored = stored_rows(workspace, engine, "sales", rows["date"], ["date", "segment", "revenue"])
+    if stored.empty:
         return
-    importers = _importers(engine, stored["delivery"].unique())
-    stored["importer"] = stored["delivery"].map(importers).fillna("another delivery")
     foreign = stored[(stored["importer"] != own) & stored["date"].isin(rows["date"])]
     if stands != "beside":
         _refuse_whole_beside_parts(rows, foreign, own=own, file=file)
@@ -96,17 +94,32 @@ def _refuse_whole_beside_parts(
     )
 
 
-def _stored(workspace: Workspace, rows: pd.DataFrame) -> pd.DataFrame | None:
-    """Revenue in force on the days of ``rows``, and the delivery each is from."""
-    table = open_table(table_path(workspace.facts, "sales", "current"))
+def stored_rows(
+    workspace: Workspace,
+    engine: Engine,
+    feed: str,
+    days: pd.Series,
+    columns: Sequence[str],
+    *,
+    among: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Rows in force from the first to the last of ``days``, with ``columns`` (``date`` among them,
+    of the type of ``days``) and ``importer``, the one of the delivery each is from; those of the
+    deliveries ``among`` alone where they are named."""
+    table = open_table(table_path(workspace.facts, feed, "current"))
     if table is None:
-        return None
-    first, last = rows["date"].min().date(), rows["date"].max().date()
-    where = (compute.field("date") >= first) & (compute.field("date") <= last)
-    frame: pd.DataFrame = table.read(
-        where, columns=["date", "segment", "revenue", "delivery"]
-    ).to_pandas()
-    return frame.assign(date=pd.to_datetime(frame["date"]).astype(rows["date"].dtype))
+        return pd.DataFrame(columns=[*columns, "importer"])
+    where = (compute.field("date") >= days.min().date()) & (
+        compute.field("date") <= days.max().date()
+    )
+    if among is not None:
+        where &= compute.field("delivery").isin(list(among))
+    frame: pd.DataFrame = table.read(where, columns=[*columns, "delivery"]).to_pandas()
+    importers = _importers(engine, frame["delivery"].unique())
+    return frame.drop(columns="delivery").assign(
+        date=pd.to_datetime(frame["date"]).astype(days.dtype),
+        importer=frame["delivery"].map(importers).fillna("another delivery"),
+    )
 
 
 def _importers(engine: Engine, deliveries: Iterable[str]) -> dict[str, str]:

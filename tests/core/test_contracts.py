@@ -343,3 +343,14 @@ def test_events_stand_in_where_no_sales_row_was_delivered() -> None:
     assert both["x_price"].isna().tolist() == [False, True, True]
     assert len(sales_with_events(sales.iloc[:0], events)) == 3
     assert sales_with_events(sales, events.iloc[:0]).equals(sales)
+
+
+def test_a_delivery_of_broken_rows_alone_goes_to_quarantine_row_by_row() -> None:
+    frame = pd.DataFrame(
+        {
+            "date": ["?", "2026-09-01"], "segment": ["a", "a"], "orders": ["1", "x"],
+            "revenue": ["true", "true"], "_broken": ["cut off", "cut off"],
+        }
+    )  # fmt: skip
+    sifted = sift("sales", frame, account=PLAIN, received_at=NOW)
+    assert (len(sifted.accepted), len(sifted.rejected)) == (0, 2)

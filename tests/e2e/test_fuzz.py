@@ -130,17 +130,25 @@ def take_in(workspace: Workspace, engine: Engine, path: Path, mapping: Path | No
             assert summary.received == counted
 
 
+# The table a mapping of the corpus is for, and the mappings a table of no feed comes with.
+TABLES = {"shop.toml": "sales.csv", "wide.toml": "wide.csv", "wide_sales.toml": "wide.csv"}
+MAPS = {"wide.csv": ("wide.toml", "wide_sales.toml")}
+
+
 def try_one(workspace: Workspace, engine: Engine, name: str, content: bytes, into: Path) -> None:
     """One changed file, by what it is a file of."""
-    path = into / name
+    path, corpus = into / name, CORPUS[0].parent
     path.write_bytes(content)
-    sales = into / "table.csv"
-    sales.write_bytes((CORPUS[0].parent / "sales.csv").read_bytes())
     try:
         if name == "budgets.csv":
             read_policy(path)
-        elif name.endswith(".toml"):
-            take_in(workspace, engine, sales, path)
+        elif name in TABLES:
+            table = into / "table.csv"
+            table.write_bytes((corpus / TABLES[name]).read_bytes())
+            take_in(workspace, engine, table, path)
+        elif name in MAPS:
+            for mapping in MAPS[name]:
+                take_in(workspace, engine, path, corpus / mapping)
         else:
             take_in(workspace, engine, path, None)
     except LiftLoopError as error:

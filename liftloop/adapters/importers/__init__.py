@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -25,11 +26,14 @@ from liftloop.adapters.importers.importer import (
 )
 from liftloop.adapters.importers.mapped import import_mapped
 from liftloop.adapters.importers.mapping import load_map
+from liftloop.adapters.importers.wildcards import stands_for
 from liftloop.adapters.reading import RawTable, ReadOptions, printable, read_table, shown
 from liftloop.core.errors import ConfigurationError, RefusedFile
 from liftloop.core.feeds.questions import Stands
 
 __all__ = ["ImportOptions", "Imported", "Importer", "read_delivery", "register"]
+
+PERIODS = " (periods)"  # behind the importer's name of rows that were weeks or months
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,14 @@ class Imported:
         text throughout. Column ``_broken``, when there, says what is wrong with a row that could
         not be read, and is empty for the others.
     importer
-        ``contract``, an importer's name, or ``map:<name>``.
+        ``contract``, an importer's name, or ``map:<name>``, with :data:`PERIODS` behind it where
+        the mapping spreads weeks or months over their days.
     rows_read
         Rows in the file before any are summed; totals rows not counted.
     notes
         Plain sentences: what was assumed, left out, summed or spread.
+    periods
+        First and last day of each of the periods that a mapping spread; none where rows are days.
     """
 
     feed: str
@@ -58,6 +65,7 @@ class Imported:
     importer: str
     rows_read: int
     notes: tuple[str, ...]
+    periods: tuple[tuple[date, date], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +225,27 @@ def _by_map(path: Path, mapping: Path, options: ImportOptions) -> Imported:
         )
     read = table_map.read
     named = {source for table in table_map.tables for source in table.renamed.values()}
+    wild = {
+        wildcard.source
+        for table in table_map.tables
+        for wildcard in table.wildcards
+        if not wildcard.expression
+    }
+
+    def is_header(cells: Sequence[str]) -> bool:
+        fit = (any(stands_for(one, c) is not None or one == c for c in cells) for one in wild)
+        return named <= set(cells) and all(fit)
+
     reading = ReadOptions(
         read.delimiter,
         read.encoding,
         read.skip_rows,
-        is_header=(lambda cells: named <= set(cells)) if named else None,
+        is_header=is_header if named or wild else None,
     )
     raw, left_out = rows_where(read_table(path, reading), options.where)
-    frame, notes = import_mapped(table_map, raw, parts=options.parts)
-    name = f"map:{printable(table_map.name)}"
-    return Imported(table_map.feed.name, frame, name, raw.rows, (*left_out, *notes))
+    mapped = import_mapped(table_map, raw, parts=options.parts)
+    name = f"map:{printable(table_map.name)}" + (PERIODS if table_map.period else "")
+    return Imported(
+        table_map.feed.name, mapped.frame, name, raw.rows, (*left_out, *mapped.notes),
+        mapped.periods,
+    )  # fmt: skip

@@ -143,6 +143,10 @@ class Evaluator:
             return Cells("text", np.full(self._rows, value, dtype=object))
         raise ExpressionError(f"{value!r} is not of the mapping language")
 
+    def has(self, name: str) -> bool:
+        """Whether the table has a column of that name."""
+        return name in self._columns
+
     def column(self, name: str) -> Cells:
         """A column of the table by its delivered name."""
         found = self._columns.get(name)
@@ -249,6 +253,17 @@ class Evaluator:
     def test(self, cells: Cells, by: Callable[[str], bool]) -> Cells:
         found = [text is not None and by(text) for text in self.texts(cells)]
         return Cells("truth", np.array(found, dtype=bool))
+
+
+def names_in(expression: str) -> list[str]:
+    """The columns an expression names, also those in ``col("...")``; none where it cannot be
+    read."""
+    try:
+        tree = ast.parse(expression.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []  # the evaluator refuses it, with the reason
+    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    return names + [str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)]
 
 
 def _literal(args: list[ast.expr], at: int, kind: type, name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from liftloop.adapters.importers.cells import typed_frame
+from liftloop.adapters.importers.cells import as_series, typed_column, typed_frame
 from liftloop.adapters.importers.choosing import only_rows
 from liftloop.adapters.importers.columns import text_columns
 from liftloop.adapters.importers.expressions import Cells, Evaluator, ExpressionError
 from liftloop.adapters.importers.mapped_numbers import in_points
 from liftloop.adapters.importers.mapped_rows import select_mapped_rows
 from liftloop.adapters.importers.mapping import Columns, Reading, TableMap
+from liftloop.adapters.importers.periods import END, Span, spread_periods
 from liftloop.adapters.importers.repeats import counted_rows
 from liftloop.adapters.importers.sums import (
     ATTRIBUTED,
@@ -27,14 +29,23 @@ from liftloop.adapters.importers.sums import (
     number,
     sums_frame,
 )
+from liftloop.adapters.importers.wildcards import written_out
 from liftloop.adapters.reading import RawTable
 from liftloop.core.errors import ConfigurationError, RefusedFile
 
 
-def import_mapped(
-    table_map: TableMap, raw: RawTable, *, parts: tuple[str, ...] = ()
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """(frame, notes) of ``raw`` under ``table_map``. A row an expression fails on is marked in
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A table under a mapping: the feed's rows, what was done, and the periods its rows covered
+    (first and last day each; none where they are days)."""
+
+    frame: pd.DataFrame
+    notes: tuple[str, ...]
+    periods: tuple[Span, ...] = ()
+
+
+def import_mapped(table_map: TableMap, raw: RawTable, *, parts: tuple[str, ...] = ()) -> Mapped:
+    """The rows of ``raw`` under ``table_map``. A row an expression fails on is marked in
     ``_broken``; so is a row the file itself breaks. Rows that differ in one of ``parts`` alone are
     parts, to be added.
 
@@ -44,6 +55,7 @@ def import_mapped(
         When the mapping names a column the table lacks, an expression is wrong, or it cannot be
         told which rows are to be counted.
     """
+    table_map, melted, taken = written_out(table_map, raw.file, _all_cells(table_map, raw))
     raw, repeats = _once(table_map, raw) if table_map.aggregate else (raw, 0)
     broken = dict(raw.broken)
     columns = {
@@ -60,7 +72,9 @@ def import_mapped(
         left_out += out
         selected |= dict.fromkeys(said)
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    notes = list(table_map.notes)
+    if melted and not table_map.aggregate:
+        _refuse_joined(table_map, raw.file, [frames[at] for at in sorted(melted)])
+    notes = [*table_map.notes, *taken]
     if repeats:
         notes.append(
             f"{counted_rows(repeats, ('is', 'are'))} equal to another in every column, and counted "
@@ -75,10 +89,44 @@ def import_mapped(
     notes += selected
     frame, more = _with_stated(table_map, frame)
     notes += more
+    periods: tuple[Span, ...] = ()
+    if table_map.period:
+        frame, periods, more = spread_periods(
+            table_map.period, raw.file, table_map.feed.name, frame
+        )
+        notes += more
     if table_map.aggregate:
         frame, more = _aggregate(table_map.feed.name, frame)
         notes += [f"Rows of one key were summed: {len(frame):,} rows remain.", *more]
-    return frame, tuple(notes)
+    return Mapped(frame, tuple(notes), periods)
+
+
+def _all_cells(table_map: TableMap, raw: RawTable) -> dict[str, np.ndarray[Any, Any]]:
+    """All columns of the table as text, where the mapping has wildcards to be compared with."""
+    if not any(table.wildcards for table in table_map.tables):
+        return {}
+    found = text_columns(raw, {})
+    return {name: _cells(column, table_map.read) for name, column in found.items()}
+
+
+def _refuse_joined(table_map: TableMap, file: str, frames: list[pd.DataFrame]) -> None:
+    """Refuse columns of one wildcard that come under one name: their rows would replace each
+    other."""
+    keys = [name for name in KEYS.get(table_map.feed.name, ()) if name != "date"]
+    seen: set[Any] = set()
+    for frame in frames:
+        there = [name for name in keys if name in frame]
+        mine = set(map(tuple, frame[there].astype("str").drop_duplicates().to_numpy().tolist()))
+        both = sorted(seen & mine)
+        if both:
+            raise RefusedFile(
+                file,
+                f"mapping {table_map.name}: two columns of one wildcard both come as "
+                f"{' '.join(both[0])}, and their rows would replace each other.",
+                fix="give each a name of its own under [values], or say aggregate = true if they "
+                "are parts to be added.",
+            )
+        seen |= mine
 
 
 def _once(table_map: TableMap, raw: RawTable) -> tuple[RawTable, int]:
@@ -139,6 +187,7 @@ def _one(
             if name in table.names:
                 cells = _column(table_map, table, name, evaluator)
                 made[name] = _arrow(table_map, name, cells, evaluator)
+        made |= _period_cells(table_map, evaluator)
         keep = evaluator.truth(evaluator(table.keep)) if table.keep else None
     except ExpressionError as error:
         raise RefusedFile(
@@ -146,7 +195,10 @@ def _one(
             f"mapping {table_map.name}: {error}.",
             fix="mend the mapping file, or take the one made for this table.",
         ) from None
+    last = made.pop(END, None)
     frame = typed_frame(raw.file, table_map.feed, made)
+    if last is not None:
+        frame = frame.assign(**{END: as_series(typed_column(raw.file, "end", "day", last))})
     problems = evaluator.problems | broken
     if problems:
         marks = pd.Series([problems.get(at) for at in range(raw.rows)], dtype="str")
@@ -156,6 +208,17 @@ def _one(
     # A row that cannot be read is not left out in silence: it is broken, whatever `keep` says.
     stays = keep | np.array([at in problems for at in range(raw.rows)], dtype=bool)
     return frame[stays], int((~stays).sum())
+
+
+def _period_cells(table_map: TableMap, evaluator: Evaluator) -> dict[str, pa.ChunkedArray]:
+    """``date``: the day the mapping's period names first; ``_end``: the last day where it names
+    both. Empty where the mapping has no period."""
+    made: dict[str, pa.ChunkedArray] = {}
+    for name, text in zip(("date", END), table_map.period_texts, strict=False):
+        cells = evaluator.column(text) if evaluator.has(text) else evaluator(text)
+        texts = evaluator.texts(cells)
+        made[name] = pa.chunked_array([pa.array([text or None for text in texts], pa.string())])
+    return made
 
 
 def _column(table_map: TableMap, table: Columns, name: str, evaluator: Evaluator) -> Cells:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from liftloop.adapters.importers.exported import marks_of
+from liftloop.adapters.importers.expressions import names_in
 from liftloop.adapters.importers.mapping import TableMap
 from liftloop.adapters.importers.notation import infer_decimals
 from liftloop.adapters.importers.roles import is_sync
@@ -39,7 +39,7 @@ def in_points(table_map: TableMap, raw: RawTable, columns: Columns) -> dict[str,
                 whole |= {source} & numeric if column in WHOLE else set()
         for column, expression in table.derived.items():
             if table_map.feed.kind(column) == "number":
-                counted |= set(_names(expression)) & numeric
+                counted |= set(names_in(expression)) & numeric
     counted &= marks.keys()
     decimals = infer_decimals(
         raw.file,
@@ -66,13 +66,3 @@ def _pointed(cells: Iterable[str | None]) -> np.ndarray[Any, Any]:
     array = np.empty(len(made), dtype=object)
     array[:] = made
     return array
-
-
-def _names(expression: str) -> list[str]:
-    """The columns an expression names, also those in ``col("...")``."""
-    try:
-        tree = ast.parse(expression.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []  # the evaluator refuses it, with the reason
-    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    return names + [str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)]

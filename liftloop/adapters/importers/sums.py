@@ -167,16 +167,22 @@ def spread_evenly(total: Decimal, days: int, *, unit: Decimal) -> list[Decimal]:
 
 
 def spread_row(
-    feed: str, numbers: list[Decimal | None], start: date, end: date
+    feed: str,
+    numbers: list[Decimal | None],
+    start: date,
+    end: date,
+    *,
+    whole: frozenset[str] = WHOLE,
 ) -> list[list[Decimal | None]]:
-    """One row's numbers over the days from ``start`` to ``end``, both included."""
+    """One row's numbers over the days from ``start`` to ``end``, both included; those of ``whole``
+    as whole numbers."""
     days = (end - start).days + 1
     parts: list[list[Any]] = []
     for name, total in zip(SUMMED[feed], numbers, strict=True):
         if total is None:
             parts.append([None] * days)
             continue
-        if name in WHOLE:
+        if name in whole:
             unit = Decimal(1)
         else:
             # Cents stay cents; what already has finer places, or counts parts, goes in millionths.

@@ -60,7 +60,7 @@ def refuse_wrong_unit(
         mask = coerced.broken.get(rule)
         if mask is None:
             continue
-        if int(mask.sum()) < present:
+        if not mask.any() or int(mask.sum()) < present:
             continue
         example = str(given[mask].iloc[0])[:60]
         raise _refused(
