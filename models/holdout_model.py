@@ -37,6 +37,7 @@ from models.interactions import (
 from models.lift import LiftConfig, contrasts, variance_reduction, weekly_lifts
 from models.response import ResponseConfig, ResponseFit, fit_response, gather_all
 from models.sales_evidence import without_covariates
+from models.signed_returns import with_signed_returns
 from models.tuning import time_ordered_folds, tune_regressor
 
 CURVE_POINTS = 25
@@ -123,6 +124,16 @@ class HoldoutModel:
             with_them, without = planned_gains(curves, self.fit.effective_spend)
             said |= {"gain_interacting": with_them, "gain_additive": without}
         return said
+
+    def lift_tests(self) -> list[dict[str, Any]]:
+        """What became of each lift test, as plain values: experiment, standard_error (the one it
+        counts with), age_days, weight, and conflict (with the reported spend or the other evidence,
+        in words; "" without any)."""
+        names = ["experiment", "standard_error", "age_days", "weight", "conflict"]
+        return [
+            {str(name): value for name, value in row.items()}
+            for row in self.fit.tests[names].to_dict("records")
+        ]
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Plain frames: the evidence, the curves, what drives the outcome model."""
@@ -229,6 +240,10 @@ def train_holdout(
         main=fit,
         **seen,
     )
+    if fit.mode is not None:
+        signed, likely = with_signed_returns(ensemble.curves, *fit.mode, seed=config.seed)
+        fit.diagnostics.update(likely)
+        ensemble = replace(ensemble, curves=signed)
     if season is not None:
         fit = replace(fit, curves=in_coming_cycle(fit.curves, season))
         ensemble = replace(ensemble, curves=in_coming_cycle(ensemble.curves, season), main=fit)

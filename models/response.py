@@ -19,6 +19,7 @@ from models.hierarchy import Hierarchy, State
 from models.posterior import draw_curves
 from models.prior import CLAIM, CURVE, ORGANIC, RETURN, SCALE, Prior
 from models.sales_evidence import sales_contrasts
+from models.test_conflicts import with_checked_tests
 
 Array = NDArray[np.float64]
 Z90 = 1.6448536269514722
@@ -65,7 +66,9 @@ class ResponseFit:
         One row an observed lift: segment, channel, period_start, period_end, spend, lift,
         standard_error, fitted (posterior mode), z = (lift - fitted) / standard_error.
     tests
-        The same for lift tests: experiment, incremental_revenue, standard_error, fitted, z.
+        The same for lift tests: experiment, incremental_revenue, standard_error (the one it counts
+        with), fitted, z; ``age_days`` since its last day, ``weight`` that this leaves it, and
+        ``conflict`` with the reported spend or the other evidence, in words.
     diagnostics
         Plain numbers: counts, carry-over by channel, spreads, weighted misfit, and
         ``coverage_90``, the share of the last days' lifts inside the 90 % prediction interval of a
@@ -156,6 +159,7 @@ def gather_all(
         fade_per_day=fade_per_day,
     )
     require_some(evidence)
+    evidence = with_checked_tests(evidence)
     days = pd.DatetimeIndex(daily_spend.index)
     if sales is not None:
         seen = sales_contrasts(sales=sales, evidence=evidence, days=days, fade_per_day=fade_per_day)
@@ -201,6 +205,7 @@ def fit_evidence(evidence: Evidence, lifts: pd.DataFrame, config: ResponseConfig
         "lifts": float(len(evidence.lift)),
         "tests": float(sum(test.randomized for test in evidence.tests)),
         "tests_ignored": float(evidence.ignored_tests),
+        "tests_in_conflict": float(len(evidence.conflicts)),
         "effective_lifts": weight,
         "misfit": float((lift_residuals**2).sum() / weight) if weight > 0 else float("nan"),
         "own_return_sd": float(state.own[RETURN]),
@@ -315,6 +320,7 @@ def _profile(model: Hierarchy, state: State, config: ResponseConfig) -> Array:
 
 
 def _test_table(evidence: Evidence, fitted: Array) -> pd.DataFrame:
+    conflicts = {one.experiment: one.words for one in evidence.conflicts}
     return pd.DataFrame(
         {
             "experiment": [test.name for test in evidence.tests],
@@ -325,6 +331,9 @@ def _test_table(evidence: Evidence, fitted: Array) -> pd.DataFrame:
                 (test.gain - value) / test.standard_error
                 for test, value in zip(evidence.tests, fitted, strict=True)
             ],
+            "age_days": [len(evidence.spend) - 1 - test.last for test in evidence.tests],
+            "weight": [test.weight for test in evidence.tests],
+            "conflict": [conflicts.get(test.name, "") for test in evidence.tests],
         }
     )
 

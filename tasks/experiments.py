@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from liftloop.adapters.ledger import champion_training, session
+from liftloop.adapters.facts import read_facts
+from liftloop.adapters.ledger import champion_training, session, tests_of
 from liftloop.core.errors import Declined
 from liftloop.core.first_test import first_test
 from liftloop.core.interacting import separable_at
@@ -26,6 +27,10 @@ FEEDS = ("performance", "holdout", "sales")
 FEED_COLUMNS = (
     "experiment,segments,channel,start,end,spend_delta,incremental_revenue,standard_error"
 )
+FEED_COLUMNS_SHOWN = [
+    "experiment", "channel", "segments", "start", "end", "spend_delta", "incremental_revenue",
+    "standard_error",
+]  # fmt: skip
 MOST_WEEKS, LEAST_WEEKS = 26, 6
 OLD_DAYS = 14  # older facts may tell of another market
 
@@ -52,6 +57,26 @@ class Suggested:
              "do": test.act, "feed_columns": FEED_COLUMNS, "feed_row": self.row(test)}
             for test in self.tests
         ]  # fmt: skip
+
+
+def listed_tests(workspace: str) -> list[dict[str, Any]]:
+    """The lift tests run elsewhere, a row each in the feed's columns, with what the model in force
+    made of them: ``error_used`` (the standard error a test counts with), ``age_days``, ``weight``
+    (what its age leaves, 0 to 1) and ``conflict`` (words); None where no model has seen a test."""
+    loop = open_loop(workspace)
+    zone = loop.settings.account.timezone
+    facts = read_facts(loop.workspace, "experiments", as_of=None, timezone=zone, names=loop.names)
+    with session(loop.engine, read_only=True) as db:
+        champion = champion_training(db, model_name=MODEL_OF["holdout"])
+    seen = {test["experiment"]: test for test in tests_of(champion)} if champion else {}
+    rows: list[dict[str, Any]] = (
+        facts[FEED_COLUMNS_SHOWN].astype({"start": str, "end": str}).to_dict("records")
+    )
+    for row in rows:
+        test = seen.get(row["experiment"], {})
+        row["error_used"] = test.get("standard_error")
+        row |= {name: test.get(name) for name in ("age_days", "weight", "conflict")}
+    return rows
 
 
 def weekly_sales(sales: pd.DataFrame, *, as_of: date) -> WeeklySales | None:

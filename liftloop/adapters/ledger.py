@@ -6,6 +6,7 @@ The caller's transaction (:func:`session`) decides what becomes visible together
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime
 from typing import Any
 
@@ -38,6 +39,7 @@ __all__ = [
     "record_verdict",
     "save_policy",
     "session",
+    "tests_of",
     "training",
     "trainings",
     "upgrade",
@@ -125,6 +127,12 @@ def champion_training(session: Session, *, model_name: str) -> Training | None:
     return session.exec(
         select(Training).where(Training.model_name == model_name, Training.state == "champion")
     ).first()
+
+
+def tests_of(training: Training) -> list[dict[str, Any]]:
+    """What a training recorded of the tests it learned from, as plain values; none in trainings
+    before it was recorded."""
+    return list(json.loads(training.examination or "{}").get("tests", []))
 
 
 def mark_champion(

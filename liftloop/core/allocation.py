@@ -144,7 +144,7 @@ def allocate(
         group_prices={
             name: margin * abs(float(value))
             for name, value in zip(written.group_names, plan.group_prices, strict=True)
-            if abs(value) > 1e-9 * max(plan.total_price, 1e-300)
+            if abs(value) > 1e-9 * max(abs(plan.total_price), 1e-300)
         },
         expected_gain=gain(curves, policy=policy, incumbent=incumbent, margin=margin),
     )
@@ -258,7 +258,7 @@ def _bindings(
     """What holds each cell, in words, and what a unit of room there would earn (revenue)."""
     words: dict[Cell, str] = {}
     prices: dict[Cell, float] = {}
-    slack = 1e-6 * np.maximum(price, 1e-300)
+    slack = 1e-6 * np.maximum(np.abs(price), 1e-300)
     for number, cell in enumerate(written.cells):
         fixed = written.low[number] == written.high[number]
         wants_more = marginal[number] > price[number] + slack[number]

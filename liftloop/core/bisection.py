@@ -177,10 +177,23 @@ def solve(problem: Problem, marginal_of: Marginal) -> Solution:
     problem
         Feasible: part bounds hold the cells', and the total lies within.
     marginal_of
-        Marginal returns (n_cells,) at spends (n_cells,): never rising in a cell's own spend.
+        Marginal returns (n_cells,) at spends (n_cells,): never rising in a cell's own spend, of any
+        sign (a cell that does harm).
     """
     first = _first_nodes(problem)
-    nodes = _Nodes.of(first, np.array([marginal_of(level) for level in first]))
+    sampled = np.array([marginal_of(level) for level in first])
+    raised = max(-float(sampled.min(initial=0.0)), 0.0)
+    if raised:  # the total is fixed: what every unit earns more in every cell changes no plan
+        found = _solve(problem, lambda spend: marginal_of(spend) + raised, first, sampled + raised)
+        return Solution(
+            found.spend, found.marginal - raised, found.price - raised, found.total_price - raised
+        )
+    return _solve(problem, marginal_of, first, sampled)
+
+
+def _solve(problem: Problem, marginal_of: Marginal, first: Array, sampled: Array) -> Solution:
+    """The plan, for marginal returns of at least 0; ``sampled`` are those at ``first``."""
+    nodes = _Nodes.of(first, sampled)
     many = len(problem.part_low) > 1
     spend, price, total_price = problem.low, np.zeros(len(problem.part_low)), 0.0
     for turn in range(ROUNDS):

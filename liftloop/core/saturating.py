@@ -2,8 +2,9 @@
 
 A cell earns ``f(x) = m K h(x / K)`` a day from the daily spend ``x``: ``m`` is the marginal return
 at zero spend (revenue per unit of spend), ``K`` the scale of saturation (money a day) and ``h`` the
-family's shape, with ``h(0) = 0``, ``h'(0) = 1`` and ``h'`` falling. With m and K positive the curve
-never decreases and has diminishing returns, in every draw.
+family's shape, with ``h(0) = 0``, ``h'(0) = 1`` and ``h'`` falling. Where m is above 0 the curve
+never decreases and has diminishing returns. A draw may also be null or harmful, m at or below 0; its
+K is then so large that it is a straight line, and the mean over the draws has diminishing returns.
 
 Spend acts through its geometric adstock ``a_t = (1 - g) x_t + g a_(t-1)``, the *effective* spend
 (Jin et al. 2017, section 2.1, normalized): held steady, ``a = x``.
@@ -82,7 +83,7 @@ class SaturatingCurves:
     cells
         In the order of every array's last axis.
     marginal_at_zero
-        m, shape (n_draws, n_cells): incremental revenue per unit of spend at zero spend, > 0.
+        m, shape (n_draws, n_cells): incremental revenue per unit of spend at zero spend, any sign.
     half_saturation
         K, shape (n_draws, n_cells), > 0: account currency a day.
     carryover
@@ -114,8 +115,8 @@ class SaturatingCurves:
             raise ValueError(f"The bend has the shape of the draws, {shape}, and is above 0.")
         if self.bend is None and self.family not in FAMILIES:
             raise ValueError(f"There is no family of curves {self.family!r}: {list(FAMILIES)}.")
-        if not (self.marginal_at_zero >= 0).all() or not (self.half_saturation > 0).all():
-            raise ValueError("A curve needs a return at zero >= 0 and a half-saturation > 0.")
+        if not np.isfinite(self.marginal_at_zero).all() or not (self.half_saturation > 0).all():
+            raise ValueError("A curve needs a finite return at zero and a half-saturation > 0.")
         if self.carryover.shape != (len(self.cells),):
             raise ValueError("A carry-over is needed for every cell.")
         if not ((self.carryover >= 0) & (self.carryover < 1)).all():

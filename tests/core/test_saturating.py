@@ -183,7 +183,7 @@ def test_bent_curves_survive_the_way_to_arrays_and_back() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"marginal_at_zero": np.array([[-1.0, 1.0]] * 2)}, "return at zero"),
+        ({"marginal_at_zero": np.array([[np.nan, 1.0]] * 2)}, "return at zero"),
         ({"half_saturation": np.zeros((2, 2))}, "half-saturation"),
         ({"carryover": np.array([1.0, 0.0])}, "carry-over"),
         ({"carryover": np.zeros(3)}, "carry-over"),

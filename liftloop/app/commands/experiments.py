@@ -39,22 +39,29 @@ def listed(
     if context.invoked_subcommand is not None:
         return
     place = opened(workspace)
-    from liftloop.adapters.facts import read_facts
-    from liftloop.adapters.names import load_aliases
-    from liftloop.adapters.settings import load_settings
+    from tasks.experiments import listed_tests
 
-    zone = load_settings(place).account.timezone
-    names = load_aliases(place)
-    found = read_facts(place, "experiments", as_of=None, timezone=zone, names=names)
-    columns = ["experiment", "channel", "segments", "start", "end", "spend_delta"]
-    columns += ["incremental_revenue", "standard_error"]
-    rows = found[columns].astype({"start": str, "end": str}).to_dict("records")
+    rows = listed_tests(str(place.root))
     if as_json:
         show_json(rows)
-    elif not rows:
+        return
+    if not rows:
         typer.echo("No lift test is known: deliver an `experiments` feed (liftloop ingest).")
-    else:
-        show_table("Lift tests run elsewhere", columns, [tuple(row.values()) for row in rows])
+        return
+    show_table(
+        "Lift tests run elsewhere, and how much each counts in the model in force",
+        ("experiment", "channel", "segments", "start", "end", "spend_delta", "incremental_revenue",
+         "standard_error", "counts with error", "age, days", "weight"),
+        [
+            (*(row[name] for name in tuple(row)[:8]),
+             None if row["error_used"] is None else float(f"{row['error_used']:.4g}"),
+             row["age_days"], None if row["weight"] is None else f"{row['weight']:.0%}")
+            for row in rows
+        ],
+    )  # fmt: skip
+    for row in rows:
+        if row["conflict"]:
+            typer.echo(f"{row['experiment']} counts little: {row['conflict']}")
 
 
 def suggest(
