@@ -50,6 +50,23 @@ MAPS = {
         MAP + "[derived]\nsegment = \"__import__('os').system('true')\"\n", "shop"
     ),
     "an expression that is none": (MAP + '[derived]\nsegment = "1 +"\n', "shop"),
+    "a wildcard that fits nothing": (MAP.replace('"date"', '"date"\n"*_x" = "x_*"') + SEGMENT,
+                                     "no column fits '*_x'"),
+    "two wildcards on one column": (
+        MAP.replace("n =", '"s*" =').replace("sum =", '"*um" =') + SEGMENT, "'sum' fits 's*'"
+    ),
+    "two stars": (MAP.replace("sum", '"*u*"') + SEGMENT, "needs one *"),
+    "a period without days": (
+        MAP.replace('day = "date"\n', "") + SEGMENT + '[period]\nstart = "day"\n',
+        "does not say how many days",
+    ),
+    "a period beside a day": (
+        MAP + SEGMENT + '[period]\nstart = "day"\ndays = 7\n', "both give the date"
+    ),
+    "a period of no column": (
+        MAP.replace('day = "date"\n', "") + SEGMENT + "[period]\ndays = 7\n",
+        "names no column of the first or the last day",
+    ),
 }  # fmt: skip
 
 
