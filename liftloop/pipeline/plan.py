@@ -13,9 +13,10 @@ from types import MappingProxyType
 import pandas as pd
 
 from liftloop.adapters.settings import Settings
+from liftloop.core.allocation import Allocation
 from liftloop.core.currencies import budget_unit
 from liftloop.core.curves import ResponseCurves
-from liftloop.core.decide import Estimate, gain, share_moved
+from liftloop.core.decide import Estimate, gain, share_moved, spends
 from liftloop.core.explain import explain_moves
 from liftloop.core.exploration import Exploration
 from liftloop.core.interacting import separable_at
@@ -30,12 +31,20 @@ from liftloop.core.objectives import (
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.reachable_total import total_sentence, total_within_reach
 from liftloop.core.rollout.staged_budgets import rescaled
-from liftloop.core.rules import ReachCap, Rules, book, covered, resolve_rules
+from liftloop.core.rules import Freeze, ReachCap, Rules, book, covered, resolve_rules
 from liftloop.core.shadow import rule_costs
 from liftloop.core.stability import Patience, Steadied, steady
 from liftloop.core.whole_units import in_whole_units
 from liftloop.pipeline.explore import explore_plan
 from liftloop.pipeline.reach import caps_by_frequency
+from liftloop.pipeline.total import (
+    TotalProposal,
+    parked_note,
+    parks,
+    propose_total,
+    up_to,
+    what_pays,
+)
 
 Frozen = tuple[tuple[str, str, str], ...]
 Slow = Mapping[Cell, float]
@@ -45,13 +54,15 @@ NONE_SLOW: Slow = MappingProxyType({})
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is proposed: the budgets, their expected gain in profit a day over those in force, one
-    sentence a cell, the sentence of the whole, and notes on the objective and rules' costs."""
+    sentence a cell, the sentence of the whole, notes on the objective and rules' costs, and another
+    total where one is to be proposed."""
 
     policy: Policy
     gain: Estimate
     words: Mapping[Cell, str]
     reason: str
     notes: tuple[str, ...] = ()
+    total: TotalProposal | None = None
 
 
 def plan_budgets(
@@ -103,9 +114,20 @@ def plan_budgets(
                 "is not known."
             )
     alone = separable_at(curves, incumbent)  # what a planner may take cell by cell
+    allowed = rules
+    rules = what_pays(settings, curves=alone, rules=rules, incumbent=incumbent, unknown=unknown)
     planned = objective_of(settings).plan(
         curves=alone, rules=rules, incumbent=incumbent, margin=margin
     )
+    doubtful = _doubtful_starts(settings, alone, planned.allocation, incumbent)
+    if doubtful:
+        allowed = replace(allowed, frozen=(*allowed.frozen, *doubtful))
+        rules = what_pays(
+            settings, curves=alone, rules=allowed, incumbent=incumbent, unknown=unknown
+        )
+        planned = objective_of(settings).plan(
+            curves=alone, rules=rules, incumbent=incumbent, margin=margin
+        )
     found, rules = planned.allocation, planned.rules
     notes.extend(planned.notes)
     if settings.budget.objective == "expected_profit":
@@ -113,7 +135,9 @@ def plan_budgets(
             curves=alone, rules=rules, incumbent=incumbent, allocation=found, margin=margin
         )
         notes.extend(cost.words for cost in costs)
-    taken = _taken(settings, curves, found.policy, incumbent, rules)
+    taken = _taken(settings, curves, found.policy, incumbent, rules, allowed.total)
+    if parks(settings):
+        rules = replace(rules, total=taken.policy.total)
     unit = budget_unit(settings.account.currency)
     written = book(rules, incumbent=incumbent, unknown=unknown)
     exact = rules.total == (settings.budget.total or incumbent.total)
@@ -133,10 +157,44 @@ def plan_budgets(
     reason = _all_held(rules) or _reason(taken, found.policy, incumbent, expected, policy, currency)
     if explored.learned:
         reason += f" {explored.reason}"
-    if settings.budget.total is not None:
+    if settings.budget.total is not None and found.policy.total == allowed.total:
         notes.insert(0, _total_words(settings, incumbent, rules.total if exact else policy.total))
+    notes.insert(
+        0,
+        parked_note(settings, curves=alone, rules=allowed, incumbent=incumbent, policy=policy),
+    )
     told = {cell: f"{text}{_slow_words(slow.get(cell))}" for cell, text in words.items()}
-    return Plan(policy, expected, told | explored.words, reason, tuple(filter(None, notes)))
+    other = propose_total(
+        settings,
+        curves=alone,
+        rules=rules,
+        incumbent=incumbent,
+        best=found.policy,
+        unknown=unknown,
+    )
+    return Plan(policy, expected, told | explored.words, reason, tuple(filter(None, notes)), other)
+
+
+def _doubtful_starts(
+    settings: Settings, curves: ResponseCurves, plan: Allocation, incumbent: Policy
+) -> tuple[Freeze, ...]:
+    """The cells without money that the plan would switch on though it is not likely enough that
+    they would earn what they cost. The mean may say so for the few draws in which a curve's first
+    units earn very much: that is the prior's shape, and no evidence."""
+    sureness, margin = settings.budget.sureness, settings.budget.margin
+    spend, before = spends(plan.policy, curves), incumbent.as_dict()
+    started = [i for i, cell in enumerate(curves.cells) if spend[i] > 0 and before.get(cell) == 0]
+    if not started:
+        return ()
+    earned = margin * curves.draw_revenue(spend)
+    held = []
+    for i in started:
+        likely = float((earned[:, i] > spend[i]).mean())
+        if likely < sureness:
+            cell = curves.cells[i]
+            reason = f"stays off: that it would pay is likely by {likely:.0%} only"
+            held.append(Freeze(cell.segment, cell.channel, reason))
+    return tuple(held)
 
 
 def _total_words(settings: Settings, incumbent: Policy, reached: Decimal) -> str:
@@ -165,15 +223,21 @@ def _taken(
     plan: Policy,
     incumbent: Policy,
     rules: Rules,
+    most: Decimal,
 ) -> Steadied:
     """How much of the plan is sure enough. Patience asks for profit in expectation, so it judges
-    no plan that was made for something else."""
+    no plan that was made for something else. ``most``: the total that may be spent, where not all
+    of it has to be."""
     budget = settings.budget
     if budget.objective != "expected_profit":
         moves = plan.version != incumbent.version
         return Steadied(plan, 1.0 if moves else 0.0, 1.0)
     written = book(rules, incumbent=incumbent)
-    if plan.total != incumbent.total:  # what a move beyond the change of the total is worth
+    if parks(settings):  # what is parked is part of the move
+        if incumbent.total > most:
+            incumbent = rescaled(incumbent, book(replace(rules, total=most), incumbent=incumbent))
+        written = up_to(written, most)
+    elif plan.total != incumbent.total:  # what a move beyond the change of the total is worth
         incumbent = rescaled(incumbent, written)
     return steady(
         curves=curves,

@@ -206,6 +206,10 @@ def settings_of(market: CheckedMarket, *, rollout: bool | None) -> Settings:
     canary = dict(values.get("rollout", {}))
     enabled = canary.get("enabled", False) if rollout is None else rollout
     values["rollout"] = {**canary, "enabled": enabled}
+    budget = values.get("budget", {})
+    kept = {"total_is": "ceiling", "objective": "target_iroas"}  # not all of the total is spent
+    if isinstance(budget, dict) and any(budget.get(k) == v for k, v in kept.items()):
+        values["budget"] = {"total": market.total_daily_budget, **budget}
     settings = parse_settings(values, source=f"config of the market {market.name}")
     if settings.budget.total not in (None, market.total_daily_budget):
         raise MarketFailed(

@@ -135,6 +135,19 @@ def money_received(
     return found
 
 
+def money_crossed(received: Array) -> Array:
+    """What of ``received`` crossed between segments, shape (days, n_segments).
+
+    Where the total changed, money also left the account or came to it. That is part of the moves
+    that are judged: it is taken from the segments that have less (more), in proportion.
+    """
+    change = received.sum(axis=1, keepdims=True)
+    ours = np.where(np.sign(received) == np.sign(change), np.abs(received), 0.0)
+    whole = ours.sum(axis=1, keepdims=True)
+    share = np.divide(ours, whole, out=np.zeros_like(ours), where=whole > 0)
+    return np.asarray(received - change * share)
+
+
 def stream_effect(
     daily: Daily,
     *,
@@ -221,7 +234,9 @@ def stream_effect(
     received = money_received(
         budgets, reference, segments=daily.segments, first=daily.first, days=counted
     )
-    priced = _priced(cut, scale, same_total=bool(abs(received.sum(axis=1)).max() < 0.01 * spent))
+    same_total = bool(abs(received.sum(axis=1)).max() < 0.01 * spent)
+    priced = _priced(cut, scale, same_total=same_total)
+    crossed = received if same_total else money_crossed(received)
     parts: list[Shift] = []
     problems: list[str] = []
     for make in (lift_stream, sales_stream):
@@ -229,7 +244,7 @@ def stream_effect(
         if isinstance(found, str):
             problems.append(found)
             continue
-        other = _Others(earlier / levels, received * scale / levels)
+        other = _Others(earlier / levels, crossed * scale / levels)
         parts.append(_shift(found, now / levels, other, start))
     if not parts:
         return nothing(" ".join(problems))
@@ -317,12 +332,14 @@ def plan_effect(
     received = money_received(
         budgets, reference, segments=daily.segments, first=daily.first, days=counted
     )
-    priced = _priced(cut, scale, same_total=bool(abs(received.sum(axis=1)).max() < 0.01 * spent))
+    same_total = bool(abs(received.sum(axis=1)).max() < 0.01 * spent)
+    priced = _priced(cut, scale, same_total=same_total)
+    crossed = received if same_total else money_crossed(received)
     parts = []
     for make in (lift_stream, sales_stream):
         found = make(priced, days_before=start, margin=margin, baseline=levels)
         if not isinstance(found, str):
-            other = _Others(earlier * scale / levels, received * scale / levels)
+            other = _Others(earlier * scale / levels, crossed * scale / levels)
             parts.append(_shift(found, on, other, start))
     if not parts:
         return nothing("Neither holdouts nor sales reach back far enough.")

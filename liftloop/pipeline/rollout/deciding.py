@@ -35,6 +35,7 @@ from liftloop.pipeline.rollout.steps import (
     taken_back,
     unchanged,
 )
+from liftloop.pipeline.total import total_first
 from liftloop.pipeline.weekly_sales import weekly_sales
 
 
@@ -56,7 +57,33 @@ def decide(
         The stream under way; None where there is none.
     rollout_id, seed
         Of the stream that may begin; the seed draws its waves.
+
+    Returns
+    -------
+    With a plan, its reason first says what of the total loses or is parked.
     """
+    found = _decide(inputs, proposal, running, rollout_id, seed)
+    if proposal is None:
+        return found
+    settled = found.settlement
+    first = total_first(
+        inputs.settings,
+        inputs.curves,
+        settled.policy,
+        head=found.running.head if found.running is not None else None,
+    )
+    if not first:
+        return found
+    return replace(found, settlement=replace(settled, reason=f"{first} {settled.reason}"))
+
+
+def _decide(
+    inputs: RolloutInputs,
+    proposal: Proposed | None,
+    running: Running | None,
+    rollout_id: str,
+    seed: int,
+) -> RolloutDecision:
     verdicts: tuple[GuardrailVerdict, ...] = ()
     objection = ""
     head = running.head if running is not None else inputs.in_force

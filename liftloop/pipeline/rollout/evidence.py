@@ -36,6 +36,7 @@ from liftloop.core.rollout.stream_effect import (
 from liftloop.core.sequential import Bounds, confidence_bounds, mixture_precision
 from liftloop.pipeline.guardrails import guard_stream
 from liftloop.pipeline.holds import Holds
+from liftloop.pipeline.total import judges_profit
 from models.daily_facts import daily_facts
 
 SEEN_AFTER_DAYS = 28
@@ -345,15 +346,19 @@ def promise_of(inputs: RolloutInputs, policy: Policy, reference: Policy) -> tupl
     """Profit a day that the curves promise for ``policy`` against ``reference``, and its standard
     deviation. What an objective other than profit gives up on purpose is not counted as lost. Where
     no response is known nothing is promised, and much is doubted."""
+    mean, spread = expected_of(inputs, policy, reference)
+    return mean if judges_profit(inputs.settings) else max(mean, 0.0), spread
+
+
+def expected_of(inputs: RolloutInputs, policy: Policy, reference: Policy) -> tuple[float, float]:
+    """Profit a day of ``policy`` against ``reference``, and its standard deviation, whatever the
+    objective gives up on purpose; what money that leaves the budgets saves is part of it."""
     margin = inputs.settings.budget.margin
     if inputs.curves is None:
         moved = share_moved(policy, reference) * float(reference.total)
         return 0.0, UNKNOWN_RETURN * margin * moved
     found: Estimate = gain(inputs.curves, policy=policy, incumbent=reference, margin=margin)
-    mean = found.mean
-    if inputs.settings.budget.objective not in ("expected_profit", "cvar"):
-        mean = max(mean, 0.0)
-    return mean, (found.high - found.low) / NINETY
+    return found.mean, (found.high - found.low) / NINETY
 
 
 def risk_of(

@@ -12,7 +12,7 @@ from liftloop.core.policy import Policy
 from liftloop.core.rollout.effective_policy import Running
 from liftloop.core.rollout.state import Risk
 from liftloop.core.rollout.transitions import Exposure
-from liftloop.pipeline.rollout.evidence import RolloutInputs, promise_of
+from liftloop.pipeline.rollout.evidence import RolloutInputs, expected_of
 
 
 def in_words(risk: Risk, inputs: RolloutInputs) -> str:
@@ -62,7 +62,6 @@ def moved_words(
     running: Running,
     option: Exposure,
     policy: Policy,
-    promise: tuple[float, float],
     plan_reason: str,
     objection: str,
 ) -> str:
@@ -83,7 +82,7 @@ def moved_words(
     where = "all segments" if everyone else ", ".join(sorted(first))
     share = f" {option.share:.0%} of its step" if 0 < option.share < 1 else ""
     currency = inputs.settings.account.currency
-    earlier = promise_of(inputs, running.current, running.reference)
+    before, after = (expected_of(inputs, p, running.reference) for p in (running.current, policy))
     news = (
         f"{kept_words(inputs)} The one before it is now in {where}."
         if kept
@@ -94,7 +93,7 @@ def moved_words(
         else f"The newest plan is now in {where}."
     )
     others = "" if everyone else " The other segments follow week by week."
-    rate = promise[0] - earlier[0]
+    rate = after[0] - before[0]
     said = (
         f" {share_moved(policy, running.current):.1%} of the money moves today; expected "
         f"{rate:+z,.0f} {currency} profit a day."

@@ -283,7 +283,7 @@ def flow(
         "What staying could lose does not fit the allowance: the budgets go "
         f"{1 - option.share:.0%} of the way back to those they replaced, in all segments."
         if retreats
-        else moved_words(inputs, running, option, policy, promise, plan_reason, objection)
+        else moved_words(inputs, running, option, policy, plan_reason, objection)
     )
     step = move(
         state,
