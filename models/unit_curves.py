@@ -1,10 +1,12 @@
 """From who responds to what money earns: response curves of cells from user-level tests.
 
-In each cell users stand in the order of their out-of-fold predicted uplift. A group of neighbours
-costs (cost per user) x (its users) to reach and earns the mean of its doubly robust revenue scores
-x (its users). Reaching the best first makes the curve concave; where the estimates disagree with
-the order they are pooled. Small cells borrow from their channel, channels from all (empirical
-Bayes: Efron & Morris 1975, with the variance between of DerSimonian & Laird 1986).
+A budget reaches users at random, as the test did, unless the exported rule is delivered: then users
+stand in the order of their out-of-fold predicted uplift. A group of neighbours costs (cost per
+user) x (its users) to reach and earns the mean of its doubly robust revenue scores x (its users),
+of any sign. Reaching the best first makes the curve concave; where the estimates disagree with the
+order they are pooled. Reached at random, all earn the average and the curve is straight. Small
+cells borrow from their channel, channels from all (empirical Bayes: Efron & Morris 1975, with the
+variance between of DerSimonian & Laird 1986).
 
 Joint draws come from the Bayesian bootstrap (Rubin 1981): a user has *one* weight in a draw, in
 every contrast it is part of, so channels that share a control group are correlated as they should
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.policy import Cell
+from liftloop.core.rules import covered
 from liftloop.core.unit_curves import UnitCurves, decreasing
 from models.borrowing import ChannelEvidence, borrow_channel, borrow_overall
 from models.contrasts import Contrast
@@ -42,10 +45,17 @@ class Ranked:
     predicted: Vector | None
 
 
+def is_targeted(cell: Cell, patterns: Sequence[tuple[str, str]]) -> bool:
+    """Whether the exported rule is delivered to a cell: one of the patterns covers it."""
+    return any(bool(covered([cell], [segment], [channel])[0]) for segment, channel in patterns)
+
+
 @dataclass(frozen=True, slots=True)
 class CurveConfig:
-    """``groups`` at most, with no fewer than ``group_users`` users each."""
+    """``groups`` at most, with no fewer than ``group_users`` users each. ``targeted``: (segment,
+    channel) patterns of the cells that the exported rule is delivered to, ``"*"`` for all."""
 
+    targeted: tuple[tuple[str, str], ...] = ()
     groups: int = 10
     group_users: int = 1000
     draws: int = 200
@@ -88,6 +98,9 @@ def unit_curves(ranked: Sequence[Ranked], *, config: CurveConfig | None = None) 
         share = channel.count / channel.count.sum(axis=1, keepdims=True)
         for c, segment in enumerate(channel.segments):
             cells.append(Cell(segment, channel.name))
+            if not is_targeted(cells[-1], config.targeted):
+                theta[c] = share[c] @ theta[c]
+                drawn[:, c] = (drawn[:, c] @ share[c])[:, None]
             width = channel.cost[c] * channel.audience[c] * share[c]
             knots.append(np.r_[0.0, np.cumsum(width)])
             means.append(decreasing(theta[c] / channel.cost[c], width))
@@ -108,7 +121,9 @@ class _Places:
 def _places(parts: Sequence[Ranked], config: CurveConfig) -> _Places:
     segments = tuple(sorted({s for one in parts for s in one.contrast.segments}))
     users = sum(len(one.scores) for one in parts)
-    alike = all(one.predicted is None for one in parts)
+    cells = {Cell(segment, one.contrast.channel) for one in parts for segment in segments}
+    ranked = any(is_targeted(cell, config.targeted) for cell in cells)
+    alike = not ranked or all(one.predicted is None for one in parts)
     groups = 1 if alike else int(np.clip(users // config.group_users, 1, config.groups))
     at = []
     for one in parts:
@@ -208,14 +223,17 @@ def _stack(
     """Cells in their own order, groups filled up with empty ones to the greatest number."""
     groups = max(len(mean) for mean in means)
 
-    def filled(array: Vector, width: int, value: float) -> Vector:
-        gap = [(0, 0)] * (array.ndim - 1) + [(0, width - array.shape[-1])]
-        return np.pad(array, gap, constant_values=value)
+    def harm(marginal: Vector) -> Vector:
+        return np.minimum(marginal[..., -1:], 0.0)
+
+    def filled(array: Vector, width: int, last: Vector) -> Vector:
+        gap = [*array.shape[:-1], width - array.shape[-1]]
+        return np.concatenate([array, np.broadcast_to(last, gap)], axis=-1)
 
     order = sorted(range(len(cells)), key=lambda c: cells[c])
     return UnitCurves(
         tuple(cells[c] for c in order),
-        np.stack([filled(knots[c], groups + 1, knots[c][-1]) for c in order]),
-        np.stack([filled(means[c], groups, 0.0) for c in order]),
-        np.stack([filled(draws[c], groups, 0.0) for c in order], axis=1),
+        np.stack([filled(knots[c], groups + 1, knots[c][-1:]) for c in order]),
+        np.stack([filled(means[c], groups, harm(means[c])) for c in order]),
+        np.stack([filled(draws[c], groups, harm(draws[c])) for c in order], axis=1),
     )

@@ -12,12 +12,12 @@ import pandas as pd
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.grouping import days_of
 from liftloop.core.policy import Cell
-from liftloop.core.rules import covered
 from models.contrasts import Contrast, contrasts
 from models.design import Vector
 from models.evidence import daily_spend
 from models.incrementality import AipwConfig, aipw
 from models.unit_costs import recorded_days, unit_costs, with_unit_spend
+from models.unit_curves import is_targeted
 from models.uplift_finding import UnitsConfig, find_uplift
 from models.validation import rank_groups
 
@@ -59,7 +59,7 @@ class UnitRules:
     group_users: int = 1000
 
     def is_targeted(self, cell: Cell) -> bool:
-        return any(bool(covered([cell], [s], [c])[0]) for s, c in self.targeted)
+        return is_targeted(cell, self.targeted)
 
 
 def with_user_tests(

@@ -37,7 +37,8 @@ _TUNING_ROWS = 60_000
 class UnitsModel:
     """What :func:`train_units` learned. ``curves`` None: ``curves_problem`` says why. ``segments``:
     those of each (experiment, channel); ``conversions``: its doubly robust scores of ``converted``,
-    shape (n,)."""
+    shape (n,); ``at_random``, ``by_rule``: the curves if the exported rule was delivered to no
+    cell, or to every one."""
 
     effects: pd.DataFrame
     findings: tuple[UpliftFinding, ...]
@@ -47,6 +48,8 @@ class UnitsModel:
     users: int
     segments: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     conversions: dict[tuple[str, str], Vector] = field(default_factory=dict)
+    at_random: UnitCurves | None = None
+    by_rule: UnitCurves | None = None
 
     @property
     def boosters(self) -> dict[str, lgb.Booster]:
@@ -137,8 +140,14 @@ class UnitsModel:
             "calibration": together("calibration"),
             "importance": together("importance"),
             "ranking": together("ranking"),
-            "curves": pd.DataFrame() if self.curves is None else curve_table(self.curves),
+            "curves": _table_of(self.curves),
+            "curves_at_random": _table_of(self.at_random),
+            "curves_by_rule": _table_of(self.by_rule),
         }
+
+
+def _table_of(curves: UnitCurves | None) -> pd.DataFrame:
+    return pd.DataFrame() if curves is None else curve_table(curves)
 
 
 def curve_table(curves: UnitCurves, *, points: int = 21) -> pd.DataFrame:
@@ -207,7 +216,7 @@ def train_units(
                 if outcome == "converted":
                     converted[contrast.experiment, contrast.channel] = scores
             effects += effect_rows(contrast, outcome, scores)
-    curves, problem = _curves(ranked, config)
+    curves, problem = _curves(ranked, config, config.curves.targeted)
     return UnitsModel(
         pd.DataFrame(effects),
         tuple(findings),
@@ -217,6 +226,8 @@ def train_units(
         len(units),
         {(one.experiment, one.channel): tuple(one.segments) for one in compared},
         converted,
+        at_random=_curves(ranked, config, ())[0],
+        by_rule=_curves(ranked, config, (("*", "*"),))[0],
     )
 
 
@@ -231,9 +242,12 @@ def _uplift_outcomes(contrast: Contrast, config: UnitsConfig) -> list[str]:
     ]
 
 
-def _curves(ranked: list[Ranked], config: UnitsConfig) -> tuple[UnitCurves | None, str]:
+def _curves(
+    ranked: list[Ranked], config: UnitsConfig, targeted: tuple[tuple[str, str], ...]
+) -> tuple[UnitCurves | None, str]:
+    wanted = replace(config.curves, seed=config.seed, targeted=targeted)
     try:
-        return unit_curves(ranked, config=replace(config.curves, seed=config.seed)), ""
+        return unit_curves(ranked, config=wanted), ""
     except InsufficientEvidence as missing:
         return None, str(missing)
 

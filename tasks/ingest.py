@@ -93,7 +93,11 @@ def take_in(workspace: str, path: str, options: ImportOptions | None) -> Deliver
     """One file through the quality gates, into the facts."""
     loop = open_loop(workspace)
     settings = loop.settings.account
-    options = replace(options or ImportOptions(), default_segment=settings.segment or "")
+    options = replace(
+        options or ImportOptions(),
+        default_segment=settings.segment or "",
+        default_outcome_days=loop.settings.data.outcome_days or 0,
+    )
     return deliver(
         loop.workspace, Path(path), engine=loop.engine, account=account_of(settings),
         options=options, actor=loop.actor, received_at=loop.now(),

@@ -13,11 +13,13 @@ from liftloop.adapters.registry import Served, TrainingRecord, study_storage
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.interacting import InteractingCurves
 from liftloop.core.keys import key
+from liftloop.pipeline.user_tests import unit_rules
 from models.examining.users import targeting, to_arrays
 from models.figures import holdout_figures, units_figures
 from models.holdout_model import parameters_of
 from models.stand_ins import StandIns
 from models.unit_curves import CurveConfig
+from models.units_evidence import UnitRules
 from models.units_model import UnitsConfig, train_units
 from models.uplift_serving import LOADER, UpliftPredictor, served_models, to_files
 from tasks.context import Loop, View, view
@@ -56,6 +58,8 @@ def lesson_of(loop: Loop, as_of: date, *, door: str) -> Lesson:
     unusual = filled.identity if filled else []
     if not loop.settings.data.health_checks:
         unusual = ["as told"]
+    if len(facts["units"]) and (rules := unit_rules(loop.settings)) != UnitRules():
+        unusual = [*unusual, repr(rules)]
     id = key("t", door, as_of, facts.fingerprint, loop.settings.model.model_dump(), *unusual)
     return Lesson(id, door, facts, filled)
 
@@ -95,6 +99,7 @@ def _from_holdout(loop: Loop, lesson: Lesson, studies: Studies) -> TrainingRecor
         study=lambda: studies(f"outcome-{quarter(facts.as_of)}"),
         cycle_days=loop.settings.cycle_days,
         mend=loop.settings.data.health_checks,
+        units=unit_rules(loop.settings),
     )
     return TrainingRecord(
         key=lesson.key,
@@ -105,6 +110,7 @@ def _from_holdout(loop: Loop, lesson: Lesson, studies: Studies) -> TrainingRecor
         tables=model.tables(),
         figures=holdout_figures(model, currency=loop.settings.account.currency),
         model=model.booster,
+        tests=model.lift_tests(),
         sample=model.sample,
         predictions=model.predictions,
         curves=model.curves.to_arrays(),
@@ -120,7 +126,9 @@ def _from_units(loop: Loop, lesson: Lesson, studies: Studies) -> TrainingRecord:
     config = UnitsConfig(
         threads=rules.threads,
         seed=rules.seed,
-        curves=CurveConfig(draws=rules.draws, seed=rules.seed),
+        curves=CurveConfig(
+            draws=rules.draws, seed=rules.seed, targeted=unit_rules(loop.settings).targeted
+        ),
         margin=loop.settings.budget.margin,
         tuning_trials=rules.tuning_trials,
         tuning_seconds=rules.tuning_seconds,

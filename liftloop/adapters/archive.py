@@ -86,8 +86,14 @@ def short_name(name: str) -> str:
 
 # --- how a file was read ------------------------------------------------------------------------
 
-LATER_OPTIONS = ("account", "stands", "decimal", "where", "parts", "day_order")
-_OF_THE_WORKSPACE = ("timezone", "currency", "segments_in_use", "channels_in_use")
+LATER_OPTIONS = ("account", "stands", "decimal", "where", "parts", "day_order", "outcome_days")
+_OF_THE_WORKSPACE = (
+    "timezone",
+    "currency",
+    "segments_in_use",
+    "channels_in_use",
+    "default_outcome_days",
+)
 
 
 def options_key(options: ImportOptions) -> dict[str, Any]:

@@ -8,10 +8,11 @@ tests, and all the report says is read from what that flow left behind.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from liftloop.adapters.facts import read_facts
@@ -29,6 +30,7 @@ OUTCOME_DAYS = 14  # the table's outcomes are those of the two weeks after the m
 MAP = "hillstrom.toml"
 MARKER = "demo-hillstrom.txt"
 TOP = 0.3  # the share of customers that the report speaks of
+LEAST_APART = 0.01  # of the revenue: less is no difference between two ways to reach users
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,17 @@ class UnitsReport:
         counted out of fold.
     budgets
         The decision's lines: the money for each segment and channel, for one mailing.
+    at_random, by_rule
+        segment, channel, spend, revenue, low, high (90 %): what a mailing of each size brings with
+        its users reached at random, and in the order of the exported rule.
     """
 
     effects: pd.DataFrame
     verdicts: pd.DataFrame
     ranking: pd.DataFrame
     budgets: Sequence[BudgetLine]
+    at_random: pd.DataFrame = field(default_factory=pd.DataFrame)
+    by_rule: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def run(
@@ -137,10 +144,12 @@ def found_in(workspace: Workspace, as_of: date) -> UnitsReport:
     if trained is None or trained.run_id is None:
         raise InsufficientEvidence("Nothing could be learned from that file.", fix="")
     tables = run_folder(workspace, trained.run_id) / "tables"
-    effects, verdicts, ranking = (
-        pd.read_csv(tables / f"{name}.csv") for name in ("effects", "verdicts", "ranking")
+    names = ("effects", "verdicts", "ranking", "curves_at_random", "curves_by_rule")
+    effects, verdicts, ranking, at_random, by_rule = (
+        pd.read_csv(tables / f"{name}.csv") for name in names
     )
-    return UnitsReport(effects, verdicts, ranking, exported(workspace, as_of))
+    lines = exported(workspace, as_of)
+    return UnitsReport(effects, verdicts, ranking, lines, at_random, by_rule)
 
 
 def _map() -> Path:
@@ -160,7 +169,7 @@ def units_report(found: UnitsReport, *, currency: str, workspace: str) -> str:
     lines += ["", "WHOM TO MAIL", ""]
     for row in found.verdicts.itertuples():
         lines += _whom(row, found, currency)
-    lines += ["", "WHERE THE MONEY GOES (one mailing)", "", *_budgets(found.budgets, currency)]
+    lines += ["", "WHERE THE MONEY GOES (one mailing)", "", *_budgets(found, currency)]
     lines += [
         "", "TRY NEXT", "",
         f"  liftloop budgets --workspace {workspace}      the split, cell by cell",
@@ -232,11 +241,11 @@ def _worth(row: object, currency: str) -> list[str]:
     return [words + "."]
 
 
-def _budgets(lines: Sequence[BudgetLine], currency: str) -> list[str]:
-    if not lines:
+def _budgets(found: UnitsReport, currency: str) -> list[str]:
+    if not found.budgets:
         return ["  No budgets were decided."]
-    said = []
-    for line in sorted(lines, key=lambda line: (line.segment, line.channel)):
+    said = [*_two_ways(found, currency)]
+    for line in sorted(found.budgets, key=lambda line: (line.segment, line.channel)):
         words = (
             f"  {line.segment} x {line.channel}: {money(line.previous_daily_budget)} to "
             f"{money(line.daily_budget)} {currency}"
@@ -248,6 +257,44 @@ def _budgets(lines: Sequence[BudgetLine], currency: str) -> list[str]:
             )
         said.append(f"{words}. {line.reason}")
     return said
+
+
+def _two_ways(found: UnitsReport, currency: str) -> list[str]:
+    """What the budgets bring with their users reached at random, and by the exported rule."""
+    sums = [_brings(found.budgets, curves) for curves in (found.at_random, found.by_rule)]
+    if not all(sums):
+        return []
+    at_random, by_rule = sums
+    said = [
+        f"  Reached at random, these mails bring {at_random:,.0f} {currency}; in the order of the "
+        f"exported rule {by_rule:,.0f}."
+    ]
+    if abs(by_rule - at_random) < LEAST_APART * abs(at_random):
+        return [
+            *said,
+            "  A rule brings hardly more: what it orders by makes no difference there.",
+            "",
+        ]
+    return [
+        *said,
+        "  The budgets below count on the first, as in the test. Where you deliver the rule, set "
+        "[[budget.targeted]] in liftloop.toml.",
+        "",
+    ]
+
+
+def _brings(lines: Sequence[BudgetLine], curves: pd.DataFrame) -> float:
+    """Revenue of the budgets on ``curves``; 0 where these are not there."""
+    total = 0.0
+    for line in lines if len(curves) else ():
+        mine = (curves["segment"] == line.segment) & (curves["channel"] == line.channel)
+        if mine.any():
+            total += float(
+                np.interp(
+                    float(line.daily_budget), curves.loc[mine, "spend"], curves.loc[mine, "revenue"]
+                )
+            )
+    return total
 
 
 def _unit(outcome: str, currency: str) -> tuple[str, float]:

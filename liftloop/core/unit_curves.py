@@ -1,9 +1,10 @@
 """Response curves from user-level tests: concave, piecewise linear, frozen.
 
-A cell's users stand in line, those who respond most first; more spend reaches further down the
-line. Between two knots each unit of money reaches users of one group, so the marginal revenue is
-constant there and falls from group to group; past the last knot everybody is reached and more money
-earns nothing. The curve's "day" is one mailing (one wave of the test): revenue is what the users of
+A cell's users stand in line, those who respond most first where a rule is delivered, at random
+else; more spend reaches further down the line. Between two knots each unit of money reaches users
+of one group, so the marginal revenue is constant there and falls from group to group, below 0 where
+users are harmed; past the last knot everybody is reached, and more money earns nothing, or does
+more harm. The curve's "day" is one mailing (one wave of the test): revenue is what the users of
 one wave spend within the outcome window.
 """
 
@@ -31,7 +32,8 @@ class UnitCurves:
     cells : the cells, n_cells of them
     knots : shape (n_cells, n_groups + 1), spend at which each group begins and the last ends; from
         zero, never decreasing (a cell with fewer groups repeats its last knot)
-    mean : shape (n_cells, n_groups), posterior mean marginal revenue in each group, >= 0, falling
+    mean : shape (n_cells, n_groups), posterior mean marginal revenue in each group, any sign,
+        falling
     draws : shape (n_draws, n_cells, n_groups), the same in each posterior draw
     """
 
@@ -49,9 +51,9 @@ class UnitCurves:
         if (self.knots[:, 0] != 0).any() or (np.diff(self.knots, axis=1) < 0).any():
             raise ValueError("Knots begin at zero and never decrease.")
         for marginal in (self.mean, self.draws):
-            if not np.isfinite(marginal).all() or (marginal < 0).any():
-                raise ValueError("A marginal revenue is finite and never below zero.")
-            if (np.diff(marginal, axis=-1) > 1e-9 * (1 + marginal[..., :-1])).any():
+            if not np.isfinite(marginal).all():
+                raise ValueError("A marginal revenue is finite.")
+            if (np.diff(marginal, axis=-1) > 1e-9 * (1 + np.abs(marginal[..., :-1]))).any():
                 raise ValueError("A marginal revenue never rises with the spend.")
 
     @property
@@ -70,20 +72,27 @@ class UnitCurves:
         inside = np.clip(spent, self.knots[:, :-1], self.knots[:, 1:]) - self.knots[:, :-1]
         return np.asarray(inside, dtype=np.float64)
 
+    def _beyond(self, spend: Array) -> Array:
+        """Money past the last knot, shape (n_cells,)."""
+        spent = np.asarray(spend, dtype=np.float64)
+        return np.asarray(np.maximum(spent - self.saturation, 0.0), dtype=np.float64)
+
     def mean_revenue(self, spend: Array) -> Array:
         """Posterior mean incremental revenue per mailing, shape (n_cells,)."""
-        return np.asarray((self._within(spend) * self.mean).sum(axis=1), dtype=np.float64)
+        harm = self._beyond(spend) * np.minimum(self.mean[:, -1], 0.0)
+        return np.asarray((self._within(spend) * self.mean).sum(axis=1) + harm, dtype=np.float64)
 
     def mean_marginal(self, spend: Array) -> Array:
         """Revenue of the next unit of spend (to the right of ``spend``), shape (n_cells,)."""
         spent = np.asarray(spend, dtype=np.float64)[:, None]
         group = (self.knots[:, 1:] <= spent).sum(axis=1)
-        padded = np.concatenate([self.mean, np.zeros((len(self.cells), 1))], axis=1)
+        padded = np.concatenate([self.mean, np.minimum(self.mean[:, -1:], 0.0)], axis=1)
         return np.asarray(padded[np.arange(len(self.cells)), group], dtype=np.float64)
 
     def draw_revenue(self, spend: Array) -> Array:
         """Incremental revenue per mailing in each joint draw, shape (n_draws, n_cells)."""
-        return np.asarray(np.einsum("cg,dcg->dc", self._within(spend), self.draws))
+        harm = self._beyond(spend) * np.minimum(self.draws[..., -1], 0.0)
+        return np.asarray(np.einsum("cg,dcg->dc", self._within(spend), self.draws) + harm)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Plain arrays, for an ``.npz`` file without pickle."""
@@ -121,7 +130,7 @@ class UnitCurves:
 
 
 def decreasing(values: Array, weights: Array) -> Array:
-    """The never-rising sequence nearest to ``values`` in weighted squares, held at zero or above.
+    """The never-rising sequence nearest to ``values`` in weighted squares.
 
     Pool adjacent violators (Ayer et al. 1955; Barlow et al. 1972, section 1.2), along the last
     axis, for every row at once by the min-max formula: at ``i`` the least over starts ``j <= i`` of
@@ -148,4 +157,4 @@ def decreasing(values: Array, weights: Array) -> Array:
             least = np.where(np.isfinite(greatest), np.minimum(least, greatest), least)
         out[..., i] = least
     out = np.where(np.isfinite(out), out, 0.0)
-    return np.asarray(np.maximum(np.minimum.accumulate(out, axis=-1), 0.0), dtype=np.float64)
+    return np.asarray(np.minimum.accumulate(out, axis=-1), dtype=np.float64)

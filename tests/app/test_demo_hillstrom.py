@@ -59,6 +59,27 @@ def test_the_report_tells_effects_whom_to_mail_and_the_split() -> None:
     assert "Rural  " not in report  # effects by segment are in the registry, not here
 
 
+def test_the_report_tells_what_a_budget_brings_at_random_and_by_the_rule() -> None:
+    curve = pd.DataFrame(
+        {"segment": "Rural", "channel": "mens_email", "spend": [0.0, 2500.0], "revenue": [0, 8000]}
+    )
+    report = units_report(
+        replace(found(), at_random=curve, by_rule=curve.assign(revenue=[0, 12000])),
+        currency="USD",
+        workspace="w",
+    )
+    words = (
+        "Reached at random, these mails bring 4,000 USD; in the order of the exported rule 6,000."
+    )
+    assert words in report
+    assert "[[budget.targeted]]" in report
+    same = units_report(
+        replace(found(), at_random=curve, by_rule=curve), currency="USD", workspace="w"
+    )
+    assert "hardly more" in same
+    assert "[[budget.targeted]]" not in same
+
+
 def test_the_demo_reads_what_the_loop_left_in_a_workspace_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,17 +54,26 @@ def test_curves_of_another_kind_are_refused():
         UnitCurves.from_arrays(arrays_)
 
 
-@pytest.mark.parametrize("mean", [[[1.0, 2.0]], [[-1.0, -2.0]], [[np.nan, 0.0]]])
-def test_a_rising_negative_or_unknown_marginal_is_refused(mean):
+def test_harm_is_priced_and_goes_on_past_the_last_user():
+    mean = np.array([[2.0, -1.0]])
+    curves = UnitCurves((Cell("a", "b"),), np.array([[0.0, 1.0, 2.0]]), mean, mean[None])
+    np.testing.assert_allclose(curves.mean_revenue(np.array([2.0])), [1.0])
+    np.testing.assert_allclose(curves.mean_revenue(np.array([4.0])), [-1.0])
+    np.testing.assert_allclose(curves.draw_revenue(np.array([4.0])), [[-1.0]])
+    np.testing.assert_allclose(curves.mean_marginal(np.array([9.0])), [-1.0])
+
+
+@pytest.mark.parametrize("mean", [[[1.0, 2.0]], [[-2.0, -1.0]], [[np.nan, 0.0]]])
+def test_a_rising_or_unknown_marginal_is_refused(mean):
     with pytest.raises(ValueError, match="marginal"):
         UnitCurves((Cell("a", "b"),), np.array([[0.0, 1.0, 2.0]]), np.array(mean), np.array([mean]))
 
 
 def test_violators_are_pooled_by_hand():
-    # 1 and 4 violate: their mean weighted 1 and 2 is 3; -1 is held at zero
+    # 1 and 4 violate: their mean weighted 1 and 2 is 3
     np.testing.assert_allclose(
         decreasing(np.array([5.0, 1.0, 4.0, -1.0]), np.array([1.0, 1.0, 2.0, 1.0])),
-        [5.0, 3.0, 3.0, 0.0],
+        [5.0, 3.0, 3.0, -1.0],
     )
 
 
@@ -74,7 +83,6 @@ def test_violators_are_pooled_by_hand():
 )
 @settings(max_examples=60, deadline=None)
 def test_pooling_keeps_the_total_and_its_own_fruit(values, weights):
-    values = values + 20  # nothing to hold at zero
     pooled = decreasing(values, weights)
     assert (np.diff(pooled, axis=1) <= 1e-9).all()
     np.testing.assert_allclose(pooled @ weights, values @ weights, rtol=1e-9)

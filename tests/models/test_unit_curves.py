@@ -64,11 +64,28 @@ def test_the_best_are_reached_first_and_violations_are_pooled():
     # four groups that truly earn 4, 1, 2 and -1: the middle two are one group of 1.5
     phi = np.repeat([4.0, 1.0, 2.0, -1.0], 1000)
     curves = unit_curves(
-        ranked(units, scores=phi, predicted=order), config=CurveConfig(groups=4, draws=50)
+        ranked(units, scores=phi, predicted=order),
+        config=CurveConfig(groups=4, draws=50, targeted=(("*", "mail"),)),
     )
-    np.testing.assert_allclose(curves.mean, [[8.0, 3.0, 3.0, 0.0]])
+    np.testing.assert_allclose(curves.mean, [[8.0, 3.0, 3.0, -2.0]])
     np.testing.assert_allclose(curves.knots, [[0, 500, 1000, 1500, 2000]])
     np.testing.assert_allclose(curves.mean_revenue(np.array([750.0])), [4750.0])
+
+
+def test_users_reached_at_random_earn_the_average_whatever_their_order():
+    units = feed({("north", "mail"): 4000, ("south", "mail"): 4000})
+    order = np.tile(np.linspace(1, 0, 4000), 2)
+    given = ranked(units, scores=np.where(order > 0.5, 4.0, -2.0), predicted=order)
+    at_random = unit_curves(given, config=SMALL)
+    assert at_random.mean.shape == (2, 1)
+    by_rule = unit_curves(given, config=CurveConfig(draws=50, targeted=(("north", "*"),)))
+    half = at_random.saturation / 2
+    north, south = by_rule.mean_revenue(half) / at_random.mean_revenue(half)
+    assert north > 1.5
+    assert south == pytest.approx(1.0)
+    # and everybody earns the same in all, in whatever order
+    whole = by_rule.mean_revenue(at_random.saturation)
+    np.testing.assert_allclose(whole, at_random.mean_revenue(at_random.saturation))
 
 
 def test_a_small_cell_borrows_and_a_large_one_stays_itself():

@@ -71,13 +71,16 @@ def test_mailing_those_who_respond_is_worth_more_than_mailing_all(model):
     assert policy["gain_over_everyone"] == pytest.approx(0.25, abs=0.1)
 
 
-def test_the_curves_bend_where_the_responders_end(model):
-    curves = model.curves
+def test_the_curves_bend_where_the_responders_end_if_the_rule_is_delivered(model):
+    curves = model.by_rule
     assert [str(cell) for cell in curves.cells] == ["north x mail", "south x mail"]
     half, full = curves.saturation / 2, curves.saturation
     assert (curves.mean_revenue(half) > 0.8 * curves.mean_revenue(full)).all()
     total = curves.draw_revenue(full).sum(axis=1)
     assert total.mean() == pytest.approx(4000 * 1.0, rel=0.15)
+    # else half of the money reaches half of the responders
+    at_random = model.curves
+    np.testing.assert_allclose(at_random.mean_revenue(half) * 2, at_random.mean_revenue(full))
 
 
 def test_figures_and_metrics_are_plain(model):
@@ -89,6 +92,8 @@ def test_figures_and_metrics_are_plain(model):
         "importance",
         "ranking",
         "curves",
+        "curves_at_random",
+        "curves_by_rule",
     }
     assert all(isinstance(frame, pd.DataFrame) and len(frame) for frame in figures.values())
     assert all(isinstance(value, float) for value in model.metrics.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,7 @@ from liftloop.adapters.importers.importer import (
 )
 from liftloop.adapters.importers.mapped import import_mapped
 from liftloop.adapters.importers.mapping import load_map
+from liftloop.adapters.importers.outcome_days import with_outcome_days
 from liftloop.adapters.importers.wildcards import stands_for
 from liftloop.adapters.reading import RawTable, ReadOptions, printable, read_table, shown
 from liftloop.core.errors import ConfigurationError, RefusedFile
@@ -80,8 +81,11 @@ class ImportOptions:
     register more importers. ``decimal`` says how numbers are written where the file does not.
     ``where`` are conditions (``COLUMN=VALUE``) of the rows that are meant; rows that differ in one
     of the columns ``parts`` alone are parts, to be added. ``day_order`` says whether 09/01/2026 is
-    in January, where the file does not. ``currency`` and the names in use are the workspace's: a
-    country and a platform keep the segment and the channel they have there.
+    in January, where the file does not. ``outcome_days`` is over how many days from the assignment
+    on outcomes and cost of users count, where a row does not say (0: not stated), and
+    ``default_outcome_days`` what the workspace's settings say of it. ``currency`` and the names in
+    use are the workspace's: a country and a platform keep the segment and the channel they have
+    there.
     """
 
     feed: str | None = None
@@ -99,6 +103,8 @@ class ImportOptions:
     where: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     day_order: DayOrder = ""
+    outcome_days: int = 0
+    default_outcome_days: int = 0
     currency: str = ""
     segments_in_use: tuple[str, ...] = ()
     channels_in_use: tuple[str, ...] = ()
@@ -118,6 +124,20 @@ def read_delivery(path: Path, options: ImportOptions = ImportOptions()) -> Impor
     ConfigurationError
         When an option, a mapping or a plugin is wrong.
     """
+    found = _read(path, options)
+    if found.feed != "units":
+        return found
+    frame, asked = with_outcome_days(
+        found.frame,
+        file=path.name,
+        stated=options.outcome_days,
+        default=options.default_outcome_days,
+    )
+    return replace(found, frame=frame, notes=(*found.notes, *asked))
+
+
+def _read(path: Path, options: ImportOptions) -> Imported:
+    """The rows as the file has them."""
     if options.feed is not None and options.feed not in FEEDS:
         raise ConfigurationError(
             f"There is no feed {options.feed!r}.", fix=f"use one of {', '.join(FEEDS)}."

@@ -85,6 +85,14 @@ def ingest(
     day_order: Annotated[
         str, typer.Option(help="day-first or month-first, for days such as 09/01/2026.")
     ] = "",
+    outcome_days: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="User-level tests: over how many days outcomes and cost count.",
+            show_default=False,
+        ),
+    ] = 0,
     plugin: Annotated[
         list[Path] | None, typer.Option(help="A Python file that registers more importers.")
     ] = None,
@@ -114,6 +122,7 @@ def ingest(
         where=tuple(where or ()),
         parts=tuple(name.strip().lower() for name in parts or ()),
         day_order=checked_order(day_order),
+        outcome_days=outcome_days,
         plugins=tuple(plugin or ()),
     )
     with flow_settings(), progress_bar("Taking in files") as progress:
