@@ -125,6 +125,10 @@ class Hierarchy:
         """Everything observed, and its derivatives, at cell parameters (C, d)."""
         return self._forecast.of(cells, carryover)
 
+    def effective_spend(self, carryover: Array) -> Array:
+        """Mean effective spend of every lift (N,), in units of size."""
+        return self._forecast.spends(carryover)[0]
+
     def claim_noise(self, state: State) -> Array:
         """Standard deviation of each claim around its model (M,), infinite for one not trusted."""
         claims = self.evidence.claims

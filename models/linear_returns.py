@@ -1,8 +1,8 @@
 """Randomized evidence of one channel as a linear model of its cells' average returns.
 
-With the shape of every curve held (how lifts at other spend compare with that at the usual spend),
-a lift or lift test is linear in the cells' average returns r at their usual spend (revenue per unit
-of spend, of any sign):
+With the shape of every curve held (how lifts at other spend compare with that at the usual spend; a
+straight line for a cell that may earn nothing), a lift or lift test is linear in the cells' average
+returns r at their usual spend (revenue per unit of spend, of any sign):
 
     lift = r_i x + noise,        test = sum over cells of r_i b_i + noise.
 
@@ -148,22 +148,30 @@ def average_returns(model: Hierarchy, state: State) -> Array:
     return np.asarray(np.exp(state.cells[:, RETURN]) * scale * level / usual)
 
 
-def linear_returns(model: Hierarchy, state: State) -> tuple[LinearReturns, ...]:
-    """The randomized evidence of every channel, linear around the curves' shapes at ``state``."""
+def linear_returns(
+    model: Hierarchy, state: State, *, straight: bool = False
+) -> tuple[LinearReturns, ...]:
+    """The randomized evidence of every channel, linear around the curves' shapes at ``state``; with
+    ``straight`` as if every unit of spend of a cell earned the same."""
     evidence = model.evidence
-    returns = average_returns(model, state)
-    predicted = model.predict(state.cells, state.carryover)
     n = len(evidence.cells)
+    if straight:
+        earned, tested = _spent(model, state)
+    else:
+        returns = average_returns(model, state)
+        predicted = model.predict(state.cells, state.carryover)
+        earned = predicted.slope[:, RETURN] / returns[evidence.cell]
+        slopes = predicted.test_slope.reshape(len(evidence.tests), n, model.d)
+        tested = slopes[:, :, RETURN] / returns
     scale = np.sqrt(evidence.weight) / evidence.noise
-    x = predicted.slope[:, RETURN] / returns[evidence.cell] * scale
+    x = earned * scale
     precision = np.bincount(evidence.cell, x * x, minlength=n)
     moment = np.bincount(evidence.cell, x * evidence.lift * scale, minlength=n)
     kept = np.array([i for i, test in enumerate(evidence.tests) if test.randomized], dtype=np.intp)
     errors = np.array([test.standard_error for test in evidence.tests])[kept]
     weights = np.array([test.weight for test in evidence.tests])[kept]
     of_test = np.sqrt(weights) / errors
-    slopes = predicted.test_slope.reshape(len(evidence.tests), n, model.d)[kept][:, :, RETURN]
-    loads = slopes / returns * of_test[:, None]
+    loads = tested[kept] * of_test[:, None]
     gains = np.array([test.gain for test in evidence.tests])[kept] * of_test
     found = []
     for channel in range(len(evidence.channels)):
@@ -180,3 +188,17 @@ def linear_returns(model: Hierarchy, state: State) -> tuple[LinearReturns, ...]:
             )
         )
     return tuple(found)
+
+
+def _spent(model: Hierarchy, state: State) -> tuple[Array, Array]:
+    """What a return of 1 earns: in each lift (N,), in units of size, and in each test of each cell
+    (E, n_cells), in money."""
+    evidence = model.evidence
+    lifts = model.effective_spend(state.carryover)
+    if evidence.demand is not None:
+        lifts = lifts * evidence.demand
+    tests = np.zeros((len(evidence.tests), len(evidence.cells)))
+    for row, test in enumerate(evidence.tests):
+        money = test.days * evidence.size[test.where] * test.portion
+        tests[row, test.where] = money * (test.actual - test.otherwise)
+    return lifts, tests

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_ndtr
 
 from liftloop.core.saturating import SaturatingCurves
 from models.hierarchy import Hierarchy, State
@@ -57,11 +58,11 @@ class SignedConfig:
         A probability below this changes no draw of a single cell.
     """
 
-    null_share: float = 0.15
+    null_share: float = 0.2
     harm_share: float = 0.1
     cell_share: float = 0.02
-    null_scale: float = 0.05
-    scale: float = 0.5
+    null_scale: float = 0.02
+    scale: float = 1.0
     cell_scale: float = 0.08
     own: float = 0.45
     center: float = -0.35
@@ -116,6 +117,7 @@ def with_signed_returns(
     spend = usual_spend(model) * model.evidence.size
     earned = curves.draw_revenue(spend) / spend
     channels = linear_returns(model, state)
+    straight = linear_returns(model, state, straight=True)
     clear = _Clear.of(channels)
     m, k = curves.marginal_at_zero.copy(), curves.half_saturation.copy()
     bend = None if curves.bend is None else curves.bend.copy()
@@ -124,7 +126,7 @@ def with_signed_returns(
     changed = np.zeros(m.shape, dtype=bool)
     returns = np.zeros(m.shape)
     for number, channel in enumerate(channels):
-        null = _null(channel, config)
+        null = _null(straight[number], config)
         slab = _works(channel, *clear.besides(number, config), config)
         prior = config.null_share + config.harm_share
         odds = np.log(prior / (1.0 - prior)) + null.log_evidence - slab.log_evidence
@@ -134,7 +136,7 @@ def with_signed_returns(
         means = rng.choice(null.mean, size=len(chosen), p=null.posterior)
         for draw, mean in zip(chosen, means, strict=True):
             spread = _null_spread(mean, config)
-            returns[draw, channel.cells] = channel.draw(float(mean), spread, rng)
+            returns[draw, channel.cells] = straight[number].draw(float(mean), spread, rng)
             changed[draw, channel.cells] = True
         if len(chosen) < draws:
             rest = np.setdiff1d(np.arange(draws), chosen)
@@ -258,6 +260,12 @@ def _single_cells(
         odds = np.log(config.cell_share / (1 - config.cell_share))
         odds += 0.5 * (np.log(narrow / wide) + (seen[place] - level) ** 2 / narrow)
         odds -= 0.5 * seen[place] ** 2 / wide
+        # a cell that works earns something: what of the normal lies above 0, with and without its
+        # own evidence
+        sd = config.own * level
+        held = precision[place] + sd**-2
+        kept = log_ndtr((moment[place] + level / sd**2) / np.sqrt(held))
+        odds -= float(kept - log_ndtr(level / sd))
         probability = 1.0 / (1.0 + np.exp(-np.clip(odds, -50, 50)))
         if probability < config.least:
             continue

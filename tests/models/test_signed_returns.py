@@ -37,7 +37,7 @@ def test_where_every_channel_works_no_draw_changes() -> None:
 def test_a_channel_that_does_nothing_or_harm_is_told_as_it_is(m: float) -> None:
     world = World(8, 3, 26, noise=0.1, seed=6, returns=np.tile([2.0, m, 1.5], 8))
     curves, likely = signed(world.fit())
-    assert likely["null_c1"] > 0.85 and likely["null_c0"] < 0.001
+    assert likely["null_c1"] > 0.8 and likely["null_c0"] < 0.001
     spend = world.spend[-28:].mean(axis=0)
     truth = world.revenue(spend)[1::3].sum() / spend[1::3].sum()
     drawn = channel_return(curves, world, "c1")
