@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from liftloop.core.arm_checks import LEAST_ARM, ArmFinding, Comparison, sound_comparisons
 from liftloop.core.errors import InsufficientEvidence
 from models.design import Vector
 
 OUTCOMES = ("converted", "conversions", "revenue")
-_MIN_ARM = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,51 +56,61 @@ def contrasts(units: pd.DataFrame) -> list[Contrast]:
     """One contrast an experiment and channel of the ``units`` feed, sorted by both.
 
     A control row without a channel is the control of every channel of its experiment and segment.
-    A segment without both arms tells nothing and is left out.
+    A segment without both arms tells nothing and is left out, and so is what is broken by
+    ``liftloop.core.arm_checks``: whole tests, segments of them, users in both arms, and outcomes
+    that one arm alone lacks.
 
     Raises
     ------
     InsufficientEvidence
-        When no channel has at least ten users in each arm.
+        When no channel has at least ten users in each arm, or all tests are broken.
     """
-    found: list[Contrast] = []
     channel = units["channel"].astype("object").where(units["channel"].notna(), "")
-    channel = channel.map(lambda text: str(text).strip()).to_numpy()
     treated = (units["arm"].astype(str) == "treated").to_numpy()
-    if (treated & (channel == "")).any():
+    if (treated & (channel.map(lambda text: str(text).strip()) == "").to_numpy()).any():
         raise ValueError("A treated row needs a channel; only a control row may leave it empty.")
-    experiment = units["experiment"].astype(str).to_numpy()
+    sound, findings = sound_comparisons(units)
     segment = units["segment"].astype(str).to_numpy().astype(object)
-    for name in sorted(set(experiment)):
-        within = experiment == name
-        named = sorted(set(channel[within & treated]))
-        for one in named:
-            mine = within & ((channel == one) | (~treated & (channel == "")))
-            both = set(segment[mine & treated]) & set(segment[mine & ~treated])
-            rows = np.flatnonzero(mine & np.isin(segment, list(both)))
-            arm = treated[rows]
-            if min(arm.sum(), (~arm).sum()) < _MIN_ARM:
-                continue
-            pool = within & treated & np.isin(segment, list(both))
-            shared = ~arm & (channel[rows] == "")
-            share = arm.sum() / pool.sum() if shared.any() and pool.any() else 1.0
-            found.append(
-                _contrast(
-                    units.iloc[rows],
-                    experiment=name,
-                    channel=one,
-                    treated=arm,
-                    segment=segment[rows],
-                    share=share,
-                    audience=units["segment"][within].astype(str).value_counts().to_dict(),
-                )
-            )
-    if not found:
-        raise InsufficientEvidence(
-            "No channel has ten treated and ten control users in a segment.",
-            fix="Deliver units with both arms, or wait for more users.",
+    experiment = units["experiment"].astype(str).to_numpy()
+    found = [
+        _contrast(
+            units.iloc[one.rows].drop(columns=_one_sided(one, findings)),
+            experiment=one.experiment,
+            channel=one.channel,
+            treated=one.treated,
+            segment=segment[one.rows],
+            share=one.share,
+            audience=units["segment"][experiment == one.experiment]
+            .astype(str)
+            .value_counts()
+            .to_dict(),
         )
+        for one in sound
+        if one.smaller >= LEAST_ARM
+    ]
+    if not found:
+        raise _nothing(findings)
     return found
+
+
+def _one_sided(one: Comparison, findings: Sequence[ArmFinding]) -> list[str]:
+    """The outcomes that one arm of a test alone lacks."""
+    mine = (f for f in findings if (f.experiment, f.channel) == (one.experiment, one.channel))
+    return [f.outcome for f in mine if f.broken and f.outcome]
+
+
+def _nothing(findings: Sequence[ArmFinding]) -> InsufficientEvidence:
+    broken = [f for f in findings if f.broken and f.check != "one arm"]
+    if broken:
+        more = f" So are {len(broken) - 1} more." if len(broken) > 1 else ""
+        return InsufficientEvidence(
+            f"Every user-level test is broken. {broken[0].sentence}{more}",
+            fix=f"Fix: {broken[0].fix}.",
+        )
+    return InsufficientEvidence(
+        "No channel has ten treated and ten control users in a segment.",
+        fix="Deliver units with both arms, or wait for more users.",
+    )
 
 
 def _contrast(

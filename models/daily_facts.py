@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from liftloop.core.arm_checks import sound_holdout
 from liftloop.core.daily_panels import Daily
 from models.evidence import daily_spend
 from models.lift import LiftConfig, weekly_lifts
@@ -69,7 +70,8 @@ def _lifts(
 ) -> tuple[Array, Array]:  # fmt: skip
     """Lift and standard error per day and segment, over its channels."""
     unknown = np.full((len(days), len(names)), np.nan)
-    mine = _of(holdout, names, days) if len(holdout) else holdout
+    # what is usual for the arms is judged on all days, not on those of a rollout alone
+    mine = _of(sound_holdout(holdout, as_of=as_of), names, days) if len(holdout) else holdout
     if mine.empty:
         return unknown, unknown.copy()
     covariates = any(str(name).startswith("x_") for name in mine.columns)

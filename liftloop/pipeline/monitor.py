@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from liftloop.adapters.settings import Drift
+from liftloop.core.arm_checks import sound_holdout
 from liftloop.core.curves import Array, ResponseCurves
 from models.lift import LiftConfig, weekly_lifts
 from monitoring.causes import Finding, Triage
@@ -82,7 +83,7 @@ def measured_of(
 ) -> pd.DataFrame:
     """One row a day and cell since ``begin``: date, segment, channel, lift, standard_error (money a
     day), foretold (nan without curves of that cell)."""
-    holdout = frames["holdout"]
+    holdout = sound_holdout(frames["holdout"], as_of=as_of)
     recent = holdout[(days_of(holdout["date"]) >= begin).to_numpy()] if len(holdout) else holdout
     lifts = weekly_lifts(
         holdout=recent, performance=frames["performance"], as_of=as_of, config=DAILY

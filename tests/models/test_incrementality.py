@@ -116,7 +116,7 @@ def test_wrong_rows_are_refused_in_words():
     units = feed(400)
     with pytest.raises(ValueError, match="treated row needs a channel"):
         contrasts(units.assign(channel=""))
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(InsufficientEvidence, match="400 users with a propensity of 0 or 1"):
         contrasts(units.assign(propensity=1.0))
     (found,) = contrasts(units)
     with pytest.raises(ValueError, match="No outcome 'y_visit'"):
