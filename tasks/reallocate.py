@@ -17,6 +17,7 @@ from liftloop.adapters.ledger import (
     champion_training,
     save_policy,
     session,
+    tests_of,
 )
 from liftloop.adapters.name_checks import look_alike_sentences
 from liftloop.adapters.platforms.building import guarded
@@ -35,6 +36,7 @@ from liftloop.core.whole_units import in_whole_units
 from liftloop.pipeline.holds import Holds
 from liftloop.pipeline.plan import plan_budgets
 from liftloop.pipeline.user_tests import first_budgets
+from liftloop.reporting.lift_test_sentences import conflict_sentences
 from models.unit_costs import unit_test_sentences
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
@@ -199,7 +201,18 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
         share_moved=share_moved(plan.policy, incumbent),
         cells=canonical(cells),
         reason=" ".join(
-            filter(None, (plan.reason, *plan.notes, basis.holds.defaults, silent, *tests, *alike))
+            filter(
+                None,
+                (
+                    plan.reason,
+                    *plan.notes,
+                    basis.holds.defaults,
+                    conflict_sentences(tests_of(champion)) if champion else "",
+                    silent,
+                    *tests,
+                    *alike,
+                ),
+            )
         ),
         created_at=loop.now(),
     ), plan.policy

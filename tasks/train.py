@@ -31,6 +31,7 @@ from liftloop.core.ensemble_words import weights_of, why_weights
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.examination import Examination
 from liftloop.core.keys import key
+from liftloop.reporting.lift_test_sentences import conflict_sentences
 from tasks.context import Loop, open_loop
 from tasks.examining import examined, keep_score_card, specification
 from tasks.health import stood_in
@@ -75,6 +76,7 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
                     {
                         "specification": specification(loop.settings, door=door),
                         "defaults": stood_in(filled, id) if filled else [],
+                        **({"tests": list(record.tests)} if record.tests else {}),
                         **({"user_tests": list(record.user_tests)} if record.user_tests else {}),
                     }
                 ),
@@ -102,6 +104,7 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
     told = f"Trained {record.name} version {version.version}."
     if filled and filled.sentence:
         told += f" {filled.sentence}"
+    told = " ".join(filter(None, (told, conflict_sentences(record.tests))))
     return {"key": id, "new": True, "sentence": told}
 
 

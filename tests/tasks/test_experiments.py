@@ -23,6 +23,7 @@ from liftloop.pipeline.explore import cycle_noise
 from tasks.context import open_loop
 from tasks.experiments import FEED_COLUMNS, suggest_tests, weekly_sales
 from tasks.experiments import _sentence as told
+from tasks.reallocate import propose_once
 from tasks.train import crown_once, train_once
 
 FEEDS = ("performance", "holdout", "sales")
@@ -178,3 +179,27 @@ def test_settings_turn_exploration_off(fresh_workspace: Workspace) -> None:
     text = fresh_workspace.config.read_text(encoding="utf-8")
     fresh_workspace.config.write_text(text.replace("share = 0.05\n", "share = 0\n"), "utf-8")
     assert load_settings(fresh_workspace).exploration.share == 0
+
+
+def test_a_lift_test_in_conflict_is_named_where_people_look(fresh_workspace: Workspace) -> None:
+    market = SmallMarket(1)
+    take_in(fresh_workspace, market, FEEDS)
+    segment = market.incumbent["segment"].iloc[0]
+    end = market.start - timedelta(days=5)
+    row = f"typo,{segment},search,{end - timedelta(days=13)},{end},1000.00,90000.00,0.000001"
+    path = fresh_workspace.inbox / "experiments.csv"
+    path.write_text(f"{FEED_COLUMNS}\n{row}\n", encoding="utf-8")
+    loop = open_loop(fresh_workspace.root)
+    account = account_of(loop.settings.account)
+    assert deliver(fresh_workspace, path, engine=loop.engine, account=account).refused is None
+    trained_now = crown_once(loop, train_once(loop, market.start, door="holdout", reason="test"))
+    assert "The lift test typo counts little: It says +90,000" in trained_now["sentence"]
+    proposal = propose_once(loop, market.start, door="holdout")
+    assert "The lift test typo counts little" in proposal["reason"]
+    place = ["--workspace", str(fresh_workspace.root)]
+    (listed,) = json.loads(run.invoke(app, ["experiments", "--json", *place]).output)
+    assert listed["age_days"] == 3  # to the last day that is reported
+    assert 0.9 < listed["weight"] < 1
+    assert listed["error_used"] > 10_000 and "all other evidence" in listed["conflict"]
+    shown = run.invoke(app, ["experiments", *place], env={"COLUMNS": "250"})
+    assert shown.exit_code == 0 and "typo counts little" in shown.output
