@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Index, MetaData, Text
+from sqlalchemy import BigInteger, DateTime, Dialect, Index, Integer, MetaData, Text
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -18,6 +18,10 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+# counts and seeds go beyond 2 ** 31; SQLite's INTEGER has 64 bits anyway
+Count = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class Instant(TypeDecorator[datetime]):
@@ -63,13 +67,13 @@ class Delivery(Table, table=True):
     sha256: str = Field(index=True)
     importer: str
     received_at: datetime = _instant()
-    rows_read: int
-    received: int
-    stored: int
-    superseded: int
-    quarantined: int
+    rows_read: int = Field(sa_type=Count)
+    received: int = Field(sa_type=Count)
+    stored: int = Field(sa_type=Count)
+    superseded: int = Field(sa_type=Count)
+    quarantined: int = Field(sa_type=Count)
     state: str  # pending: counted, not yet in the facts; stored: done
-    facts_version: int | None = None
+    facts_version: int | None = Field(default=None, sa_type=Count)
     notes: str = _text(default="[]")
 
 
@@ -77,7 +81,7 @@ class QuarantinedRow(Table, table=True):
     """A row that broke a rule, kept whole, with the names of the rules it broke."""
 
     delivery_id: str = Field(primary_key=True, foreign_key="delivery.id")
-    row_number: int = Field(primary_key=True)
+    row_number: int = Field(primary_key=True, sa_type=Count)
     feed: str = Field(index=True)
     rules: str
     row: str = _text()
@@ -182,7 +186,7 @@ class RolloutRecord(Table, table=True):
     incumbent_version: str = Field(foreign_key="policyversion.version")
     canary_segments: str = _text()
     control_segments: str = _text()
-    seed: int
+    seed: int = Field(sa_type=Count)  # up to 2 ** 32 - 1
     design: str = _text(default="{}")  # strata, matched controls and stages, as they were drawn
     started_on: date
     stage: str = Field(index=True)

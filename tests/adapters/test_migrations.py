@@ -69,3 +69,14 @@ def test_what_upgrading_needs_is_inside_the_package() -> None:
     assert (folder / "env.py").is_file()
     assert (folder / "script.py.mako").is_file()
     assert any(head_revision() in path.name for path in (folder / "versions").glob("*.py"))
+
+
+def test_every_number_column_takes_what_the_program_may_write(ledger_url: str) -> None:
+    """Seeds go up to 2 ** 32 - 1, cents and counts far beyond; PostgreSQL's INTEGER ends at
+    2 ** 31 - 1."""
+    upgrade(ledger_url)
+    counters = {"sequence", "attempts", "failures", "successes"}  # one at a time, from 0
+    for table in inspect(open_ledger(ledger_url)).get_table_names():
+        for column in inspect(open_ledger(ledger_url)).get_columns(table):
+            if open_ledger(ledger_url).dialect.name != "sqlite" and column["name"] not in counters:
+                assert str(column["type"]) != "INTEGER", f"{table}.{column['name']}"
