@@ -50,10 +50,14 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def workspace_model(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace as `liftloop init` makes it, to copy: making one takes seconds."""
+    """A workspace as `liftloop init` makes it, with the registry that a first training would make,
+    to copy: making one takes seconds."""
     from liftloop.adapters.initialise import init_workspace
+    from liftloop.adapters.registry import create_registry
 
-    return init_workspace(tmp_path_factory.mktemp("model") / "workspace")
+    workspace = init_workspace(tmp_path_factory.mktemp("model") / "workspace")
+    create_registry(workspace)
+    return workspace
 
 
 @pytest.fixture

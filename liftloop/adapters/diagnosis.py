@@ -27,7 +27,7 @@ from liftloop.adapters.audit import verify
 from liftloop.adapters.deliveries import account_of
 from liftloop.adapters.engine import ledger_address
 from liftloop.adapters.facts import read_facts
-from liftloop.adapters.ledger import is_current, open_ledger, session
+from liftloop.adapters.ledger import is_current, open_ledger, session, trainings
 from liftloop.adapters.name_checks import doctor_on_names
 from liftloop.adapters.notify import check_webhook
 from liftloop.adapters.platforms.standing import standings
@@ -83,7 +83,7 @@ def diagnose(workspace: Workspace | None) -> list[Finding]:
         findings += _guarded(
             "names", lambda: (Finding("names", *found) for found in doctor_on_names(workspace))
         )
-        findings += _guarded("model registry", lambda: _registry(workspace))
+        findings += _guarded("model registry", lambda: _registry(workspace, settings))
     return findings + _guarded("Prefect", _prefect)
 
 
@@ -284,20 +284,30 @@ def _segments(workspace: Workspace, settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _registry(workspace: Workspace) -> Iterator[Finding]:
+def _registry(workspace: Workspace, settings: Settings | None) -> Iterator[Finding]:
     if not (workspace.registry / "mlflow.db").is_file():
-        yield Finding("model registry", False, "it has no database", "run liftloop init")
+        if settings is None or not _any_training(settings):
+            yield Finding("model registry", None, "none yet", "the first training makes it")
+            return
+        fix = "restore the folder registry from a backup; the next training makes a new one"
+        yield Finding("model registry", False, "it has no database, yet models were trained", fix)
         return
-    from liftloop.adapters.registry import champion, tracking_uri
+    from liftloop.adapters.mlflow_store import champion_version, check_database, tracking_uri
 
+    check_database(workspace)
     yield Finding("model registry", True, tracking_uri(workspace))
-    named = {name: champion(workspace, name=name) for name in ("response", "uplift")}
-    crowned = [f"{name} version {model.version}" for name, model in named.items() if model]
-    if crowned:
-        yield Finding("champion", True, ", ".join(crowned))
+    named = {name: champion_version(workspace, name=name) for name in ("response", "uplift")}
+    versions = [f"{name} version {version}" for name, version in named.items() if version]
+    if versions:
+        yield Finding("champion", True, ", ".join(versions))
     else:
         fix = "the first liftloop cycle with holdout or units facts makes one"
         yield Finding("champion", None, "none yet", fix)
+
+
+def _any_training(settings: Settings) -> bool:
+    with session(open_ledger(str(settings.ledger_url)), read_only=True) as db:
+        return bool(trainings(db, limit=1))
 
 
 def _prefect() -> Iterator[Finding]:

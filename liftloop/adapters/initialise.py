@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 import pycountry
 
 from liftloop.adapters.ledger import upgrade
-from liftloop.adapters.registry import create_registry
 from liftloop.adapters.settings import load_settings, parse_settings
 from liftloop.adapters.whole_files import write_whole
 from liftloop.adapters.workspace import Workspace
@@ -109,7 +108,7 @@ def check_timezone(name: str) -> str:
 def init_workspace(root: Path, choice: AccountChoice = AccountChoice()) -> Workspace:
     """Make a workspace in ``root``, or complete one that is there; what exists stays as it is.
 
-    The first time takes a few seconds: MLflow builds its database.
+    MLflow's registry is made by the first training: importing MLflow takes seconds.
 
     Parameters
     ----------
@@ -139,7 +138,6 @@ def init_workspace(root: Path, choice: AccountChoice = AccountChoice()) -> Works
             fix="choose a folder that you may write.",
         ) from None
     upgrade(str(load_settings(workspace).ledger_url))
-    create_registry(workspace)
     return workspace
 
 

@@ -180,6 +180,30 @@ def champion(workspace: Workspace, *, name: str) -> RegisteredModel | None:
         return _aliased(opened, name, CHAMPION)
 
 
+def check_database(workspace: Workspace) -> None:
+    """Look into the registry's database without MLflow.
+
+    Raises
+    ------
+    OutsideServiceFailed
+        When it cannot be read, or holds no registry.
+    """
+    try:
+        with closing(sqlite3.connect(_database(workspace), timeout=30)) as database:
+            database.execute("SELECT count(*) FROM registered_model_aliases").fetchone()
+    except sqlite3.Error as error:
+        raise OutsideServiceFailed(
+            "The model registry",
+            f"its database is damaged ({error}).",
+            fix="restore the folder registry from a backup.",
+        ) from error
+
+
+def champion_version(workspace: Workspace, *, name: str) -> str | None:
+    """The version the ``champion`` alias names, or None; MLflow is not imported for it."""
+    return _alias_in_database(workspace, name, CHAMPION)
+
+
 def previous(workspace: Workspace, *, name: str) -> RegisteredModel | None:
     """The champion before this one: what a rollback of the model goes back to."""
     with registry_session(workspace) as opened:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from liftloop.adapters.diagnosis import diagnose
 from liftloop.adapters.initialise import default_configuration, init_workspace
 from liftloop.adapters.ledger import is_current, open_ledger
 from liftloop.adapters.settings import SUPERSEDED, Rollout, Settings, load_settings, parse_settings
@@ -56,11 +57,14 @@ def test_every_setting_that_is_off_can_be_switched_on() -> None:
     assert len(settings.account.rates) == len(settings.budget.frozen) == 1
 
 
-def test_a_new_workspace_has_everything_and_works(workspace_model: Workspace) -> None:
-    assert workspace_model.config.read_text(encoding="utf-8") == default_configuration()
-    assert all(folder.is_dir() for folder in workspace_model.folders)
-    assert is_current(open_ledger(str(load_settings(workspace_model).ledger_url)))
-    assert (workspace_model.registry / "mlflow.db").is_file()
+def test_a_new_workspace_has_everything_and_works(tmp_path: Path) -> None:
+    made = init_workspace(tmp_path / "workspace")
+    assert made.config.read_text(encoding="utf-8") == default_configuration()
+    assert all(folder.is_dir() for folder in made.folders)
+    assert is_current(open_ledger(str(load_settings(made).ledger_url)))
+    assert not (made.registry / "mlflow.db").exists()  # the first training makes it
+    findings = {finding.check: finding for finding in diagnose(made)}
+    assert findings["model registry"].ok is None and findings["model registry"].fix
 
 
 def test_making_a_workspace_again_keeps_what_is_there(fresh_workspace: Workspace) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,17 +22,6 @@ run = CliRunner()
 GOOGLE = "date,campaign_name,cost_micros,impressions,clicks,currency_code\n"
 META = '"Reporting starts","Reporting ends","Campaign name","Impressions","Amount spent (GBP)"\n'
 SNAP = "campaign_id,start_time,spend,impressions,swipes\n"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, workspace_model: Workspace) -> None:
-    """MLflow's database is copied: making one takes seconds."""
-
-    def copied(workspace: Workspace) -> None:
-        if not (workspace.registry / "mlflow.db").is_file():
-            shutil.copytree(workspace_model.registry, workspace.registry, dirs_exist_ok=True)
-
-    monkeypatch.setattr(initialise, "create_registry", copied)
 
 
 def init(root: Path, *options: str, **more: Any) -> Any:
