@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import pandas as pd
 
 from tasks.context import Loop, view
+from tasks.data_end import last_day
 from tasks.user_tests import costs_known
 
 FEEDS = ("performance", "holdout", "sales")
@@ -23,6 +24,14 @@ def nothing_to_compare(loop: Loop, as_of: date) -> str:
     ]
     if not spans and len(costs_known(loop, as_of)):
         return "There is nothing to compare: a user-level test has no weeks beside it."
+    last_known = last_day(loop)
+    if not spans and last_known is not None and last_known < as_of:
+        return (
+            f"There is nothing to compare: data end on {last_known}, before the "
+            f"{loop.settings.data.history_days} days that are looked at (data.history_days). "
+            "Deliver newer files, or look back: liftloop monitor --as-of "
+            f"{last_known + timedelta(days=1)}."
+        )
     if not spans:
         return (
             f"There is nothing to compare yet: no facts from before {as_of} are known. Put feed "

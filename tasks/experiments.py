@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from liftloop.pipeline.explore import cycle_noise
 from liftloop.pipeline.plan import rules_of
 from tasks.context import Loop, View, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
+from tasks.data_end import OLD_DAYS, planning_day
 from tasks.reallocate import budgets_before
 
 FEEDS = ("performance", "holdout", "sales")
@@ -32,7 +33,6 @@ FEED_COLUMNS_SHOWN = [
     "standard_error",
 ]  # fmt: skip
 MOST_WEEKS, LEAST_WEEKS = 26, 6
-OLD_DAYS = 14  # older facts may tell of another market
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,8 @@ def weekly_sales(sales: pd.DataFrame, *, as_of: date) -> WeeklySales | None:
 def suggest_tests(
     workspace: str, *, as_of: date | None = None, weeks: int | None = None
 ) -> Suggested:
-    """The lift tests to choose from, as known on ``as_of`` (default: today).
+    """The lift tests to choose from, as known on ``as_of`` (default: today, and where data ended
+    long ago the day after them, which the sentence then names).
 
     Raises
     ------
@@ -112,7 +113,7 @@ def suggest_tests(
         When no model is in force though holdouts are there, or nothing could be measured.
     """
     loop = open_loop(workspace)
-    day = as_of or loop.today()
+    day, taken = planning_day(loop, as_of)
     start = day + timedelta(days=7 - day.weekday())  # the next Monday: whole weeks compare
     durations = (weeks,) if weeks is not None else WEEKS
     with session(loop.engine, read_only=True) as db:
@@ -127,7 +128,8 @@ def suggest_tests(
             raise Declined(
                 "No model is in force yet, so no answer has a worth: run `liftloop cycle` first."
             )
-        return _beginning(loop, policy, sales, durations, start)
+        first = _beginning(loop, policy, sales, durations, start)
+        return replace(first, sentence=" ".join(filter(None, (taken, first.sentence))))
     settings = loop.settings
     found = suggest(
         curves=separable_at(load_model_curves(loop, champion), policy),
@@ -148,7 +150,7 @@ def suggest_tests(
             "weeks, or `holdout`."
         )
     sentence = _sentence(loop, found[0], start)
-    return Suggested(found, start, " ".join(filter(None, (_stale(facts, day), sentence))))
+    return Suggested(found, start, " ".join(filter(None, (taken, _stale(facts, day), sentence))))
 
 
 def _beginning(

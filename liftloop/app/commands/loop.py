@@ -29,13 +29,16 @@ def cycle(
     place = opened(workspace, flows=True)
     from flows.cycle import cycle as run
     from liftloop.app.environment import flow_settings
+    from tasks.context import open_loop
+    from tasks.data_end import ended_long_ago
 
     with flow_settings():
         summary = run(str(place.root), as_day(as_of) if as_of else None)
+    old = ended_long_ago(open_loop(place.root), summary.as_of, command="cycle")
     if as_json:
-        show_json(summary.as_dict())
+        show_json(summary.as_dict() | ({"data_end": old} if old else {}))
     else:
-        typer.echo(summary.text)
+        typer.echo("\n".join(filter(None, (summary.text, old))))
     if summary.refused:
         raise typer.Exit(2)
     if summary.waiting:

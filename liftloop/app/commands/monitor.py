@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,13 +51,19 @@ def monitor(
     place = opened(workspace, flows=True)
     from flows.monitor import monitor as run
     from liftloop.app.environment import flow_settings
+    from tasks.context import open_loop
+    from tasks.data_end import ended_long_ago
 
     with flow_settings():
         verdict = run(str(place.root), as_day(as_of) if as_of else None)
+    day = date.fromisoformat(verdict["as_of"])
+    old = ended_long_ago(open_loop(place.root), day, command="monitor")
+    if "--as-of" in verdict["summary"]:  # it says so itself
+        old = ""
     if as_json:
-        show_json(verdict)
+        show_json(verdict | ({"data_end": old} if old else {}))
     else:
-        typer.echo("\n".join(words_of(verdict, place.root)))
+        typer.echo("\n".join(filter(None, (*words_of(verdict, place.root), old))))
 
 
 def words_of(verdict: dict[str, Any], root: Path) -> list[str]:
