@@ -135,7 +135,7 @@ def tests_from_units(
     """
     rules = rules or UnitRules()
     rows: list[dict[str, object]] = []
-    done = _over(units, as_of, rules.outcome_days)
+    done = finished_users(units, as_of, rules.outcome_days)
     costs = unit_costs(done, outcome_days=rules.outcome_days)
     paid = done[done["experiment"].astype(str).isin(set(costs["experiment"]))]
     for contrast in _contrasts(paid):
@@ -168,7 +168,7 @@ def _contrasts(units: pd.DataFrame) -> list[Contrast]:
         return []
 
 
-def _over(units: pd.DataFrame, as_of: date, outcome_days: int | None) -> pd.DataFrame:
+def finished_users(units: pd.DataFrame, as_of: date, outcome_days: int | None) -> pd.DataFrame:
     """The users whose outcome window is over before ``as_of``, or not recorded."""
     if units.empty:
         return units

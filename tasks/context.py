@@ -71,6 +71,8 @@ class Loop:
             del values["data"]["outcome_days"]
         if not self.settings.budget.targeted:
             del values["budget"]["targeted"]
+        if not self.settings.guardrails.outcomes:
+            del values["guardrails"]["outcomes"]
         if self.settings.budget.total_is == "fixed":
             del values["budget"]["total_is"]
         return values

@@ -19,7 +19,7 @@ from models.figures import holdout_figures, units_figures
 from models.holdout_model import parameters_of
 from models.stand_ins import StandIns
 from models.unit_curves import CurveConfig
-from models.units_evidence import UnitRules
+from models.units_evidence import UnitRules, finished_users
 from models.units_model import UnitsConfig, train_units
 from models.uplift_serving import LOADER, UpliftPredictor, served_models, to_files
 from tasks.context import Loop, View, view
@@ -123,6 +123,7 @@ def _from_holdout(loop: Loop, lesson: Lesson, studies: Studies) -> TrainingRecor
 
 def _from_units(loop: Loop, lesson: Lesson, studies: Studies) -> TrainingRecord:
     rules, facts = loop.settings.model, lesson.facts
+    units = finished_users(facts["units"], facts.as_of, loop.settings.data.outcome_days)
     config = UnitsConfig(
         threads=rules.threads,
         seed=rules.seed,
@@ -137,12 +138,16 @@ def _from_units(loop: Loop, lesson: Lesson, studies: Studies) -> TrainingRecord:
         raise InsufficientEvidence(
             "No user-level test is known.", fix="Deliver a `units` feed (liftloop ingest)."
         )
+    if units.empty:
+        raise InsufficientEvidence(
+            "The outcome window of no user is over yet.", fix="Wait until the first one is."
+        )
     model = train_units(
-        facts["units"],
+        units,
         config,
         study_for=lambda name: studies(f"units-{name}-{quarter(facts.as_of)}"),
     )
-    served = UpliftPredictor(served_models(facts["units"], model.findings))
+    served = UpliftPredictor(served_models(units, model.findings))
     return TrainingRecord(
         key=lesson.key,
         name=MODEL_OF["units"],
@@ -159,5 +164,5 @@ def _from_units(loop: Loop, lesson: Lesson, studies: Studies) -> TrainingRecord:
         user_tests=model.tests(),
         curves=model.curves.to_arrays() if model.curves is not None else {},
         about_curves={"kind": "units", "problem": model.curves_problem},
-        unseen=to_arrays(targeting(facts["units"], model.findings, model.conversions)),
+        unseen=to_arrays(targeting(units, model.findings, model.conversions)),
     )  # fmt: skip

@@ -225,7 +225,8 @@ def _in_force(db: Session, target: Training | None) -> Training:
     now = [one for name in names if (one := champion_training(db, model_name=name)) is not None]
     if not now:
         raise Declined("No model is in force: there is nothing to roll back.")
-    return max(now, key=lambda one: (one.as_of, one.created_at))
+    # a cycle trains both: what plans budgets is meant, not what names targets
+    return max(now, key=lambda one: (one.as_of, one.door == "holdout", one.created_at))
 
 
 def _called(trained: Training) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -187,16 +187,20 @@ def sum_up(
     proposal: dict[str, Any],
     decision: dict[str, Any],
     words: dict[str, Any],
+    *,
+    uplift: Mapping[str, Any] | None = None,
 ) -> CycleSummary:
-    """The cycle in plain words, each step a line."""
+    """The cycle in plain words, each step a line. ``uplift``: the training on user-level tests."""
+    uplift = uplift or {}
     changed = bool(deliveries) or any(
-        step.get("new") for step in (verdict, training, proposal, decision)
+        step.get("new") for step in (verdict, training, uplift, proposal, decision)
     )
     steps = (
         *summary_lines(deliveries),
         verdict["summary"],
         verdict["health"],
         training["sentence"],
+        *([f"Who responds: {said}"] if (said := uplift.get("sentence")) else []),
         proposal["reason"],
     )
     acted = decision["id"] is not None and decision["new"]  # without a plan a rollout may act

@@ -20,6 +20,7 @@ from liftloop.adapters.ledger import (
     record_training,
     session,
     training,
+    trainings,
 )
 from liftloop.adapters.registry import (
     log_training,
@@ -32,10 +33,12 @@ from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.examination import Examination
 from liftloop.core.keys import key
 from liftloop.reporting.lift_test_sentences import conflict_sentences
+from models.units_evidence import finished_users
 from tasks.context import Loop, open_loop
+from tasks.curves import MODEL_OF
 from tasks.examining import examined, keep_score_card, specification
 from tasks.health import stood_in
-from tasks.lessons import kept_study, learn, lesson_of
+from tasks.lessons import Lesson, kept_study, learn, lesson_of
 from tasks.model_acts import barred, watch_champion
 from tasks.provenance import hash_of_curves, keep_settings, provenance
 
@@ -78,6 +81,7 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
                         "defaults": stood_in(filled, id) if filled else [],
                         **({"tests": list(record.tests)} if record.tests else {}),
                         **({"user_tests": list(record.user_tests)} if record.user_tests else {}),
+                        **({"learned_from": learned_from(loop, lesson)} if door == "units" else {}),
                     }
                 ),
                 state="registered",
@@ -106,6 +110,39 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
         told += f" {filled.sentence}"
     told = " ".join(filter(None, (told, conflict_sentences(record.tests))))
     return {"key": id, "new": True, "sentence": told}
+
+
+@task(name="look for new users")
+def new_users_to_learn_from(workspace: str, as_of: date) -> bool:
+    """Whether the uplift model has not learned from the user-level tests as known on ``as_of``."""
+    return uplift_is_due(open_loop(workspace), as_of)
+
+
+def uplift_is_due(loop: Loop, as_of: date) -> bool:
+    """Whether there are users that no training of the uplift model has learned from, by these
+    settings: once for the same users, whatever the day. A training that was killed before it was
+    examined is due as well."""
+    if loop.version_of("units") is None:
+        return False
+    loop = loop.pinned()
+    with session(loop.engine, read_only=True) as db:
+        last = next((one for one in trainings(db, model_name=MODEL_OF["units"])), None)
+    lesson = lesson_of(loop, as_of, door="units")
+    if lesson.facts["units"].empty:
+        return False
+    if last is None or last.state == "registered":
+        return True
+    return str(json.loads(last.examination).get("learned_from")) != learned_from(loop, lesson)
+
+
+def learned_from(loop: Loop, lesson: Lesson) -> str:
+    """Names the users a training of the uplift model learns from, and the settings it learns by."""
+    days = loop.settings.data.outcome_days
+    finished = len(finished_users(lesson.facts["units"], lesson.facts.as_of, days))
+    margin = loop.settings.budget.margin
+    return key(
+        "l", lesson.facts.fingerprint, finished, loop.settings.model.model_dump(), margin, days
+    )
 
 
 @task(name="crown")

@@ -234,6 +234,15 @@ class Promotion(_Section):
     decay_alpha: float = Field(0.01, gt=0, lt=0.5)
 
 
+class OutcomeGuardrail(_Section):
+    """An outcome of user-level tests that must not get worse by more than ``margin``, in its own
+    unit a user: 0.01 of a 0/1 outcome is one user in a hundred."""
+
+    outcome: str = Field(min_length=1, description="a column of the units feed: y_..., converted")
+    worse: Literal["lower", "higher"] = "lower"
+    margin: float = Field(0.0, ge=0)
+
+
 class Guardrails(_Section):
     """Beside incremental profit, which ``[rollout]`` sets. Shares are between 0 and 1."""
 
@@ -252,6 +261,9 @@ class Guardrails(_Section):
     )
     stale_days: int = Field(7, ge=1, description="nothing moves on facts that are older")
     model_days: int = Field(90, ge=1, description="nothing moves by a model that is older")
+    outcomes: tuple[OutcomeGuardrail, ...] = Field(
+        (), description="outcomes that user-level tests must not harm"
+    )
 
 
 class Data(_Section):

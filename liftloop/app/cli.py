@@ -19,6 +19,7 @@ from liftloop.app.commands import (
     service,
     setup,
     show,
+    targets,
 )
 from liftloop.core.errors import LiftLoopError
 
@@ -40,6 +41,7 @@ for room in (
     monitor,
     act,
     show,
+    targets,
     backtest,
     replay,
     service,

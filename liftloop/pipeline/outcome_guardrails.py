@@ -1,0 +1,33 @@
+"""Which user-level tests harmed a guarded outcome, and which cells get no raise for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from liftloop.adapters.settings import Settings
+from liftloop.core.outcome_guardrails import (
+    OutcomeRule,
+    OutcomeVerdict,
+    harmed_cells,
+    judge_outcomes,
+)
+from liftloop.core.policy import Cell
+from liftloop.reporting.outcome_guardrails import no_raise_reason
+
+
+def judged_outcomes(
+    settings: Settings, tests: Iterable[Mapping[str, Any]]
+) -> tuple[OutcomeVerdict, ...]:
+    """What the configured guardrails on outcomes say of ``tests``
+    (:func:`liftloop.core.outcome_guardrails.judge_outcomes`)."""
+    rules = [
+        OutcomeRule(one.outcome, one.worse, one.margin) for one in settings.guardrails.outcomes
+    ]
+    return judge_outcomes(rules, tests) if rules else ()
+
+
+def harmed(settings: Settings, tests: Iterable[Mapping[str, Any]]) -> dict[Cell, str]:
+    """The cells that get no raise because a test harmed a guarded outcome, with the reason."""
+    found = harmed_cells(judged_outcomes(settings, tests))
+    return {cell: no_raise_reason(verdict) for cell, verdict in found.items()}
