@@ -13,6 +13,7 @@ from tasks.ingest import (
     find_files,
     finish_cut_short,
     judge_waiting,
+    note_arms,
     show_quality,
     take_in,
     tell_of_facts,
@@ -44,6 +45,7 @@ def ingest(
         summaries.append(take_in(place, path, options))
         if progress is not None:
             progress(done, len(files))
+    summaries = note_arms(place, summaries)
     if summaries or finished:
         show_quality(place, summaries)
     fresh = [one for one in summaries if one.stored and not one.duplicate]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from monitoring.arm_faults import broken_arms
 from monitoring.causes import Finding
 from monitoring.fault import Cells, FaultConfig, fault, label_of
 from monitoring.repeated_rows import repeated_rows, stale
@@ -40,6 +41,7 @@ def faults(
         *_units(seen, rule),
         *repeated_rows(frames, seen, rule),
         *stale(seen, rule),
+        *broken_arms(frames, seen, rule),
     ]
     return sorted(found, key=lambda one: -len(one.cells))
 

@@ -14,12 +14,21 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from liftloop.adapters import clock
-from liftloop.adapters.facts import NEVER, FactsVersion, content_hash, facts_version, read_facts
+from liftloop.adapters.facts import (
+    NEVER,
+    FactsVersion,
+    content_hash,
+    facts_version,
+    read_facts,
+    units_in_both_arms,
+)
 from liftloop.adapters.ledger import open_ledger
 from liftloop.adapters.names import Aliases, load_aliases
 from liftloop.adapters.settings import Rollout, Settings, load_settings
 from liftloop.adapters.workspace import Workspace
+from liftloop.core.arm_checks import BOTH_ARMS
 from liftloop.core.contracts import FEEDS, sales_with_events
+from liftloop.core.feeds.both_arms import marked
 from liftloop.core.keys import key
 
 SPARE = {"ledger_url", "notify", "streams", "collector"}  # they decide nothing
@@ -156,11 +165,24 @@ def view(loop: Loop, as_of: date, feeds: Sequence[str], *, start: date | None = 
             None if feed in ("units", "experiments") else start,
             loop.names,
         )
+        if feed == "units" and version is not None:  # beside the facts: their hash stays theirs
+            frame = _with_both_arms(loop, frame, version, as_of)
         frames[feed] = frame.copy(deep=False)  # pandas copies on write: the kept one never changes
         facts[feed] = {"version": version.as_dict() if version else None, "content": content}
         if feed == "sales":
             _stand_in(loop, as_of, start, frames, facts)
     return View(as_of, frames, facts)
+
+
+def _with_both_arms(
+    loop: Loop, units: pd.DataFrame, version: FactsVersion, as_of: date
+) -> pd.DataFrame:
+    """The feed with users marked that were delivered in both arms of a test: of their rows it holds
+    the newest alone."""
+    users = units_in_both_arms(
+        loop.workspace, as_of=as_of, timezone=loop.settings.account.timezone, version=version
+    )
+    return marked(units, users, column=BOTH_ARMS)
 
 
 def _stand_in(

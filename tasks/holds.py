@@ -14,6 +14,7 @@ from liftloop.core.policy import Cell, Policy
 from liftloop.pipeline.holds import Holds, alarms_in, holds, slow_cells
 from liftloop.pipeline.monitor import broken_feeds, triage_config
 from tasks.alarmed import alarmed_cells
+from tasks.arms import test_holds
 from tasks.context import Loop, view
 from tasks.health import health_of
 from tasks.standing import standing_segments
@@ -47,11 +48,12 @@ def holds_on(loop: Loop, as_of: date, policy: Policy, *, door: str) -> Holds:
         pauses += _stopped(policy, cells_with_budgets(db, at=loop.at))
     health = health_of(loop, as_of, policy, door=door)
     facts = view(loop, as_of, ["performance", "holdout", "sales"]).frames
+    alarms = _alarms(loop, as_of, facts) if door == "holdout" else ()
     return holds(
         pauses=pauses,
         holdback=holdback_of(loop, policy),
         health=health,
-        alarms=_alarms(loop, as_of, facts) if door == "holdout" else (),
+        alarms=(*alarms, *test_holds(loop, as_of, facts, policy)),
         no_raise=slow_cells(
             loop.settings,
             facts,

@@ -24,6 +24,7 @@ from liftloop.adapters.quality import quality_summary
 from liftloop.adapters.rejudging import judge_again
 from liftloop.adapters.summaries import DeliverySummary
 from liftloop.core.errors import ConfigurationError, OutsideServiceFailed
+from tasks.arms import with_arm_notes
 from tasks.context import open_loop
 from tasks.events import FACTS_EVENT, tell
 
@@ -102,6 +103,12 @@ def take_in(workspace: str, path: str, options: ImportOptions | None) -> Deliver
         loop.workspace, Path(path), engine=loop.engine, account=account_of(settings),
         options=options, actor=loop.actor, received_at=loop.now(),
     )  # fmt: skip
+
+
+@task(name="check arms", **RETRIES)  # type: ignore[call-overload]
+def note_arms(workspace: str, summaries: Sequence[DeliverySummary]) -> list[DeliverySummary]:
+    """The summaries with what is broken about the tests and holdouts that they brought."""
+    return with_arm_notes(open_loop(workspace), summaries)
 
 
 @task(name="show quality")

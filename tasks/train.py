@@ -23,6 +23,7 @@ from liftloop.adapters.ledger import (
     trainings,
 )
 from liftloop.adapters.registry import (
+    TrainingRecord,
     log_training,
     set_challenger,
     set_champion,
@@ -32,6 +33,7 @@ from liftloop.core.ensemble_words import weights_of, why_weights
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.examination import Examination
 from liftloop.core.keys import key
+from liftloop.pipeline.arms import LeftOut, left_out_of
 from liftloop.reporting.lift_test_sentences import conflict_sentences
 from models.units_evidence import finished_users
 from tasks.context import Loop, open_loop
@@ -58,10 +60,13 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
         known = training(db, key=id)
     if known is not None:
         return {"key": id, "new": False, "sentence": f"Trained before on these facts: {id}."}
+    arms = left_out_of(lesson.frames, as_of=as_of)
     try:
         record = learn(loop, lesson, studies=partial(kept_study, loop))
     except InsufficientEvidence as lack:
-        return {"key": None, "new": False, "sentence": str(lack)}
+        words = " ".join(filter(None, (str(lack), arms.beside(str(lack)))))
+        return {"key": None, "new": False, "sentence": words}
+    record = _with_left_out(record, arms)
     version = log_training(loop.workspace, record=record)
     with session(loop.engine) as db:
         record_training(
@@ -79,13 +84,16 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
                     {
                         "specification": specification(loop.settings, door=door),
                         "defaults": stood_in(filled, id) if filled else [],
+                        **({"left_out": arms.as_dicts()} if arms else {}),
                         **({"tests": list(record.tests)} if record.tests else {}),
                         **({"user_tests": list(record.user_tests)} if record.user_tests else {}),
                         **({"learned_from": learned_from(loop, lesson)} if door == "units" else {}),
                     }
                 ),
                 state="registered",
-                reason=" ".join(filter(None, (reason, filled.sentence if filled else ""))),
+                reason=" ".join(
+                    filter(None, (reason, filled.sentence if filled else "", arms.sentence))
+                ),
                 created_at=loop.now(),
             ),
         )
@@ -108,7 +116,7 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
     told = f"Trained {record.name} version {version.version}."
     if filled and filled.sentence:
         told += f" {filled.sentence}"
-    told = " ".join(filter(None, (told, conflict_sentences(record.tests))))
+    told = " ".join(filter(None, (told, arms.sentence, conflict_sentences(record.tests))))
     return {"key": id, "new": True, "sentence": told}
 
 
@@ -142,6 +150,18 @@ def learned_from(loop: Loop, lesson: Lesson) -> str:
     margin = loop.settings.budget.margin
     return key(
         "l", lesson.facts.fingerprint, finished, loop.settings.model.model_dump(), margin, days
+    )
+
+
+def _with_left_out(record: TrainingRecord, arms: LeftOut) -> TrainingRecord:
+    """The training with what it did not learn from, in its metrics, tags and tables."""
+    if not arms:
+        return record
+    return replace(
+        record,
+        metrics={**record.metrics, **arms.metrics},
+        tags={**record.tags, "left_out": arms.sentence},
+        tables={**record.tables, "arms": arms.table},
     )
 
 

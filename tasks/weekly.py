@@ -17,6 +17,7 @@ from liftloop.core.policy import Policy
 from liftloop.core.verdict_words import in_brief, step_verdicts
 from liftloop.core.weekly_message import Act, NetMove, Week
 from liftloop.reporting.rollout_summary import RolloutSummary
+from tasks.arms import arm_findings
 from tasks.context import Loop
 from tasks.links import link, prefect_link
 from tasks.rollout_summary import summary_of
@@ -50,7 +51,7 @@ def week_of(loop: Loop, db: Session, last: date) -> Week | None:
         if rollout and rollout.take_back_brief
         else _reversal(every),
         worth=gained(db, last) or NO_FIGURE,
-        alarms=_alarms(db, first, last),
+        alarms=_with_arms(loop, _alarms(db, first, last), first, last),
         todo=_todo(loop, every, first),
         links=_links(loop, db, every, last),
     )
@@ -112,6 +113,18 @@ def _alarms(db: Session, first: date, last: date) -> list[str]:
         if verdict.drifted:
             days.setdefault(verdict.summary, verdict.as_of)
     return [f"{day}: {summary}" for summary, day in days.items()]
+
+
+def _with_arms(loop: Loop, alarms: list[str], first: date, last: date) -> list[str]:
+    """The alarms, and what is not learned from because its arms are broken: user-level tests until
+    they are mended, days of this week of holdouts; what an alarm says already is not repeated."""
+    said = " ".join(alarms)
+    found = arm_findings(loop, last + timedelta(days=1))
+    fresh = [one for one in found if one.broken and (one.last is None or one.last >= first)]
+    return [
+        *alarms,
+        *(f"{one.sentence} Fix: {one.fix}." for one in fresh if one.sentence not in said),
+    ]
 
 
 def _todo(loop: Loop, every: Sequence[Decision], first: date) -> list[str]:

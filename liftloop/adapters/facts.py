@@ -31,6 +31,7 @@ from liftloop.adapters.delta import (
 from liftloop.adapters.names import Aliases
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.contracts import FEEDS, Feed, midnight
+from liftloop.core.feeds.both_arms import KEY, NEEDED, users_in_both_arms
 from liftloop.core.feeds.identity import Identity, text_of
 from liftloop.core.feeds.restating import KeyBook, instants, last_of_each
 
@@ -120,6 +121,28 @@ def read_facts(
     order = [*declared.key, *(c.name for c in declared.columns if c.identity)]
     by = [(name, "ascending") for name in order if name in found.column_names]
     return _frame(found.sort_by(by), declared, columns)
+
+
+def units_in_both_arms(
+    workspace: Workspace, *, as_of: date, timezone: str, version: FactsVersion | None = None
+) -> pd.MultiIndex:
+    """The (experiment, unit_id) of users who had come in both arms of a test when ``as_of`` began.
+
+    The parameters are as of :func:`read_facts`.
+    """
+    names = [*NEEDED, "known_from", "date"]
+    past = version.history if version else None
+    untouched = version is not None and past is None
+    history = None if untouched else _open(workspace, "units", "history", past)
+    current = _open(workspace, "units", "current", version.current if version else None)
+    if history is None or current is None:
+        return users_in_both_arms(pd.DataFrame({name: [] for name in NEEDED}))
+    cutoff = arrow.scalar(pd.Timestamp(midnight(as_of, timezone)).as_unit("us"), INSTANT)
+    seen = (compute.field("known_from") < cutoff) & (compute.field("date") < as_of)
+    older = history.read(seen, names).to_pandas()
+    newest = current.read(seen, names).to_pandas()
+    restated = pd.MultiIndex.from_frame(newest[KEY]).isin(pd.MultiIndex.from_frame(older[KEY]))
+    return users_in_both_arms(pd.concat([older, newest[restated]], ignore_index=True))
 
 
 def _open(workspace: Workspace, feed: str, kind: str, version: int | None) -> Table | None:

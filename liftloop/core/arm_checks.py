@@ -51,6 +51,7 @@ class ArmFinding:
     severity : ``broken`` is not learned from; ``note`` is only said
     experiment : of ``units``; "" for a holdout
     segment, channel : the part of it that is broken, ``*`` for all
+    segments : those of the test, or of the part of it, by name
     first, last : days of a holdout, both included; None for ``units``
     stratum : of a holdout
     outcome : the one outcome that is broken, "" for all
@@ -65,6 +66,7 @@ class ArmFinding:
     experiment: str = ""
     segment: str = "*"
     channel: str = "*"
+    segments: tuple[str, ...] = ()
     stratum: str = ""
     first: date | None = None
     last: date | None = None
@@ -89,6 +91,7 @@ class ArmFinding:
             "experiment": self.experiment,
             "segment": self.segment,
             "channel": self.channel,
+            "segments": list(self.segments),
             "stratum": self.stratum,
             "first": self.first.isoformat() if self.first else None,
             "last": self.last.isoformat() if self.last else None,
@@ -260,10 +263,10 @@ def sound_comparisons(
     findings: list[ArmFinding] = []
     for one in _comparisons(told):
         if one.problem:
-            findings.append(_one_arm(one))
+            findings.append(_with_segments(told, one, _one_arm(one)))
             continue
         mine = list(_judge(told, one))
-        findings += mine
+        findings += [_with_segments(told, one, found) for found in mine]
         whole = [f for f in mine if f.broken and not f.outcome]
         if any(f.segment == "*" for f in whole):
             continue
@@ -273,11 +276,21 @@ def sound_comparisons(
     return sound, tuple(findings)
 
 
+def _with_segments(told: _Units, one: Comparison, found: ArmFinding) -> ArmFinding:
+    if found.segment != "*":
+        return replace(found, segments=(found.segment,))
+    rows = one.rows
+    if not len(rows):
+        here = told.experiment == one.experiment
+        rows = np.flatnonzero(here & ((told.channel == one.channel) | (one.channel == "*")))
+    return replace(found, segments=tuple(sorted(set(told.segment[rows]))))
+
+
 def _judge(told: _Units, one: Comparison) -> Iterator[ArmFinding]:
     """The findings on one channel's test, the gravest first."""
     twice = told.twice[one.rows]
     if twice.any():
-        yield _both_arms(one, told, int(twice.sum()), len(twice))
+        yield _both_arms(one, told, twice)
         if twice.mean() > TWICE:
             return
         one = one.only(~twice)
@@ -391,13 +404,13 @@ def _few(one: Comparison) -> ArmFinding:
     return _finding(one, "one arm", words, "wait for more users", severity="note")
 
 
-def _both_arms(one: Comparison, told: _Units, count: int, users: int) -> ArmFinding:
-    broken = count / users > TWICE
-    units = told.frame["unit_id"].iloc[one.rows[told.twice[one.rows]]].astype(str)
-    named = ", ".join(list(dict.fromkeys(units))[:3])
+def _both_arms(one: Comparison, told: _Units, twice: Mask) -> ArmFinding:
+    every = told.frame["unit_id"].iloc[one.rows].astype(str)
+    names, users = list(dict.fromkeys(every[twice])), every.nunique()
+    count, broken = len(names), bool(twice.mean() > TWICE)
     words = (
-        f"{_name(one)} has {count:,} of {users:,} rows of users who are in both arms (such as "
-        f"{named}); "
+        f"{_name(one)} has {count:,} of its {users:,} users in both arms (such as "
+        f"{', '.join(names[:3])}); "
     )
     words += LEFT_OUT if broken else "these users are left out"
     fix = "give each user one arm of a test, the one assigned first, and deliver the test again"

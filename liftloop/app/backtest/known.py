@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as arrow  # type: ignore[import-untyped]
 
+from liftloop.core.arm_checks import BOTH_ARMS
 from liftloop.core.contracts import FEEDS, Account, Feed, midnight, sales_with_events, sift
 from liftloop.core.errors import RefusedFile
+from liftloop.core.feeds.both_arms import marked, users_in_both_arms
 from liftloop.core.feeds.context import CLOCK_SKEW
 from liftloop.core.feeds.identity import Identity
 from liftloop.core.feeds.replacing import Replacing, Sender
@@ -142,12 +144,14 @@ class _Book:
     current: pd.DataFrame | None = None
     waiting: list[pd.DataFrame] = field(default_factory=list)
     unreported: list[pd.DataFrame] = field(default_factory=list)
+    twice: pd.MultiIndex | None = None  # users of the feed `units` who came in both arms
 
     @property
     def frame(self) -> pd.DataFrame:
         if self.current is None:
             return empty_feed(self.feed.name)
-        return self.current.drop(columns=BOOKKEEPING)
+        frame = self.current.drop(columns=BOOKKEEPING)
+        return frame if self.twice is None else marked(frame, self.twice, column=BOTH_ARMS)
 
     def admit(self, *, before: date, cutoff: datetime) -> None:
         """Move what is known by now from ``waiting`` to ``current``."""
@@ -199,6 +203,9 @@ class _Book:
         identity = [c.name for c in self.feed.columns if c.identity and c.name in mixed]
         if identity:
             mixed = mixed.assign(**{name: mixed[name].fillna("") for name in identity})
+        if self.feed.name == "units":
+            users = users_in_both_arms(mixed)
+            self.twice = users if self.twice is None else self.twice.union(users)
         newest = _newest(mixed, [*key, *identity])
         parts = [newest] if current is None or not untouched else [current.iloc[:untouched], newest]
         whole = pd.concat(parts, ignore_index=True)

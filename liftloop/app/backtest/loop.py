@@ -18,6 +18,7 @@ from liftloop.core.keys import key
 from liftloop.core.policy import Policy
 from liftloop.core.rollout.effective_policy import Running, needs_approval, stay
 from liftloop.core.rollout.holdback import draw_standing
+from liftloop.pipeline.arms import broken_test_holds, check_tests
 from liftloop.pipeline.guardrails import known_until
 from liftloop.pipeline.holds import Frozen, Holds, alarms_in, feed_health, holds, slow_cells
 from liftloop.pipeline.imputation import stand_in
@@ -221,6 +222,11 @@ class MemoryLoop:
         found = broken_feeds(facts, as_of=as_of, config=triage_config(self.settings.drift))
         return alarms_in([finding.as_dict() for finding in found])
 
+    def _broken_tests(self, facts: Facts) -> Frozen:
+        """Cells whose only test is broken."""
+        tests = check_tests(facts["units"])
+        return broken_test_holds(tests, facts, policy_cells=self.in_force.cells)
+
     def _holds(self, as_of: date, facts: Facts) -> Holds:
         health = feed_health(
             self.settings,
@@ -240,7 +246,7 @@ class MemoryLoop:
                 seed=rule.seed,
             ),
             health=health,
-            alarms=self._alarms(as_of, facts),
+            alarms=(*self._alarms(as_of, facts), *self._broken_tests(facts)),
             no_raise=slow_cells(
                 self.settings, facts, incumbent=self.in_force, as_of=as_of, facts_health=health
             ),

@@ -170,10 +170,11 @@ def _findings(place: Workspace, *, named: bool) -> tuple[list[Finding], list[Fin
     found = diagnose(place)
     if not place.config.is_file():
         return found, []
+    from tasks.arms import arms_of
     from tasks.consistency import consistency_of
     from tasks.freshness import freshness_of
 
-    of_facts = [*freshness_of(place), *consistency_of(place)]
+    of_facts = [*freshness_of(place), *consistency_of(place), *arms_of(place)]
     return [*found, *of_facts], of_facts
 
 
