@@ -35,6 +35,7 @@ from tasks.holds import holds_on
 from tasks.notify import announce_once
 from tasks.recording import record_step
 from tasks.running_rollout import running_rollout
+from tasks.total_proposals import approve_total, is_total, reject_total
 
 __all__ = [
     "approve",
@@ -51,7 +52,9 @@ WAITING = "awaiting_approval"
 
 
 def approve(workspace: str, id: str, *, actor: str) -> str:
-    """Put a waiting decision in force and publish its budgets."""
+    """Put a waiting decision in force and publish its budgets; or set a proposed total."""
+    if is_total(id):
+        return approve_total(workspace, id, actor=actor)
     loop = open_loop(workspace)
     if _approved_before(loop, id):
         bring_out(loop, id)  # a kill may have kept them from going out
@@ -129,7 +132,9 @@ def _take_step(db: Session, loop: Loop, approved: Decision) -> None:
 
 
 def reject(workspace: str, id: str, *, reason: str, actor: str) -> str:
-    """Refuse a waiting decision; the budgets in force stay."""
+    """Refuse a waiting decision or a proposed total; what is in force stays."""
+    if is_total(id):
+        return reject_total(workspace, id, reason=reason, actor=actor)
     loop = open_loop(workspace)
     with session(loop.engine) as db:
         _waiting(db, id)

@@ -22,6 +22,7 @@ from monitoring.report import DecisionPage
 from tasks.context import Loop
 from tasks.curves import curves_of
 from tasks.rollout_summary import summary_of
+from tasks.total_proposals import waiting_sentence
 from tasks.weekly import gained
 
 POINTS = 30
@@ -40,6 +41,7 @@ def gather_page(loop: Loop, db: Session, head: Decision) -> DecisionPage:
         decision_id=head.id,
         sentences=[
             in_brief(head.reason, step_verdicts(head.evidence)),
+            waiting_sentence(db, loop.settings),
             f"Gained so far: {worth}" if worth else "",
         ],
         currency=loop.settings.account.currency,

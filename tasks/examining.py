@@ -25,6 +25,7 @@ from liftloop.core.examination import (
 from liftloop.core.interacting import separable_at
 from liftloop.core.policy import Cell, Policy
 from liftloop.pipeline.plan import objective_of, rules_of
+from liftloop.pipeline.total import what_pays
 from liftloop.pipeline.user_tests import unit_rules
 from models.evidence import Evidence
 from models.examining.curves import Plan, examine_curves
@@ -176,9 +177,10 @@ def plan_of(loop: Loop, as_of: date) -> Plan:
 
 
 def _planned(settings: Settings, curves: ResponseCurves, incumbent: Policy) -> dict[Cell, float]:
+    alone, rules = separable_at(curves, incumbent), rules_of(settings, incumbent, ())
     found = objective_of(settings).plan(
-        curves=separable_at(curves, incumbent),
-        rules=rules_of(settings, incumbent, ()),
+        curves=alone,
+        rules=what_pays(settings, curves=alone, rules=rules, incumbent=incumbent),
         incumbent=incumbent,
         margin=settings.budget.margin,
     )

@@ -19,10 +19,12 @@ from liftloop.core.policy import Policy
 from liftloop.core.power import WeeklySales
 from liftloop.pipeline.explore import cycle_noise
 from liftloop.pipeline.plan import rules_of
+from liftloop.pipeline.total import what_pays
 from tasks.context import Loop, View, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
 from tasks.data_end import OLD_DAYS, planning_day
 from tasks.reallocate import budgets_before
+from tasks.total_proposals import planning_settings
 
 FEEDS = ("performance", "holdout", "sales")
 FEED_COLUMNS = (
@@ -130,11 +132,13 @@ def suggest_tests(
             )
         first = _beginning(loop, policy, sales, durations, start)
         return replace(first, sentence=" ".join(filter(None, (taken, first.sentence))))
-    settings = loop.settings
+    settings = planning_settings(loop)
+    curves = separable_at(load_model_curves(loop, champion), policy)
+    rules = rules_of(settings, policy, ())
     found = suggest(
-        curves=separable_at(load_model_curves(loop, champion), policy),
+        curves=curves,
         policy=policy,
-        rules=rules_of(settings, policy, ()),
+        rules=what_pays(settings, curves=curves, rules=rules, incumbent=policy),
         sales=sales,
         noise=cycle_noise(
             facts["holdout"], facts["performance"], as_of=day, cycle_days=settings.cycle_days

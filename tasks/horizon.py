@@ -28,12 +28,14 @@ from liftloop.core.saturating import effective_spend
 from liftloop.core.whole_units import in_whole_units
 from liftloop.pipeline.holds import Holds
 from liftloop.pipeline.plan import rules_of
+from liftloop.pipeline.total import parks, what_pays
 from models.fit_season import mean_coming
 from models.season import Season, against_evidence, season_index
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves, recent_spend
 from tasks.holds import holds_on
 from tasks.reallocate import budgets_before
+from tasks.total_proposals import planning_settings
 
 PREVIEW = "A preview: nothing is changed, and each cycle decides anew."
 
@@ -161,12 +163,14 @@ def preview_horizon(
     days = loop.settings.cycle_days
     periods = -(-weeks * 7 // days)
     found = load_outlook(loop, as_of, days=periods * days, calendar=calendar)
-    settings, held = loop.settings, found.holds
+    settings, held = planning_settings(loop), found.holds
     rules = rules_of(settings, found.incumbent, held.lasting, held.no_raise)
+    rules = what_pays(settings, curves=found.curves, rules=rules, incumbent=found.incumbent)
+    first = rules_of(settings, found.incumbent, held.frozen, held.no_raise)
     plan = plan_horizon(
         curves=found.curves,
         rules=rules,
-        first=rules_of(settings, found.incumbent, held.frozen, held.no_raise),
+        first=replace(first, total=rules.total) if parks(settings) else first,
         incumbent=found.incumbent,
         start=found.start,
         periods=periods,

@@ -28,6 +28,7 @@ from tasks.decision_page import gather_page
 from tasks.delivering import deliver_queued
 from tasks.links import decision_links
 from tasks.rollout_summary import summary_of
+from tasks.total_proposals import waiting_sentence
 from tasks.weekly import gained, week_of
 
 
@@ -102,6 +103,7 @@ def announcement_of(loop: Loop, db: Session, head: Decision, page: str | None) -
         reversal=_reversal(loop, db, head),
         todo=_todo(loop, head),
         worth=gained(db, head.as_of) or None,
+        total=waiting_sentence(db, loop.settings) or None,
         links=decision_links(loop, db, head, page),
         guardrails=guardrail_lines(verdicts),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
@@ -35,6 +36,7 @@ from liftloop.core.rules import covered
 from liftloop.core.whole_units import in_whole_units
 from liftloop.pipeline.holds import Holds
 from liftloop.pipeline.plan import plan_budgets
+from liftloop.pipeline.total import TotalProposal
 from liftloop.pipeline.user_tests import first_budgets
 from liftloop.reporting.lift_test_sentences import conflict_sentences
 from models.unit_costs import unit_test_sentences
@@ -45,6 +47,7 @@ from tasks.pages import plain
 from tasks.provenance import content_of, keep_settings, provenance
 from tasks.running_rollout import head_before
 from tasks.standing import begin_standing
+from tasks.total_proposals import approved_total, offer_total, with_total
 from tasks.user_tests import costs_known
 
 
@@ -75,7 +78,7 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
     if known is not None:
         return {"id": basis.id, "new": False, "reason": known.reason}
     try:
-        found, policy = proposal_on(loop, as_of, basis)
+        found, policy, other = planned_on(loop, as_of, basis)
     except InfeasibleBudget as conflict:
         return {"id": None, "new": False, "reason": str(conflict)}
     with session(loop.engine) as db:
@@ -101,18 +104,21 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
             },
             at=loop.now(),
         )
+        offer_total(db, loop, as_of, other)
     return {"id": found.id, "new": True, "reason": found.reason}
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
     """All that a proposal rests on beside the facts and the settings; ``id`` names it and them.
-    ``incumbent``: the newest plan of the stream under way, else the budgets in force."""
+    ``incumbent``: the newest plan of the stream under way, else the budgets in force; ``total``:
+    the total that a person approved in the place of the settings'."""
 
     id: str
     incumbent: Policy
     champion: Training | None
     holds: Holds
+    total: Decimal | None = None
 
 
 def basis_of(
@@ -127,6 +133,8 @@ def basis_of(
     """What a proposal for ``as_of`` would rest on, given the budgets it is made from, the champion
     and the budgets in force (default: those it is made from). Writes nothing."""
     held = holds_on(loop, as_of, in_force or incumbent, door=door)
+    with session(loop.engine, read_only=True) as db:
+        total = approved_total(db, loop)
     unusual = [(str(cell), f"{pace:.6f}") for cell, pace in sorted(held.no_raise.items())]
     id = key(
         "x",
@@ -136,8 +144,9 @@ def basis_of(
         loop.settings_hash,
         sorted(held.frozen),
         *((unusual, held.defaults) if unusual or held.defaults else ()),
+        *((("total", total),) if total is not None else ()),
     )
-    return Basis(id, incumbent, champion, held)
+    return Basis(id, incumbent, champion, held, total)
 
 
 def budgets_before(loop: Loop, as_of: date, *, door: str) -> tuple[Policy | None, str]:
@@ -171,10 +180,18 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
     InfeasibleBudget
         With a smallest set of rules that cannot hold together.
     """
+    found, policy, _ = planned_on(loop, as_of, basis)
+    return found, policy
+
+
+def planned_on(
+    loop: Loop, as_of: date, basis: Basis
+) -> tuple[Proposal, Policy, TotalProposal | None]:
+    """As of :func:`proposal_on`, with the total that would earn more."""
     incumbent, champion = basis.incumbent, basis.champion
     known = view(loop, as_of, ["performance", "holdout"]).frames
     plan = plan_budgets(
-        loop.settings,
+        with_total(loop.settings, basis.total),
         curves=load_model_curves(loop, champion) if champion else None,
         incumbent=incumbent,
         frozen=basis.holds.frozen,
@@ -187,7 +204,7 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
     costs = costs_known(loop, as_of)
     tests = unit_test_sentences(costs, known["performance"], as_of=as_of) if len(costs) else ()
     cells = {str(cell): [cell.segment, cell.channel, text] for cell, text in plan.words.items()}
-    return Proposal(
+    found = Proposal(
         id=basis.id,
         as_of=as_of,
         policy_version=plan.policy.version,
@@ -215,7 +232,8 @@ def proposal_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Policy
             )
         ),
         created_at=loop.now(),
-    ), plan.policy
+    )
+    return found, plan.policy, plan.total
 
 
 def _silence(facts: pd.DataFrame, as_of: date, incumbent: Policy, account: Account) -> str:

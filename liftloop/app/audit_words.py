@@ -32,6 +32,7 @@ ACTS = {
     "pause": "paused",
     "promote": "decided: promote",
     "propose": "plan proposed",
+    "propose_total": "total proposed",
     "prove": "gain proven",
     "publish": "budgets written",
     "receive": "file taken in",
@@ -45,6 +46,7 @@ ACTS = {
     "settings": "settings noted",
     "standing holdout": "holdout drawn",
     "train": "model trained",
+    "withdraw_total": "total withdrawn",
     "worth": "gain counted",
 }
 SUBJECTS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,14 @@ from liftloop.adapters.tables import Decision, Message, RolloutTransition
 from liftloop.adapters.whole_files import write_whole
 from liftloop.adapters.workspace import Workspace
 from liftloop.adapters.worth_entries import worth_known
-from liftloop.core.errors import Declined
+from liftloop.core.errors import ConfigurationError, Declined
+from liftloop.pipeline.total import total_first
 from liftloop.reporting.rollout_summary import RolloutSummary
+from tasks.context import open_loop
+from tasks.curves import curves_of
 from tasks.rollout_summary import summary_of
+from tasks.running_rollout import running_rollout
+from tasks.total_proposals import approved_total, waiting_sentence
 
 
 def engine_of(place: Workspace) -> Engine:
@@ -60,6 +66,28 @@ def budgets_in_force(place: Workspace) -> tuple[dict[str, Any] | None, list[dict
         if known is None:
             return None, []
         return _head(known[1]), rows(budget_lines(db, decision_id=known[1].id))
+
+
+def total_in_force(place: Workspace) -> tuple[list[str], Decimal | None]:
+    """What there is to say of the total of the budgets in force (what of it loses, what is parked,
+    which other one is proposed), and the total that is set or was approved."""
+    loop = open_loop(place.root)
+    with _reading(place) as db:
+        known = in_force(db, before=date.max)
+        if known is None:
+            return [], loop.settings.budget.total
+        policy, head = known
+        running = running_rollout(db)
+        waiting = waiting_sentence(db, loop.settings)
+        approved = approved_total(db, loop)
+    try:
+        curves = curves_of(loop, head.training_key)
+    except ConfigurationError:  # without them the budgets can be shown all the same
+        curves = None
+    first = total_first(
+        loop.settings, curves, policy, head=running.head if running is not None else None
+    )
+    return [text for text in (first, waiting) if text], approved or loop.settings.budget.total
 
 
 def rollouts(place: Workspace) -> list[dict[str, Any]]:

@@ -45,7 +45,8 @@ class Announcement:
     ``gain`` is profit per day against the budgets in force before, in the account's currency, with
     the ends of its 90 % interval; None where nothing could be estimated. ``reversal`` and ``todo``
     replace the usual sentences on what would take the budgets back, and who must do what.
-    ``worth`` says what the loop gained so far; ``links`` are where more is to be read;
+    ``worth`` says what the loop gained so far; ``total`` is the total that waits for approval;
+    ``links`` are where more is to be read;
     ``guardrails`` has a line for each that was asked.
     """
 
@@ -61,6 +62,7 @@ class Announcement:
     reversal: str | None = None
     todo: str | None = None
     worth: str | None = None
+    total: str | None = None
     links: tuple[Link, ...] = ()
     guardrails: tuple[str, ...] = ()
 
@@ -76,6 +78,7 @@ def decision_message(*, announcement: Announcement, lines: Sequence[BudgetLine])
         ("Total a day", f"{money(total, announcement.currency)} {announcement.currency}"),
     ]
     closing = [
+        *([("Another total", announcement.total)] if announcement.total else []),
         *([("Gained so far", announcement.worth)] if announcement.worth else []),
         ("What would take it back", announcement.reversal or _reversal(announcement)),
         ("Who does what", announcement.todo or _todo(announcement)),

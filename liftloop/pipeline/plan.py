@@ -115,16 +115,14 @@ def plan_budgets(
             )
     alone = separable_at(curves, incumbent)  # what a planner may take cell by cell
     allowed = rules
-    rules = what_pays(settings, curves=alone, rules=rules, incumbent=incumbent, unknown=unknown)
+    rules = what_pays(settings, curves=alone, rules=rules, incumbent=incumbent)
     planned = objective_of(settings).plan(
         curves=alone, rules=rules, incumbent=incumbent, margin=margin
     )
     doubtful = _doubtful_starts(settings, alone, planned.allocation, incumbent)
     if doubtful:
         allowed = replace(allowed, frozen=(*allowed.frozen, *doubtful))
-        rules = what_pays(
-            settings, curves=alone, rules=allowed, incumbent=incumbent, unknown=unknown
-        )
+        rules = what_pays(settings, curves=alone, rules=allowed, incumbent=incumbent)
         planned = objective_of(settings).plan(
             curves=alone, rules=rules, incumbent=incumbent, margin=margin
         )
@@ -170,7 +168,6 @@ def plan_budgets(
         rules=rules,
         incumbent=incumbent,
         best=found.policy,
-        unknown=unknown,
     )
     return Plan(policy, expected, told | explored.words, reason, tuple(filter(None, notes)), other)
 

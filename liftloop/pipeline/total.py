@@ -6,7 +6,6 @@ Production and backtest plan, and word, the total here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -22,7 +21,7 @@ from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.interacting import separable_at
 from liftloop.core.losing_spend import MATERIAL, LosingSpend, losing_spend
 from liftloop.core.paying_total import paying_total
-from liftloop.core.policy import Cell, Policy, from_cents, to_cents
+from liftloop.core.policy import Policy, from_cents, to_cents
 from liftloop.core.rules import Book, Rules, book
 
 SHARES = (1.0, 0.75, 0.5, 0.25)  # of the way to the best total that are tried for a proposal
@@ -55,7 +54,6 @@ def what_pays(
     curves: ResponseCurves,
     rules: Rules,
     incumbent: Policy,
-    unknown: Iterable[Cell] = (),
 ) -> Rules:
     """``rules`` with the part of their total that pays; with all of it where next to nothing would
     be parked, and where the total is no ceiling."""
@@ -66,7 +64,7 @@ def what_pays(
         rules=rules,
         incumbent=incumbent,
         margin=settings.budget.margin,
-        unknown=unknown,
+        unknown=set(rules.cells) - set(curves.cells),
     )
     if float(rules.total - total) < MATERIAL * float(rules.total):
         return rules
@@ -121,7 +119,6 @@ def propose_total(
     rules: Rules,
     incumbent: Policy,
     best: Policy,
-    unknown: Iterable[Cell] = (),
 ) -> TotalProposal | None:
     """A lower or higher total that likely earns more; None where none does, or none is asked for.
 
@@ -135,7 +132,8 @@ def propose_total(
     """
     if settings.budget.total_is != "proposal" or not judges_profit(settings):
         return None
-    margin, lost, now = settings.budget.margin, tuple(unknown), rules.total
+    margin, now = settings.budget.margin, rules.total
+    lost = set(rules.cells) - set(curves.cells)
     written = book(rules, incumbent=incumbent, unknown=lost)
     others = [rule for rule in written.rules if rule.kind != "total"]
     most = extreme_total(others, len(written.cells), sign=-1)

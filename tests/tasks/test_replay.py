@@ -221,7 +221,9 @@ def test_another_wording_of_todays_version_is_no_other_decision(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.cycle()
-    monkeypatch.setattr("liftloop.pipeline.rollout._moved_words", lambda *asked: "In other words.")
+    monkeypatch.setattr(
+        "liftloop.pipeline.rollout.steps.moved_words", lambda *asked: "In other words."
+    )
     found = again(world)
     assert verdicts(found) == {**dict.fromkeys(NAMES, "same"), "decision": "other words"}
     assert found.same

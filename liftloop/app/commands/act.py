@@ -16,7 +16,11 @@ ByOption = Annotated[
 
 
 WaitingArgument = Annotated[
-    str, typer.Argument(help="The decision that waits; liftloop budgets --decisions lists them.")
+    str,
+    typer.Argument(
+        help="The decision that waits; liftloop budgets --decisions lists them. Or the proposed "
+        "total that liftloop budgets names."
+    ),
 ]
 
 
@@ -34,13 +38,16 @@ def approve(
     workspace: WorkspaceOption = Path("workspace"),
     by: ByOption = "operator",
 ) -> None:
-    """Approve a decision that a rule holds for a person; its budgets go out."""
+    """Approve a decision that a rule holds for a person, whose budgets go out; or the total that
+    the loop proposes, which the next cycle plans with."""
     place = opened(workspace)
     from tasks.acts import approve as act
     from tasks.telling import tell_of_approval
+    from tasks.total_proposals import is_total
 
     typer.echo(act(str(place.root), decision, actor=by))
-    tell_of_approval(str(place.root), decision)
+    if not is_total(decision):  # a total has no budgets of its own to go out
+        tell_of_approval(str(place.root), decision)
 
 
 def reject(
@@ -49,7 +56,7 @@ def reject(
     reason: Annotated[str, typer.Option(help="Why, for the audit trail.")] = "",
     by: ByOption = "operator",
 ) -> None:
-    """Reject a decision that waits for a person; the budgets in force stay."""
+    """Reject a decision or a total that waits for a person; what is in force stays."""
     place = opened(workspace)
     from tasks.acts import reject as act
 

@@ -88,17 +88,20 @@ def budgets(
         words = "No budgets were decided yet: liftloop cycle decides, budgets --set FILE sets them."
         show_json(None) if as_json else typer.echo(words)
         return
+    says, wanted = views.total_in_force(place)
     if as_json:
-        show_json({**head, "budgets": lines})
+        show_json({**head, "total_says": says, "budgets": lines})
         return
     from liftloop.adapters.settings import load_settings
 
     settings = load_settings(place)
     currency = settings.account.currency
+    for sentence in says:
+        typer.echo(sentence)
     _show_budgets(head, lines, currency=currency)
     total = sum((Decimal(line["daily_budget"]) for line in lines), Decimal(0))
-    gap = _gap(settings.budget.total, total, currency)
-    if gap:
+    gap = _gap(wanted, total, currency)
+    if gap and settings.budget.total_is != "ceiling":
         typer.echo(gap)
 
 
