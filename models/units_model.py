@@ -37,8 +37,8 @@ _TUNING_ROWS = 60_000
 class UnitsModel:
     """What :func:`train_units` learned. ``curves`` None: ``curves_problem`` says why. ``segments``:
     those of each (experiment, channel); ``conversions``: its doubly robust scores of ``converted``,
-    shape (n,); ``at_random``, ``by_rule``: the curves if the exported rule was delivered to no
-    cell, or to every one."""
+    shape (n,); ``assigned_on``: its last day of assignment; ``at_random``, ``by_rule``: the curves
+    if the exported rule was delivered to no cell, or to every one."""
 
     effects: pd.DataFrame
     findings: tuple[UpliftFinding, ...]
@@ -48,6 +48,7 @@ class UnitsModel:
     users: int
     segments: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     conversions: dict[tuple[str, str], Vector] = field(default_factory=dict)
+    assigned_on: dict[tuple[str, str], str] = field(default_factory=dict)
     at_random: UnitCurves | None = None
     by_rule: UnitCurves | None = None
 
@@ -88,6 +89,7 @@ class UnitsModel:
                     "experiment": str(experiment),
                     "channel": str(channel),
                     "segments": list(self.segments[str(experiment), str(channel)]),
+                    "assigned_on": self.assigned_on[str(experiment), str(channel)],
                     "users": int((overall["n_treated"] + overall["n_control"]).max()),
                     "outcomes": {
                         str(row.outcome): [float(row.ate), float(row.standard_error)]
@@ -226,6 +228,7 @@ def train_units(
         len(units),
         {(one.experiment, one.channel): tuple(one.segments) for one in compared},
         converted,
+        {(o.experiment, o.channel): o.assigned_on.date().isoformat() for o in compared},
         at_random=_curves(ranked, config, ())[0],
         by_rule=_curves(ranked, config, (("*", "*"),))[0],
     )

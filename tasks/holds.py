@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from datetime import date
 
 import pandas as pd
 
 from liftloop.adapters.decisions import cells_with_budgets
-from liftloop.adapters.ledger import active_pauses, session
+from liftloop.adapters.ledger import active_pauses, last_training, session
 from liftloop.adapters.worth_entries import standing
 from liftloop.core.policy import Cell, Policy
 from liftloop.pipeline.holds import Holds, alarms_in, holds, slow_cells
 from liftloop.pipeline.monitor import broken_feeds, triage_config
+from liftloop.pipeline.outcome_guardrails import harmed
 from tasks.alarmed import alarmed_cells
 from tasks.arms import test_holds
 from tasks.context import Loop, view
+from tasks.curves import MODEL_OF
 from tasks.health import health_of
 from tasks.standing import standing_segments
 
@@ -54,14 +57,28 @@ def holds_on(loop: Loop, as_of: date, policy: Policy, *, door: str) -> Holds:
         holdback=holdback_of(loop, policy),
         health=health,
         alarms=(*alarms, *test_holds(loop, as_of, facts, policy)),
-        no_raise=slow_cells(
-            loop.settings,
-            facts,
-            incumbent=policy,
-            as_of=as_of,
-            facts_health=health,
-        ),
+        no_raise={
+            **slow_cells(
+                loop.settings,
+                facts,
+                incumbent=policy,
+                as_of=as_of,
+                facts_health=health,
+            ),
+            **harmed_cells(loop, as_of),
+        },
     )
+
+
+def harmed_cells(loop: Loop, as_of: date) -> dict[Cell, str]:
+    """The cells that get no raise because a user-level test of theirs harms a guarded outcome, by
+    the last training on such tests that was known then."""
+    if not loop.settings.guardrails.outcomes:
+        return {}
+    with session(loop.engine, read_only=True) as db:
+        last = last_training(db, model_name=MODEL_OF["units"], as_of=as_of, at=loop.at)
+    tests = json.loads(last.examination).get("user_tests", []) if last else []
+    return harmed(loop.settings, tests)
 
 
 def _stopped(policy: Policy, with_budgets: Collection[Cell]) -> list[tuple[str, str, str]]:

@@ -70,7 +70,7 @@ class Preview:
     note: str
     lasting: Mapping[Cell, str]
     passing: Mapping[Cell, str]
-    slow: Mapping[Cell, float]
+    slow: Mapping[Cell, float | str]
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -80,7 +80,10 @@ class Preview:
     def held_in(self, number: int) -> dict[Cell, str]:
         """Why cells do not move, or do not rise, in a period (0 is the first)."""
         slow = {
-            cell: f"spends {pace:.0%} of its budget: no raise" for cell, pace in self.slow.items()
+            cell: f"{pace}: no raise"
+            if isinstance(pace, str)
+            else f"spends {pace:.0%} of its budget: no raise"
+            for cell, pace in self.slow.items()
         }
         return slow | (dict(self.passing) if number == 0 else {}) | dict(self.lasting)
 

@@ -135,7 +135,10 @@ def basis_of(
     held = holds_on(loop, as_of, in_force or incumbent, door=door)
     with session(loop.engine, read_only=True) as db:
         total = approved_total(db, loop)
-    unusual = [(str(cell), f"{pace:.6f}") for cell, pace in sorted(held.no_raise.items())]
+    unusual = [
+        (str(cell), pace if isinstance(pace, str) else f"{pace:.6f}")
+        for cell, pace in sorted(held.no_raise.items())
+    ]
     id = key(
         "x",
         as_of,

@@ -29,6 +29,7 @@ __all__ = [
     "insert_once",
     "insert_rows",
     "is_current",
+    "last_training",
     "last_verdict",
     "lift_pause",
     "mark_champion",
@@ -120,6 +121,18 @@ def trainings(
     if model_name is not None:
         query = query.where(Training.model_name == model_name)
     return list(session.exec(query.limit(limit)))
+
+
+def last_training(
+    session: Session, *, model_name: str, as_of: date, at: datetime | None = None
+) -> Training | None:
+    """The last training of a model as of a day, by what was recorded before the instant ``at``
+    (default: now)."""
+    query = select(Training).where(Training.model_name == model_name, Training.as_of <= as_of)
+    if at is not None:
+        query = query.where(col(Training.created_at) < at)
+    order = (col(Training.as_of).desc(), col(Training.created_at).desc(), col(Training.key))
+    return session.exec(query.order_by(*order).limit(1)).first()
 
 
 def champion_training(session: Session, *, model_name: str) -> Training | None:

@@ -287,7 +287,7 @@ def _holder(written: Book, number: int, *, upward: bool) -> str:
             if rule.low[number] == rule.high[number]:
                 return rule.reason
         elif tight == (rule.high[number] if upward else rule.low[number]) and not found:
-            found = HELD[rule.kind]
+            found = rule.reason or HELD[rule.kind]
     return "at nothing" if not upward and tight == 0 else found
 
 

@@ -44,7 +44,7 @@ NAMED = 5
 
 
 def held_sentences(
-    *, lasting: Mapping[Cell, str], passing: Mapping[Cell, str], slow: Mapping[Cell, float]
+    *, lasting: Mapping[Cell, str], passing: Mapping[Cell, str], slow: Mapping[Cell, float | str]
 ) -> tuple[str, ...]:
     """Which cells a horizon's plan holds, for how long, and why: a sentence for each kind there is.
 
@@ -53,7 +53,7 @@ def held_sentences(
     lasting, passing
         Why a cell does not move in any period, or not in the first.
     slow
-        Cells that get no raise, with spend over budget.
+        Cells that get no raise, with spend over budget, or why else.
     """
     found = []
     if lasting:
@@ -62,9 +62,12 @@ def held_sentences(
         found.append(
             f"Held in the first period, and expected to be mended then: {_by_reason(passing)}."
         )
-    if slow:
-        named = [f"{cell} ({slow[cell]:.0%})" for cell in sorted(slow)]
+    named = [f"{c} ({pace:.0%})" for c, pace in sorted(slow.items()) if not isinstance(pace, str)]
+    if named:
         found.append(f"No raise in any period, for they do not spend their budget: {_some(named)}.")
+    others = {cell: why for cell, why in slow.items() if isinstance(why, str)}
+    if others:
+        found.append(f"No raise in any period: {_by_reason(others)}.")
     return tuple(found)
 
 

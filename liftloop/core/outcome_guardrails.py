@@ -38,6 +38,8 @@ class OutcomeVerdict:
     worst, best
         One-sided 95 % bounds of how much worse the outcome got (> 0: worse): at most ``worst``, at
         least ``best``.
+    assigned_on
+        The last day of assignment, ISO 8601.
     """
 
     experiment: str
@@ -48,6 +50,7 @@ class OutcomeVerdict:
     standard_error: float
     worst: float
     best: float
+    assigned_on: str = ""
 
     @property
     def is_measured(self) -> bool:
@@ -72,7 +75,8 @@ def judge_outcomes(
     Parameters
     ----------
     tests
-        experiment, channel, segments, and ``outcomes``: name -> (effect a user, standard error).
+        experiment, channel, segments, assigned_on, and ``outcomes``: name -> (effect a user,
+        standard error).
     """
     found = []
     for test in tests:
@@ -89,16 +93,22 @@ def judge_outcomes(
                     standard_error=float(error),
                     worst=harm + Z95_ONE_SIDED * error,
                     best=harm - Z95_ONE_SIDED * error,
+                    assigned_on=str(test.get("assigned_on", "")),
                 )
             )
     return tuple(found)
 
 
 def harmed_cells(verdicts: Iterable[OutcomeVerdict]) -> dict[Cell, OutcomeVerdict]:
-    """The cells of tests that harmed an outcome, each with the first verdict that says so."""
-    found: dict[Cell, OutcomeVerdict] = {}
-    for verdict in verdicts:
-        if verdict.is_harmful:
+    """The cells whose latest test that measured an outcome harmed it, with the first verdict that
+    says so: a later test that does no harm sets them free."""
+    latest: dict[tuple[Cell, str], OutcomeVerdict] = {}
+    for verdict in sorted(verdicts, key=lambda one: one.assigned_on):
+        if verdict.is_measured:
             for segment in verdict.segments:
-                found.setdefault(Cell(segment, verdict.channel), verdict)
+                latest[Cell(segment, verdict.channel), verdict.rule.outcome] = verdict
+    found: dict[Cell, OutcomeVerdict] = {}
+    for (cell, _), verdict in latest.items():
+        if verdict.is_harmful:
+            found.setdefault(cell, verdict)
     return found

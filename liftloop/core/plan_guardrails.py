@@ -190,6 +190,25 @@ def judge_plan_pacing(
     )
 
 
+def judge_harmed(
+    harmed: Mapping[Cell, str], *, proposed: Policy, incumbent: Policy
+) -> GuardrailVerdict:
+    """A cell whose user-level test harms a guarded outcome must not get more.
+
+    Parameters
+    ----------
+    harmed : cell -> what its test harms
+    """
+    name = "outcomes of tests"
+    before, after = incumbent.as_dict(), proposed.as_dict()
+    raised = [cell for cell in sorted(harmed) if after.get(cell, before[cell]) > before[cell]]
+    if not raised:
+        return _fine(name, "No cell whose test harms a guarded outcome gets more.")
+    told = "; ".join(f"{cell}: {harmed[cell]}" for cell in raised[:NAMED])
+    words = f"{len(raised)} cells would get more though their test harms an outcome ({told})."
+    return _held(name, words, {"cells": ", ".join(map(str, raised))})
+
+
 def judge_staleness(
     last_days: Mapping[str, date | None],
     *,
@@ -256,7 +275,7 @@ def judge_plan(
     *,
     proposed: Policy,
     incumbent: Policy,
-    slow: Mapping[Cell, float],
+    slow: Mapping[Cell, float | str],
     late: Mapping[Cell, str],
     last_days: Mapping[str, date | None],
     as_of: date,
@@ -264,13 +283,17 @@ def judge_plan(
     model_until: date | None = None,
     user_level: bool = False,
 ) -> tuple[GuardrailVerdict, ...]:
-    """All guardrails on a plan; one verdict that passes where it moves nothing."""
+    """All guardrails on a plan; one verdict that passes where it moves nothing. ``slow``: cells
+    that get no raise, with spend over budget, or the reason where a test harms an outcome."""
     if proposed.version == incumbent.version:
         return (_fine("total change", "Nothing moves."),)
+    paces = {cell: pace for cell, pace in slow.items() if not isinstance(pace, str)}
+    harmed = {cell: why for cell, why in slow.items() if isinstance(why, str)}
     return (
         judge_total_change(proposed, incumbent, rule),
         judge_plan_channels(proposed, incumbent, rule),
-        judge_plan_pacing(slow, proposed=proposed, incumbent=incumbent, rule=rule),
+        judge_plan_pacing(paces, proposed=proposed, incumbent=incumbent, rule=rule),
+        *([judge_harmed(harmed, proposed=proposed, incumbent=incumbent)] if harmed else []),
         judge_late_cells(late, proposed=proposed, incumbent=incumbent),
         judge_staleness(
             last_days, as_of=as_of, rule=rule, model_until=model_until, user_level=user_level

@@ -74,10 +74,11 @@ class ReachCap:
 
 @dataclass(frozen=True, slots=True)
 class NoRaise:
-    """A cell that may keep or lose budget and get no more, and the share of it that it spends."""
+    """A cell that may keep or lose budget and get no more: the share of it that it spends, or why
+    else."""
 
     cell: Cell
-    pace: float
+    pace: float | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ Kind = Literal[
     "total",
 ]  # fmt: skip
 NO_EVIDENCE = "no evidence yet: keeps its budget"
+HARMFUL = "no raise while its test harms an outcome"
 ENDLESS = np.iinfo(np.int64).max // 4
 __all__ = [
     "Freeze", "Group", "Limit", "NoRaise", "ReachCap", "Rules", "book", "covered", "resolve_rules",
@@ -44,7 +45,7 @@ def resolve_rules(
     max_step: float | None = 0.25,
     shares: Iterable[tuple[str, Sequence[str], Sequence[str], float, float | None]] = (),
     reach: Iterable[tuple[Cell, Decimal]] = (),
-    no_raise: Iterable[tuple[Cell, float]] = (),
+    no_raise: Iterable[tuple[Cell, float | str]] = (),
 ) -> Rules:
     """Rules from plain tuples.
 
@@ -67,7 +68,8 @@ def resolve_rules(
     reach
         (cell, cap) by frequency.
     no_raise
-        (cell, spend over budget) of cells that do not spend what they have.
+        (cell, spend over budget) of cells that do not spend what they have, and (cell, why) of
+        others that get no raise.
 
     Raises
     ------
@@ -189,12 +191,17 @@ def _cellwise(rules: Rules, before: Cents, unknown: Mask) -> list[BoundRule]:
                     reason=freeze.reason,
                 )
             )
-    if rules.no_raise:
-        slow = {held.cell for held in rules.no_raise}
-        inside = np.array([cell in slow for cell in cells], dtype=bool)
-        words = f"cells that do not spend their budget get no raise ({_some(cells, inside)}: "
-        words += f"{money(int(before[inside].sum()))})"
-        found.append(BoundRule("no_raise", words, nothing, np.where(inside, before, ENDLESS)))
+    slow = {held.cell for held in rules.no_raise if not isinstance(held.pace, str)}
+    others = {held.cell for held in rules.no_raise if isinstance(held.pace, str)}
+    for which, which_words, reason in (
+        (slow, "cells that do not spend their budget get no raise", ""),
+        (others, "cells whose test harms an outcome get no raise", HARMFUL),
+    ):
+        if which:
+            inside = np.array([cell in which for cell in cells], dtype=bool)
+            words = f"{which_words} ({_some(cells, inside)}: {money(int(before[inside].sum()))})"
+            high = np.where(inside, before, ENDLESS)
+            found.append(BoundRule("no_raise", words, nothing, high, reason=reason))
     if unknown.any():
         words = f"cells without evidence keep their budget ({_some(cells, unknown)}: "
         words += f"{money(int(before[unknown].sum()))})"

@@ -95,12 +95,16 @@ def _without_one(rules: Rules) -> Iterator[tuple[str, Rules]]:
         rest = (*rules.frozen[:at], *rules.frozen[at + 1 :])
         where = _where(freeze.segment, freeze.channel)
         yield f"Keeping {where} ({freeze.reason})", replace(rules, frozen=rest)
-    if rules.no_raise:
-        count = len(rules.no_raise)
-        which = (
-            f"the {count} cells that do" if count > 1 else f"{rules.no_raise[0].cell}, which does"
-        )
-        yield f"No raise for {which} not spend what they have", replace(rules, no_raise=())
+    slow = tuple(held for held in rules.no_raise if not isinstance(held.pace, str))
+    harmed = tuple(held for held in rules.no_raise if isinstance(held.pace, str))
+    if slow:
+        count = len(slow)
+        which = f"the {count} cells that do" if count > 1 else f"{slow[0].cell}, which does"
+        yield f"No raise for {which} not spend what they have", replace(rules, no_raise=harmed)
+    if harmed:
+        count = len(harmed)
+        which = f"the {count} cells" if count > 1 else str(harmed[0].cell)
+        yield f"No raise for {which}: a test harms an outcome", replace(rules, no_raise=slow)
     if rules.reach:
         yield "The frequency cap", replace(rules, reach=())
 

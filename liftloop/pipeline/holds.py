@@ -34,14 +34,15 @@ class Holds:
     passing
         Late or broken facts, or an alarm of the monitor: until they are repaired.
     no_raise
-        Cells that do not spend what they have, with spend over budget: they get no raise.
+        Cells that get no raise: with spend over budget where they do not spend what they have, or
+        with the reason where a user-level test of theirs harms a guarded outcome.
     defaults
         Which default is used for which missing facts, in a sentence; "" where none is.
     """
 
     lasting: Frozen = ()
     passing: Frozen = ()
-    no_raise: Mapping[Cell, float] = field(default_factory=dict)
+    no_raise: Mapping[Cell, float | str] = field(default_factory=dict)
     defaults: str = ""
 
     @property
@@ -71,7 +72,7 @@ def holds(
     holdback: Iterable[str],
     health: HealthVerdict,
     alarms: Iterable[tuple[str, str, str]],
-    no_raise: Mapping[Cell, float],
+    no_raise: Mapping[Cell, float | str],
 ) -> Holds:
     """What may not move today.
 

@@ -28,6 +28,7 @@ def judged_outcomes(
 
 
 def harmed(settings: Settings, tests: Iterable[Mapping[str, Any]]) -> dict[Cell, str]:
-    """The cells that get no raise because a test harmed a guarded outcome, with the reason."""
+    """The cells that get no raise because the latest test of theirs that measured a guarded outcome
+    harmed it, with the reason."""
     found = harmed_cells(judged_outcomes(settings, tests))
     return {cell: no_raise_reason(verdict) for cell, verdict in found.items()}

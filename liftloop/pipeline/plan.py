@@ -47,7 +47,7 @@ from liftloop.pipeline.total import (
 )
 
 Frozen = tuple[tuple[str, str, str], ...]
-Slow = Mapping[Cell, float]
+Slow = Mapping[Cell, float | str]
 NONE_SLOW: Slow = MappingProxyType({})
 
 
@@ -89,7 +89,8 @@ def plan_budgets(
         The feeds ``performance`` and ``holdout`` as known on ``as_of``: what cells reach, and how
         well their holdouts hear.
     slow
-        Cells that do not spend what they have, with spend over budget: they get no raise.
+        Cells that get no raise: with spend over budget where they do not spend what they have, or
+        why else.
 
     Raises
     ------
@@ -208,9 +209,11 @@ def _total_words(settings: Settings, incumbent: Policy, reached: Decimal) -> str
     )
 
 
-def _slow_words(pace: float | None) -> str:
+def _slow_words(pace: float | str | None) -> str:
     if pace is None:
         return ""
+    if isinstance(pace, str):
+        return f" {pace}: it gets no raise."
     return f" It spends {pace:.0%} of its budget: it gets no raise until it spends what it has."
 
 
