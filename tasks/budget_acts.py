@@ -12,9 +12,9 @@ from liftloop.adapters.decisions import budgets_in_force, decision, decisions
 from liftloop.adapters.ledger import policy, session
 from liftloop.adapters.policies import read_policy
 from liftloop.adapters.tables import Decision
+from liftloop.core.currencies import amount_words
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.keys import key
-from liftloop.core.messages import money
 from liftloop.core.policy import Policy, Stage
 from liftloop.core.rollout.effective_policy import Running, Settlement, follow
 from liftloop.core.rollout.state import Transition
@@ -104,7 +104,7 @@ def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -
     outcome = Outcome(Settlement("move", target, {}, reason), (step,) if step else ())
     act = record(loop, grounds, outcome)
     bring_out(loop, act.id)
-    total = money(target.total, loop.settings.account.currency)
+    total = amount_words(target.total, loop.settings.account.currency)
     return f"Set: {len(target.cells)} cells, {total} a day, from {effective}."
 
 

@@ -25,9 +25,9 @@ def ended_long_ago(loop: Loop, as_of: date, *, command: str) -> str:
     if last is None or (as_of - last).days <= OLD_DAYS:
         return ""
     return (
-        f"Data end on {last}, {(as_of - last).days:,} days before {as_of}: there is nothing recent to "
-        f"decide on. Deliver newer files (liftloop ingest), or ask as of the "
-        f"day after the data: liftloop {command} --as-of {last + timedelta(days=1)}."
+        f"Data end on {last}, {(as_of - last).days:,} days before {as_of}: there is nothing "
+        "recent to decide on. Deliver newer files (liftloop ingest), or ask as of the day after "
+        f"the data: liftloop {command} --as-of {last + timedelta(days=1)}."
     )
 
 

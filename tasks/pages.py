@@ -8,7 +8,6 @@ from typing import Any
 from liftloop.adapters.decisions import budget_lines
 from liftloop.adapters.ledger import session
 from liftloop.core.currencies import amount_words
-from liftloop.core.messages import money
 from liftloop.core.policy import BudgetLine
 from tasks.context import Loop
 
@@ -27,7 +26,7 @@ def decision_markdown(loop: Loop, shown: dict[str, Any]) -> str:
         "",
         plain(shown["reason"]),
         "",
-        f"Total a day: {money(Decimal(total), currency)} {currency}.",
+        f"Total a day: {amount_words(Decimal(total), currency)} {currency}.",
         "",
         "| segment | channel | before | a day | change | stage | expected (90 %) | why |",
         "|---|---|---:|---:|---:|---|---|---|",
@@ -46,8 +45,8 @@ def _row(line: BudgetLine, currency: str) -> str:
     cells = (
         plain(line.segment),
         plain(line.channel),
-        money(line.previous_daily_budget, currency),
-        money(line.daily_budget, currency),
+        amount_words(line.previous_daily_budget, currency),
+        amount_words(line.daily_budget, currency),
         amount_words(change, currency, signed=True),
         line.stage,
         expected,

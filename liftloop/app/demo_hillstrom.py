@@ -22,8 +22,9 @@ from liftloop.adapters.mlflow_store import run_folder
 from liftloop.adapters.settings import load_settings
 from liftloop.adapters.whole_files import write_whole
 from liftloop.adapters.workspace import Workspace
+from liftloop.core.currencies import amount_words
 from liftloop.core.errors import ConfigurationError, InsufficientEvidence
-from liftloop.core.messages import money, visible
+from liftloop.core.messages import visible
 from liftloop.core.policy import BudgetLine
 
 OUTCOME_DAYS = 14  # the table's outcomes are those of the two weeks after the mailing
@@ -247,8 +248,8 @@ def _budgets(found: UnitsReport, currency: str) -> list[str]:
     said = [*_two_ways(found, currency)]
     for line in sorted(found.budgets, key=lambda line: (line.segment, line.channel)):
         words = (
-            f"  {line.segment} x {line.channel}: {money(line.previous_daily_budget)} to "
-            f"{money(line.daily_budget)} {currency}"
+            f"  {line.segment} x {line.channel}: {amount_words(line.previous_daily_budget)} to "
+            f"{amount_words(line.daily_budget)} {currency}"
         )
         if line.expected_incremental_revenue is not None:
             words += (

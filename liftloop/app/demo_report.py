@@ -8,7 +8,8 @@ from decimal import Decimal
 
 import pandas as pd
 
-from liftloop.core.messages import money, visible
+from liftloop.core.currencies import amount_words
+from liftloop.core.messages import visible
 from liftloop.core.policy import BudgetLine, Cell
 from liftloop.markets.scoring import Comparison
 
@@ -109,7 +110,7 @@ def market_report(
             [
                 f"WHAT THE LOOP DID IN {weeks} WEEKS",
                 "",
-                f"It moved {money(moved)} {currency} a day, {share:.0%} of the money. "
+                f"It moved {amount_words(moved)} {currency} a day, {share:.0%} of the money. "
                 "The largest moves:",
                 *(_move(row, currency) for row in moves.head(TOP).itertuples() if row.change),
                 "",
@@ -136,7 +137,7 @@ def market_report(
 def _move(row: object, currency: str) -> str:
     share = f" ({row.change / row.before:+z.0%})" if row.before else ""  # type: ignore[attr-defined]
     return (
-        f"  {row.segment} x {row.channel}: {money(row.before)} to {money(row.now)} "  # type: ignore[attr-defined]
+        f"  {row.segment} x {row.channel}: {amount_words(row.before)} to {amount_words(row.now)} "  # type: ignore[attr-defined]
         f"{currency} a day{share}. Its last move: {_begun_small(row.reason)}"  # type: ignore[attr-defined]
     )
 

@@ -19,6 +19,9 @@ WorkspaceOption = Annotated[
     Path,
     typer.Option("--workspace", "-w", envvar="LIFTLOOP_WORKSPACE", help="The workspace's folder."),
 ]
+ByOption = Annotated[
+    str, typer.Option("--by", envvar="LIFTLOOP_ACTOR", help="Who acts, for the audit trail.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from liftloop.core.messages import Words, money, notice
+from liftloop.core.currencies import amount_words
+from liftloop.core.messages import Words, notice
 from liftloop.core.policy import BudgetLine, Cell
 
 State = Literal["intended", "failed", "applied", "confirmed", "differs", "superseded"]
@@ -71,7 +72,7 @@ def outcome_of(wanted: Decimal, *, read_back: Decimal | None, error: str = "") -
         return Outcome("failed", read_back, error)
     if read_back is None:
         return Outcome("failed", None, "the platform does not show a budget for this cell")
-    words = f"asked for {money(wanted)}, the platform shows {read_back:,}"
+    words = f"asked for {amount_words(wanted)}, the platform shows {read_back:,}"
     return Outcome("differs", read_back, words)
 
 
@@ -104,7 +105,8 @@ def outside_notice(
             *_listed(
                 found,
                 lambda d: (
-                    f"{d.cell}: {d.found:,} where {money(d.expected, currency)} {currency} stood"
+                    f"{d.cell}: {d.found:,} where "
+                    f"{amount_words(d.expected, currency)} {currency} stood"
                 ),
             ),
         ],
@@ -123,7 +125,8 @@ def difference_notice(
             *_listed(
                 found,
                 lambda d: (
-                    f"{d.cell}: {d.found:,} instead of {money(d.expected, currency)} {currency}"
+                    f"{d.cell}: {d.found:,} instead of "
+                    f"{amount_words(d.expected, currency)} {currency}"
                 ),
             ),
         ],

@@ -58,8 +58,9 @@ def meta_minor_units(currency: str) -> int:
     return 1 if currency.upper() in META_WHOLE | WITHOUT_MINOR_UNIT else 100
 
 
-def amount_words(amount: Decimal | float, currency: str, *, signed: bool = False) -> str:
-    """An amount as people write it in ``currency``, without the currency itself.
+def amount_words(amount: Decimal | float, currency: str = "", *, signed: bool = False) -> str:
+    """An amount as people write it in ``currency`` (two places where none is named), without the
+    currency itself.
 
     >>> amount_words(Decimal("12345.60"), "EUR"), amount_words(Decimal("12345.00"), "JPY")
     ('12,345.60', '12,345')

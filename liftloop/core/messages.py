@@ -30,7 +30,6 @@ __all__ = [
     "clip",
     "decision_message",
     "escape",
-    "money",
     "notice",
     "visible",
 ]
@@ -75,7 +74,7 @@ def decision_message(*, announcement: Announcement, lines: Sequence[BudgetLine])
     total = sum((line.daily_budget for line in lines), Decimal(0))
     facts = [
         ("Expected", _expectation(announcement)),
-        ("Total a day", f"{money(total, announcement.currency)} {announcement.currency}"),
+        ("Total a day", f"{amount_words(total, announcement.currency)} {announcement.currency}"),
     ]
     closing = [
         *([("Another total", announcement.total)] if announcement.total else []),
@@ -141,7 +140,8 @@ def _move(line: BudgetLine, currency: str) -> str:
     share = f", {change / line.previous_daily_budget:+z.0%}" if line.previous_daily_budget else ""
     return (
         f"{clip(line.segment, 60)} x {clip(line.channel, 60)}: "
-        f"{money(line.previous_daily_budget, currency)} to {money(line.daily_budget, currency)} "
+        f"{amount_words(line.previous_daily_budget, currency)} to "
+        f"{amount_words(line.daily_budget, currency)} "
         f"{currency} a day ({amount_words(change, currency, signed=True)}{share}). {line.reason}"
     )
 
@@ -183,8 +183,3 @@ def _todo(a: Announcement) -> str:
         f"whoever runs the ad platforms sets the budgets of "
         f"outbox/budgets-{a.effective_from}-{a.decision_id}.csv by {a.effective_from}."
     )
-
-
-def money(amount: Decimal, currency: str = "") -> str:
-    """An amount with separators and the places of its currency, two by default: ``12,345.60``."""
-    return amount_words(amount, currency)

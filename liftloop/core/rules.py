@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from liftloop.core.currencies import amount_words
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.policy import Cell, Policy, from_cents, to_cents
 from liftloop.core.rule_patterns import Freeze, Group, Limit, NoRaise, ReachCap, Rules, covered
@@ -32,7 +33,7 @@ __all__ = [
 
 def money(cents: int) -> str:
     """Cents as people write money: 1,234.50."""
-    return f"{from_cents(cents):,.2f}"
+    return amount_words(from_cents(cents))
 
 
 def resolve_rules(

@@ -9,7 +9,6 @@ from decimal import Decimal
 
 from liftloop.core.blocks import Link, Words, bullets, clip, context, header, section, visible
 from liftloop.core.currencies import amount_words
-from liftloop.core.messages import money
 
 TOP_MOVES, TOP_ACTS, TOP_CELLS = 6, 8, 6
 NOBODY = "nobody has to do anything."
@@ -74,7 +73,7 @@ def weekly_message(week: Week) -> Words:
     title = f"LiftLoop, {_day(week.first)} to {_day(week.last)}"
     moved = f"{len(week.moves)} of {week.cells} cells have other budgets than a week ago"
     if week.total is not None:
-        moved += f"; the total is {money(week.total, week.currency)} {week.currency} a day"
+        moved += f"; the total is {amount_words(week.total, week.currency)} {week.currency} a day"
     lists = [
         ("What moved", [f"{moved}.", *_moves(week)]),
         ("Why", [_act(act, week.currency) for act in _shown(week.acts)] or ["Nothing decided."]),
@@ -107,8 +106,9 @@ def _shown(acts: Sequence[Act]) -> Sequence[Act]:
 def _moves(week: Week) -> list[str]:
     ordered = sorted(week.moves, key=lambda move: -abs(move.after - move.before))
     words = [
-        f"{clip(m.segment, 60)} x {clip(m.channel, 60)}: {money(m.before, week.currency)} to "
-        f"{money(m.after, week.currency)} {week.currency} a day "
+        f"{clip(m.segment, 60)} x {clip(m.channel, 60)}: "
+        f"{amount_words(m.before, week.currency)} to "
+        f"{amount_words(m.after, week.currency)} {week.currency} a day "
         f"({amount_words(m.after - m.before, week.currency, signed=True)})"
         for m in ordered[:TOP_MOVES]
     ]

@@ -9,7 +9,6 @@ from liftloop.adapters.platforms.configuration import Target
 from liftloop.adapters.policies import read_policy
 from liftloop.core.currencies import amount_words, budget_unit, meta_minor_units
 from liftloop.core.errors import RefusedFile
-from liftloop.core.messages import money
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.whole_units import in_whole_units
 
@@ -25,8 +24,10 @@ def test_the_smallest_unit_of_a_budget(currency: str, unit: str, meta: int) -> N
 
 
 def test_amounts_have_the_places_of_their_currency() -> None:
-    assert money(Decimal("12345.00"), "JPY") == "12,345"
-    assert money(Decimal("12345.6"), "EUR") == money(Decimal("12345.6")) == "12,345.60"
+    assert amount_words(Decimal("12345.00"), "JPY") == "12,345"
+    assert (
+        amount_words(Decimal("12345.6"), "EUR") == amount_words(Decimal("12345.6")) == "12,345.60"
+    )
     assert amount_words(Decimal("-12"), "KRW", signed=True) == "-12"
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 from liftloop.adapters.importers.channels import channels_of
 from liftloop.adapters.importers.countries import CountryNames
 from liftloop.adapters.importers.days import checked_period
-from liftloop.adapters.importers.exported import day_reader, decimals_of, rows_of
 from liftloop.adapters.importers.importer import Importer, Row, currency_in, plain
 from liftloop.adapters.importers.repeats import counted_rows
+from liftloop.adapters.importers.report_columns import day_reader, decimals_of, rows_of
 from liftloop.adapters.importers.report_rows import Account, Reading
 from liftloop.adapters.importers.selecting import select_rows
 from liftloop.adapters.importers.sums import (

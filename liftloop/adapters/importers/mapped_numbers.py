@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from liftloop.adapters.importers.exported import marks_of
 from liftloop.adapters.importers.expressions import names_in
 from liftloop.adapters.importers.mapping import TableMap
 from liftloop.adapters.importers.notation import infer_decimals
+from liftloop.adapters.importers.report_columns import marks_of
 from liftloop.adapters.importers.roles import is_sync
 from liftloop.adapters.importers.sums import WHOLE, number
 from liftloop.adapters.reading import RawTable

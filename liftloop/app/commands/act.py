@@ -8,12 +8,7 @@ from unicodedata import normalize
 
 import typer
 
-from liftloop.app.options import WorkspaceOption, opened
-
-ByOption = Annotated[
-    str, typer.Option("--by", envvar="LIFTLOOP_ACTOR", help="Who acts, for the audit trail.")
-]
-
+from liftloop.app.options import ByOption, WorkspaceOption, opened
 
 WaitingArgument = Annotated[
     str,

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from liftloop.app.options import (
+    ByOption,
     JsonOption,
     WorkspaceOption,
     for_itself,
@@ -247,9 +248,7 @@ def readmit(
     beside: Annotated[
         bool, typer.Option("--beside", help="The rows add to what is stored of their days.")
     ] = False,
-    by: Annotated[
-        str, typer.Option("--by", envvar="LIFTLOOP_ACTOR", help="Who acts, for the audit trail.")
-    ] = "operator",
+    by: ByOption = "operator",
     as_json: JsonOption = False,
 ) -> None:
     """Judge rows again, mended or under a changed configuration; those that pass are stored."""
@@ -304,9 +303,7 @@ def discard(
         str, typer.Option(help="Why nothing of them is stored, for the audit trail.")
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    by: Annotated[
-        str, typer.Option("--by", envvar="LIFTLOOP_ACTOR", help="Who acts, for the audit trail.")
-    ] = "operator",
+    by: ByOption = "operator",
     as_json: JsonOption = False,
 ) -> None:
     """Close rows for good: nothing of them is ever stored. A row must be in all that is named."""

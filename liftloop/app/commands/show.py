@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from liftloop.app.options import (
+    ByOption,
     JsonOption,
     WorkspaceOption,
     as_day,
@@ -39,7 +40,7 @@ def budgets(
     start: Annotated[
         str | None, typer.Option("--from", help="The first day of --set; default: tomorrow.")
     ] = None,
-    by: Annotated[str, typer.Option("--by", envvar="LIFTLOOP_ACTOR")] = "operator",
+    by: ByOption = "operator",
     weeks: Annotated[
         int | None, typer.Option(min=1, max=104, help="Preview the plan of so many weeks instead.")
     ] = None,

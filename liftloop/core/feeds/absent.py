@@ -19,9 +19,10 @@ import pandas as pd
 import pyarrow as arrow  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from liftloop.core.currencies import amount_words as money
 from liftloop.core.feeds.identity import id_of
 from liftloop.core.feeds.overlap import ALL
-from liftloop.core.feeds.questions import Question, Stands, money
+from liftloop.core.feeds.questions import Question, Stands
 from liftloop.core.feeds.restating import Ints, KeyBook, instants
 
 Mask = NDArray[np.bool_]

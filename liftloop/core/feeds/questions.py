@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow as arrow  # type: ignore[import-untyped]
 
+from liftloop.core.currencies import amount_words as money
 from liftloop.core.feeds.restating import Ints
 
 Stands = Literal["", "replace", "beside"]
@@ -19,11 +20,6 @@ class Question:
 
     problem: str
     answers: str
-
-
-def money(amount: float) -> str:
-    """An amount in the account's currency, for a sentence."""
-    return f"{amount:,.2f}"
 
 
 @dataclass

@@ -17,8 +17,9 @@ import pyarrow as arrow  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from pyarrow import compute
 
+from liftloop.core.currencies import amount_words as money
 from liftloop.core.feeds.identity import IDS, id_of
-from liftloop.core.feeds.questions import Question, money
+from liftloop.core.feeds.questions import Question
 from liftloop.core.feeds.restating import Ints, KeyBook
 
 Mask = NDArray[np.bool_]

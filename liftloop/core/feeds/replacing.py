@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as arrow  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from liftloop.core.currencies import amount_words as money
 from liftloop.core.feeds.absent import Absent, AccountDays
 from liftloop.core.feeds.declared import Feed
 from liftloop.core.feeds.identity import Identity, id_of, text_of
@@ -30,7 +31,7 @@ from liftloop.core.feeds.overlap import (
     overlaps,
     settle,
 )
-from liftloop.core.feeds.questions import Amounts, Question, Stands, money
+from liftloop.core.feeds.questions import Amounts, Question, Stands
 from liftloop.core.feeds.repeated import (
     LEAST,
     Repeated,

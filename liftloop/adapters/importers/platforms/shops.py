@@ -62,6 +62,19 @@ def _one(row: Row) -> str | None:
     return "1"
 
 
+def _listed_once(what: str) -> Callable[[str | None], str | None]:
+    """Says why an id does not count again: ``what``, where it was counted before."""
+    counted: set[str] = set()
+
+    def again(id: str | None) -> str | None:
+        if id is None or id not in counted:
+            counted.update(() if id is None else (id,))
+            return None
+        return f"{what} listed twice"
+
+    return again
+
+
 def _no_day(*columns: str) -> Callable[[Row], bool]:
     """Totals rows: they are of none of what the rows are of, or say what they are."""
     named = total_in(*columns, says=r"(grand )?totals?(:.*)?|summary")
@@ -258,7 +271,7 @@ _NOT_PAID = frozenset({
 
 
 def _stripe_payments() -> Why:
-    counted: set[str] = set()
+    again = _listed_once("payments")
 
     def why(row: Row) -> str | None:
         if (text_of(row, "mode") or "live").lower() == "test":
@@ -270,14 +283,10 @@ def _stripe_payments() -> Why:
             return "payments that failed or were not taken"
         if status not in _PAID:
             raise ValueError(f"column 'status': {status!r} is no status of a payment")
-        payment = text_of(row, "id")
-        if payment is not None and payment in counted:
-            return "payments listed twice"
-        if payment is not None:
-            counted.add(payment)
-        if text_of(row, "converted amount", "amount") is None:
+        twice = again(text_of(row, "id"))
+        if twice is None and text_of(row, "converted amount", "amount") is None:
             raise ValueError("a payment without an amount")
-        return None
+        return twice
 
     return why
 
@@ -328,20 +337,16 @@ def _stripe_kind(row: Row) -> str:
 
 
 def _stripe_balance() -> Why:
-    counted: set[str] = set()
+    again = _listed_once("movements")
 
     def why(row: Row) -> str | None:
         kind = _stripe_kind(row)
         if kind not in _STRIPE_SALES | _STRIPE_BACK:
             return "movements that are no sale (payouts, fees, transfers)"
-        movement = text_of(row, "balance_transaction_id", "id")
-        if movement is not None and movement in counted:
-            return "movements listed twice"
-        if movement is not None:
-            counted.add(movement)
-        if text_of(row, "gross", "amount") is None:
+        twice = again(text_of(row, "balance_transaction_id", "id"))
+        if twice is None and text_of(row, "gross", "amount") is None:
             raise ValueError("a movement without an amount")
-        return None
+        return twice
 
     return why
 
