@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from liftloop.core.curves import Array, ResponseCurves
+from liftloop.core.decide import interval_around
 from liftloop.core.interacting import InteractingCurves
 from liftloop.core.saturating import SaturatingCurves
 from models.boosting import BoosterParameters, fit_booster, predict
@@ -169,8 +170,8 @@ def curve_table(
     for share in np.linspace(0.0, 2.0, points):
         spend = share * present
         drawn = curves.draw_revenue(spend)
-        low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
         mean, marginal = curves.mean_revenue(spend), curves.mean_marginal(spend)
+        low, high = interval_around(mean, drawn)
         rows += [
             (cell.segment, cell.channel, spend[i], mean[i], low[i], high[i], marginal[i])
             for i, cell in enumerate(curves.cells)

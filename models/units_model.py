@@ -16,6 +16,7 @@ import numpy as np
 import optuna
 import pandas as pd
 
+from liftloop.core.decide import interval_around
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.unit_curves import UnitCurves
 from models.boosting import BoosterParameters
@@ -158,8 +159,8 @@ def curve_table(curves: UnitCurves, *, points: int = 21) -> pd.DataFrame:
     for share in np.linspace(0, 1, points):
         spend = share * curves.saturation
         drawn = curves.draw_revenue(spend)
-        low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
         mean = curves.mean_revenue(spend)
+        low, high = interval_around(mean, drawn)
         marginal = curves.mean_marginal(spend)
         for c, cell in enumerate(curves.cells):
             rows.append(

@@ -14,6 +14,7 @@ from liftloop.adapters.ledger import verdicts
 from liftloop.adapters.rollouts import rollout
 from liftloop.adapters.tables import Decision, Delivery
 from liftloop.core.curves import ResponseCurves
+from liftloop.core.decide import interval_around
 from liftloop.core.policy import BudgetLine
 from liftloop.core.verdict_words import in_brief, step_verdicts
 from liftloop.reporting.rollout_sentences import day_text
@@ -102,8 +103,8 @@ def _samples(curves: ResponseCurves, lines: list[BudgetLine]) -> pd.DataFrame:
     for share in np.linspace(0, 1, POINTS):
         spend = share * top
         drawn = curves.draw_revenue(spend)
-        low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
         mean = curves.mean_revenue(spend)
+        low, high = interval_around(mean, drawn)
         rows += [
             (*n, spend[i], mean[i], low[i], high[i], was.get(n, 0.0), will.get(n, 0.0))
             for i, n in enumerate(names)
