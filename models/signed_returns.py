@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
+from scipy.special import log_ndtr, ndtr
 
 from liftloop.core.saturating import SaturatingCurves
 from models.hierarchy import Hierarchy, State
@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 CLEAR = 3.0  # standard errors above 0
 WIDE = np.linspace(-4.0, 4.0, 65)
 NEAR = np.linspace(-6.0, 6.0, 49)
+LEAST_LIKELY = 1e-6  # a mean that is less likely has no say
 STRAIGHT = 1e6  # times the usual spend: a curve that saturates so late is a straight line
 
 
@@ -142,7 +143,7 @@ def with_signed_returns(
             rest = np.setdiff1d(np.arange(draws), chosen)
             _single_cells(channel, slab, rest, returns, changed, rng, config)
         if channel.by_tests:
-            _as_tested(channel.cells, slab, m, spend, earned)
+            _as_tested(channel, slab, m, spend, earned, config)
     if not changed.any() and (m == curves.marginal_at_zero).all():
         return curves, about
     below = changed & (returns < 0)
@@ -157,20 +158,43 @@ def with_signed_returns(
 
 
 def _as_tested(
-    cells: NDArray[np.intp], works: _Account, m: Array, spend: Array, earned: Array
+    channel: LinearReturns,
+    works: _Account,
+    m: Array,
+    spend: Array,
+    earned: Array,
+    config: SignedConfig,
 ) -> None:
-    """Put a channel's mean return in the draws where the tests say it is; changes ``m`` in place.
+    """Put the return of a channel's money in the draws where the tests say it is; changes ``m`` in
+    place.
 
     Curves are drawn from a normal posterior of logarithms. Lifts are many and hold it; of a few
     tests with wide errors the true posterior is far from normal there, and is exact on a grid here.
     Every draw keeps its rank, its shapes and how its cells differ.
     """
+    cells = channel.cells
     weights = spend[cells] / spend[cells].sum()
     level = earned[:, cells] @ weights
     rank = np.argsort(np.argsort(level, kind="stable"), kind="stable")
-    reached = np.cumsum(works.posterior) - 0.5 * works.posterior
-    wanted = np.exp(np.interp((rank + 0.5) / len(rank), reached, np.log(works.mean)))
+    wanted = _returned(channel, works, weights, (rank + 0.5) / len(rank), config)
     m[:, cells] *= (wanted / np.maximum(level, 1e-300))[:, None]
+
+
+def _returned(
+    channel: LinearReturns, works: _Account, weights: Array, shares: Array, config: SignedConfig
+) -> Array:
+    """Quantiles at ``shares`` of what the cells that there are return together, above 0: their
+    own tests say more of it than of the mean of all cells that there might be."""
+    likely = works.posterior > LEAST_LIKELY
+    odds = works.posterior[likely] / works.posterior[likely].sum()
+    found = [channel.spread_of(weights, mean, config.own * mean) for mean in works.mean[likely]]
+    middle, sd = np.array([one[0] for one in found]), np.sqrt([one[1] for one in found])
+    low, high = float((middle - 5 * sd).min()), float((middle + 5 * sd).max())
+    grid = np.geomspace(max(low, 1e-3 * high), high, 400)
+    below, above = ndtr(-middle / sd), ndtr((grid[:, None] - middle) / sd)
+    reached = ((above - below) / np.maximum(1.0 - below, 1e-12)) @ odds
+    reached, places = np.unique(reached, return_index=True)
+    return np.asarray(np.exp(np.interp(shares, reached, np.log(grid[places]))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

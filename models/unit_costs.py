@@ -124,14 +124,14 @@ def with_unit_spend(performance: pd.DataFrame, costs: pd.DataFrame, *, as_of: da
     )
 
 
-def tested_cells(costs: pd.DataFrame, performance: pd.DataFrame) -> frozenset[Cell]:
+def cells_without_reports(costs: pd.DataFrame, performance: pd.DataFrame) -> frozenset[Cell]:
     """The cells of which user-level tests tell, and performance does not."""
     reported = _cells(performance)
     pairs = zip(costs["segment"], costs["channel"], strict=True)
     return frozenset(Cell(*pair) for pair in pairs if pair not in reported)
 
 
-def test_levels(
+def latest_levels(
     costs: pd.DataFrame, performance: pd.DataFrame, *, as_of: date, recent_days: int
 ) -> Mapping[Cell, float]:
     """What the latest test of each cell that only tests tell of spent a day, account currency.
@@ -139,7 +139,7 @@ def test_levels(
     A cell whose window is not recorded has none. Where performance tells of other cells, a test
     that ended more than ``recent_days`` before ``as_of`` is no budget in force.
     """
-    cells = tested_cells(costs, performance)
+    cells = cells_without_reports(costs, performance)
     found: dict[Cell, tuple[pd.Timestamp, str, float]] = {}
     for (name, segment, channel), days in daily_costs(costs).groupby(KEYS):
         cell, end = Cell(str(segment), str(channel)), days["date"].max()

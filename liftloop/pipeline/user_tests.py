@@ -10,7 +10,7 @@ import pandas as pd
 
 from liftloop.adapters.settings import Settings
 from liftloop.core.policy import Cell
-from models.unit_costs import test_levels, tested_cells, unit_costs
+from models.unit_costs import cells_without_reports, latest_levels, unit_costs
 from models.units_evidence import UnitRules
 
 RECENT_DAYS = 90  # a test that ended longer ago, beside performance of other cells, spends no more
@@ -33,11 +33,11 @@ def costs_of(settings: Settings, facts: Mapping[str, pd.DataFrame]) -> pd.DataFr
 
 def cells_of_tests(costs: pd.DataFrame, facts: Mapping[str, pd.DataFrame]) -> frozenset[Cell]:
     """The cells that user-level tests alone tell of: no platform reports them, so none is late."""
-    return tested_cells(costs, facts["performance"])
+    return cells_without_reports(costs, facts["performance"])
 
 
 def first_budgets(
     costs: pd.DataFrame, performance: pd.DataFrame, *, as_of: date
 ) -> Mapping[Cell, float]:
     """What the cells that user-level tests alone tell of spend a day, account currency."""
-    return test_levels(costs, performance, as_of=as_of, recent_days=RECENT_DAYS)
+    return latest_levels(costs, performance, as_of=as_of, recent_days=RECENT_DAYS)
