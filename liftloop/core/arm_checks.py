@@ -165,15 +165,31 @@ class _Units:
         if "propensity" in units.columns:
             stated = units["propensity"].to_numpy(dtype=np.float64, na_value=np.nan)
         treated = (units["arm"].astype(str) == "treated").to_numpy()
+        experiment = units["experiment"].astype(str).to_numpy().astype(object)
         return cls(
             units,
-            units["experiment"].astype(str).to_numpy().astype(object),
+            experiment,
             channel.map(lambda text: str(text).strip()).to_numpy().astype(object),
             units["segment"].astype(str).to_numpy().astype(object),
             treated,
-            stated,
+            _of_all(stated, experiment, treated),
             _in_both_arms(units, treated),
         )
+
+
+def _of_all(stated: Array, experiment: NDArray[np.object_], treated: Mask) -> Array:
+    """Stated propensities, those of experiments that state one number for one arm alone filled in
+    for the other; (n,)."""
+    known = np.isfinite(stated)
+    if known.all() or not known.any():
+        return stated
+    found = stated.copy()
+    for name in set(experiment[known]):
+        mine = experiment == name
+        values = np.unique(stated[mine & known])
+        if len(values) == 1 and len(set(treated[mine & known])) == 1:
+            found[mine] = values[0]
+    return found
 
 
 def _in_both_arms(units: pd.DataFrame, treated: Mask) -> Mask:

@@ -27,9 +27,9 @@ class TestsChecked:
     sound: frozenset[Cell] = field(default_factory=frozenset)
 
 
-def check_tests(units: pd.DataFrame) -> TestsChecked:
-    """Look at the feed ``units`` as known."""
-    if units.empty:
+def check_tests(units: pd.DataFrame | None) -> TestsChecked:
+    """Look at the feed ``units`` as known; None: it was never delivered."""
+    if units is None or units.empty:
         return TestsChecked()
     comparisons, findings = sound_comparisons(units)
     segment = units["segment"].astype(str).to_numpy()
@@ -134,6 +134,6 @@ def left_out(findings: Sequence[ArmFinding]) -> LeftOut:
 def left_out_of(frames: Mapping[str, pd.DataFrame], *, as_of: date) -> LeftOut:
     """What a training on these feeds leaves out."""
     units, holdout = frames.get("units"), frames.get("holdout")
-    tests = check_tests(units).findings if units is not None else ()
+    tests = check_tests(units).findings
     arms = check_holdout(holdout, as_of=as_of) if holdout is not None and len(holdout) else ()
     return left_out((*tests, *arms))

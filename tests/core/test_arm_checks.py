@@ -112,6 +112,16 @@ def test_propensities_of_each_row_are_summed() -> None:
     assert ratio_of(treated, np.full(30_000, np.nan)) is None
 
 
+def test_one_number_that_is_stated_for_one_arm_is_meant_for_both() -> None:
+    treated_only = user_test().assign(
+        propensity=lambda t: t["propensity"].where(t["arm"] == "treated")
+    )
+    assert check_units(treated_only) == ()
+    off = user_test(share=0.55)
+    (one,) = check_units(off.assign(propensity=off["propensity"].where(off["arm"] == "control")))
+    assert one.check == "sample ratio"
+
+
 def test_the_tail_is_never_below_the_normal_one_and_near_it_for_many_users() -> None:
     gap, variance = np.array([300.0, 40.0]), np.array([2500.0, 2500.0])
     bound = tail(gap, variance, np.ones(2))

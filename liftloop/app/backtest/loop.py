@@ -224,7 +224,7 @@ class MemoryLoop:
 
     def _broken_tests(self, facts: Facts) -> Frozen:
         """Cells whose only test is broken."""
-        tests = check_tests(facts["units"])
+        tests = check_tests(facts.get("units"))
         return broken_test_holds(tests, facts, policy_cells=self.in_force.cells)
 
     def _holds(self, as_of: date, facts: Facts) -> Holds:
