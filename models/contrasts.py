@@ -102,7 +102,8 @@ def _one_sided(one: Comparison, findings: Sequence[ArmFinding]) -> list[str]:
 def _nothing(findings: Sequence[ArmFinding]) -> InsufficientEvidence:
     broken = [f for f in findings if f.broken and f.check != "one arm"]
     if broken:
-        more = f" So are {len(broken) - 1} more." if len(broken) > 1 else ""
+        rest = len(broken) - 1
+        more = f" {rest} more {'is' if rest == 1 else 'are'} broken, too." if rest else ""
         return InsufficientEvidence(
             f"Every user-level test is broken. {broken[0].sentence}{more}",
             fix=f"Fix: {broken[0].fix}.",

@@ -43,7 +43,8 @@ def broken_arms(
             hit[seen.segments.index(one.segment), seen.channels.index(one.channel)] = True
         first = min(one.first for one in found if one.first is not None)
         rest = len({(one.segment, one.channel) for one in found}) - 1
-        more = f" So it is for {rest} more." if rest else ""
+        cells = "cell" if rest == 1 else "cells"
+        more = f" The same holds for {rest} more {cells}." if rest else ""
         words = f"{found[0].sentence}{more} {ON_PURPOSE}"
         start = seen.days - (seen.as_of - first).days
         worst = max(float(one.numbers["z"]) for one in found)

@@ -38,7 +38,7 @@ def test_lifts_of_other_days_stand_where_control_users_are_missing() -> None:
             holdout=holdout, performance=feeds["performance"], as_of=market.start,
             config=LiftConfig(adjust=False),
         )  # fmt: skip
-        return found.set_index(["segment", "channel", "period_start"])
+        return found.set_index(["segment", "channel", "period_start"]).sort_index()
 
     before, after = lifts(sound), lifts(told)
     cell = tuple(sound[["segment", "channel"]].iloc[0])
