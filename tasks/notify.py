@@ -181,6 +181,14 @@ class CycleSummary:
         return asdict(self)
 
 
+def _who_responds(uplift: Mapping[str, Any]) -> tuple[str, ...]:
+    """The training on user-level tests, in a line; none where there was nothing to learn."""
+    if not uplift.get("sentence"):
+        return ()
+    more = " Whom to reach: liftloop targets." if uplift.get("champion") else ""
+    return (f"Who responds: {uplift['sentence']}{more}",)
+
+
 def sum_up(
     as_of: date,
     deliveries: Sequence[DeliverySummary],
@@ -202,7 +210,7 @@ def sum_up(
         verdict["summary"],
         verdict["health"],
         training["sentence"],
-        *([f"Who responds: {said}"] if (said := uplift.get("sentence")) else []),
+        *_who_responds(uplift),
         proposal["reason"],
     )
     acted = decision["id"] is not None and decision["new"]  # without a plan a rollout may act

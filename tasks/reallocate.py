@@ -39,6 +39,7 @@ from liftloop.pipeline.plan import plan_budgets
 from liftloop.pipeline.total import TotalProposal
 from liftloop.pipeline.user_tests import first_budgets
 from liftloop.reporting.lift_test_sentences import conflict_sentences
+from liftloop.reporting.outcome_guardrails import held_sentence
 from models.unit_costs import unit_test_sentences
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF, load_model_curves
@@ -227,6 +228,9 @@ def planned_on(
                     plan.reason,
                     *plan.notes,
                     basis.holds.defaults,
+                    held_sentence(
+                        {c: why for c, why in basis.holds.no_raise.items() if isinstance(why, str)}
+                    ),
                     conflict_sentences(tests_of(champion)) if champion else "",
                     silent,
                     *tests,

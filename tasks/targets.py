@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,9 +29,8 @@ from liftloop.core.outcome_guardrails import OutcomeVerdict
 from liftloop.pipeline.outcome_guardrails import judged_outcomes
 from liftloop.pipeline.targets import HowMany, Targets, plan_targets
 from liftloop.reporting.outcome_guardrails import outcome_sentence
-from liftloop.reporting.targets import harm_sentence, targets_as_dict
+from liftloop.reporting.targets import targets_as_dict
 from models.examining.users import Targeting, from_arrays
-from models.targets import harm_of
 from models.uplift_serving import ServedUplift, from_folder
 from tasks.context import Loop, open_loop, view
 from tasks.curves import MODEL_OF
@@ -261,16 +260,6 @@ def write_targets(report: TargetReport, path: Path) -> int:
         table = table.sort_values("predicted_uplift", ascending=False, kind="stable")
     write_whole(path, table.to_csv(index=False, float_format="%.6g").encode())
     return len(table)
-
-
-def harm_sentences(loop: Loop, trained: Training) -> Iterator[str]:
-    """What the model's tests say of users who respond negatively, for the training's artifact."""
-    for test in from_arrays(load_unseen(loop.workspace, run_id=str(trained.run_id))):
-        words = harm_sentence(
-            harm_of(test), users=len(test.scores), currency=loop.settings.account.currency
-        )
-        if words:
-            yield f"{test.name.removesuffix('/revenue')}: {words}"
 
 
 def as_dict(report: TargetReport) -> dict[str, Any]:

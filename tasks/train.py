@@ -24,6 +24,7 @@ from liftloop.adapters.ledger import (
 )
 from liftloop.adapters.registry import (
     TrainingRecord,
+    load_unseen,
     log_training,
     set_challenger,
     set_champion,
@@ -35,6 +36,9 @@ from liftloop.core.examination import Examination
 from liftloop.core.keys import key
 from liftloop.pipeline.arms import LeftOut, left_out_of
 from liftloop.reporting.lift_test_sentences import conflict_sentences
+from liftloop.reporting.targets import harm_sentence
+from models.examining.users import from_arrays
+from models.targets import harm_of
 from models.units_evidence import finished_users
 from tasks.context import Loop, open_loop
 from tasks.curves import MODEL_OF
@@ -240,6 +244,21 @@ def _crown(loop: Loop, found: Training, before: Training | None, verdict: Examin
     return reason
 
 
+def harm_of_training(loop: Loop, trained: Training) -> list[str]:
+    """What user-level tests say of users who respond negatively: a sentence for each test that
+    shows any."""
+    said: list[str] = []
+    if trained.door != "units":
+        return said
+    for test in from_arrays(load_unseen(loop.workspace, run_id=str(trained.run_id))):
+        words = harm_sentence(
+            harm_of(test), users=len(test.scores), currency=loop.settings.account.currency
+        )
+        if words:
+            said.append(f"{test.name.removesuffix('/revenue')}: {words}")
+    return said
+
+
 @task(name="show training")
 def show_training(workspace: str, trained: dict[str, Any]) -> str:
     """Leave what the training found as an artifact; returns its text."""
@@ -250,7 +269,8 @@ def show_training(workspace: str, trained: dict[str, Any]) -> str:
             found = training(db, key=trained["key"])
         assert found is not None
         metrics = json.loads(found.metrics)
-        lines += ["| metric | value |", "|---|---:|"]
+        harm = harm_of_training(loop, found)
+        lines += [*harm, *([""] if harm else []), "| metric | value |", "|---|---:|"]
         lines += [f"| {name} | {float(value):,.4g} |" for name, value in sorted(metrics.items())]
     text = "\n".join([*lines, ""])
     create_markdown_artifact(text, key="training", description="What the model learned")

@@ -6,6 +6,7 @@ one would mend them.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -16,6 +17,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from importlib import metadata
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from liftloop.adapters.audit import verify
 from liftloop.adapters.deliveries import account_of
 from liftloop.adapters.engine import ledger_address
 from liftloop.adapters.facts import read_facts
-from liftloop.adapters.ledger import is_current, open_ledger, session, trainings
+from liftloop.adapters.ledger import is_current, last_training, open_ledger, session, trainings
 from liftloop.adapters.name_checks import doctor_on_names
 from liftloop.adapters.notify import check_webhook
 from liftloop.adapters.platforms.standing import standings
@@ -38,6 +40,8 @@ from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import LiftLoopError
 from liftloop.core.feeds.doubled import FIGURES, doubled_segments
 from liftloop.core.feeds.identity import IDS
+from liftloop.core.outcome_guardrails import judge_outcomes
+from liftloop.reporting.outcome_guardrails import outcome_sentence
 
 PINS = {
     "fastapi": (">=0.139,<0.151", "with a newer one no flow runs (unexpected argument min_items)"),
@@ -80,6 +84,7 @@ def diagnose(workspace: Workspace | None) -> list[Finding]:
         if settings is not None:
             findings += _guarded("account", lambda: _account(workspace, settings))
             findings += _guarded("segments", lambda: _segments(workspace, settings))
+            findings += _guarded("guarded outcomes", lambda: _outcomes(settings))
         findings += _guarded(
             "names", lambda: (Finding("names", *found) for found in doctor_on_names(workspace))
         )
@@ -282,6 +287,28 @@ def _segments(workspace: Workspace, settings: Settings) -> Iterator[Finding]:
             "deliver the file again under the segment that is right: liftloop ingest FILE "
             f"--segment {shlex.quote(one)} --replace",
         )
+
+
+def _outcomes(settings: Settings) -> Iterator[Finding]:
+    """What user-level tests did to guarded outcomes, by the last training on them."""
+    engine = open_ledger(str(settings.ledger_url))
+    rules = settings.guardrails.outcome_rules
+    if not rules or not is_current(engine):
+        return
+    with session(engine, read_only=True) as db:
+        last = last_training(db, model_name="uplift", as_of=date.max)
+    tests = json.loads(last.examination).get("user_tests", []) if last else []
+    if not tests:
+        words = "no user-level test has been learned from: guarded outcomes are not judged"
+        yield Finding("guarded outcomes", None, words)
+    for verdict in judge_outcomes(rules, tests):
+        fix = "change what is sent and test again; until then its cells get no raise"
+        words = outcome_sentence(verdict).removesuffix(".")
+        if verdict.is_harmful:
+            yield Finding("guarded outcomes", False, words, fix)
+        else:
+            unsure = verdict.could_hide_harm or not verdict.is_measured
+            yield Finding("guarded outcomes", None if unsure else True, words)
 
 
 def _registry(workspace: Workspace, settings: Settings | None) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from liftloop.adapters.platforms.configuration import Platforms
 from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import ConfigurationError
+from liftloop.core.outcome_guardrails import OutcomeRule
 from liftloop.core.quiet_hours import QuietHours
 
 
@@ -264,6 +265,11 @@ class Guardrails(_Section):
     outcomes: tuple[OutcomeGuardrail, ...] = Field(
         (), description="outcomes that user-level tests must not harm"
     )
+
+    @property
+    def outcome_rules(self) -> tuple[OutcomeRule, ...]:
+        """The guarded outcomes as the core judges them."""
+        return tuple(OutcomeRule(one.outcome, one.worse, one.margin) for one in self.outcomes)
 
 
 class Data(_Section):

@@ -7,7 +7,6 @@ from typing import Any
 
 from liftloop.adapters.settings import Settings
 from liftloop.core.outcome_guardrails import (
-    OutcomeRule,
     OutcomeVerdict,
     harmed_cells,
     judge_outcomes,
@@ -21,10 +20,7 @@ def judged_outcomes(
 ) -> tuple[OutcomeVerdict, ...]:
     """What the configured guardrails on outcomes say of ``tests``
     (:func:`liftloop.core.outcome_guardrails.judge_outcomes`)."""
-    rules = [
-        OutcomeRule(one.outcome, one.worse, one.margin) for one in settings.guardrails.outcomes
-    ]
-    return judge_outcomes(rules, tests) if rules else ()
+    return judge_outcomes(settings.guardrails.outcome_rules, tests)
 
 
 def harmed(settings: Settings, tests: Iterable[Mapping[str, Any]]) -> dict[Cell, str]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from liftloop.core.outcome_guardrails import OutcomeVerdict
+from liftloop.core.policy import Cell
+
+NAMED = 3  # cells in one sentence
 
 
 def outcome_sentence(verdict: OutcomeVerdict) -> str:
@@ -26,6 +31,19 @@ def outcome_sentence(verdict: OutcomeVerdict) -> str:
             f"(95 %; tolerated: {rule.margin:.4g})."
         )
     return f"{seen}: a {fall} beyond {rule.margin:.4g} is ruled out (95 %)."
+
+
+def held_sentence(reasons: Mapping[Cell, str]) -> str:
+    """Which cells get no raise because their test harms an outcome; "" without any."""
+    cells: dict[str, list[str]] = {}
+    for cell in sorted(reasons):
+        cells.setdefault(reasons[cell], []).append(str(cell))
+    found = []
+    for why, names in cells.items():
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        who = f"{', '.join(names[:NAMED])}{more}"
+        found.append(f"{why}: {who} get{'s' if len(names) == 1 else ''} no raise.")
+    return " ".join(found)
 
 
 def no_raise_reason(verdict: OutcomeVerdict) -> str:
