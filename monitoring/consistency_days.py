@@ -77,7 +77,8 @@ def _from_usual(values: Numbers) -> tuple[Numbers, Numbers]:
     around, and the same in robust standard deviations; NaN (nothing) where too little is known."""
     seen = pd.DataFrame(values).replace([np.inf, -np.inf], np.nan)
     least = seen.where(seen > 0).median() / 100  # a day of nothing is far out, not unknown
-    logs = np.log(seen.clip(lower=least, axis=1))
+    lifted = seen.clip(lower=least, axis=1)
+    logs = np.log(lifted.where(lifted > 0))  # of a subject that never had any, nothing is known
     weekday = np.arange(len(logs)) % WEEK
     season = (logs - _around(logs)).groupby(weekday).transform("median")
     free = logs - season

@@ -75,6 +75,15 @@ def _is_move(found: Change, config: DemandConfig) -> bool:
     return abs(found.z) >= config.z and abs(found.size) >= config.material
 
 
+def _noise(series: Array, reference: int) -> Array:
+    """The spread of the first ``reference`` entries, at every entry that has a value; NaN
+    throughout where none of the first ones has."""
+    before = series[:reference]
+    before = before[np.isfinite(before)]
+    spread = max(float(np.std(before)), 1e-4) if len(before) else np.nan
+    return np.where(np.isfinite(series), spread, np.nan)
+
+
 def demand(seen: Watched, sales: pd.DataFrame | None) -> Demand:
     """How sales moved in the current weeks.
 
@@ -87,9 +96,7 @@ def demand(seen: Watched, sales: pd.DataFrame | None) -> Demand:
         return Demand(None)
     level = log_level(seen.sold, seen.reference)
     series = mean_of(level, 1)
-    noise = np.where(
-        np.isfinite(series), max(float(np.nanstd(series[: seen.reference])), 1e-4), np.nan
-    )
+    noise = _noise(series, seen.reference)
     found = change(series, noise, reference=seen.reference)
     if found is None:
         return Demand(None)
@@ -100,7 +107,7 @@ def demand(seen: Watched, sales: pd.DataFrame | None) -> Demand:
         if name in effects
     }
     left = series - sum(explained.values(), np.zeros(len(series)))
-    calm = np.where(np.isfinite(left), max(float(np.nanstd(left[: seen.reference])), 1e-4), np.nan)
+    calm = _noise(left, seen.reference)
     parts = {
         name: float(np.nanmean(moved[found.start :]) - np.nanmean(moved[: found.start]))
         for name, moved in explained.items()
@@ -167,6 +174,8 @@ def deviations(sales: pd.DataFrame, names: list[str]) -> pd.DataFrame:
         date=days_of(sales["date"]), y=pd.to_numeric(sales["revenue"], errors="coerce")
     )
     plain = plain[(plain["y"] > 0).to_numpy() & plain["date"].notna().to_numpy()]
+    if plain.empty:  # nothing was ever sold
+        return plain[["date", "segment", "y", *names]]
     plain = plain.assign(y=np.log(plain["y"].astype(float)))
     for name in names:
         plain[name] = pd.to_numeric(plain[name], errors="coerce").fillna(0.0)
