@@ -8,9 +8,8 @@ measured by the difference in means of mailed and not mailed customers, which kn
 
 The fresh half's figure is as noisy as the promise. Two independent figures of one truth, each with
 the standard error s, differ by sqrt(2) s: one lies in the other's 90 % interval in 76 % of cases,
-however honest both are. So three columns: the promise in the fresh half's 90 % interval; the fresh
-figure in the interval that is due to a promise about another sample (both errors); and the error of
-the promise over that of the plain difference in means on the promising half.
+however honest both are. So two figures: the promise in the fresh half's 90 % interval, and the
+fresh figure in the interval that is due to a promise about another sample (both errors).
 """
 
 from __future__ import annotations
