@@ -196,8 +196,9 @@ def check_sanity(
     weights: Mapping[str, float],
     rules: PromotionRules,
 ) -> Check:
-    """Rules no sane model breaks: finite, never decreasing, no return beyond what was measured,
-    weights that sum to 1, and enough evidence.
+    """Rules no sane model breaks: finite, nothing without spend, no rise after a fall (a curve may
+    fall: money can do harm), no return beyond what was measured, weights that sum to 1, and enough
+    evidence.
 
     Parameters
     ----------
@@ -227,9 +228,16 @@ def check_sanity(
     path = np.stack([curves.mean_revenue(share * base) for share in GRID])
     if not (np.isfinite(path).all() and np.isfinite(curves.draw_revenue(base)).all()):
         return broken("a curve is not a number")
-    falls = np.diff(path, axis=0) < -1e-6 * np.maximum(np.abs(path[:-1]), 1.0)
-    if falls.any():
-        return broken(f"the curve of {curves.cells[int(np.argmax(falls.any(axis=0)))]} falls")
+    least = 1e-6 * np.maximum(np.abs(path).max(axis=0), 1.0)
+    free = np.abs(curves.mean_revenue(np.zeros_like(base))) > least
+    if free.any():
+        return broken(f"the curve of {curves.cells[int(np.argmax(free))]} earns without spend")
+    # it may fall where more money does harm, but what fell does not rise again
+    steps = np.diff(path, axis=0)
+    again = (steps > least) & (np.cumsum(steps < -least, axis=0) > 0)
+    if again.any():
+        cell = curves.cells[int(np.argmax(again.any(axis=0)))]
+        return broken(f"the curve of {cell} falls and rises again")
     best = _best_measured(seen)
     returns = curves.mean_revenue(base) / base
     numbers |= {"greatest_iroas": float(returns.max()), "best_measured_iroas": best}
@@ -240,7 +248,9 @@ def check_sanity(
             f"{rules.most_iroas:g} times the {best:.2f} that any channel was measured to earn at "
             "most"
         )
-    return Check(SANITY, "pass", "Finite, never decreasing, within what was measured.", numbers)
+    return Check(
+        SANITY, "pass", "Finite, of diminishing returns, within what was measured.", numbers
+    )
 
 
 def _best_measured(seen: Foretold) -> float:

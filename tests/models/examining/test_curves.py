@@ -137,13 +137,12 @@ def test_curves_that_are_no_numbers_fall_or_promise_too_much_are_not_sane(
 
     assert sanity(truth()).verdict == "pass"
     assert "more than 5 times" in sanity(truth(20.0)).sentence
-    assert "not a number" in sanity(truth(np.array([np.inf] + [1.0] * 5))).sentence
 
-    class Falling:
+    class Harmful:
         cells, carryover = CELLS, np.zeros(6)
 
         def mean_revenue(self, spend: np.ndarray) -> np.ndarray:
-            return 100.0 - 0.1 * spend
+            return -0.1 * spend
 
         def mean_marginal(self, spend: np.ndarray) -> np.ndarray:
             return np.full(6, -0.1)
@@ -151,7 +150,22 @@ def test_curves_that_are_no_numbers_fall_or_promise_too_much_are_not_sane(
         def draw_revenue(self, spend: np.ndarray) -> np.ndarray:
             return self.mean_revenue(spend)[None, :]
 
-    assert "falls" in sanity(Falling()).sentence
+    class Gift(Harmful):
+        def mean_revenue(self, spend: np.ndarray) -> np.ndarray:
+            return 100.0 - 0.1 * spend
+
+    class Nothing(Harmful):
+        def mean_revenue(self, spend: np.ndarray) -> np.ndarray:
+            return np.full(6, np.inf)
+
+    class Waving(Harmful):
+        def mean_revenue(self, spend: np.ndarray) -> np.ndarray:
+            return -50.0 * np.sin(spend / 20.0)
+
+    assert sanity(Harmful()).verdict == "pass"
+    assert "not a number" in sanity(Nothing()).sentence
+    assert "rises again" in sanity(Waving()).sentence
+    assert "earns without spend" in sanity(Gift()).sentence
 
 
 def test_too_little_evidence_is_not_enough(evidence: Evidence) -> None:
