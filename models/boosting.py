@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 Features = pd.DataFrame | NDArray[Any]
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -176,6 +178,8 @@ def make_dataset(
         For what would make LightGBM abort: lengths that differ, unknown names, a constraint on a
         category, a target or weight that is not finite.
     """
+    import lightgbm as lgb
+
     ready = prepare(features)
     rows = ready.shape[0]
     for label, values in (("target", target), ("weights", weights)):
@@ -218,6 +222,8 @@ def fit_booster(
     The categories of a frame's columns are fixed here: a later prediction maps by them, and a
     category not seen in the fit counts as missing.
     """
+    import lightgbm as lgb
+
     dataset, settings = make_dataset(
         features=features,
         target=target,

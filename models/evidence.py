@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from liftloop.core.grouping import cell_places, coded, days_of, joined, whole_sums
 from liftloop.core.policy import Cell
@@ -192,6 +191,8 @@ def daily_spend(performance: pd.DataFrame, *, as_of: Any, mend: bool = True) -> 
 def effective(spend: Array, carryover: Array) -> Array:
     """Effective spend of every day, shape of ``spend`` (T, C): ``a_t = (1-g) x_t + g a_(t-1)``,
     begun at the mean of the first week. ``carryover`` has the shape (C,)."""
+    from scipy.signal import lfilter
+
     found = np.empty_like(spend)
     if len(spend) == 0:
         return found

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightgbm as lgb
 import numpy as np
-import optuna
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -40,6 +38,10 @@ from models.response import ResponseConfig, ResponseFit, fit_response, gather_al
 from models.sales_evidence import without_covariates
 from models.signed_returns import with_signed_returns
 from models.tuning import time_ordered_folds, tune_regressor
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+    import optuna
 
 CURVE_POINTS = 25
 MOST_WIDENINGS = 3

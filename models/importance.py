@@ -9,12 +9,16 @@ covariates' halves are doubled, which is exact for interactions of the arm with 
 
 from __future__ import annotations
 
-import lightgbm as lgb
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
 from models.design import Encoding, Matrix, Vector
 from models.uplift import Cate
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 
 def uplift_shap(cate: Cate, matrix: Matrix) -> Vector:

@@ -14,15 +14,17 @@ and the least held-out loss is the smallest standard error.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
 from models.boosting import BoosterParameters, predict
 from models.design import Encoding, LinearModel, Matrix, Vector, fit_linear
 from models.tuning import fold_labels
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 Family = Literal["constant", "linear", "boosted"]
 
@@ -64,6 +66,8 @@ def fit_outcome(
     parameters: BoosterParameters,
 ) -> OutcomeModel:
     """Fit m(x) of the given family on all rows of ``matrix``."""
+    import lightgbm as lgb
+
     intercept = float(np.average(outcome, weights=weights))
     if family == "constant":
         return OutcomeModel(intercept, None, None)

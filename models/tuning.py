@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightgbm as lgb
 import numpy as np
-import optuna
 import pandas as pd
 from numpy.typing import NDArray
 
 from models.boosting import BoosterParameters, Features, Fold, make_dataset, prepare
 
+if TYPE_CHECKING:
+    import optuna
+
 ROUNDS_LIMIT = 600
 PATIENCE = 25
 
-Suggest = Callable[[optuna.Trial], BoosterParameters]
-_FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+_FINISHED = ("COMPLETE", "PRUNED")  # names of optuna.trial.TrialState
 
 
 def stratified_folds(
@@ -97,6 +97,8 @@ def tune(
     ValueError
         When the study has no finished trial at the end (no time, no trials).
     """
+    import optuna
+
     done = _finished(study)
     waiting = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
     # A kill may leave `first` begun, and never to be ended: then it is tried again.
@@ -118,7 +120,7 @@ def tune(
 
 
 def _finished(study: optuna.Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=_FINISHED))
+    return sum(trial.state.name in _FINISHED for trial in study.get_trials(deepcopy=False))
 
 
 def _sampler(*, seed: int, trials: int) -> optuna.samplers.BaseSampler:
@@ -127,6 +129,8 @@ def _sampler(*, seed: int, trials: int) -> optuna.samplers.BaseSampler:
     So a search that was killed goes on with just the draws it would have made. Trials that others
     have begun are not looked at (``constant_liar``): a killed one stays begun for ever.
     """
+    import optuna
+
     return optuna.samplers.TPESampler(
         seed=seed,
         n_startup_trials=min(10, max(3, trials // 2)),
@@ -167,8 +171,11 @@ def tune_regressor(
         ``rounds`` is where early stopping found the least mean held-out loss. With ``trials`` 0
         and an empty study: ``base`` unchanged.
     """
+    import lightgbm as lgb
+    import optuna
+
     start = replace(base or BoosterParameters(), threads=threads, seed=seed)
-    if trials <= 0 and not any(t.state in _FINISHED for t in study.get_trials(deepcopy=False)):
+    if trials <= 0 and not any(t.state.name in _FINISHED for t in study.get_trials(deepcopy=False)):
         return start
     ready = prepare(features)
     rows = min(len(fit) for fit, _ in folds)

@@ -19,14 +19,16 @@ Which one is best depends on the data (on one set the order of another is revers
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
 from models.boosting import BoosterParameters
 from models.design import Encoding, LinearModel, Matrix, Vector, fit_linear
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 _IMPUTING_ROUNDS = 40
 
@@ -142,6 +144,8 @@ def _train(
     weights: Vector | None = None,
     extra: tuple[str, ...] = (),
 ) -> lgb.Booster:
+    import lightgbm as lgb
+
     settings = parameters.as_lightgbm() | {"feature_pre_filter": False}
     dataset = lgb.Dataset(
         matrix,

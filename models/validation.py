@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from models.design import Vector
 
@@ -230,6 +229,8 @@ def heterogeneity(
     robust standard error (HC0), one-sided. Within folds, because a fold's own mean is low exactly
     where the mean of the others is high.
     """
+    from scipy import stats
+
     x, y = predicted.astype(np.float64).copy(), scores.astype(np.float64).copy()
     for k in np.unique(folds):
         inside = folds == k

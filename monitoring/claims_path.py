@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from monitoring.changes import Change, change
 from monitoring.own_moves import BEND, SURE, inside
@@ -40,6 +39,8 @@ class Claimed:
     def z(self) -> float:
         """The change in standard errors, as a normal's: noise that was learned from few cell-days
         makes large ratios by chance (Student's t)."""
+        from scipy import stats
+
         chance = stats.t.logsf(abs(self.change.z), self.freedom)
         return float(np.copysign(stats.norm.isf(np.exp(max(chance, -700.0))), self.change.z))
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from monitoring.consistency_sums import WEEK, Daily, Numbers
 from monitoring.consistency_verdict import ConsistencyConfig, Inconsistency
@@ -46,6 +45,8 @@ def gap_warnings(
 def anomalies(spent: Daily, sold: Daily, rule: ConsistencyConfig) -> Iterator[Inconsistency]:
     """Single days far from their weekday's history: claims, clicks per unit spent, what was sold,
     orders."""
+    from scipy.stats import t as student
+
     with np.errstate(divide="ignore", invalid="ignore"):
         paid = spent.sums["spend"] > 0  # what is switched off claims nothing
         series = [

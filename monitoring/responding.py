@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from monitoring.claims_path import Claimed, Path, path, together
 from monitoring.slopes import ALL, ResponseConfig, Slope, slope
@@ -91,6 +90,8 @@ def _without_its_sales(seen: Watched, one: Channel) -> Watched:
 
 def _alike(each: Sequence[Claimed], whole: Claimed) -> bool:
     """Whether all channels moved as one, by their spread around the whole (Cochran's Q at 1 %)."""
+    from scipy import stats
+
     spread = sum(((c.effect - whole.effect) / c.effect_error) ** 2 for c in each)
     return len(each) > 1 and spread < float(stats.chi2.ppf(0.99, len(each) - 1))
 

@@ -7,7 +7,6 @@ from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from monitoring.demand import deviations
 
@@ -73,6 +72,8 @@ def drivers(
 
 def _slope(days: pd.DataFrame, name: str) -> tuple[float, float, float]:
     """Slope, p-value and standard error of sales on a covariate; nan and 1 where it is constant."""
+    from scipy import stats
+
     x, y = days[name].to_numpy(dtype=float), days["y"].to_numpy(dtype=float)
     if len(days) < FEWEST_DAYS or x.std() < 1e-9:
         return float("nan"), 1.0, float("nan")

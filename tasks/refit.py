@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
-import optuna
 
 from liftloop.adapters.registry import load_curves, study_storage
 from liftloop.adapters.tables import Training
 from tasks.context import Loop
 from tasks.differing import TOLERANCE, Difference
 from tasks.lessons import Lesson, learn
+
+if TYPE_CHECKING:
+    import optuna
 
 
 def curves_again(then: Loop, trained: Training, lesson: Lesson) -> tuple[Difference, ...]:
@@ -43,6 +46,8 @@ def _agree(was: np.ndarray, now: np.ndarray) -> bool:
 
 def _as_it_was(loop: Loop, name: str, at: datetime) -> optuna.Study:
     """A study in memory with the trials that were finished by an instant."""
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     kept = optuna.load_study(study_name=name, storage=study_storage(loop.workspace))
     past = optuna.create_study(direction="minimize")

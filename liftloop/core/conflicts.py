@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from liftloop.core.policy import Cell
 from liftloop.core.rules import ENDLESS, Book, BoundRule, Cents, Kind, money
@@ -52,6 +51,8 @@ def _plain_bounds(rules: Sequence[BoundRule], n: int, roof: int) -> tuple[Cents,
 def extreme_total(rules: Sequence[BoundRule], n: int, *, sign: int = 0) -> int | None:
     """A total (whole cents) that cells can have under ``rules``: any (sign 0), the least (1) or the
     most (-1). None when the rules cannot hold together."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
     roof = _roof(rules)
     low, high = _plain_bounds(rules, n, roof)
     if (low > high).any():

@@ -10,7 +10,6 @@ revenue stands for profit.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linprog
 from scipy.sparse import csr_array, eye_array, hstack, vstack
 
 from liftloop.core.curves import Array, ResponseCurves
@@ -73,6 +72,8 @@ def cvar_plan(
 
 def _program(nodes: Array, revenue: Array, written: Book, level: float) -> Array:
     """Spend (n_cells,) of the linear program; ``revenue`` is (n_nodes, n_draws, n_cells)."""
+    from scipy.optimize import linprog
+
     pieces, cells, draws = len(nodes) - 1, nodes.shape[1], revenue.shape[1]
     total = written.total / 100
     scale = total / cells or 1.0

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array, kron, vstack
 
 from liftloop.core.curves import Array
@@ -38,6 +37,8 @@ def feasible_point(
     ``rows`` says which of ``at_least`` count (all by default), ``equal`` and ``steps`` whether
     those do; ``loose`` are bounds to use without steps. Found by a linear program (HiGHS).
     """
+    from scipy.optimize import linprog
+
     p = programme
     n, periods = p.low.shape
     unit = float(np.abs(p.exactly).max(initial=0.0)) / n or 1.0

@@ -27,7 +27,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.linalg import cho_factor, cho_solve
 
 from liftloop.core.curves import Array, ResponseCurves
@@ -253,6 +252,8 @@ def option(variance: Array, gap: Array) -> Array:
 
     E[max(d - gap, 0)^2] / 2 = ((v + gap^2) Phi(-gap / s) - gap s phi(gap / s)) / 2, s = sqrt(v).
     """
+    from scipy import stats
+
     s = np.sqrt(np.maximum(variance, 1e-300))
     tail = stats.norm.sf(gap / s)
     return np.asarray(0.5 * ((s**2 + gap**2) * tail - gap * s * stats.norm.pdf(gap / s)))

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from liftloop.core.level_shift import Panel, each_alone
 
@@ -104,6 +103,8 @@ def placebo_widening(panel: Panel, unit: Array, *, starts: tuple[int, ...]) -> f
     panel : of days before the rollout only, without exposure
     unit : shape (n_series,): the exposure a placebo makes
     """
+    from scipy.stats import chi2
+
     ends = (*starts[1:], len(panel.outcome))
     total, freedom = 0.0, 0
     for start, end in zip(starts, ends, strict=True):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array, vstack
 
 from liftloop.core.curves import Array
@@ -90,6 +89,8 @@ def piecewise_plan(
     group_high: Array,
 ) -> tuple[Array, Array, float]:
     """One linear program over the pieces between ``nodes`` (n_nodes, n_cells)."""
+    from scipy.optimize import linprog
+
     scale = total / nodes.shape[1] or 1.0
     lengths = np.diff(nodes, axis=0)
     slopes = np.diff(revenue, axis=0) / np.where(lengths > 0, lengths, 1.0)

@@ -16,8 +16,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.optimize import brentq
 
 from liftloop.core.curves import Array
 
@@ -39,6 +37,8 @@ def power(
     freedom
         Degrees of freedom of the estimated standard error; infinite: it is known.
     """
+    from scipy import stats
+
     away = abs(effect) / standard_error
     if away > FAR:
         return 1.0
@@ -70,6 +70,7 @@ def detectable(
 @lru_cache(maxsize=256)
 def _ratio(freedom: float, alpha: float, wanted: float) -> float:
     """The detectable effect in standard errors."""
+    from scipy.optimize import brentq
 
     def short(away: float) -> float:
         return power(away, 1.0, freedom=freedom, alpha=alpha) - wanted
@@ -124,6 +125,8 @@ def _contrast(ours: Array, theirs: Array) -> Contrast | None:
 def _memory(gap: NDArray[np.float64]) -> float:
     """By how much the variance of a sum of neighbouring weeks exceeds that of independent ones, at
     least 1: (1 + r) / (1 - r) for a first-order autoregression."""
+    from scipy import stats
+
     if len(gap) < LONG_ENOUGH:
         return 1.0
     r = float((gap[1:] * gap[:-1]).sum() / (gap**2).sum())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, hstack
 
 from liftloop.core.curves import Array
@@ -80,6 +79,8 @@ def round_together(exact: Array, written: Book) -> Cents:
     ValueError
         When no whole cents keep the rules.
     """
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
     base = np.clip(np.floor(exact + 1e-7).astype(np.int64), written.low, written.high)
     part = np.clip(exact - base, 0.0, 1.0)
     rows = np.vstack([written.membership, np.ones(len(exact), dtype=bool)])

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array, csr_array, vstack
 
 from liftloop.core.curves import Array
@@ -53,6 +52,8 @@ def solve_s_shaped(*, written: Book, revenue_of: Callable[[Array], Array], start
 
 def _program(nodes: Array, revenue: Array, written: Book) -> Array | None:
     """Spend (n_cells,) of the mixed-integer program over the pieces between ``nodes``."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
     lengths, gains = np.diff(nodes, axis=0), np.diff(revenue, axis=0)
     pieces, cells = lengths.shape
     slopes = np.where(lengths > 0, gains / np.where(lengths > 0, lengths, 1.0), 0.0)

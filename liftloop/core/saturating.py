@@ -3,8 +3,8 @@
 A cell earns ``f(x) = m K h(x / K)`` a day from the daily spend ``x``: ``m`` is the marginal return
 at zero spend (revenue per unit of spend), ``K`` the scale of saturation (money a day) and ``h`` the
 family's shape, with ``h(0) = 0``, ``h'(0) = 1`` and ``h'`` falling. Where m is above 0 the curve
-never decreases and has diminishing returns. A draw may also be null or harmful, m at or below 0; its
-K is then so large that it is a straight line, and the mean over the draws has diminishing returns.
+never decreases and has diminishing returns. A draw may also be null or harmful, m at or below 0:
+its K is then so large that it is a straight line, and the draws' mean has diminishing returns.
 
 Spend acts through its geometric adstock ``a_t = (1 - g) x_t + g a_(t-1)``, the *effective* spend
 (Jin et al. 2017, section 2.1, normalized): held steady, ``a = x``.

@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtri
 
 
@@ -90,6 +89,8 @@ def boundary(information: float, *, rho: float, alpha: float) -> float:
     Unit of ``information * effect``. There is no closed form; the two-sided boundary of equation
     (14) at the same alpha is above it and closes the bracket.
     """
+    from scipy.optimize import brentq
+
     width = information + rho
     above = math.sqrt(width * math.log(width / (rho * alpha**2)))
     threshold = math.log(1.0 / alpha)

@@ -207,8 +207,8 @@ def test_a_model_has_one_champion_and_the_one_before_is_superseded(ledger: Engin
 def test_a_rollout_moves_by_transitions_written_once(ledger: Engine) -> None:
     record = RolloutRecord(
         id="r-1", challenger_version=NEW.version, incumbent_version=OLD.version,
-        canary_segments='["north"]', control_segments='["south"]', seed=2**32 - 1, started_on=MONDAY,
-        stage="shadow", created_at=NOON,
+        canary_segments='["north"]', control_segments='["south"]', seed=2**32 - 1,
+        started_on=MONDAY, stage="shadow", created_at=NOON,
     )  # fmt: skip
     steps = [
         ("start", "shadow", "canary"),

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, hstack
 
 from liftloop.core.errors import InfeasibleBudget
@@ -301,6 +300,8 @@ def _keep_groups(
     groups: Book,
 ) -> Cents:
     """The budgets with the least total distance from ``cents`` that keep the groups' limits."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
     held, place = in_force.as_dict(), {cell: i for i, cell in enumerate(cells)}
     now = np.array([to_cents(held.get(cell, Decimal(0))) for cell in groups.cells])
     mine = np.array([cell in place for cell in groups.cells])
