@@ -22,7 +22,8 @@ from models.prior import Prior
 
 Array = NDArray[np.float64]
 LEAST_ERROR = 0.02  # of the larger of gain and spend change: no model of a test is more exact
-PRIOR_RETURN, PRIOR_SD = 1.0, 3.0  # of a channel, before any evidence
+PRIOR_RETURN, PRIOR_SD = 1.0, 10.0  # of a channel, before any evidence
+ANYTHING = 1e4  # the same for a test whose users and costs are recorded: cheap mail may return 50
 OWN, CELL_SD = 0.45, 0.15  # cells around their channel: a share of its return, and at least so much
 TOLERANCE = 0.2  # of what is predicted: seasons and carry-over are not in a linear model
 TOO_FAR, KEPT_AWAY = 3.5, 2.0  # standard deviations: of a contradiction, and what is left of it
@@ -107,9 +108,10 @@ def _contradictions(evidence: Evidence, reported: Sequence[float]) -> list[tuple
     for channel in linear_returns(model, state):
         gains, loads = channel.gains.copy(), channel.loads.copy()
         left = set(range(len(gains)))
+        recorded = [evidence.tests[int(number)].spend_change == 0 for number in channel.tests]
         while left:
             now = replace(channel, gains=gains, loads=loads)
-            apart = {row: _apart(now, row) for row in left}
+            apart = {row: _apart(now, row, ANYTHING if recorded[row] else PRIOR_SD) for row in left}
             row = max(apart, key=lambda one: abs(apart[one][0]))
             z, gap, variance = apart[row]
             if abs(z) <= TOO_FAR:
@@ -133,14 +135,15 @@ def _contradictions(evidence: Evidence, reported: Sequence[float]) -> list[tuple
     return found
 
 
-def _apart(channel: LinearReturns, row: int) -> tuple[float, float, float]:
-    """How far a test lies from what all other evidence predicts: in standard deviations, and the
-    gap and the prediction's variance in units of the test's own error."""
+def _apart(channel: LinearReturns, row: int, prior_sd: float) -> tuple[float, float, float]:
+    """How far a test lies from what all other evidence predicts: in standard deviations, and the gap
+    and the prediction's variance in units of the test's own error. ``prior_sd`` is how far from
+    :data:`PRIOR_RETURN` a channel's return may lie before any evidence."""
     others, load = channel.without(row), channel.loads[row]
     middle, error = others.common()
-    precision = PRIOR_SD**-2 + (error**-2 if np.isfinite(error) else 0.0)
+    precision = prior_sd**-2 + (error**-2 if np.isfinite(error) else 0.0)
     seen = middle * error**-2 if np.isfinite(error) else 0.0
-    mean = (PRIOR_RETURN * PRIOR_SD**-2 + seen) / precision
+    mean = (PRIOR_RETURN * prior_sd**-2 + seen) / precision
     spread = float(np.hypot(CELL_SD, OWN * mean))
     predicted, variance = others.spread_of(load, mean, spread)
     variance += float(load.sum()) ** 2 / precision + (TOLERANCE * predicted) ** 2
