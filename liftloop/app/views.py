@@ -18,8 +18,8 @@ from liftloop.adapters.decisions import decisions as all_decisions
 from liftloop.adapters.ledger import open_ledger, session
 from liftloop.adapters.notify import message_key
 from liftloop.adapters.outbox import rows
+from liftloop.adapters.rollouts import active_rollout, transitions
 from liftloop.adapters.rollouts import rollouts as all_rollouts
-from liftloop.adapters.rollouts import transitions
 from liftloop.adapters.settings import load_settings
 from liftloop.adapters.tables import Decision, Message, RolloutTransition
 from liftloop.adapters.whole_files import write_whole
@@ -77,7 +77,12 @@ def total_in_force(place: Workspace) -> tuple[list[str], Decimal | None]:
         if known is None:
             return [], loop.settings.budget.total
         policy, head = known
-        running = running_rollout(db)
+        record = active_rollout(db)
+        # a stream whose first decision still waits for approval moves nothing yet
+        begun = record is not None and any(
+            one.state == "in_force" for one in all_decisions(db, rollout_id=record.id)
+        )
+        running = running_rollout(db) if begun else None
         waiting = waiting_sentence(db, loop.settings)
         approved = approved_total(db, loop)
     try:
