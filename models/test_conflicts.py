@@ -136,9 +136,9 @@ def _contradictions(evidence: Evidence, reported: Sequence[float]) -> list[tuple
 
 
 def _apart(channel: LinearReturns, row: int, prior_sd: float) -> tuple[float, float, float]:
-    """How far a test lies from what all other evidence predicts: in standard deviations, and the gap
-    and the prediction's variance in units of the test's own error. ``prior_sd`` is how far from
-    :data:`PRIOR_RETURN` a channel's return may lie before any evidence."""
+    """How far a test lies from what all other evidence predicts: in standard deviations, and the
+    gap and the prediction's variance in units of the test's own error. ``prior_sd`` is how far
+    from :data:`PRIOR_RETURN` a channel's return may lie before any evidence."""
     others, load = channel.without(row), channel.loads[row]
     middle, error = others.common()
     precision = prior_sd**-2 + (error**-2 if np.isfinite(error) else 0.0)
