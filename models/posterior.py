@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from liftloop.core.saturating import SaturatingCurves, bent_shape, bent_slope
 from models.hierarchy import Hierarchy, State
+from models.linear_returns import usual_spend
 from models.prior import BEND, RETURN, SCALE
 
 Array = NDArray[np.float64]
-RECENT_DAYS = 28
 CENTRING_DRAWS = (24, 96)  # fewer only where there is very much evidence
 MOST_ROWS = 4_000_000
 FARTHEST = 0.5  # of a log
@@ -76,14 +76,8 @@ def centred(model: Hierarchy, state: State, wander: Array) -> State:
 def _revenue(model: Hierarchy, cells: Array) -> Array:
     """At the spend of late, in units of size, (C, D), of cell parameters (C, d, D)."""
     scale = np.exp(cells[:, SCALE])
-    level = bent_shape(_usual(model)[:, None] / scale, np.exp(cells[:, BEND]))
+    level = bent_shape(usual_spend(model)[:, None] / scale, np.exp(cells[:, BEND]))
     return np.asarray(np.exp(cells[:, RETURN]) * scale * np.maximum(level, 1e-12))
-
-
-def _usual(model: Hierarchy) -> Array:
-    spend = model.evidence.spend
-    recent = spend[-RECENT_DAYS:].mean(axis=0)
-    return np.asarray(np.maximum(np.where(recent > 0, recent, spend.mean(axis=0)), 1e-6))
 
 
 def straightened(model: Hierarchy, center: State, wander: Array) -> Array:
@@ -95,7 +89,7 @@ def straightened(model: Hierarchy, center: State, wander: Array) -> Array:
     The change of coordinates is a shear, so mode and Hessian are the same and only the way back is
     not linear.
     """
-    levels, spend = model.levels, _usual(model)[:, None]
+    levels, spend = model.levels, usual_spend(model)[:, None]
 
     def log_yield(log_scale: Array, log_bend: Array) -> Array:
         """Log revenue at the usual spend per unit of m."""

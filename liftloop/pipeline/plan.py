@@ -17,6 +17,7 @@ from liftloop.core.allocation import Allocation
 from liftloop.core.currencies import budget_unit
 from liftloop.core.curves import ResponseCurves
 from liftloop.core.decide import Estimate, gain, share_moved, spends
+from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.explain import explain_moves
 from liftloop.core.exploration import Exploration
 from liftloop.core.interacting import separable_at
@@ -25,6 +26,7 @@ from liftloop.core.objectives import (
     CvarProfit,
     ExpectedProfit,
     Objective,
+    Planned,
     StrategicAims,
     TargetIroas,
 )
@@ -115,18 +117,7 @@ def plan_budgets(
                 "is not known."
             )
     alone = separable_at(curves, incumbent)  # what a planner may take cell by cell
-    allowed = rules
-    rules = what_pays(settings, curves=alone, rules=rules, incumbent=incumbent)
-    planned = objective_of(settings).plan(
-        curves=alone, rules=rules, incumbent=incumbent, margin=margin
-    )
-    doubtful = _doubtful_starts(settings, alone, planned.allocation, incumbent)
-    if doubtful:
-        allowed = replace(allowed, frozen=(*allowed.frozen, *doubtful))
-        rules = what_pays(settings, curves=alone, rules=allowed, incumbent=incumbent)
-        planned = objective_of(settings).plan(
-            curves=alone, rules=rules, incumbent=incumbent, margin=margin
-        )
+    planned, allowed = _planned(settings, alone, rules, incumbent)
     found, rules = planned.allocation, planned.rules
     notes.extend(planned.notes)
     if settings.budget.objective == "expected_profit":
@@ -171,6 +162,30 @@ def plan_budgets(
         best=found.policy,
     )
     return Plan(policy, expected, told | explored.words, reason, tuple(filter(None, notes)), other)
+
+
+def _planned(
+    settings: Settings, curves: ResponseCurves, allowed: Rules, incumbent: Policy
+) -> tuple[Planned, Rules]:
+    """The best plan that switches no cell on that is not likely enough to pay, and the rules it was
+    allowed. Where the other rules cannot hold without such a start, it is theirs."""
+    last: tuple[Planned, Rules] | None = None
+    while True:
+        try:
+            rules = what_pays(settings, curves=curves, rules=allowed, incumbent=incumbent)
+            planned = objective_of(settings).plan(
+                curves=curves, rules=rules, incumbent=incumbent, margin=settings.budget.margin
+            )
+        except InfeasibleBudget:
+            if last is None:
+                raise
+            return last
+        doubtful = _doubtful_starts(settings, curves, planned.allocation, incumbent)
+        if not doubtful:
+            return planned, allowed
+        # money that does not go there may go to another cell that is off: look again
+        last = planned, allowed
+        allowed = replace(allowed, frozen=(*allowed.frozen, *doubtful))
 
 
 def _doubtful_starts(
