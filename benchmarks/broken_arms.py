@@ -4,7 +4,7 @@
     uv run python benchmarks/broken_arms.py --first 0 --draws 40 --talk
 
 Each draw is a whole test: a user-level test or a holdout of several cells, once as it should be and
-once with one fault of every kind, judged with all checks on by ``liftloop.core.arm_checks``, which
+once with one fault of every kind, judged with all checks on by ``liftloop.core.arms.checks``, which
 is what ingest, training, monitor and doctor ask. Of holdouts a sound draw counts as alarmed if any
 cell-day is named; a planted one as found if the right cell's days are named and no other cell's.
 
@@ -22,7 +22,9 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from liftloop.core.arm_checks import BOTH_ARMS, ArmFinding, check_holdout, check_units
+from liftloop.core.arms.checks import check_holdout, check_units
+from liftloop.core.arms.comparisons import BOTH_ARMS
+from liftloop.core.arms.findings import ArmFinding
 
 Rng = np.random.Generator
 START = date(2026, 1, 1)

@@ -10,7 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from liftloop.core.arm_checks import LEAST_ARM, ArmFinding, Comparison, sound_comparisons
+from liftloop.core.arms.checks import sound_comparisons
+from liftloop.core.arms.comparisons import LEAST_ARM, Comparison
+from liftloop.core.arms.findings import ArmFinding
 from liftloop.core.errors import InsufficientEvidence
 from models.design import Vector
 
@@ -57,7 +59,7 @@ def contrasts(units: pd.DataFrame) -> list[Contrast]:
 
     A control row without a channel is the control of every channel of its experiment and segment.
     A segment without both arms tells nothing and is left out, and so is what is broken by
-    ``liftloop.core.arm_checks``: whole tests, segments of them, users in both arms, and outcomes
+    ``liftloop.core.arms.checks``: whole tests, segments of them, users in both arms, and outcomes
     that one arm alone lacks.
 
     Raises

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from liftloop.core.arm_checks import sound_holdout
+from liftloop.core.arms.checks import sound_holdout
 from liftloop.core.daily_panels import Daily
 from models.evidence import daily_spend
 from models.lift import LiftConfig, weekly_lifts

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from liftloop.core.arm_checks import sound_holdout
+from liftloop.core.arms.checks import sound_holdout
 from liftloop.core.grouping import cell_places, coded, days_of, joined, summed
 from models.boosting import BoosterParameters
 from models.control import Adjustment, adjust
@@ -115,7 +115,7 @@ def _empty() -> pd.DataFrame:
 
 def contrasts(holdout: pd.DataFrame, *, as_of: date, config: LiftConfig) -> pd.DataFrame:
     """One row a cell-day and stratum with both arms that are sound by
-    ``liftloop.core.arm_checks``: users, means and variances per user of each
+    ``liftloop.core.arms.checks``: users, means and variances per user of each
     arm (suffix ``_t``, ``_c``), ``period`` counted backwards, ``treated_all`` (treated users of the
     cell-day in every stratum), covariates as ``x_..._t`` and ``x_..._c``."""
     holdout = sound_holdout(holdout, as_of=as_of)

@@ -8,7 +8,8 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from liftloop.core.arm_checks import ArmFinding, check_holdout
+from liftloop.core.arms.checks import check_holdout
+from liftloop.core.arms.findings import ArmFinding
 from monitoring.causes import Finding
 from monitoring.fault import FaultConfig, fault, label_of
 from monitoring.watched import Watched

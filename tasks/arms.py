@@ -16,7 +16,8 @@ from liftloop.adapters.facts import FactsVersion
 from liftloop.adapters.names import Aliases
 from liftloop.adapters.summaries import DeliverySummary
 from liftloop.adapters.workspace import Workspace
-from liftloop.core.arm_checks import ArmFinding, check_holdout
+from liftloop.core.arms.checks import check_holdout
+from liftloop.core.arms.findings import ArmFinding
 from liftloop.core.policy import Policy
 from liftloop.pipeline.arms import Frozen, TestsChecked, broken_test_holds, check_tests
 from tasks.context import Loop, open_loop, view

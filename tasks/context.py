@@ -26,7 +26,7 @@ from liftloop.adapters.ledger import open_ledger
 from liftloop.adapters.names import Aliases, load_aliases
 from liftloop.adapters.settings import Rollout, Settings, load_settings
 from liftloop.adapters.workspace import Workspace
-from liftloop.core.arm_checks import BOTH_ARMS
+from liftloop.core.arms.comparisons import BOTH_ARMS
 from liftloop.core.contracts import FEEDS, sales_with_events
 from liftloop.core.feeds.both_arms import marked
 from liftloop.core.keys import key

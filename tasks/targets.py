@@ -17,7 +17,8 @@ from liftloop.adapters.reading import read_table
 from liftloop.adapters.registry import load_unseen, served_folder
 from liftloop.adapters.tables import Training
 from liftloop.adapters.whole_files import write_whole
-from liftloop.core.arm_checks import ArmFinding, sound_comparisons
+from liftloop.core.arms.checks import sound_comparisons
+from liftloop.core.arms.findings import ArmFinding
 from liftloop.core.errors import (
     ConfigurationError,
     Declined,

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from liftloop.core.arm_checks import ArmFinding, check_holdout, sound_comparisons
+from liftloop.core.arms.checks import check_holdout, sound_comparisons
+from liftloop.core.arms.findings import ArmFinding
 from liftloop.core.policy import Cell
 
 MOST_KEPT = 50

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from liftloop.adapters.settings import Drift
-from liftloop.core.arm_checks import sound_holdout
+from liftloop.core.arms.checks import sound_holdout
 from liftloop.core.curves import Array, ResponseCurves
 from models.lift import LiftConfig, weekly_lifts
 from monitoring.causes import Finding, Triage

@@ -13,7 +13,7 @@ from liftloop.markets import HillMarket
 from models.contrasts import contrasts
 from models.incrementality import effect_table
 from models.lift import LiftConfig, weekly_lifts
-from tests.core.test_arm_checks import user_test
+from tests.core.test_arms import user_test
 
 
 def a_fifth_fewer(holdout: pd.DataFrame, last: date, days: int = 20) -> pd.DataFrame:

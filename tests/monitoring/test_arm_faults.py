@@ -11,7 +11,7 @@ import pytest
 from monitoring.causes import Act, Cause
 from monitoring.feed_faults import faults
 from monitoring.watched import watch
-from tests.core.test_arm_checks import arms_of_holdout
+from tests.core.test_arms import arms_of_holdout
 
 AS_OF = date(2026, 6, 1)
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from liftloop.core.policy import Cell
 from liftloop.pipeline.arms import broken_test_holds, check_tests, left_out_of
-from tests.core.test_arm_checks import AS_OF, arms_of_holdout, user_test
+from tests.core.test_arms import AS_OF, arms_of_holdout, user_test
 
 CELLS = [Cell("north", "email"), Cell("south", "email"), Cell("north", "search")]
 

@@ -15,7 +15,7 @@ from tasks.context import view
 from tasks.holds import holds_on
 from tasks.train import train_once
 from tasks.weekly import week_of
-from tests.core.test_arm_checks import user_test
+from tests.core.test_arms import user_test
 from tests.models.test_broken_arms import a_fifth_fewer
 from tests.tasks.conftest import World
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as arrow  # type: ignore[import-untyped]
 
-from liftloop.core.arm_checks import BOTH_ARMS
+from liftloop.core.arms.comparisons import BOTH_ARMS
 from liftloop.core.contracts import FEEDS, Account, Feed, midnight, sales_with_events, sift
 from liftloop.core.errors import RefusedFile
 from liftloop.core.feeds.both_arms import marked, users_in_both_arms

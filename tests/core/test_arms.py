@@ -9,16 +9,14 @@ import pandas as pd
 import pytest
 
 from benchmarks.broken_arms import PLANTED, SOUND, found, judged
-from liftloop.core.arm_balance import imbalance_of, ratio_of, tail
-from liftloop.core.arm_checks import (
-    BOTH_ARMS,
-    check_arms,
+from liftloop.core.arms.balance import imbalance_of, ratio_of, tail
+from liftloop.core.arms.checks import (
     check_holdout,
     check_units,
-    comparisons,
     sound_comparisons,
     sound_holdout,
 )
+from liftloop.core.arms.comparisons import BOTH_ARMS, Units, compared
 
 AS_OF = date(2026, 6, 1)
 
@@ -194,8 +192,8 @@ def test_a_propensity_within_the_channel_is_understood_where_only_that_fits() ->
     units = user_test(n).assign(channel=channel, arm=np.where(channel == "", "control", "treated"))
     within, of_any = units.assign(propensity=0.5), units.assign(propensity=2 / 3)
     assert check_units(within) == () and check_units(of_any) == ()
-    assert [c.share for c in comparisons(within)] == [1.0, 1.0]
-    assert [c.share for c in comparisons(of_any)] == pytest.approx([0.5, 0.5], abs=0.02)
+    assert [c.share for c in compared(Units.of(within))] == [1.0, 1.0]
+    assert [c.share for c in compared(Units.of(of_any))] == pytest.approx([0.5, 0.5], abs=0.02)
     # a broken channel leaves the propensity of the other as it was
     email = (channel == "email") & (rng.random(n) < 0.5)
     ratio = [f.channel for f in check_units(of_any[~email].reset_index(drop=True))]
@@ -241,8 +239,8 @@ def test_a_holdout_whose_arms_have_other_customers_is_left_out() -> None:
 
 def test_nothing_delivered_is_nothing_broken() -> None:
     units, holdout = user_test(10).iloc[:0], arms_of_holdout().iloc[:0]
-    assert check_arms(units, holdout, as_of=AS_OF) == ()
-    assert check_arms(None, None, as_of=AS_OF) == ()
+    assert check_units(units) == () == check_holdout(holdout, as_of=AS_OF)
+    assert check_units(units.iloc[:0]) == ()
     assert sound_holdout(holdout, as_of=AS_OF) is holdout
 
 

@@ -1,0 +1,1 @@
+"""Whether randomized arms are what their plan says: user-level tests and holdouts."""
