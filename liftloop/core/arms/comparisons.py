@@ -12,21 +12,11 @@ from numpy.typing import NDArray
 from liftloop.core.arms.balance import ratio_of
 
 Mask = NDArray[np.bool_]
-
-
 Index = NDArray[np.intp]
-
-
 Array = NDArray[np.float64]
-
-
 ALPHA = 0.001  # a check of a sound test names it with this chance at most
-
-
 LEAST_ARM = 10  # users an arm needs to be compared at all
 TWICE = 0.01  # share of users in both arms from which a test is broken; fewer are left out
-
-
 # A unit that came in both arms: written by those who read the facts (the newest row is all they
 # keep), read here.
 BOTH_ARMS = "in_both_arms"

@@ -12,8 +12,6 @@ from liftloop.core.arms.drift import ArmDrift
 from liftloop.core.arms.findings import MONEY_OUTCOMES, ArmFinding
 
 LEFT_OUT = "nothing is learned from it"
-
-
 DELIVER = "deliver the whole test again (liftloop ingest FILE)"
 
 
