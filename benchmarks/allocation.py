@@ -15,17 +15,19 @@ import argparse
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from liftloop.core.allocation import allocate
-from liftloop.core.bisection import Problem, solve
-from liftloop.core.piecewise import piecewise_plan
+from liftloop.core.allocation.allocate import allocate
+from liftloop.core.allocation.constraints import resolve_rules
+from liftloop.core.allocation.rule_patterns import Group
+from liftloop.core.allocation.solver_concave import Problem, solve
+from liftloop.core.allocation.solver_lp import piecewise_plan
+from liftloop.core.curves.saturating import SaturatingCurves
 from liftloop.core.policy import Cell, Policy, from_cents
-from liftloop.core.rules import resolve_rules
-from liftloop.core.saturating import SaturatingCurves
 
 Array = NDArray[np.float64]
 GROUPS = 10
@@ -57,8 +59,9 @@ def bench(cells: int) -> list[str]:
     curves, budgets = market(cells, 200)
     group = np.arange(cells) // 5 * GROUPS // (cells // 5)  # whole segments
     most = np.array([1.02 * budgets[group == g].sum() for g in range(GROUPS)])
-    segments = [sorted({curves.cells[i].segment for i in np.flatnonzero(group == g)})
-                for g in range(GROUPS)]  # fmt: skip
+    segments = [
+        sorted({curves.cells[i].segment for i in np.flatnonzero(group == g)}) for g in range(GROUPS)
+    ]
     incumbent = Policy.of(
         {c: from_cents(round(b * 100)) for c, b in zip(curves.cells, budgets, strict=True)}
     )
@@ -66,7 +69,7 @@ def bench(cells: int) -> list[str]:
         cells=curves.cells,
         total=incumbent.total,
         groups=[
-            (f"g{g}", names, ["*"], Decimal(0), Decimal(f"{most[g]:.2f}"))
+            Group(f"g{g}", tuple(names), maximum=Decimal(f"{most[g]:.2f}"))
             for g, names in enumerate(segments)
         ],
     )
@@ -106,8 +109,10 @@ def bench(cells: int) -> list[str]:
         )
     earned = {name: float(sure.mean_revenue(plan).sum()) for name, plan in plans.items()}
     best = max(earned.values())
-    shown = {name: f"{t:.3f} s (gap {1 - earned[name] / best:.1e})"
-             for name, t in zip(plans, times, strict=True)}  # fmt: skip
+    shown = {
+        name: f"{t:.3f} s (gap {1 - earned[name] / best:.1e})"
+        for name, t in zip(plans, times, strict=True)
+    }
     return [
         f"{cells:,}",
         f"{ours:.3f} s",
@@ -119,19 +124,23 @@ def slsqp(curves: SaturatingCurves, problem: Problem, rows: Array, most: Array) 
     """scipy's SLSQP with gradient, in units of the average budget."""
     unit = problem.total / len(problem.low)
     inside = rows.astype(float)
+    constraints: list[Any] = [
+        {"type": "eq", "fun": lambda z: z.sum() - len(z), "jac": lambda z: np.ones((1, len(z)))},
+        {"type": "ineq", "fun": lambda z: most / unit - inside @ z, "jac": lambda z: -inside},
+    ]
+
+    def lost(z: Array) -> float:
+        return float(-curves.mean_revenue(z * unit).sum() / problem.total)
+
+    def slope(z: Array) -> Array:
+        return np.asarray(-curves.mean_marginal(z * unit) * unit / problem.total)
+
     found = minimize(
-        lambda z: -curves.mean_revenue(z * unit).sum() / problem.total,
+        lost,
         (problem.low + problem.high) / 2 / unit,
-        jac=lambda z: -curves.mean_marginal(z * unit) * unit / problem.total,
+        jac=slope,
         bounds=list(zip(problem.low / unit, problem.high / unit, strict=True)),
-        constraints=[
-            {
-                "type": "eq",
-                "fun": lambda z: z.sum() - len(z),
-                "jac": lambda z: np.ones((1, len(z))),
-            },
-            {"type": "ineq", "fun": lambda z: most / unit - inside @ z, "jac": lambda z: -inside},
-        ],
+        constraints=constraints,
         method="SLSQP",
         options={"maxiter": 300, "ftol": 1e-10},
     )

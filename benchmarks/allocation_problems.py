@@ -23,12 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from liftloop.core.allocation import allocate, best_spend
-from liftloop.core.conflicts import conflicting, possible
+from liftloop.core.allocation.allocate import allocate, best_spend
+from liftloop.core.allocation.constraints import Book, Rules, book, broken_rules, resolve_rules
+from liftloop.core.allocation.infeasibility import conflicting, possible
+from liftloop.core.allocation.rule_patterns import Group
+from liftloop.core.curves.saturating import FAMILIES, SaturatingCurves
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.policy import Cell, Policy, from_cents, to_cents
-from liftloop.core.rules import Book, Rules, book, broken_rules, resolve_rules
-from liftloop.core.saturating import FAMILIES, SaturatingCurves
 
 Array = NDArray[np.float64]
 KINDS = ("none", "disjoint", "overlapping")
@@ -91,26 +92,35 @@ def problem(seed: int) -> tuple[str, SaturatingCurves, Rules, Policy]:
         for at, (a, b) in enumerate(pairwise(cut)):
             now = inside(segments[a:b], ["*"])
             groups.append(
-                (f"g{at}", segments[a:b], ["*"], money(now * rng.uniform(0, 1.02)),
-                 money(now * rng.uniform(0.97, 1.3)) if rng.random() < 0.7 else None)
-            )  # fmt: skip
+                Group(
+                    f"g{at}",
+                    tuple(segments[a:b]),
+                    ("*",),
+                    money(now * rng.uniform(0, 1.02)),
+                    money(now * rng.uniform(0.97, 1.3)) if rng.random() < 0.7 else None,
+                )
+            )
     if kind == "overlapping":
         channel = str(rng.choice(channels))
         now = inside(segments, [channel])
         groups.append(
-            (
+            Group(
                 "o",
-                ["*"],
-                [channel],
+                ("*",),
+                (channel,),
                 money(now * rng.uniform(0, 0.95)),
                 money(now * rng.uniform(1, 1.3)),
             )
         )
     limits = [
-        (pick(segments), pick(channels), money(float(rng.choice([0, 50, 300]))),
-         money(rng.uniform(500, 6000)) if rng.random() < 0.5 else None)
+        (
+            pick(segments),
+            pick(channels),
+            money(float(rng.choice([0, 50, 300]))),
+            money(rng.uniform(500, 6000)) if rng.random() < 0.5 else None,
+        )
         for _ in range(int(rng.integers(0, 3)))
-    ]  # fmt: skip
+    ]
     frozen = [(str(rng.choice(segments)), pick(channels))] if rng.random() < 0.4 else []
     step = [None, 0.1, 0.25, 1.0][int(rng.integers(4))]
     rules = resolve_rules(
@@ -126,9 +136,12 @@ def dual_bound(
     dual, minimized by cutting planes over the prices until within ``enough`` of ``good``."""
     low, high = written.low / 100, written.high / 100
     rows = np.vstack([np.ones(len(low)), written.membership, -written.membership.astype(float)])
-    right = np.concatenate(
-        [[written.total], np.minimum(written.group_high, written.total), -written.group_low]
-    ) / 100  # fmt: skip
+    right = (
+        np.concatenate(
+            [[written.total], np.minimum(written.group_high, written.total), -written.group_low]
+        )
+        / 100
+    )
     m0 = float(curves.mean_marginal(low).max()) or 1.0
     unit = written.total / 100 or 1.0
     # A group's price may outweigh the total's, and both the steepest cell's, where groups overlap.
@@ -155,7 +168,7 @@ def dual_bound(
     for _ in range(CUTS):
         value, slope = dual(point)
         planes.append(np.append(slope / unit, -1.0))
-        heights.append(-(value - slope @ point) / unit)
+        heights.append(float(slope @ point - value) / unit)
         if value < best:
             best, center = value, point
         else:
@@ -222,13 +235,17 @@ def main() -> None:
         some = [one for one in every.values() if one.kind == kind]
         gaps = [one.gap for one in some if one.gap is not None]
         wrong = sum(bool(one.wrong) for one in some)
-        print(f"| {kind} | {len(some):,} | {len(gaps):,} | {len(some) - len(gaps):,} | "
-              f"{max(gaps, default=0.0):.1e} | {wrong} |")  # fmt: skip
+        print(
+            f"| {kind} | {len(some):,} | {len(gaps):,} | {len(some) - len(gaps):,} | "
+            f"{max(gaps, default=0.0):.1e} | {wrong} |"
+        )
     for seed, one in every.items():
         if one.wrong:
             print(f"seed {seed} ({one.kind}, {one.family}): {one.wrong}")
-    print(f"{time.process_time() - began:.0f} CPU s; families: "
-          f"{dict(Counter(one.family for one in every.values()))}")  # fmt: skip
+    print(
+        f"{time.process_time() - began:.0f} CPU s; families: "
+        f"{dict(Counter(one.family for one in every.values()))}"
+    )
 
 
 if __name__ == "__main__":

@@ -28,18 +28,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from liftloop.adapters.settings import Settings
 from liftloop.app.backtest.baselines import ROAS_DAYS, follow_roas
 from liftloop.app.backtest.loop import HoldoutLearner, MemoryLoop
 from liftloop.app.backtest.runs import run_seed
-from liftloop.core.curves import ResponseCurves, WeightedCurves
-from liftloop.core.decide import Estimate, spends
+from liftloop.core.arrays import Array
+from liftloop.core.curves.gain import Estimate, spends
+from liftloop.core.curves.protocol import ResponseCurves, WeightedCurves
 from liftloop.core.policy import Policy
 from liftloop.markets import HillMarket, JumpMarket, UselessMarket
 from liftloop.markets.constants import HillConstants
 from liftloop.markets.hill import exact_cents
-from liftloop.markets.streams import Array
-from liftloop.pipeline.plan import Plan
+from liftloop.pipeline.guardrails import PlanEvidence
+from liftloop.pipeline.plan.plan_budgets import Plan
+from liftloop.settings.schema import Settings
 
 FROZEN_FROM = 11  # weeks: the jump of response comes in week 12
 NOTHING = Estimate(0.0, 0.0, 0.0)
@@ -60,9 +61,13 @@ class UpsideDown(HoldoutLearner):
     """A model that takes the cells that earn least for those that earn most."""
 
     def __call__(
-        self, settings: Settings, facts: Mapping[str, pd.DataFrame], as_of: date
+        self,
+        settings: Settings,
+        facts: Mapping[str, pd.DataFrame],
+        as_of: date,
+        own_from: date | None = None,
     ) -> ResponseCurves | None:
-        curves = super().__call__(settings, facts, as_of)
+        curves = super().__call__(settings, facts, as_of, own_from)
         if curves is None:
             return None
         spent = _spent(curves, facts, as_of)
@@ -75,9 +80,13 @@ class Attributed(HoldoutLearner):
     """A model that takes what platforms attribute to themselves for incremental."""
 
     def __call__(
-        self, settings: Settings, facts: Mapping[str, pd.DataFrame], as_of: date
+        self,
+        settings: Settings,
+        facts: Mapping[str, pd.DataFrame],
+        as_of: date,
+        own_from: date | None = None,
     ) -> ResponseCurves | None:
-        curves = super().__call__(settings, facts, as_of)
+        curves = super().__call__(settings, facts, as_of, own_from)
         if curves is None:
             return None
         recent = _recent(facts, as_of)
@@ -101,10 +110,18 @@ class Frozen(HoldoutLearner):
         self._weeks = 0
 
     def __call__(
-        self, settings: Settings, facts: Mapping[str, pd.DataFrame], as_of: date
+        self,
+        settings: Settings,
+        facts: Mapping[str, pd.DataFrame],
+        as_of: date,
+        own_from: date | None = None,
     ) -> ResponseCurves | None:
         self._weeks += 1
-        return super().__call__(settings, facts, as_of) if self._weeks <= FROZEN_FROM else None
+        return (
+            super().__call__(settings, facts, as_of, own_from)
+            if self._weeks <= FROZEN_FROM
+            else None
+        )
 
 
 def _recent(facts: Mapping[str, pd.DataFrame], as_of: date) -> pd.DataFrame:
@@ -122,10 +139,10 @@ def _spent(
 
 
 def roas_follower(
-    settings: Settings, *, incumbent: Policy, as_of: date, facts: Any, **_: Any
+    settings: Settings, *, incumbent: Policy, evidence: PlanEvidence, **_: Any
 ) -> Plan:
     """Budgets in proportion to attributed ROAS times budget, a full step a week."""
-    policy = follow_roas(settings.budget.max_step)(as_of, incumbent, facts)
+    policy = follow_roas(settings.budget.max_step)(evidence.as_of, incumbent, evidence.facts)
     return Plan(policy, NOTHING, {}, "Follows the platforms' ROAS.")
 
 
@@ -200,7 +217,7 @@ def run(job: tuple[str, int, bool, int]) -> dict[str, Any]:
         incumbents.append(policy)
         return loops[-1]
 
-    found = run_seed(case.market, seed, weeks, rollout, baselines=False, oracles=False, loop=make)
+    found = run_seed(case.market, seed, weeks, rollout, beside=(), loop=make)
     start = loops[0].decided[0].as_of
     first: dict[str, int | None] = {"slowed": None, "stopped": None, "taken back": None}
     for result, decided in zip(loops[0].results, loops[0].decided, strict=False):

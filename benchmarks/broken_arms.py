@@ -126,7 +126,7 @@ def lost_in_one_arm(rng: Rng) -> pd.DataFrame:
     """An eighth of one arm's users never came."""
     told = plain_with_propensity(rng)
     arm = rng.choice(["treated", "control"])
-    gone = (told["arm"] == arm).to_numpy() & (rng.random(len(told)) < 0.125)
+    gone: np.ndarray = (told["arm"] == arm).to_numpy() & (rng.random(len(told)) < 0.125)
     return told[~gone].reset_index(drop=True)
 
 
@@ -172,7 +172,7 @@ def twice(rng: Rng) -> pd.DataFrame:
 def silent(rng: Rng) -> pd.DataFrame:
     """Outcomes of one arm are missing more often."""
     told = plain(rng)
-    gone = (told["arm"] == "control").to_numpy() & (rng.random(len(told)) < 0.15)
+    gone: np.ndarray = (told["arm"] == "control").to_numpy() & (rng.random(len(told)) < 0.15)
     return told.assign(revenue=told["revenue"].mask(gone))
 
 
@@ -217,11 +217,15 @@ def holdout(
                     "revenue": 2.0 * users_of.ravel(),
                     "revenue_sq": 40.0 * users_of.ravel(),
                     "x_past": np.tile(past, days),
-                    "x_member": np.tile(np.clip(0.4 + habit * control * 0.49 / np.sqrt(
-                        users_of.mean(axis=0)), 0, 1), days),
+                    "x_member": np.tile(
+                        np.clip(
+                            0.4 + habit * control * 0.49 / np.sqrt(users_of.mean(axis=0)), 0, 1
+                        ),
+                        days,
+                    ),
                 }
             )
-        )  # fmt: skip
+        )
     told = pd.concat(rows, ignore_index=True)
     return told[rng.random(len(told)) >= 0.02].reset_index(drop=True), days
 
@@ -252,8 +256,9 @@ def jumped(rng: Rng) -> pd.DataFrame:
     told, days = holdout(rng, least_control=1000.0)
     hit = of_cell(rng, told, days, 20)
     factor = float(rng.choice([0.8, 0.8, 1.25]))
-    return told.assign(users=np.where(hit, np.round(told["users"] * factor), told["users"]).astype(
-        int))  # fmt: skip
+    return told.assign(
+        users=np.where(hit, np.round(told["users"] * factor), told["users"]).astype(int)
+    )
 
 
 def drifted(rng: Rng) -> pd.DataFrame:

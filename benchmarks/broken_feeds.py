@@ -46,10 +46,15 @@ def shares(seeds: Sequence[int], weeks: int) -> dict[str, list[SeedRun]]:
     found: dict[str, list[SeedRun]] = {way: [] for way in WAYS}
     for seed in seeds:
         for way, market in WAYS.items():
-            run = run_seed(market, seed, weeks, baselines=False)
+            run = run_seed(market, seed, weeks, beside=("oracles",))
             found[way].append(run)
-            told = {"seed": seed, "way": way, "captured": run.captured(), "acts": dict(run.acts),
-                    "against_status_quo": run.against_status_quo()}  # fmt: skip
+            told = {
+                "seed": seed,
+                "way": way,
+                "captured": run.captured(),
+                "acts": dict(run.acts),
+                "against_status_quo": run.against_status_quo(),
+            }
             print(json.dumps(told), flush=True)
     return found
 

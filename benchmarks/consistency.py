@@ -23,16 +23,17 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
-from liftloop.adapters.settings import Settings
 from liftloop.app.backtest.known import KnownFacts
+from liftloop.app.backtest.market import as_policy
 from liftloop.app.commands.backtest import seed_range
 from liftloop.app.environment import prepare
-from liftloop.core.contracts import Account
-from liftloop.core.policy import Cell, Policy
+from liftloop.core.feeds.context import Account
+from liftloop.core.policy import Policy
 from liftloop.markets import BrokenFeedsMarket, HillMarket
 from liftloop.markets.hill import exact_cents
-from monitoring.consistency import consistency
-from monitoring.consistency_verdict import Consistency
+from liftloop.settings.schema import Settings
+from monitoring.feeds.consistency import consistency
+from monitoring.feeds.consistency_verdict import Consistency
 
 Frames = dict[str, pd.DataFrame]
 Budgets = list[tuple[date, Policy]]
@@ -41,16 +42,12 @@ STEP = 0.25
 Plant = Callable[[Frames, date, np.random.Generator], Frames]
 
 
-def policy_of(budgets: pd.DataFrame) -> Policy:
-    return Policy.of({Cell(r.segment, r.channel): r.daily_budget for r in budgets.itertuples()})
-
-
 def moved(budgets: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Each cell a quarter up or down at random, the total kept to the cent."""
     now = budgets["daily_budget"].astype(float).to_numpy()
     wanted = now * np.where(rng.random(len(now)) < 0.5, 1 + STEP, 1 - STEP)
     exact = exact_cents(wanted * now.sum() / wanted.sum(), Decimal(f"{now.sum():.2f}"))
-    return budgets.assign(daily_budget=[Decimal(f"{x:.2f}") for x in exact])
+    return budgets.assign(daily_budget=np.array([Decimal(f"{x:.2f}") for x in exact]))
 
 
 def lived(
@@ -62,7 +59,7 @@ def lived(
     for week in range(weeks):
         if moving and week:
             now = moved(now, rng)
-        budgets.append((market.start + timedelta(weeks=week), policy_of(now)))
+        budgets.append((market.start + timedelta(weeks=week), as_policy(now)))
         parts.append(market.step(now, 7))
     frames = {feed: pd.concat([p[feed] for p in parts], ignore_index=True) for feed in parts[0]}
     return market, frames, budgets
@@ -70,9 +67,12 @@ def lived(
 
 def looked(frames: Mapping[str, pd.DataFrame], budgets: Budgets, as_of: date) -> Consistency:
     return consistency(
-        frames["performance"], holdout=frames["holdout"], sales=frames["sales"],
-        budgets=[(day, policy) for day, policy in budgets if day < as_of], as_of=as_of,
-    )  # fmt: skip
+        frames["performance"],
+        holdout=frames["holdout"],
+        sales=frames["sales"],
+        budgets=[(day, policy) for day, policy in budgets if day < as_of],
+        as_of=as_of,
+    )
 
 
 def false_warnings(markets: list[int], *, moving: bool, talk: bool) -> str:
@@ -174,14 +174,16 @@ def _gap(frames: Frames, end: date, rng: np.random.Generator) -> Frames:
 PLANTS: dict[str, tuple[Plant, str]] = {
     "one segment's spend in cents, a week": (_unit, "spend against budgets"),
     "the performance feed twice, a week": (_twice, "claimed conversions against orders"),
-    "one channel claims three times as much, a week":
-        (_claims, "claimed revenue against revenue sold"),
+    "one channel claims three times as much, a week": (
+        _claims,
+        "claimed revenue against revenue sold",
+    ),
     "one segment's orders halved, a week": (_orders, "claimed conversions against orders"),
     "one segment sells nothing on one day": (_nothing, "a day's orders"),
     "one segment's sales of one day twice": (_day_twice, "a day's orders"),
     "one control arm half as large again, a week": (_arm, "arm sizes"),
     "one cell lacks five days": (_gap, "gaps"),
-}  # fmt: skip
+}
 
 
 def planted(markets: list[int], *, talk: bool) -> list[str]:
@@ -210,7 +212,7 @@ def broken(markets: list[int], *, weeks: int = 8, talk: bool) -> list[str]:
             history_days=settings.data.history_days,
         )
         facts.deliver(market.history(), on=market.start)
-        policy = policy_of(market.incumbent)
+        policy = as_policy(market.incumbent)
         allowed = {(c.segment, c.channel): float(b) for c, b in policy.budgets}
         for week in range(1, weeks + 1):
             as_of = market.start + timedelta(weeks=week)
@@ -222,10 +224,11 @@ def broken(markets: list[int], *, weeks: int = 8, talk: bool) -> list[str]:
             checks.update({one.check for one in found.warnings})
             spent = known["performance"]
             near = spent[spent["date"] >= pd.Timestamp(as_of - timedelta(days=7))]
-            mean = near.groupby(["segment", "channel", "date"])["spend"].sum().astype(float)
+            daily = near.groupby(["segment", "channel", "date"])["spend"].sum().astype(float)
+            usual = daily.groupby(level=[0, 1]).mean()
             wrong = {
                 f"{cell[0]} x {cell[1]}"
-                for cell, amount in mean.groupby(level=[0, 1]).mean().items()
+                for cell, amount in zip(usual.index, usual, strict=True)
                 if amount > 3 * allowed[cell]
             }
             told = {one.subject for one in found.warnings if one.check == "spend against budgets"}

@@ -25,9 +25,9 @@ LEVEL = (0.05, 0.95)
 def one(seed: int) -> tuple[float, float, float, float]:
     """Of one market: the share of cells covered, whether the total is, and of the total the error
     and the interval's width, both as shares of the truth."""
-    from liftloop.adapters.settings import Model
     from liftloop.markets import HillMarket
-    from tasks.learning import learn_from_holdout
+    from liftloop.settings.schema import Model, Settings
+    from tasks.model.learning import learn_from_holdout
 
     market = HillMarket(seed)
     feeds = market.history()
@@ -36,7 +36,10 @@ def one(seed: int) -> tuple[float, float, float, float]:
         if "date" in frame:
             frame["date"] = pd.to_datetime(frame["date"])
     model = learn_from_holdout(
-        Model(threads=1, tuning_trials=0), feeds, as_of=market.start, for_registry=False
+        Settings(model=Model(threads=1, tuning_trials=0)),
+        feeds,
+        as_of=market.start,
+        for_registry=False,
     )
     spent = feeds["performance"]
     recent = spent[(spent["date"] >= pd.Timestamp(market.start) - pd.Timedelta(days=7)).to_numpy()]

@@ -34,6 +34,8 @@ HERE = Path(__file__).resolve().parent.parent
 ROOMS = ("flows", "tasks", "models", "monitoring", "liftloop")
 STEPS = ("ingest", "monitor", "train", "reallocate", "rollout", "report")
 HISTORY_DAYS = 104 * 7
+Lines = list[tuple[str, dict[str, float]]]  # what ran, its seconds and its peak
+Parts = dict[str, list[float]]  # what of it, wall and CPU seconds
 
 
 # -- the watched process ---------------------------------------------------------------------------
@@ -70,7 +72,8 @@ def watch(told: Path, arguments: list[str]) -> None:
             setattr(cycle, step, timed(step, getattr(cycle, step)))
 
     environment.prepare = prepare
-    server = environment.TemporaryServer
+    from liftloop.app.temporary_server import TemporaryServer as server
+
     server.wait = timed("waiting for the server", server.wait)  # type: ignore[method-assign]
     server.stop = timed("stopping the server", server.stop)  # type: ignore[method-assign]
     atexit.register(lambda: told.write_text(json.dumps(spent), encoding="utf-8"))
@@ -101,9 +104,13 @@ def run(command: list[str]) -> dict[str, float]:
     began, peak = time.perf_counter(), 0
     environment = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
     child = subprocess.Popen(
-        command, cwd=HERE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command,
+        cwd=HERE,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-    )  # fmt: skip
+    )
     ended = threading.Event()
 
     def look() -> None:
@@ -131,10 +138,10 @@ def put(inbox: Path, feeds: dict[str, Any], name: str) -> None:
         frame.to_csv(inbox / f"{feed}-{name}.csv", index=False)
 
 
-def measure(root: Path, *, weeks: int, seed: int) -> tuple[list[tuple[str, dict]], dict]:
+def measure(root: Path, *, weeks: int, seed: int) -> tuple[Lines, Parts]:
     """The first cycle, ``weeks`` weekly ones, and the last one's parts."""
     from liftloop.adapters.initialise import init_workspace
-    from liftloop.app.demo import budgets_of, exported
+    from liftloop.app.demo.market import budgets_of, exported
     from liftloop.markets.hill import HillMarket
 
     workspace = init_workspace(root)
@@ -142,7 +149,7 @@ def measure(root: Path, *, weeks: int, seed: int) -> tuple[list[tuple[str, dict]
     put(workspace.inbox, market.history(), "history")
     day: date = market.start
     liftloop = [sys.executable, "-m", "liftloop.app.cli"]
-    lines: list[tuple[str, dict]] = []
+    lines: Lines = []
     budgets = market.incumbent
     told = root / "parts.json"
     for week in range(weeks + 1):
@@ -159,7 +166,7 @@ def measure(root: Path, *, weeks: int, seed: int) -> tuple[list[tuple[str, dict]
     return lines, json.loads(told.read_text(encoding="utf-8"))
 
 
-def tables(lines: list[tuple[str, dict]], parts: dict) -> str:
+def tables(lines: Lines, parts: Parts) -> str:
     """Both tables, as Markdown."""
     shown = ["| cycle | wall s | CPU s | peak GB |", "|---|--:|--:|--:|"]
     shown += [

@@ -19,12 +19,12 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.bad_planners import CASES, Case
-from liftloop.adapters.settings import Rollout, Settings
 from liftloop.app.backtest.loop import MemoryLoop
-from liftloop.app.backtest.runs import run_seed
+from liftloop.app.backtest.runs import Comparison, run_seed
 from liftloop.core.policy import Policy
 from liftloop.markets import HillMarket, ThinMarket, UselessMarket
 from liftloop.markets.scoring import captured_share
+from liftloop.settings.schema import Rollout, Settings
 
 ALLOWANCES = (0.02, 0.04, 0.08, 0.16, 0.5)  # the last is off the scale
 DEFAULT = Rollout.model_fields["allowance"].default
@@ -45,12 +45,18 @@ def run(job: tuple[str, int, float, bool, int]) -> dict[str, Any]:
         rollout = settings.rollout.model_copy(update={"allowance": allowance})
         return case.loop(settings.model_copy(update={"rollout": rollout}), policy)
 
-    found = run_seed(case.market, seed, weeks, True, baselines=False, oracles=oracles, loop=make)
+    beside: tuple[Comparison, ...] = ("oracles",) if oracles else ()
+    found = run_seed(case.market, seed, weeks, True, beside=beside, loop=make)
     return {
-        "case": name, "seed": seed, "allowance": allowance, "loop": found.loop,
-        "status_quo": found.status_quo, "oracle": found.oracle,
-        "against": found.against_status_quo(), "acts": dict(found.acts),
-    }  # fmt: skip
+        "case": name,
+        "seed": seed,
+        "allowance": allowance,
+        "loop": found.loop,
+        "status_quo": found.status_quo,
+        "oracle": found.oracle,
+        "against": found.against_status_quo(),
+        "acts": dict(found.acts),
+    }
 
 
 def jobs_of(

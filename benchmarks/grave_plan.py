@@ -37,12 +37,12 @@ from liftloop.app.backtest.known import KnownFacts
 from liftloop.app.backtest.loop import MemoryLoop
 from liftloop.app.backtest.market import budgets_frame, make_market
 from liftloop.app.backtest.runs import settings_of
-from liftloop.core.contracts import Account
+from liftloop.core.arrays import Array
+from liftloop.core.feeds.context import Account
 from liftloop.core.rollout.allowance import QUARTER_DAYS
 from liftloop.core.rollout.effective_policy import Running
 from liftloop.core.rollout.state import Transition
 from liftloop.markets import HillMarket
-from liftloop.markets.streams import Array
 
 LOSSES = (0.0, 0.1, 0.3, 0.6)
 BY = (7, 14, 28, 56)
@@ -114,8 +114,9 @@ class Grave:
     proven: bool = False  # the reference itself has the harm
     reached: list[int] = field(default_factory=list)  # how many segments, a day
 
-    def see(self, day: date, before: Running | None, step: Transition | None, now: Running | None
-            ) -> None:  # fmt: skip
+    def see(
+        self, day: date, before: Running | None, step: Transition | None, now: Running | None
+    ) -> None:
         """What the day's step makes of it."""
         if self.entered is None:
             if step is None or now is None or not _enters(step):
@@ -175,12 +176,19 @@ def live(world: World, loss: float, last: date) -> dict[str, Any] | None:
     margin = world.loop.settings.budget.margin
     lost = margin * (_earned(twin, grave.entered) - _earned(world.market, grave.entered))
     return {
-        "loss": loss, "entered": grave.entered.isoformat(), "number": grave.number,
+        "loss": loss,
+        "entered": grave.entered.isoformat(),
+        "number": grave.number,
         "days": (grave.back - grave.entered).days if grave.back else None,
-        "by": grave.by, "first": grave.reached[0], "most": max(grave.reached),
-        "turned": grave.turned, "proven": grave.proven,
-        "lost": lost, "allowance": allowance, "allowances": lost / allowance,
-    }  # fmt: skip
+        "by": grave.by,
+        "first": grave.reached[0],
+        "most": max(grave.reached),
+        "turned": grave.turned,
+        "proven": grave.proven,
+        "lost": lost,
+        "allowance": allowance,
+        "allowances": lost / allowance,
+    }
 
 
 def _spend(world: World, twin: HarmedMarket, grave: Grave, loss: float) -> None:
@@ -214,8 +222,10 @@ def run(job: tuple[int, tuple[float, ...], int, int]) -> list[dict[str, Any]]:
 def print_table(rows: pd.DataFrame, losses: Sequence[float]) -> None:
     """One line a loss."""
     by = " | ".join(f"by day {day}" for day in BY)
-    print(f"| true loss | runs | {by} | median days | mean loss | mean, worst, allowances | "
-          f"taken back by |\n|{'---|' * (6 + len(BY))}")  # fmt: skip
+    print(
+        f"| true loss | runs | {by} | median days | mean loss | mean, worst, allowances | "
+        f"taken back by |\n|{'---|' * (6 + len(BY))}"
+    )
     for loss in losses:
         mine = rows[rows["loss"] == loss]
         days = mine["days"].astype(float).fillna(np.inf)

@@ -24,11 +24,11 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from models.contrasts import Contrast, contrasts  # noqa: E402
-from models.design import Encoding  # noqa: E402
-from models.learner_choice import Randomized, UpliftConfig, out_of_fold  # noqa: E402
-from models.tuning import fold_labels  # noqa: E402
-from models.validation import qini  # noqa: E402
+from models.gbm.encoding import Encoding  # noqa: E402
+from models.gbm.tuning import fold_labels  # noqa: E402
+from models.uplift.contrasts import UserContrast, contrasts  # noqa: E402
+from models.uplift.evaluation import qini  # noqa: E402
+from models.uplift.selection import Randomized, UpliftConfig, out_of_fold  # noqa: E402
 
 SEEDS = range(5)
 
@@ -59,7 +59,7 @@ def units(file: Path) -> pd.DataFrame:
     )
 
 
-def as_trial(contrast: Contrast, outcome: str) -> Randomized:
+def as_trial(contrast: UserContrast, outcome: str) -> Randomized:
     encoding = Encoding.of(contrast.features)
     return Randomized(
         encoding.matrix(contrast.features),
@@ -88,7 +88,7 @@ def print_row(name: str, pooled: list[float], ranked: list[float], cpu: float, n
 
 
 def print_effects(frame: pd.DataFrame) -> None:
-    from models.incrementality import effect_table
+    from models.uplift.aipw import effect_table
 
     table = effect_table(contrasts(frame), outcomes=["y_visit", "revenue"])
     table = table[table["segment"] == "all"]
@@ -122,9 +122,9 @@ def print_ranking(frame: pd.DataFrame) -> None:
 
 
 def print_spend(frame: pd.DataFrame) -> None:
-    from models.uplift_finding import UnitsConfig, find_uplift
+    from models.uplift.findings import UnitsConfig, find_uplift
 
-    anything = frame.assign(channel=np.where(frame["arm"] == "treated", "any mail", None))
+    anything = frame.assign(channel=np.where(frame["arm"] == "treated", "any mail", np.array(None)))
     (contrast,) = contrasts(anything)
     print("\nAny mail, spend")
     for seed in SEEDS:
@@ -153,9 +153,13 @@ def run_peer(file: Path, name: str) -> None:
         for k in range(5):
             out, inside = folds != k, folds == k
             base = LGBMRegressor(
-                n_estimators=200, learning_rate=0.05, num_leaves=15, min_child_samples=200,
-                n_jobs=1, verbose=-1,
-            )  # fmt: skip
+                n_estimators=200,
+                learning_rate=0.05,
+                num_leaves=15,
+                min_child_samples=200,
+                n_jobs=1,
+                verbose=-1,
+            )
             known = {} if name in ("S", "T") else {"p": np.full(out.sum(), 0.5)}
             learner = getattr(meta, f"Base{name}Regressor")(learner=base)
             learner.fit(X=one_hot[out], treatment=arm[out], y=trial.outcome[out], **known)

@@ -15,25 +15,20 @@ fresh figure in the interval that is due to a promise about another sample (both
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from hillstrom import units  # noqa: E402
-
-from liftloop.pipeline.targets import plan_targets  # noqa: E402
-from models.contrasts import contrasts  # noqa: E402
-from models.examining.users import targeting  # noqa: E402
-from models.incrementality import difference_in_means  # noqa: E402
-from models.units_model import UnitsConfig, train_units  # noqa: E402
-from models.uplift_serving import served_models  # noqa: E402
+from benchmarks.hillstrom import units
+from liftloop.pipeline.targets import plan_targets
+from models.evaluation.users import targeting
+from models.uplift.aipw import difference_in_means
+from models.uplift.contrasts import contrasts
+from models.uplift.findings import UnitsConfig
+from models.uplift.serving import served_models
+from models.uplift.train import train_units
 
 Z90 = 1.6448536269514722
 

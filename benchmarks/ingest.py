@@ -26,18 +26,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from liftloop.adapters.facts.recording import Intake
+
 FIRST = date(2024, 9, 1)
 CELLS = {"segment": 20, "channel": 5, "campaign": 10, "creative": 10}
 BATCH_DAYS = 100
-PARTS = ("pandera", "merge, our layout", "merge, no partitions", "ingest CSV", "ingest Parquet",
-         "ingest CSV, all new", "ingest CSV, all restated")  # fmt: skip
+PARTS = (
+    "pandera",
+    "merge, our layout",
+    "merge, no partitions",
+    "ingest CSV",
+    "ingest Parquet",
+    "ingest CSV, all new",
+    "ingest CSV, all restated",
+)
 
 
 def rows(first: date, days: int, *, seed: int) -> pd.DataFrame:
     """``days`` days of performance rows: one for each segment, channel, campaign and creative."""
     rng = np.random.default_rng(seed)
     names = pd.MultiIndex.from_product(
-        [[f"{kind}-{at}" for at in range(many)] for kind, many in CELLS.items()], names=CELLS
+        [[f"{kind}-{at}" for at in range(many)] for kind, many in CELLS.items()], names=list(CELLS)
     ).to_frame(index=False)
     frame = pd.concat([names] * days, ignore_index=True)
     moments = pd.date_range(first, periods=days).as_unit("us")
@@ -63,11 +72,13 @@ def prepare(root: Path, days: int) -> None:
     """The workspace with the stored table, and a copy of the table without partitions."""
     from deltalake import DeltaTable, write_deltalake
 
-    from liftloop.adapters.delta import MONTH, as_batch
-    from liftloop.adapters.ledger import upgrade
-    from liftloop.adapters.storing import plan, store
-    from liftloop.adapters.workspace import Workspace
-    from liftloop.core.contracts import FEEDS, Account, sift
+    from liftloop.adapters.facts.delta import MONTH, as_batch
+    from liftloop.adapters.facts.storing import plan, store
+    from liftloop.adapters.ledger.records import upgrade
+    from liftloop.core.feeds.context import Account
+    from liftloop.core.feeds.declared import FEEDS
+    from liftloop.core.feeds.validate import sift
+    from liftloop.settings.workspace import Workspace
 
     workspace = Workspace(root / "workspace")
     for folder in workspace.folders:
@@ -85,7 +96,8 @@ def prepare(root: Path, days: int) -> None:
 
 
 def typed_batch(part: str, days: int) -> pd.DataFrame:
-    from liftloop.core.contracts import Account, sift
+    from liftloop.core.feeds.context import Account
+    from liftloop.core.feeds.validate import sift
 
     frame = rows(start_of(part, days), BATCH_DAYS, seed=1)
     return sift("performance", frame, account=Account(), received_at=datetime.now(UTC)).accepted
@@ -122,13 +134,15 @@ def _ready(part: str, root: Path, days: int) -> Callable[[], object]:
 def _merge(part: str, root: Path, days: int) -> Callable[[], object]:
     from deltalake import DeltaTable
 
-    from liftloop.adapters.delta import MONTH, as_batch
-    from liftloop.core.contracts import FEEDS
+    from liftloop.adapters.facts.delta import MONTH, as_batch
+    from liftloop.core.feeds.declared import FEEDS
 
     source = as_batch(
-        FEEDS["performance"], typed_batch(part, days), delivery="raw",
+        FEEDS["performance"],
+        typed_batch(part, days),
+        delivery="raw",
         received_at=datetime.now(UTC),
-    )  # fmt: skip
+    )
     ours = root / "workspace" / "facts" / "performance" / "current"
     table = root / "merged"
     shutil.copytree(ours if part.endswith("layout") else root / "plain", table)
@@ -139,20 +153,22 @@ def _merge(part: str, root: Path, days: int) -> Callable[[], object]:
     merger = (
         DeltaTable(table)
         .merge(
-            source, predicate=f"{keys} AND target.date IN ({dates})", source_alias="source",
+            source,
+            predicate=f"{keys} AND target.date IN ({dates})",
+            source_alias="source",
             target_alias="target",
         )
         .when_matched_update_all()
         .when_not_matched_insert_all()
-    )  # fmt: skip
+    )
     return merger.execute
 
 
 def _ingest(part: str, root: Path, days: int) -> Callable[[], object]:
-    from liftloop.adapters.deliveries import deliver
-    from liftloop.adapters.ledger import open_ledger
-    from liftloop.adapters.workspace import Workspace
-    from liftloop.core.contracts import Account
+    from liftloop.adapters.facts.deliveries import deliver
+    from liftloop.adapters.ledger.records import open_ledger
+    from liftloop.core.feeds.context import Account
+    from liftloop.settings.workspace import Workspace
 
     place = Workspace(root / "delivered")
     shutil.copytree(root / "workspace", place.root)
@@ -163,7 +179,7 @@ def _ingest(part: str, root: Path, days: int) -> Callable[[], object]:
     engine = open_ledger(f"sqlite:///{place.ledger}")
 
     def work() -> None:
-        summary = deliver(place, path, engine=engine, account=Account())
+        summary = deliver(Intake(place, engine, Account()), path)
         assert summary.stored == 10_000 * BATCH_DAYS, summary
 
     return work

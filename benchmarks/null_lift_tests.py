@@ -19,22 +19,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from liftloop.adapters.settings import Settings
 from liftloop.core.policy import Cell, Policy
-from liftloop.pipeline.plan import plan_budgets
-from tasks.learning import learn_from_holdout
+from liftloop.pipeline.guardrails import PlanEvidence
+from liftloop.pipeline.plan.plan_budgets import plan_budgets
+from liftloop.settings.schema import Settings
+from tasks.model.learning import learn_from_holdout
 
 DAYS = 100
 KINDS = ("null", "negative", "cut")
 FIRST_SEED = 2000
 EMPTY = {
     "holdout": [
-        "date", "segment", "channel", "arm", "stratum", "users", "converters", "conversions",
-        "revenue", "revenue_sq",
+        "date",
+        "segment",
+        "channel",
+        "arm",
+        "stratum",
+        "users",
+        "converters",
+        "conversions",
+        "revenue",
+        "revenue_sq",
     ],
     "sales": ["date", "segment", "orders", "revenue"],
     "units": ["experiment", "unit_id", "segment", "channel", "arm", "assigned_on"],
-}  # fmt: skip
+}
 
 
 def account(seed: int) -> tuple[dict[str, pd.DataFrame], Policy, tuple[Cell, ...], dict[str, Any]]:
@@ -89,8 +98,9 @@ def account(seed: int) -> tuple[dict[str, pd.DataFrame], Policy, tuple[Cell, ...
         }
     )
     about = tuple(Cell(names[0][s], names[1][0]) for s in tested)
-    usual_of = {Cell(s, c): base[i, j] for i, s in enumerate(names[0]) for j, c in
-                enumerate(names[1])}  # fmt: skip
+    usual_of = {
+        Cell(s, c): base[i, j] for i, s in enumerate(names[0]) for j, c in enumerate(names[1])
+    }
     return feeds, budgets, about, {"kind": kind, "truth": truth, "usual": usual_of}
 
 
@@ -99,9 +109,13 @@ def measure(seed: int) -> dict[str, Any]:
     feeds, budgets, about, truth = account(seed)
     settings = Settings()
     as_of = (feeds["performance"]["date"].max() + timedelta(days=1)).date()
-    model = learn_from_holdout(settings.model, feeds, as_of=as_of, for_registry=False)
+    model = learn_from_holdout(settings, feeds, as_of=as_of, for_registry=False)
     plan = plan_budgets(
-        settings, curves=model.curves, incumbent=budgets, frozen=(), as_of=as_of, facts=feeds
+        settings,
+        curves=model.curves,
+        incumbent=budgets,
+        frozen=(),
+        evidence=PlanEvidence(as_of=as_of, facts=feeds),
     )
     usual: Mapping[Cell, float] = truth["usual"]
     spend = np.array([usual[cell] for cell in model.curves.cells])
@@ -128,8 +142,10 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=FIRST_SEED)
     asked = parser.parse_args()
     rows = pd.DataFrame([measure(seed) for seed in range(asked.first, asked.first + asked.draws)])
-    print("| test | draws | interval covers 0 | covers the truth | mean return | cells switched on "
-          "| of the channel: in, out (a day) |\n|---|---|---|---|---|---|---|")  # fmt: skip
+    print(
+        "| test | draws | interval covers 0 | covers the truth | mean return | cells switched on "
+        "| of the channel: in, out (a day) |\n|---|---|---|---|---|---|---|"
+    )
     for kind in KINDS:
         mine = rows[rows["kind"] == kind]
         print(

@@ -6,8 +6,9 @@
 and the noise of a 10 % holdout) with a year of weekly lifts. The challenger's curves err about the
 truth as a fit to a year does; each champion errs by as much more as makes the challenger's plan
 earn truly 1, 2, 5 or 10 % more in the long run, for the same money. A random challenger's curves
-know nothing of any cell. Each goes through the production's suite (``models.examining``) and policy
-(``liftloop.core.examination``) as a model of another kind: it must be shown better.
+know nothing of any cell. Each goes through the production's suite (``models.evaluation``) and
+policy (``liftloop.core.guardrails.model_gate``) as a model of another kind: it must be shown
+better.
 
 *Units door*: a year of tests with the effects of the project's synthetic trial (tau = .2 + .5 x0
 (x1 > 0), unit noise, an outcome model that explains nine tenths of what users' own traits explain).
@@ -31,22 +32,22 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from liftloop.core.allocation import allocate
-from liftloop.core.curves import ResponseCurves
-from liftloop.core.examination import BINDING, Examination, PromotionRules, decide
+from liftloop.core.allocation.allocate import allocate
+from liftloop.core.allocation.constraints import resolve_rules
+from liftloop.core.curves.protocol import ResponseCurves
+from liftloop.core.curves.saturating import SaturatingCurves
+from liftloop.core.guardrails.model_gate import BINDING, Examination, PromotionRules, decide
 from liftloop.core.policy import Cell, Policy, from_cents
-from liftloop.core.rules import resolve_rules
-from liftloop.core.saturating import SaturatingCurves
 from liftloop.markets.constants import HillConstants
 from liftloop.markets.hill import Nature, exact_cents, make_nature
-from liftloop.markets.streams import Streams
-from models.evidence import Evidence, gather
-from models.examining.curves import examine_curves
-from models.examining.foretold import foretell, only
-from models.examining.parting import HeldOut, Parted, Specification, chequered
-from models.examining.users import Targeting, examine_users
-from models.response import fit_curves
-from models.validation import heterogeneity
+from liftloop.markets.streams import RandomStreams
+from models.evaluation.curves import Contenders, examine_curves
+from models.evaluation.data_splits import DataSplit, HeldOut, Specification, block_split
+from models.evaluation.predicted_lifts import only, predict_lifts
+from models.evaluation.users import Targeting, examine_users
+from models.lift.evidence import Evidence, gather
+from models.response.fit import fit_curves
+from models.uplift.evaluation import heterogeneity
 
 Array = NDArray[np.float64]
 GAINS = (0.01, 0.02, 0.05, 0.10)
@@ -66,7 +67,7 @@ class World:
     """A base market's truth, a year of its evidence, and plans in it."""
 
     def __init__(self, seed: int, *, weeks: int = WEEKS) -> None:
-        streams = Streams(seed)
+        streams = RandomStreams(seed)
         self.nature: Nature = make_nature(C, streams)
         self.rng = np.random.default_rng([7, seed])
         split = streams.at("historic split").dirichlet([C.split_concentration] * 5, size=10)
@@ -98,9 +99,11 @@ class World:
         earned = self.response(start)
         users = self.nature.users[:, None] * np.ones(C.shape)
         error = (
-            (1 - C.holdout_share) * users * C.revenue_sd
+            (1 - C.holdout_share)
+            * users
+            * C.revenue_sd
             * np.sqrt(1 / ((1 - C.holdout_share) * users) + 1 / (C.holdout_share * users))
-        )  # fmt: skip
+        )
         spends, rows = [], []
         first = pd.Timestamp("2025-01-06")
         for _ in range(weeks):
@@ -256,7 +259,7 @@ def by_holdout(seed: int) -> dict[str, dict[str, float]]:
     """Name -> what became of each challenger in the market ``seed``."""
     world = World(seed)
     spec = Specification(fade_per_day=0.007, claims=False).response()
-    aside = chequered(world.evidence)
+    aside = block_split(world.evidence)
     held = [only(world.evidence, aside == n) for n in (0, 1)]
     judges = [fit_curves(part, replace(spec, draws=DRAWS)) for part in held]
     later = only(world.evidence, world.evidence.last >= 7 * WEEKS - 84)
@@ -272,14 +275,16 @@ def by_holdout(seed: int) -> dict[str, dict[str, float]]:
             return dict(zip(CELLS, chosen.tolist(), strict=True))
 
         checks = examine_curves(
-            match.challenger,
-            Parted(world.evidence, halves, foretell(match.challenger, later)),
+            Contenders(
+                challenger=match.challenger,
+                challenge="different",
+                metrics={"lifts": 50.0 * WEEKS, "misfit": 1.0},
+                champion=match.champion,
+            ),
+            DataSplit(world.evidence, halves, predict_lifts(match.challenger, later)),
             plan=plan,
             margin=1.0,
-            challenge="different",
             rules=RULES,
-            metrics={"lifts": 50.0 * WEEKS, "misfit": 1.0},
-            champion=match.champion,
         )
         limit = oracle_power(world, match.plan, match.base_plan)
         told[name] = outcome(decide(checks, challenge="different"), match.gain, limit)
@@ -408,7 +413,7 @@ def table(runs: list[dict[str, dict[str, float]]]) -> pd.DataFrame:
                 "promoted": f"{share:.3f}",
                 "standard error": f"{np.sqrt(share * (1 - share) / len(met)):.3f}",
                 "oracle": f"{met['limit'].mean():.3f}",
-                **{c[7:]: f"{met[c].mean():.2f}" for c in met if str(c).startswith("passes ")},
+                **{str(c)[7:]: f"{met[c].mean():.2f}" for c in met if str(c).startswith("passes ")},
             }
         )
     return pd.DataFrame(rows)

@@ -27,6 +27,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from liftloop.app.backtest.market import find_market
+from liftloop.app.backtest.runs import SeedRun, run_seed
+
 ROOT = Path(__file__).resolve().parent.parent
 REFIT_WEEKS = 4
 
@@ -38,7 +41,7 @@ def drive_peer(
     from liftloop.app.backtest.known import KnownFacts
     from liftloop.app.backtest.market import budgets_frame, make_market
     from liftloop.app.backtest.runs import settings_of
-    from liftloop.core.contracts import Account
+    from liftloop.core.feeds.context import Account
     from liftloop.core.policy import Policy
     from liftloop.markets.hill import exact_cents
 
@@ -68,24 +71,32 @@ def drive_peer(
 
 def evidence(facts: dict[str, pd.DataFrame], *, as_of: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Weekly means per day (week, segment, sales, users, a column of spend a channel), and holdout
-    lifts per cell and 4 weeks, with the same covariate adjustment as ours."""
-    from models.evidence import daily_spend
-    from models.lift import LiftConfig, weekly_lifts
+    lifts per cell and 4 weeks, with the same covariate adjustment as ours. Without a holdout there
+    are no lifts, and a segment's sales stand for its users."""
+    from models.lift.holdout_lifts import LiftConfig, weekly_lifts
+    from models.lift.imputed_spend import daily_spend
 
     first = pd.to_datetime(facts["sales"]["date"]).min()
-    spend = daily_spend(facts["performance"], as_of=as_of)
-    spend = spend.groupby((spend.index - first).days // 7).mean()
-    spend = spend.stack("segment", future_stack=True)
+    daily = daily_spend(facts["performance"], as_of=as_of)
+    weekly = daily.groupby((pd.DatetimeIndex(daily.index) - first).days // 7).mean()
+    spend = weekly.stack("segment", future_stack=True)
+    assert isinstance(spend, pd.DataFrame)
     sales = facts["sales"].assign(
         week=(pd.to_datetime(facts["sales"]["date"]) - first).dt.days // 7
     )
     sold = sales.groupby(["week", "segment"], observed=True)["revenue"].sum() / 7
-    holdout = facts["holdout"].groupby(["date", "segment", "channel"], observed=True)["users"].sum()
-    users = holdout.groupby("segment", observed=True).max()
+    users = facts["sales"].groupby("segment", observed=True)["revenue"].mean()
+    if len(facts["holdout"]):
+        held = facts["holdout"].groupby(["date", "segment", "channel"], observed=True)
+        users = held["users"].sum().groupby("segment", observed=True).max()
     spend.index.names = ["week", "segment"]
     frame = spend.join(sold.rename("sales")).reset_index()
     frame["users"] = frame["segment"].map(users).astype(float)
     frame.insert(0, "date", first + pd.to_timedelta(7 * frame.pop("week"), unit="D"))
+    if facts["holdout"].empty:
+        return frame, pd.DataFrame(
+            columns=["segment", "channel", "spend", "lift", "standard_error"]
+        )
     lifts = weekly_lifts(
         holdout=facts["holdout"],
         performance=facts["performance"],
@@ -138,7 +149,8 @@ class Remote:
         self.process.stdin.flush()
         for line in self.process.stdout:
             if line.startswith('{"answer"'):
-                return json.loads(line)["answer"]
+                answer: dict[str, Any] = json.loads(line)["answer"]
+                return answer
         raise RuntimeError("the peer's process ended; its own message is above")
 
     def fit(self, weeks: pd.DataFrame, lifts: pd.DataFrame) -> None:
@@ -171,6 +183,12 @@ class Row:
     refit: str
     plan: str
 
+    def add(self, run: SeedRun, earned: float | None) -> None:
+        captured, against = run.captured(earned), run.against_status_quo(earned)
+        assert captured is not None and against is not None, "the market cannot say what is best"
+        self.captured.append(captured)
+        self.against.append(against)
+
     def __str__(self) -> str:
         mean = statistics.fmean(self.captured)
         return (
@@ -189,25 +207,23 @@ def main() -> None:
     parser.add_argument("--market", default="liftloop.markets:HillMarket")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--weeks", type=int, default=26)
+    parser.add_argument("--rollout", choices=("on", "off"), default="off", help="of our own loop")
     parser.add_argument("--draws", type=int, default=300, help="draws a chain, and as many to tune")
     arguments = parser.parse_args()
-    sys.path.insert(0, str(ROOT))
-    from liftloop.app.backtest.market import find_market
-    from liftloop.app.backtest.runs import run_seed
-
     market_class = find_market(arguments.market)
     ours = Row("liftloop", [], [], "", "")
     limit = Row("planner who knows, same steps", [], [], "", "")
     peer = Row("pymc-marketing", [], [], "", "")
+    follower = Row("follows platform ROAS", [], [], "", "")
     cycle, fits, plans, failures = [], [], [], []
     for seed in arguments.seeds:
         earned, said = drive_peer(
             market_class, seed, arguments.weeks, arguments.peer_python, arguments.draws
         )
-        run = run_seed(market_class, seed, arguments.weeks, baselines=False)
+        run = run_seed(market_class, seed, arguments.weeks, arguments.rollout == "on")
+        follower.add(run, run.others["roas"])
         for row, value in ((ours, run.loop), (limit, run.limit), (peer, earned)):
-            row.captured.append(run.captured(value))
-            row.against.append(run.against_status_quo(value))
+            row.add(run, value)
         cycle.append(run.seconds_per_cycle)
         fits += said["fit"]
         plans += said["plan"]
@@ -220,7 +236,7 @@ def main() -> None:
         ours.plan = "(with it)"
         peer.refit, peer.plan = f"{statistics.fmean(fits):.1f}", f"{statistics.fmean(plans):.2f}"
         print(f"{'method':32s} captured worst v. sq   s/refit  s/plan   each seed")
-        for row in (ours, peer, limit):
+        for row in (ours, peer, follower, limit):
             print(row)
         print(f"the peer's plans: {len(plans)}, failed {len(failures)}", flush=True)
         for failure in failures:

@@ -21,9 +21,9 @@ class Peer:
       in money. Sales scaled by each geo's maximum, spend by each channel's.
     * Geometric adstock a channel; Michaelis-Menten saturation a cell, with hierarchical log-normal
       priors over a channel's cells, around a return of 1 at today's spend.
-    * Holdout lifts of 4 weeks a cell as lift tests. The method refuses a lift that is negative by
-      chance and takes absolute values; leaving those out would bias it upward, so the signed lifts
-      are handed over through its ``dist``, as a normal likelihood.
+    * Holdout lifts of 4 weeks a cell as lift tests, where there are any. The method refuses a lift
+      that is negative by chance and takes absolute values; leaving those out would bias it upward,
+      so the signed lifts are handed over through its ``dist``, as a normal likelihood.
     * No yearly terms: there is less than a year of data, and the market has no season.
     * NUTS (nutpie), 2 chains. Its own optimizer (SLSQP on the mean response of the draws over 4
       weeks with carry-over), begun at the budgets in force, within the same steps and total, all
@@ -44,19 +44,28 @@ class Peer:
         weeks = pd.read_csv(folder / "weeks.csv", parse_dates=["date"])
         weeks = weeks.rename(columns={"segment": "geo"})
         self.users = weeks.groupby("geo")["users"].first()
-        self.channels = [c for c in weeks if c not in ("date", "geo", "sales", "users")]
+        self.channels = [str(c) for c in weeks if c not in ("date", "geo", "sales", "users")]
         weeks["sales"] /= 1000  # money in thousands, for the optimizer's sake
         lifts = pd.read_csv(folder / "lifts.csv").rename(columns={"segment": "geo"})
         x = weeks[["date", "geo", *self.channels]].copy()
         x[self.channels] = x[self.channels].div(weeks["users"], axis=0)
         self.mmm = self.model(x, weeks)
         self.mmm.build_model(x, weeks["sales"])
-        self.add_lifts(lifts)
+        if len(lifts):
+            self.add_lifts(lifts)
         built = time.process_time() - began
         fitted = self.mmm.fit(
-            x, weeks["sales"], nuts_sampler="nutpie", chains=2, cores=1, tune=self.draws,
-            draws=self.draws, target_accept=0.9, random_seed=1, progressbar=False,
-        )  # fmt: skip
+            x,
+            weeks["sales"],
+            nuts_sampler="nutpie",
+            chains=2,
+            cores=1,
+            tune=self.draws,
+            draws=self.draws,
+            target_accept=0.9,
+            random_seed=1,
+            progressbar=False,
+        )
         sampled = time.process_time() - began
         self.optimizer = self.compile_optimizer(pd.Timestamp(x["date"].max()))
         return {
@@ -180,15 +189,20 @@ class Peer:
         limits = xr.DataArray(
             np.stack([wide["low"], wide["high"]], axis=-1),
             coords={
-                "geo": list(self.users.index), "channel": self.channels, "bound": ["lower", "upper"]
+                "geo": list(self.users.index),
+                "channel": self.channels,
+                "bound": ["lower", "upper"],
             },
             dims=("geo", "channel", "bound"),
-        )  # fmt: skip
+        )
         total = float(wide["now"].sum())
         found, how = self.optimizer.allocate_budget(
-            total, limits, x0=wide["now"].ravel(), return_if_fail=True,
+            total,
+            limits,
+            x0=wide["now"].ravel(),
+            return_if_fail=True,
             minimize_kwargs={"options": {"ftol": 1e-4, "maxiter": 200}},
-        )  # fmt: skip
+        )
         budgets = np.clip(found.transpose("geo", "channel").to_numpy(), wide["low"], wide["high"])
         missed = abs(budgets.sum() / total - 1)
         failure = "" if how.success else str(how.message)

@@ -3,8 +3,9 @@
     uv run python -m benchmarks.response [--cells 50 500 10000] [--weeks 104]
 
 Synthetic weekly lifts and claims of two years, each size in a process of its own. "fit" is the main
-member (curves with calibrated claims), "ensemble" all members with what they must foretell,
-"allocate" the exact plan from 200 joint draws.
+member (curves with calibrated claims), "sales alone" the same from daily sales and claims, as it is
+without holdouts, "ensemble" all members with what they must predict, "allocate" the exact plan from
+200 joint draws.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+
+from models.response.fit import FitFeeds, ResponseConfig, fit_response
 
 CHANNELS = 10
 
@@ -61,16 +64,34 @@ def evidence(cells: int, weeks: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.Dat
     return lifts, daily, rows[[*keys, "claimed", "sold"]]
 
 
+def sales_alone(lifts: pd.DataFrame, daily: pd.DataFrame, claims: pd.DataFrame) -> FitFeeds:
+    """The same market without its holdouts: a segment's sales of a day, and no lift."""
+    keys = ["segment", "period_start"]
+    earned = lifts.groupby(keys)["lift"].sum()
+    weekly = claims.groupby(keys)["sold"].first() + earned
+    days = daily.index.to_numpy()
+    rng = np.random.default_rng(1)
+    table = weekly.unstack("segment").reindex(daily.index, method="ffill")
+    noisy = table * rng.lognormal(0, 0.1, table.shape)
+    sales = pd.DataFrame(
+        {
+            "date": np.repeat(days, table.shape[1]),
+            "segment": np.tile(table.columns.to_numpy(), len(days)),
+            "revenue": noisy.to_numpy().ravel(),
+        }
+    )
+    return FitFeeds(lifts=lifts.iloc[:0], daily_spend=daily, claims=claims, sales=sales)
+
+
 def measure(cells: int, weeks: int) -> None:
     """Print one row of the table."""
-    from liftloop.core.allocation import allocate
+    from liftloop.core.allocation.allocate import allocate
+    from liftloop.core.allocation.constraints import resolve_rules
     from liftloop.core.policy import Policy
-    from liftloop.core.rules import resolve_rules
-    from models.ensemble import fit_ensemble
-    from models.response import ResponseConfig, fit_response
+    from models.response.ensemble import fit_ensemble
 
     lifts, daily, claims = evidence(cells, weeks)
-    asked = {"lifts": lifts, "daily_spend": daily, "claims": claims}
+    feeds = FitFeeds(lifts=lifts, daily_spend=daily, claims=claims)
     marks = [(time.process_time(), time.perf_counter())]
 
     def took() -> str:
@@ -78,9 +99,11 @@ def measure(cells: int, weeks: int) -> None:
         cpu, wall = (b - a for a, b in zip(marks[-2], marks[-1], strict=True))
         return f"{cpu:>9.2f} {wall:>9.2f}"
 
-    fit = fit_response(**asked, config=ResponseConfig())
+    fit = fit_response(feeds, config=ResponseConfig())
     shown = [took()]
-    curves = fit_ensemble(**asked, main=fit).curves
+    fit_response(sales_alone(lifts, daily, claims), config=ResponseConfig())
+    shown.append(took())
+    curves = fit_ensemble(feeds, main=fit).curves
     shown.append(took())
     usual = daily.iloc[-28:].mean()
     budgets = [Decimal(f"{usual[cell.segment, cell.channel]:.2f}") for cell in curves.cells]
@@ -90,7 +113,7 @@ def measure(cells: int, weeks: int) -> None:
     allocate(curves=curves, rules=rules, incumbent=incumbent)
     shown.append(took())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{cells:>6} {shown[0]} | {shown[1]} | {shown[2]} | {peak:>8.0f}", flush=True)
+    print(f"{cells:>6} {' | '.join(shown)} | {peak:>8.0f}", flush=True)
 
 
 def main() -> None:
@@ -103,7 +126,10 @@ def main() -> None:
     if asked.one:
         measure(asked.cells[0], asked.weeks)
         return
-    print(f"{asked.weeks} weeks; CPU and wall seconds of fit | ensemble | allocate | peak MB")
+    print(
+        f"{asked.weeks} weeks; CPU and wall seconds of "
+        "fit | sales alone | ensemble | allocate | peak MB"
+    )
     quiet = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     for cells in asked.cells:
         one = ["--one", "--cells", str(cells), "--weeks", str(asked.weeks)]

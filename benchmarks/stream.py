@@ -6,12 +6,14 @@ redis://127.0.0.1:6379/9; keys of its own, removed at the end). In one run:
 1. a million events and 5 % duplicates through a stream, the consumer killed (SIGKILL) 20 times: the
    facts against an independent sum by day and segment;
 2. the same without kills, and the same rows as files, as large or all in one: rows a second;
-3. the collector under 4 clients, killed and started again: what was acknowledged against the facts.
+3. the collector under 4 clients, killed and started again: what was acknowledged against the facts;
+4. the collector in peace: events a CPU second of its process, one or 100 a request.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import signal
@@ -31,19 +33,21 @@ from typing import Any
 import httpx
 import numpy as np
 import pandas as pd
+import psutil
 import redis
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from liftloop.adapters.deliveries import deliver
-from liftloop.adapters.engine import session
-from liftloop.adapters.facts import read_facts
+from liftloop.adapters.facts.deliveries import deliver
+from liftloop.adapters.facts.read_facts import FactsPart, read_facts
+from liftloop.adapters.facts.recording import Intake
 from liftloop.adapters.initialise import init_workspace
-from liftloop.adapters.ledger import open_ledger
-from liftloop.adapters.settings import load_settings
-from liftloop.adapters.tables import Delivery
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.contracts import Account
+from liftloop.adapters.ledger.engine import session
+from liftloop.adapters.ledger.records import open_ledger
+from liftloop.adapters.ledger.tables import Delivery
+from liftloop.core.feeds.context import Account
+from liftloop.settings.schema import load_settings
+from liftloop.settings.workspace import Workspace
 
 REDIS = "redis://127.0.0.1:6379/9"
 FIRST = datetime(2026, 8, 1, tzinfo=UTC)
@@ -53,17 +57,18 @@ CHILD = """
 import sys
 import time
 from pathlib import Path
-from liftloop.adapters.ledger import open_ledger
-from liftloop.adapters.settings import load_settings
+from liftloop.adapters.facts.recording import Intake
+from liftloop.adapters.ledger.records import open_ledger
+from liftloop.settings.schema import load_settings
 from liftloop.adapters.streams.consumer import consume
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.contracts import Account
+from liftloop.settings.workspace import Workspace
+from liftloop.core.feeds.validate import Account
 place = Workspace(Path(sys.argv[1]))
 settings = load_settings(place)
 print("ready", flush=True)
 cpu = time.process_time()
-done = consume(place, engine=open_ledger(str(settings.ledger_url)), account=Account(),
-               streams=settings.streams, seconds=None, until_idle=True)
+intake = Intake(place, open_ledger(str(settings.ledger_url)), Account())
+done = consume(intake, settings.streams, seconds=None, until_idle=True)
 print(done.received, done.seconds, time.process_time() - cpu, flush=True)
 """
 
@@ -118,10 +123,11 @@ class Events:
         cents = np.bincount(keyed, weights=self.cents, minlength=DAYS * SEGMENTS)
         return {
             (f"{FIRST + timedelta(days=k // SEGMENTS):%Y-%m-%d}", f"s{k % SEGMENTS}"): (
-                int(counts[k]), round(cents[k]),
+                int(counts[k]),
+                round(cents[k]),
             )
             for k in np.flatnonzero(counts).tolist()
-        }  # fmt: skip
+        }
 
 
 @dataclass
@@ -137,8 +143,9 @@ class Shop:
         return open_ledger(str(load_settings(self.place).ledger_url))
 
     def facts(self) -> pd.DataFrame:
-        wanted = ["event_id", "date", "segment", "revenue"]
-        return read_facts(self.place, "events", as_of=None, timezone="UTC", columns=wanted)
+        wanted = ("event_id", "date", "segment", "revenue")
+        part = FactsPart(columns=wanted)
+        return read_facts(self.place, "events", as_of=None, timezone="UTC", part=part)
 
     def received(self) -> int:
         """Rows of all deliveries; each must be stored, superseded or quarantined."""
@@ -184,8 +191,10 @@ def start_consumer(shop: Shop) -> subprocess.Popen[str]:
     """A consumer in a process of its own, ready to read."""
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(shop.place.root)],
-        stdout=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert child.stdout is not None
     assert child.stdout.readline().strip() == "ready"
     return child
@@ -231,8 +240,12 @@ def stream_with_kills(
         begun = time.perf_counter()
         held = consume_with_kills(one, kills=kills, longest=longest, seed=seed)
         seconds = time.perf_counter() - begun
-        return {**check(one, events), "kills": kills, "with a batch in hand": held,
-                "seconds": seconds}  # fmt: skip
+        return {
+            **check(one, events),
+            "kills": kills,
+            "with a batch in hand": held,
+            "seconds": seconds,
+        }
 
 
 def speeds(
@@ -261,7 +274,7 @@ def speeds(
             path = folder / f"events-{at}.jsonl"
             path.write_bytes(b"\n".join(part))
             begun, before = time.perf_counter(), time.process_time()
-            summary = deliver(place, path, engine=engine, account=Account())
+            summary = deliver(Intake(place, engine, Account()), path)
             seconds += time.perf_counter() - begun
             cpu += time.process_time() - before
             assert summary.received == len(part), summary
@@ -290,10 +303,14 @@ class Client:
 
     def _send(self, http: httpx.Client, rows: dict[str, int], stop: threading.Event) -> None:
         body = [
-            {"event_id": name, "occurred_at": f"{FIRST:%Y-%m-%dT%H:%M:%SZ}", "segment": "s0",
-             "revenue": amount / 100}
+            {
+                "event_id": name,
+                "occurred_at": f"{FIRST:%Y-%m-%dT%H:%M:%SZ}",
+                "segment": "s0",
+                "revenue": amount / 100,
+            }
             for name, amount in rows.items()
-        ]  # fmt: skip
+        ]
         while not stop.is_set():
             with suppress(httpx.HTTPError):
                 answer = http.post(f"{self.url}/events", json=body)
@@ -309,8 +326,9 @@ def start_collector(place: Workspace, port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", program, "collect", "--port", str(port), "-w", str(place.root)],
         env={**os.environ, "LIFTLOOP_COLLECTOR_TOKEN": TOKEN},
-        stdout=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def wait_until_up(url: str) -> None:
@@ -351,7 +369,7 @@ def collector_with_kills(
         assert collector.wait() == 0
         engine = one.engine
         for path in sorted(one.place.inbox.glob("*.jsonl")):
-            summary = deliver(one.place, path, engine=engine, account=Account())
+            summary = deliver(Intake(one.place, engine, Account()), path)
             assert summary.refused is None and summary.quarantined == 0, summary
         facts = one.facts()
         assert facts["event_id"].is_unique
@@ -361,10 +379,63 @@ def collector_with_kills(
         assert not lost, f"{len(lost)} acknowledged events are missing"
         one.received()
         return {
-            "acknowledged": len(acknowledged), "lost": len(lost), "kept": len(kept), "kills": kills,
+            "acknowledged": len(acknowledged),
+            "lost": len(lost),
+            "kept": len(kept),
+            "kills": kills,
             "sent again": sum(sender.tried_again for sender in senders),
             "acknowledged a second, while up": round(len(acknowledged) / up),
-        }  # fmt: skip
+        }
+
+
+def send_all(port: int, bodies: list[bytes], rows: int) -> None:
+    """Each body over one connection that stays open; all of them must be acknowledged."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    for body in bodies:
+        connection.request("POST", "/events", body, headers)
+        answer = connection.getresponse()
+        said = json.loads(answer.read())
+        assert (answer.status, said) == (202, {"received": rows, "to_quarantine": 0}), said
+    connection.close()
+
+
+def collector_rates(
+    root: Path, *, clients: int, events: int, port: int
+) -> dict[str, dict[str, float]]:
+    """Part 4: events a CPU second of the collector's process and a second, by events a request."""
+    rows = Events.drawn(events, duplicates=0.0, seed=1)
+    sent = [rows.row(at) for at in range(events)]
+    found: dict[str, dict[str, float]] = {}
+    with shop(root, batch_rows=50_000) as one:
+        collector = start_collector(one.place, port)
+        wait_until_up(f"http://127.0.0.1:{port}")
+        process = psutil.Process(collector.pid)
+        send_all(port, [sent[0]], 1)  # what is loaded with the first request
+        for size, many in ((1, events // 10), (100, events)):
+            bodies = [b"[%s]" % b",".join(sent[at : at + size]) for at in range(0, many, size)]
+            threads = [
+                threading.Thread(target=send_all, args=(port, bodies[at::clients], size))
+                for at in range(clients)
+            ]
+            used, begun = process.cpu_times(), time.perf_counter()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            took, after = time.perf_counter() - begun, process.cpu_times()
+            cpu = after.user + after.system - used.user - used.system
+            found[f"{size} a request"] = {
+                "events a CPU second": round(many / cpu),
+                "events a second": round(many / took),
+            }
+        collector.terminate()
+        assert collector.wait() == 0
+        engine = one.engine
+        for path in sorted(one.place.inbox.glob("*.jsonl")):
+            assert deliver(Intake(one.place, engine, Account()), path).quarantined == 0
+        assert len(one.facts()) == events
+    return found
 
 
 def main() -> None:
@@ -373,16 +444,21 @@ def main() -> None:
     asked.add_argument("--kills", type=int, default=20)
     asked.add_argument("--batch-rows", type=int, default=50_000)
     asked.add_argument("--longest", type=float, default=8.0, help="seconds before a kill, at most")
+    asked.add_argument("--clients", type=int, default=8, help="of the collector in peace")
+    asked.add_argument("--sent", type=int, default=100_000, help="events, to the one in peace")
     asked.add_argument("--port", type=int, default=8471)
-    asked.add_argument("--part", choices=("kills", "speed", "collector"))
+    asked.add_argument("--part", choices=("kills", "speed", "collector", "rates"))
     said = asked.parse_args()
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         if said.part in (None, "kills"):
             found = stream_with_kills(
-                folder / "killed", many=said.events, kills=said.kills,
-                batch_rows=said.batch_rows, longest=said.longest,
-            )  # fmt: skip
+                folder / "killed",
+                many=said.events,
+                kills=said.kills,
+                batch_rows=said.batch_rows,
+                longest=said.longest,
+            )
             print(json.dumps({"stream with kills": found}), flush=True)
         if said.part in (None, "speed"):
             rates = speeds(folder, many=said.events, batch_rows=said.batch_rows)
@@ -393,6 +469,11 @@ def main() -> None:
                 folder / "collected", clients=4, kills=said.kills, between=3.0, port=said.port
             )
             print(json.dumps({"collector": found}), flush=True)
+        if said.part in (None, "rates"):
+            rates_found = collector_rates(
+                folder / "rates", clients=said.clients, events=said.sent, port=said.port
+            )
+            print(json.dumps({"collector in peace": rates_found}), flush=True)
 
 
 if __name__ == "__main__":

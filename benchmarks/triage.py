@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 import numpy as np
-from triage_cases import (
+
+from benchmarks.triage_cases import (
     KINDS,
     WEEKS,
     Base,
@@ -33,11 +34,10 @@ from triage_cases import (
     planted,
     tenth,
 )
-
 from liftloop.markets import HillMarket, LargeMarket
 from liftloop.markets.scoring import oracle_plan
 from liftloop.pipeline.monitor import compare_weeks
-from monitoring.causes import Cause, Triage
+from monitoring.causes.cause import Cause, Triage
 from monitoring.triage import TriageConfig
 
 FALL = 0.4
@@ -75,11 +75,17 @@ def cases(markets: range, *, talk: bool) -> None:
             right[kind] += case.right(whole)
             same[kind] += said(whole) == said(part)
             if talk and not (case.right(whole) and said(whole) == said(part)):
-                print(f"  {seed} {kind} {case.about}{case.channel}: {whole.summary[:160]} | tenth: "
-                      f"{part.summary[:100]}", flush=True)  # fmt: skip
+                print(
+                    f"  {seed} {kind} {case.about}{case.channel}: {whole.summary[:160]} | tenth: "
+                    f"{part.summary[:100]}",
+                    flush=True,
+                )
         if talk:
-            print(f"  to {seed}: {sum(right.values())} right, {sum(same.values())} the same of "
-                  f"{sum(seen.values())}; {dict(right)} {dict(same)}", flush=True)  # fmt: skip
+            print(
+                f"  to {seed}: {sum(right.values())} right, {sum(same.values())} the same of "
+                f"{sum(seen.values())}; {dict(right)} {dict(same)}",
+                flush=True,
+            )
     print(f"\n{sum(seen.values())} cases, markets {markets.start} to {markets.stop - 1}\n")
     print("| planted | right | same on a tenth of the rows |\n|---|---|---|")
     for kind in KINDS:
@@ -130,9 +136,10 @@ def moving(markets: range, *, talk: bool) -> None:
                     print(f"  {seed} {as_of}: {verdict.summary[:160]}", flush=True)
         market, name, onset = _falling(base, seed, after=7 * WEEKS)
         heard = [
-            as_of for as_of, verdict in _lived_moving(base, market)
+            as_of
+            for as_of, verdict in _lived_moving(base, market)
             if as_of > onset and _names(verdict, name)
-        ]  # fmt: skip
+        ]
         found += bool(heard)
         if talk:
             print(f"  {seed}: {name} falls on {onset}, told {heard[0] if heard else 'never'}")

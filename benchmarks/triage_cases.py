@@ -16,18 +16,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from liftloop.adapters.settings import Model
 from liftloop.app.backtest.known import empty_feed
-from liftloop.core.curves import ResponseCurves
+from liftloop.core.curves.protocol import ResponseCurves
 from liftloop.markets.constants import HillConstants
 from liftloop.markets.hill import HillMarket
-from monitoring.causes import Cause, Triage
-from tasks.learning import learn_from_holdout
+from liftloop.settings.schema import Model, Settings
+from monitoring.causes.cause import Cause, Triage
+from tasks.model.learning import learn_from_holdout
 
 KINDS = (
-    "none", "season", "promotion", "late feed", "duplicated feed", "unit change", "mix shift",
-    "response down 40 %", "response up", "single-channel change",
-)  # fmt: skip
+    "none",
+    "season",
+    "promotion",
+    "late feed",
+    "duplicated feed",
+    "unit change",
+    "mix shift",
+    "response down 40 %",
+    "response up",
+    "single-channel change",
+)
 WEEKS = 4
 CELL = ["segment", "channel"]
 
@@ -53,10 +61,12 @@ class PlantedMarket(HillMarket):
         super().__init__(seed, constants=constants)
 
     def response(self, spend: np.ndarray) -> np.ndarray:
-        return super().response(spend) * self._season() ** 0.5 * self._now(self.plant.effects)
+        usual = super().response(spend)
+        return np.asarray(usual * self._season() ** 0.5 * self._now(self.plant.effects))
 
     def _pass_organic_day(self, day: int) -> np.ndarray:
-        return super()._pass_organic_day(day) * self._season() * self._now(self.plant.organic)
+        usual = super()._pass_organic_day(day)
+        return np.asarray(usual * self._season() * self._now(self.plant.organic))
 
     def _now(self, factor: Any) -> Any:
         return factor if self.plant.onset <= self._today < self.plant.until else 1.0
@@ -74,9 +84,11 @@ class PlantedMarket(HillMarket):
         size = nature.size * factor / (nature.size * factor).sum()
         ratio = size / nature.size
         self._nature = replace(
-            nature, size=size, users=np.round(nature.users * ratio),
+            nature,
+            size=size,
+            users=np.round(nature.users * ratio),
             saturation=nature.saturation * ratio[:, None],
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,14 +120,21 @@ class Case:
         if main is None:
             return False
         cause = {
-            "season": Cause.SEASON, "promotion": Cause.EVENT, "late feed": Cause.FEED,
-            "duplicated feed": Cause.FEED, "unit change": Cause.FEED, "mix shift": Cause.MIX,
-        }.get(self.kind, Cause.RESPONSE)  # fmt: skip
+            "season": Cause.SEASON,
+            "promotion": Cause.EVENT,
+            "late feed": Cause.FEED,
+            "duplicated feed": Cause.FEED,
+            "unit change": Cause.FEED,
+            "mix shift": Cause.MIX,
+        }.get(self.kind, Cause.RESPONSE)
         if main.cause is not cause:
             return False
         if cause is Cause.FEED:
-            names = {"late feed": ("late", "unsound"), "duplicated feed": ("doubled", "stale"),
-                     "unit change": ("unit",)}  # fmt: skip
+            names = {
+                "late feed": ("late", "unsound"),
+                "duplicated feed": ("doubled", "stale"),
+                "unit change": ("unit",),
+            }
             return main.name in names[self.kind]
         if self.kind == "single-channel change":
             changed = [f for f in verdict.findings if f.cause is Cause.RESPONSE]
@@ -135,8 +154,8 @@ def base_of(seed: int, market: type[HillMarket] = HillMarket, **given: Any) -> B
 def curves_of(facts: Mapping[str, pd.DataFrame], as_of: date) -> ResponseCurves:
     """What a training on these facts learns."""
     frames = {**facts, **{feed: empty_feed(feed) for feed in ("experiments", "units")}}
-    rules = Model(tuning_trials=0, threads=1, draws=100)
-    return learn_from_holdout(rules, frames, as_of=as_of, for_registry=False).curves
+    settings = Settings(model=Model(tuning_trials=0, threads=1, draws=100))
+    return learn_from_holdout(settings, frames, as_of=as_of, for_registry=False).curves
 
 
 def lived(base: Base, market: HillMarket, days: int) -> dict[str, pd.DataFrame]:
@@ -177,9 +196,11 @@ def make_case(kind: str, seed: int, base: Base) -> Case:
     if kind == "season":
         height = float(rng.uniform(0.25, 0.45)) * float(rng.choice([1, 1, -0.7]))
         base = base_of(
-            seed, PlantedMarket, plant=Plant(onset, yearly=height),
+            seed,
+            PlantedMarket,
+            plant=Plant(onset, yearly=height),
             constants=replace(HillConstants(), history_days=420),
-        )  # fmt: skip
+        )
         frames = lived(base, base.market, days)
     elif kind == "promotion":
         frames = _promotion(base, onset, as_of, rng)
@@ -278,9 +299,12 @@ def _unit(
     frames: dict[str, pd.DataFrame], as_of: date, rng: np.random.Generator
 ) -> tuple[dict[str, pd.DataFrame], str]:
     columns = (
-        ("performance", "spend"), ("performance", "revenue"), ("sales", "revenue"),
-        ("holdout", "revenue"), ("performance", "impressions"),
-    )  # fmt: skip
+        ("performance", "spend"),
+        ("performance", "revenue"),
+        ("sales", "revenue"),
+        ("holdout", "revenue"),
+        ("performance", "impressions"),
+    )
     feed, column = columns[int(rng.integers(5))]
     factor = float(rng.choice([100.0, 0.01, 1000.0, 0.001]))
     if column == "impressions":

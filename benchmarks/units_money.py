@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from liftloop.adapters.settings import Settings, parse_settings
 from liftloop.app.backtest.loop import MemoryLoop
+from liftloop.core.curves.saturating import SaturatingCurves
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.saturating import SaturatingCurves
 from liftloop.pipeline.user_tests import unit_rules
-from models.units_evidence import with_user_tests
-from tasks.learning import learn_from_holdout
+from liftloop.settings.schema import Settings, parse_settings
+from models.lift.user_test_lifts import with_user_tests
+from tasks.model.learning import learn_from_holdout
 
 KINDS = ("null", "harmful", "positive", "mixed", "losing")
 FIRST_SEED = 1000
@@ -39,19 +39,41 @@ CLEARLY = 3.0  # standard errors
 START = pd.Timestamp("2026-01-05")
 EMPTY = {
     "performance": [
-        "date", "segment", "channel", "campaign", "creative", "spend", "impressions", "clicks",
-        "conversions", "revenue",
+        "date",
+        "segment",
+        "channel",
+        "campaign",
+        "creative",
+        "spend",
+        "impressions",
+        "clicks",
+        "conversions",
+        "revenue",
     ],
     "holdout": [
-        "date", "segment", "channel", "arm", "stratum", "users", "converters", "conversions",
-        "revenue", "revenue_sq",
+        "date",
+        "segment",
+        "channel",
+        "arm",
+        "stratum",
+        "users",
+        "converters",
+        "conversions",
+        "revenue",
+        "revenue_sq",
     ],
     "sales": ["date", "segment", "orders", "revenue"],
     "experiments": [
-        "experiment", "segments", "channel", "start", "end", "spend_delta", "incremental_revenue",
+        "experiment",
+        "segments",
+        "channel",
+        "start",
+        "end",
+        "spend_delta",
+        "incremental_revenue",
         "standard_error",
     ],
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,16 +216,14 @@ def measure(seed: int, *, rollout: bool, total_is: str) -> list[dict[str, Any]]:
     tests = with_user_tests(drawn.feeds, as_of=drawn.as_of, rules=unit_rules(settings))[
         "experiments"
     ]
-    curves = learn_from_holdout(
-        settings.model, drawn.feeds, as_of=drawn.as_of, for_registry=False
-    ).curves
+    curves = learn_from_holdout(settings, drawn.feeds, as_of=drawn.as_of, for_registry=False).curves
     after = _cycles(drawn, settings, seed)
     before = drawn.budgets.as_dict()
     rows = []
-    for test in tests.itertuples():
-        cell = Cell(test.segments, test.channel)
-        error = test.standard_error / test.spend_delta
-        low, mean, high = _returned(curves, cell, float(test.actual_spend))
+    for test in tests.to_dict("records"):
+        cell = Cell(test["segments"], test["channel"])
+        error = test["standard_error"] / test["spend_delta"]
+        low, mean, high = _returned(curves, cell, float(test["actual_spend"]))
         rows.append(
             {
                 "seed": seed,
@@ -211,7 +231,7 @@ def measure(seed: int, *, rollout: bool, total_is: str) -> list[dict[str, Any]]:
                 "reported": len(drawn.feeds["performance"]) > 0,
                 "truth": drawn.truth[cell],
                 "error": error,
-                "measured": test.incremental_revenue / test.spend_delta,
+                "measured": test["incremental_revenue"] / test["spend_delta"],
                 "mean": mean,
                 "inside": low <= drawn.truth[cell] <= high,
                 "before": float(before[cell]),
@@ -276,15 +296,21 @@ def main() -> None:
     change = rows["after"] / rows["before"] - 1
     known = rows["truth"] + CLEARLY * rows["error"] < LOSES
     measured = rows["measured"] + CLEARLY * rows["error"] < LOSES
-    quiet = rows[(rows["kind"] == "null") & ~measured]
-    moved = quiet.assign(moved=change.abs() > 0.005).groupby("seed")["moved"].any()
-    raised = (change[quiet.index] > 0.005).groupby(quiet["seed"]).any()
-    print(f"\nNull tests that cannot tell: money moves in {moved.mean():.3f} of {len(moved)} "
-          f"accounts, to a tested cell in {raised.mean():.3f}.")  # fmt: skip
+    silent = ~measured.groupby(rows["seed"]).transform("any")
+    quiet = rows[(rows["kind"] == "null") & silent]
+    moved = (change[quiet.index].abs() > 0.005).groupby(quiet["seed"]).any()
+    print(
+        f"\nAccounts none of whose null tests can tell: money moves in {moved.sum()} of "
+        f"{len(moved)}."
+    )
     losing = rows[(rows["kind"].isin(["losing", "mixed"])) & known & (rows["before"] > 0)]
-    left = change[losing.index] < -0.005
-    print(f"Cells known to lose: money leaves {left.mean():.3f} of {len(losing)} within {CYCLES} "
-          f"cycles, {-change[losing.index].mean():.0%} of it on average.")  # fmt: skip
+    better = losing["seed"].map(rows.groupby("seed")["truth"].max()) >= LOSES
+    for name, mine in (("", losing), (" beside one that earns more", losing[better])):
+        left = change[mine.index] < -0.005
+        print(
+            f"Cells known to lose{name}: money leaves {left.mean():.3f} of {len(mine)} within "
+            f"{CYCLES} cycles, {-change[mine.index].mean():.0%} of it on average."
+        )
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-PEER_TREES = {
+PEER_TREES: dict[str, Any] = {
     "n_estimators": 200,
     "learning_rate": 0.05,
     "num_leaves": 15,
@@ -47,9 +48,11 @@ def effect(x: np.ndarray) -> np.ndarray:
     return 0.2 + 0.5 * x[:, 0] * (x[:, 1] > 0)
 
 
-def ours(x, treated, outcome, fresh) -> tuple[np.ndarray, str]:
-    from models.design import Encoding
-    from models.learner_choice import Randomized, UpliftConfig, learn
+def ours(
+    x: np.ndarray, treated: np.ndarray, outcome: np.ndarray, fresh: np.ndarray
+) -> tuple[np.ndarray, str]:
+    from models.gbm.encoding import Encoding
+    from models.uplift.selection import Randomized, UpliftConfig, learn
 
     share = np.full(len(treated), treated.mean())
     trial = Randomized(x, treated, share, outcome, Encoding.numbers(x.shape[1]))
@@ -57,7 +60,9 @@ def ours(x, treated, outcome, fresh) -> tuple[np.ndarray, str]:
     return cate.predict(fresh), f"{choice.learner.name}, {cate.rounds} rounds"
 
 
-def causalml_dr(x, treated, outcome, fresh) -> tuple[np.ndarray, str]:
+def causalml_dr(
+    x: np.ndarray, treated: np.ndarray, outcome: np.ndarray, fresh: np.ndarray
+) -> tuple[np.ndarray, str]:
     from causalml.inference.meta import BaseDRRegressor
     from lightgbm import LGBMRegressor
 
@@ -67,7 +72,9 @@ def causalml_dr(x, treated, outcome, fresh) -> tuple[np.ndarray, str]:
     return learner.predict(fresh).ravel(), "DR"
 
 
-def causalml_x(x, treated, outcome, fresh) -> tuple[np.ndarray, str]:
+def causalml_x(
+    x: np.ndarray, treated: np.ndarray, outcome: np.ndarray, fresh: np.ndarray
+) -> tuple[np.ndarray, str]:
     from causalml.inference.meta import BaseXRegressor
     from lightgbm import LGBMRegressor
 
@@ -76,7 +83,9 @@ def causalml_x(x, treated, outcome, fresh) -> tuple[np.ndarray, str]:
     return learner.predict(fresh, p=np.full(len(fresh), 0.5)).ravel(), "X"
 
 
-def econml_dr(x, treated, outcome, fresh) -> tuple[np.ndarray, str]:
+def econml_dr(
+    x: np.ndarray, treated: np.ndarray, outcome: np.ndarray, fresh: np.ndarray
+) -> tuple[np.ndarray, str]:
     from econml.dr import DRLearner
     from lightgbm import LGBMRegressor
     from sklearn.dummy import DummyClassifier

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from prefect import flow
 
-from tasks.publish import apply_budgets
+from tasks.flow_runs import WorkspaceFolder, log, run_name
+from tasks.operate.publish import apply_budgets
 
 
-@flow(name="apply")
-def apply(workspace: str) -> list[str]:
+@flow(name="apply", flow_run_name=run_name)
+def apply(workspace: WorkspaceFolder) -> list[str]:
     """Set what waits: a platform that was out of reach, a budget whose day has come. With nothing
     to set it asks no platform. Returns what still waits, a sentence for each platform."""
-    return apply_budgets(str(Path(workspace).resolve()))
+    waiting: list[str] = apply_budgets(str(Path(workspace).resolve()))
+    log(*waiting or ["Nothing waits to be set on a platform."])
+    return waiting

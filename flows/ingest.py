@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from typing import Annotated
 
 from prefect import flow
+from pydantic import Field
 
+from liftloop.adapters.facts.summaries import DeliverySummary, summary_lines
 from liftloop.adapters.importers import ImportOptions
-from liftloop.adapters.summaries import DeliverySummary
-from tasks.ingest import (
-    find_files,
-    finish_cut_short,
-    judge_waiting,
-    note_arms,
-    show_quality,
-    take_in,
-    tell_of_facts,
-)
+from tasks.evidence.ingest import ingest as take_all_in
+from tasks.flow_runs import Alone, WorkspaceFolder, log, run_name
+
+Paths = Annotated[
+    list[str] | None,
+    Field(json_schema_extra={"description": "Files or folders; empty: the whole inbox."}),
+]
+Options = Annotated[
+    ImportOptions | None,
+    Field(json_schema_extra={"description": "What is said about the files; as liftloop ingest."}),
+]
 
 
-@flow(name="ingest")
+@flow(name="ingest", flow_run_name=run_name)
 def ingest(
-    workspace: str,
-    paths: list[str] | None = None,
-    options: ImportOptions | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    workspace: WorkspaceFolder,
+    paths: Paths = None,
+    options: Options = None,
+    alone: Alone = True,
 ) -> list[DeliverySummary]:
-    """Take in files or folders (default: the whole inbox), one after the other.
-
-    A refused file stops no other. Taking a file in again changes nothing, and whatever an earlier
-    run left half done is finished first. Rows in quarantine that keep the rules since ``[account]``
-    was changed come back before anything else is taken in. New facts emit
-    ``liftloop.facts.updated``. ``progress`` is told (files done, files in all).
-
-    Returns one summary a delivery: those that came back from quarantine, then one a file, in the
-    order of the files.
-    """
-    place = str(Path(workspace).resolve())
-    files = find_files(place, paths)
-    finished = finish_cut_short(place)
-    summaries: list[DeliverySummary] = judge_waiting(place)
-    for done, path in enumerate(files, start=1):
-        summaries.append(take_in(place, path, options))
-        if progress is not None:
-            progress(done, len(files))
-    summaries = note_arms(place, summaries)
-    if summaries or finished:
-        show_quality(place, summaries)
-    fresh = [one for one in summaries if one.stored and not one.duplicate]
-    if fresh or finished:
-        tell_of_facts(place, [one.feed for one in fresh], sum(one.stored for one in fresh))
+    """As of :func:`tasks.evidence.ingest.ingest`. New facts emit ``liftloop.facts.updated``."""
+    summaries = take_all_in(workspace, paths, options, alone=alone)
+    log(*summary_lines(summaries) or ["Nothing to take in."])
     return summaries

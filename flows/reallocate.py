@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from prefect import flow
 
 from tasks.context import resolve
-from tasks.reallocate import propose, show_proposal
-from tasks.telling import tell_of_proposal
+from tasks.decision.reallocate import propose, show_proposal
+from tasks.flow_outcomes import tell_of_proposal
+from tasks.flow_runs import Alone, AsOf, Source, WorkspaceFolder, log, run_name
 
 
-@flow(name="reallocate")
+@flow(name="reallocate", flow_run_name=run_name)
 def reallocate(
-    workspace: str, as_of: date | None = None, door: str = "holdout", alone: bool = True
+    workspace: WorkspaceFolder, as_of: AsOf = None, source: Source = "holdout", alone: Alone = True
 ) -> dict[str, Any]:
     """Propose a policy for ``as_of``. ``alone``: no cycle goes on from here, so a new proposal
     emits ``liftloop.plan.proposed``.
@@ -22,8 +22,9 @@ def reallocate(
     Returns the proposal: id (None when nothing can be proposed), new, reason.
     """
     place, day = resolve(workspace, as_of)
-    proposal = propose(place, day, door=door)
+    proposal = propose(place, day, door=source)
     show_proposal(place, proposal)
+    log(proposal["reason"])
     if alone:
         tell_of_proposal(place, proposal)
     return proposal

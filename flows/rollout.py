@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
+from pydantic import Field
 
 from flows.report import report
 from tasks.context import resolve
-from tasks.publish import apply_budgets, publish_budgets
-from tasks.rollout import look, settle, show_rollout
-from tasks.waiting import review_waiting, unpublished
+from tasks.decision.rollout import look, settle, show_rollout
+from tasks.flow_runs import AsOf, WorkspaceFolder, log, run_name
+from tasks.open_work import review_waiting, unpublished
+from tasks.operate.publish import apply_budgets, publish_budgets
+
+ProposalId = Annotated[
+    str | None,
+    Field(json_schema_extra={"description": "Which plan; empty: the day's last one."}),
+]
 
 
-@flow(name="rollout")
+@flow(name="rollout", flow_run_name=run_name)
 def rollout(
-    workspace: str, as_of: date | None = None, proposal_id: str | None = None
+    workspace: WorkspaceFolder, as_of: AsOf = None, proposal_id: ProposalId = None
 ) -> dict[str, Any]:
     """Decide what takes effect on ``as_of`` (default: today) and publish it, once.
 
@@ -37,6 +43,7 @@ def rollout(
         publish_budgets(place, decision["id"])
     decision = {**decision, "waiting": apply_budgets(place)}  # also what an earlier cycle left
     show_rollout(place, decision)
+    log(decision["reason"], *decision["waiting"])
     if proposal_id is None and decision["id"]:
         report(place, day, decision["id"])
     return decision

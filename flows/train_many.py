@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow, unmapped
+from pydantic import Field
 
-from tasks.many import Where, runner, train_and_crown
+from tasks.flow_runs import AsOf, Reason, Source, WorkspaceFolder, log
+from tasks.many_workspaces import Where, runner, train_and_promote
+
+Workspaces = Annotated[
+    list[WorkspaceFolder],
+    Field(min_length=1, json_schema_extra={"description": "The workspaces' folders."}),
+]
+Place = Annotated[
+    Where,
+    Field(json_schema_extra={"description": "Threads or processes of this machine, or Dask."}),
+]
+Workers = Annotated[
+    int,
+    Field(ge=1, le=256, json_schema_extra={"description": "How many train at the same time."}),
+]
+Scheduler = Annotated[
+    str | None,
+    Field(
+        json_schema_extra={"description": "The Dask scheduler, tcp://host:8786; empty: made here."}
+    ),
+]
 
 
 @flow(name="train_many")
 def train_many(
-    workspaces: list[str],
-    as_of: date | None = None,
-    door: str = "holdout",
-    reason: str = "by hand",
-    where: Where = "processes",
-    workers: int = 2,
-    scheduler: str | None = None,
+    workspaces: Workspaces,
+    as_of: AsOf = None,
+    source: Source = "holdout",
+    reason: Reason = "by hand",
+    where: Place = "processes",
+    workers: Workers = 2,
+    scheduler: Scheduler = None,
 ) -> list[dict[str, Any]]:
     """Train each workspace's model, examine it, and move its champion if it passes.
 
@@ -27,15 +47,14 @@ def train_many(
     Returns one training a workspace: workspace, key (None without evidence), champion, sentence.
     """
     spread = _each.with_options(task_runner=runner(where, workers=workers, scheduler=scheduler))
-    found: list[dict[str, Any]] = spread(workspaces, as_of, door, reason)
+    found: list[dict[str, Any]] = spread(workspaces, as_of, source, reason)
+    log(*(f"{one['workspace']}: {one['sentence']}" for one in found))
     return found
 
 
 @flow(name="train_each")
-def _each(
-    workspaces: list[str], as_of: date | None, door: str, reason: str
-) -> list[dict[str, Any]]:
-    begun = train_and_crown.map(
-        workspaces, unmapped(as_of), door=unmapped(door), reason=unmapped(reason)
+def _each(workspaces: list[str], as_of: AsOf, source: Source, reason: str) -> list[dict[str, Any]]:
+    begun = train_and_promote.map(
+        workspaces, unmapped(as_of), door=unmapped(source), reason=unmapped(reason)
     )
     return list(begun.result())

@@ -8,38 +8,41 @@ What moved and fits none of these, and moved far, is a shift of the traffic; the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 
-from monitoring.causes import RANK, Cause, Finding, Triage
-from monitoring.demand import Demand, DemandConfig, covariate_effects, demand
-from monitoring.drift import DriftConfig
-from monitoring.e_detector import Detected, detect
-from monitoring.fault import FaultConfig
-from monitoring.feed_faults import faults
-from monitoring.mixing import Mix, MixConfig, mixes
-from monitoring.responding import Channel, channels
-from monitoring.slopes import ALL, ResponseConfig
-from monitoring.spurious import drivers
+from monitoring.causes.cause import ACT_OF, RANK, AlarmAct, Cause, Finding, Triage
+from monitoring.causes.demand import DemandConfig, DemandShift, covariate_effects, demand
+from monitoring.causes.mix_shift import Mix, MixConfig, mixes
+from monitoring.causes.spurious_drivers import drivers
+from monitoring.drift.evidently_drift import DriftConfig
+from monitoring.feeds.fault import FaultConfig
+from monitoring.feeds.feed_faults import faults
+from monitoring.panel import WatchConfig, Watched, mean_of
+from monitoring.response.change import ChannelClaims, channels
+from monitoring.response.e_detector import Detected, detect
+from monitoring.response.slopes import ALL, SlopeLimits
 from monitoring.verdicts import DriftVerdict, HealthVerdict
-from monitoring.watched import WatchConfig, Watched, mean_of
 
 
 @dataclass(frozen=True, slots=True)
 class TriageConfig:
     """All limits of the triage, each explained where it is used. ``far``: a feature that passes so
-    many times its threshold is a shift of the traffic even if no other cause is seen."""
+    many times its threshold is a shift of the traffic even if no other cause is seen, if its level
+    moved by ``material`` (a logarithm): where prices hardly vary from day to day, a distance in
+    their standard deviations is large before it means anything."""
 
     watch: WatchConfig = field(default_factory=WatchConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
     faults: FaultConfig = field(default_factory=FaultConfig)
     demand: DemandConfig = field(default_factory=DemandConfig)
     mix: MixConfig = field(default_factory=MixConfig)
-    response: ResponseConfig = field(default_factory=ResponseConfig)
+    response: SlopeLimits = field(default_factory=SlopeLimits)
     far: float = 2.0
+    material: float = 0.15
 
 
 def triage(
@@ -48,6 +51,7 @@ def triage(
     seen: Watched,
     drift: DriftVerdict,
     health: HealthVerdict | None = None,
+    learns: bool = True,
     config: TriageConfig | None = None,
 ) -> Triage:
     """Sort what the last weeks show.
@@ -55,9 +59,10 @@ def triage(
     Parameters
     ----------
     frames : the feeds performance, holdout and sales, as known
-    seen : the same laid out by ``monitoring.watched.watch``, with measured and foretold lifts
+    seen : the same laid out by ``monitoring.panel.watch``, with measured and predicted lifts
     drift : how far the features moved, by Evidently
     health : its paused cells are broken feeds, too
+    learns : whether there is randomized evidence that a model could be trained on
 
     Returns
     -------
@@ -85,9 +90,24 @@ def triage(
     found = _without_what_response_did(seen, found, moved)
     found += _traffic(drift, found, rule)
     found.sort(key=lambda one: RANK[one.cause])
+    if not learns:
+        found = [replace(f, learns=ACT_OF[f.cause] is not AlarmAct.RETRAIN) for f in found]
     return Triage(
         seen.as_of, found[0] if found else None, tuple(found), tuple(_noted(seen, sales, drift))
     )
+
+
+def broken_alone(
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    seen: Watched,
+    health: HealthVerdict | None = None,
+    config: TriageConfig | None = None,
+) -> Triage:
+    """The part of :func:`triage` that stops budgets: broken feeds, and no other cause."""
+    rule = config or TriageConfig()
+    broken = [*faults(frames, seen, rule.faults), *_unhealthy(health)]
+    return Triage(seen.as_of, broken[0] if broken else None, tuple(broken))
 
 
 def _unhealthy(health: HealthVerdict | None) -> list[Finding]:
@@ -100,14 +120,14 @@ def _unhealthy(health: HealthVerdict | None) -> list[Finding]:
     return [Finding(Cause.FEED, "unsound", words, tuple(str(c) for c in cells[:10]), None, cells)]
 
 
-def _known(moved: Demand, rule: DemandConfig) -> int:
+def _known(moved: DemandShift, rule: DemandConfig) -> int:
     """The sign of a move of demand that a season or an event explains; 0 without one."""
     if moved.change is None or not moved.moved(rule):
         return 0
     return int(np.sign(moved.change.size)) if moved.season(rule) or moved.event(rule) else 0
 
 
-def _demand(seen: Watched, moved: Demand, rule: DemandConfig) -> list[Finding]:
+def _demand(seen: Watched, moved: DemandShift, rule: DemandConfig) -> list[Finding]:
     if moved.change is None or not moved.moved(rule):
         return []
     size, day = float(np.expm1(moved.change.size)), seen.day(moved.change.start)
@@ -126,6 +146,9 @@ def _demand(seen: Watched, moved: Demand, rule: DemandConfig) -> list[Finding]:
     lasting = seen.days - moved.change.start >= 7
     if abs(moved.change.size) < rule.unexplained or not lasting:
         return []
+    if not moved.unlike_the_year_before(rule):
+        says = f"{words}: no further from the year before than sales of a few weeks vary."
+        return [Finding(Cause.NOISE, "demand", says, ("demand",), day, evidence=numbers)]
     says = f"{words}, and neither the year before nor a known event explains it."
     return [Finding(Cause.MIX, "demand", says, ("demand",), day, evidence=numbers)]
 
@@ -155,7 +178,7 @@ def _mix(seen: Watched, one: Mix) -> Finding:
 
 def _response(
     seen: Watched,
-    changed: list[Channel],
+    changed: list[ChannelClaims],
     alone: Detected | None,
     *,
     known: int,
@@ -164,6 +187,8 @@ def _response(
 ) -> list[Finding]:
     """Changed responses and attributions. What all channels did together while demand moved the
     same way for a known reason, or while the mix shifted, is that reason's."""
+    if not np.isfinite(seen.lift).any():
+        return [_suspected(seen, c) for c in changed]
     likely = [c for c in changed if c.chance >= least]
     other = [c for c in changed if c.chance < least]
     sides = {c.effect > 0 for c in likely}
@@ -183,19 +208,24 @@ def _response(
     return found
 
 
-def _without_what_response_did(seen: Watched, found: list[Finding], moved: Demand) -> list[Finding]:
+def _without_what_response_did(
+    seen: Watched, found: list[Finding], moved: DemandShift
+) -> list[Finding]:
     """A move of sales that a changed response brings about is no shift of demand."""
     if moved.change is None:
         return found
     start = moved.change.start
-    earned = np.nansum(mean_of(seen.foretold[start:], 0), axis=0)
+    earned = np.nansum(mean_of(seen.predicted[start:], 0), axis=0)
     whole = float(np.nansum(mean_of(seen.sold[start:], 0)))
     brought = 0.0
     for one in found:
         if one.cause is Cause.RESPONSE and "effect" in one.evidence:
-            hit = [c for c, name in enumerate(seen.channels)
-                   if name in one.subjects or one.subjects == ("all channels",)]  # fmt: skip
-            brought += float(one.evidence["effect"] or 0.0) * float(earned[hit].sum())  # type: ignore[arg-type]
+            hit = [
+                c
+                for c, name in enumerate(seen.channels)
+                if name in one.subjects or one.subjects == ("all channels",)
+            ]
+            brought += float(one.evidence["effect"] or 0.0) * float(earned[hit].sum())
     if whole <= 0 or brought * moved.change.size <= 0:
         return found
     if abs(brought) / whole < 0.3 * abs(moved.change.size):
@@ -203,7 +233,7 @@ def _without_what_response_did(seen: Watched, found: list[Finding], moved: Deman
     return [one for one in found if (one.cause, one.name) != (Cause.MIX, "demand")]
 
 
-def _changed(seen: Watched, some: list[Channel], *, up: bool) -> Finding:
+def _changed(seen: Watched, some: list[ChannelClaims], *, up: bool) -> Finding:
     everywhere = some[0].name == ALL or len(some) == len(seen.channels) > 1
     names = "all channels" if everywhere else ", ".join(c.name for c in some)
     effect = float(np.mean([c.effect for c in some]))
@@ -211,7 +241,7 @@ def _changed(seen: Watched, some: list[Channel], *, up: bool) -> Finding:
     before = np.mean([c.before.value for c in some])
     since = np.mean([c.since.value for c in some])
     chance = min(c.chance for c in some)
-    told = f"measured over foretold lifts went from {before:.2f} to {since:.2f}"
+    told = f"measured over predicted lifts went from {before:.2f} to {since:.2f}"
     if not all(np.isfinite(c.since.standard_error) for c in some):
         told = "lifts are too few to say more"
     words = (
@@ -219,11 +249,14 @@ def _changed(seen: Watched, some: list[Channel], *, up: bool) -> Finding:
         f"{seen.day(start)}: claims left the path that spend and sales explain, and {told} "
         f"(chance that it is the response and not the way of counting: {chance:.0%})."
     )
+    furthest: float = max((c.claims.z for c in some), key=abs)
     numbers: dict[str, float | int | str | None] = {
-        "effect": round(effect, 4), "chance": round(chance, 4), "before": round(float(before), 4),
+        "effect": round(effect, 4),
+        "chance": round(chance, 4),
+        "before": round(float(before), 4),
         "since": round(float(since), 4),
-        "z": round(max((c.claims.z for c in some), key=abs), 2),
-    }  # fmt: skip
+        "z": round(furthest, 2),
+    }
     subjects = ("all channels",) if everywhere else tuple(c.name for c in some)
     return Finding(
         Cause.RESPONSE, "up" if up else "down", words, subjects, seen.day(start), evidence=numbers
@@ -235,7 +268,7 @@ def _detected(seen: Watched, alone: Detected) -> Finding:
     up = alone.since.value > alone.before.value
     words = (
         f"Measured lifts of {subject} left the forecast since {seen.day(alone.start)}: measured "
-        f"over foretold went from {alone.before.value:.2f} to {alone.since.value:.2f} "
+        f"over predicted went from {alone.before.value:.2f} to {alone.since.value:.2f} "
         f"(± {alone.since.standard_error:.2f})."
     )
     numbers = {
@@ -245,12 +278,34 @@ def _detected(seen: Watched, alone: Detected) -> Finding:
         "since": round(alone.since.value, 4),
     }
     return Finding(
-        Cause.RESPONSE, "up" if up else "down", words, (subject,), seen.day(alone.start),
+        Cause.RESPONSE,
+        "up" if up else "down",
+        words,
+        (subject,),
+        seen.day(alone.start),
         evidence=numbers,
-    )  # fmt: skip
+    )
 
 
-def _attribution(seen: Watched, c: Channel) -> Finding:
+def _suspected(seen: Watched, c: ChannelClaims) -> Finding:
+    """Without lifts nothing tells a changed response from another way of counting."""
+    name = "all channels" if c.name == ALL else c.name
+    words = (
+        f"What {name} claims left its path since {seen.day(c.start)}, as a response "
+        f"{c.effect:+z.0%} would. Without a holdout nothing says whether the response or the way "
+        "of counting changed."
+    )
+    return Finding(
+        Cause.NOISE,
+        "claims",
+        words,
+        (name,),
+        seen.day(c.start),
+        evidence={"effect": round(c.effect, 4)},
+    )
+
+
+def _attribution(seen: Watched, c: ChannelClaims) -> Finding:
     words = (
         f"What {c.name} claims left its path since {seen.day(c.start)}, as a response "
         f"{c.effect:+z.0%} would; the measured lifts speak against it (chance {c.chance:.0%}): the "
@@ -280,8 +335,11 @@ def _traffic(drift: DriftVerdict, found: list[Finding], rule: TriageConfig) -> l
     told = [c for c in drift.columns if c.triggers and c.drifted and c.distance is not None]
     numbers = {c.column: round(c.distance or 0.0, 4) for c in told}
     names = ", ".join(f"{NAMES.get(c.column, c.column)} ({c.distance:.2f})" for c in told)
-    far = any((c.distance or 0.0) >= rule.far * c.threshold for c in told)
-    if found:
+    far = any(
+        (c.distance or 0.0) >= rule.far * c.threshold and abs(c.level) >= rule.material
+        for c in told
+    )
+    if any(one.cause is not Cause.NOISE for one in found):
         words = f"Features moved with it: {names}."
         return [Finding(Cause.NOISE, "features", words, ("features",), evidence=numbers)]
     if far:
@@ -295,7 +353,7 @@ def _noted(seen: Watched, sales: pd.DataFrame | None, drift: DriftVerdict) -> li
     noted = [one.sentence for one in drivers(sales, as_of=seen.as_of) if one.spurious]
     if not np.isfinite(seen.lift).any():
         noted.append("No holdout: a changed response can only be suspected.")
-    elif not np.isfinite(seen.foretold).any():
+    elif not np.isfinite(seen.predicted).any():
         noted.append("No champion: errors of its forecast cannot be judged.")
     if not np.isfinite(mean_of(seen.sold_before, 1)).any():
         first = seen.as_of - timedelta(days=364)

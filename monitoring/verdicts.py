@@ -16,7 +16,9 @@ MOST_WORDS = 3
 @dataclass(frozen=True, slots=True)
 class ColumnDrift:
     """How far one column moved. ``distance`` is in the method's unit, None when it cannot be
-    measured; a column that does not ``trigger`` is shown and never alarms."""
+    measured; a column that does not ``trigger`` is shown and never alarms. ``level`` is the
+    logarithm of its mean over that of the reference, in the channel where it moved most; 0 where
+    chance may have done it."""
 
     column: str
     method: str
@@ -25,6 +27,7 @@ class ColumnDrift:
     drifted: bool
     triggers: bool
     note: str = ""
+    level: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class DriftVerdict:
     """Whether the last weeks look like the weeks before.
 
     ``share`` is the part of the triggering, measurable columns that drifted. ``snapshot`` is
-    Evidently's own result, for :func:`monitoring.drift.as_html`; None when nothing was measurable.
+    Evidently's own result, for :func:`monitoring.drift.evidently_drift.as_html`; None when nothing
+    was measurable.
     """
 
     drifted: bool
@@ -113,14 +117,6 @@ class HealthVerdict:
         """Cell -> the days of ``feed`` that a default stands in for, of cells that may move."""
         told = {c.cell: c.lacking.get(feed, ()) for c in self.cells if not c.paused}
         return {cell: days for cell, days in told.items() if days}
-
-    @property
-    def paused_segments(self) -> Mapping[str, str]:
-        """Segment -> reasons, for the guardrail on a rollout's data."""
-        reasons: dict[str, list[str]] = {}
-        for cell, why in self.paused.items():
-            reasons.setdefault(cell.segment, []).append(f"{cell.channel}: {why}")
-        return {name: "; ".join(whys) for name, whys in reasons.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

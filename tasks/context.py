@@ -14,24 +14,32 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from liftloop.adapters import clock
-from liftloop.adapters.facts import (
+from liftloop.adapters.facts.checks import require_sound_facts
+from liftloop.adapters.facts.read_facts import (
     NEVER,
+    FactsPart,
     FactsVersion,
     content_hash,
     facts_version,
     read_facts,
     units_in_both_arms,
 )
-from liftloop.adapters.ledger import open_ledger
-from liftloop.adapters.names import Aliases, load_aliases
-from liftloop.adapters.settings import Rollout, Settings, load_settings
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.ledger.records import open_ledger
+from liftloop.adapters.names.aliases import Aliases, load_aliases
 from liftloop.core.arms.comparisons import BOTH_ARMS
-from liftloop.core.contracts import FEEDS, sales_with_events
-from liftloop.core.feeds.both_arms import marked
-from liftloop.core.keys import key
+from liftloop.core.days import FIRST_DAY, LAST_DAY
+from liftloop.core.errors import ConfigurationError
+from liftloop.core.feeds.consent import ANY_ROW
+from liftloop.core.feeds.declared import FEEDS
+from liftloop.core.feeds.deliveries.both_arms import marked
+from liftloop.core.feeds.outcomes import in_value
+from liftloop.core.feeds.sales import sales_with_events
+from liftloop.core.ids import key
+from liftloop.settings.schema import Outcome, Rollout, Settings, load_settings
+from liftloop.settings.workspace import Workspace
 
 SPARE = {"ledger_url", "notify", "streams", "collector"}  # they decide nothing
+EVENT_SUMS = ("date", "segment", "orders", "revenue")
 Versions = Mapping[str, FactsVersion | None]
 
 
@@ -78,12 +86,21 @@ class Loop:
             del values["account"]["segment"]
         if self.settings.data.outcome_days is None:
             del values["data"]["outcome_days"]
-        if not self.settings.budget.targeted:
-            del values["budget"]["targeted"]
+        for name in ("targeted", "commitments", "blackouts"):
+            if not values["budget"][name]:
+                del values["budget"][name]
         if not self.settings.guardrails.outcomes:
             del values["guardrails"]["outcomes"]
         if self.settings.budget.total_is == "fixed":
             del values["budget"]["total_is"]
+        if self.settings.outcome == Outcome():
+            del values["outcome"]
+        consent = self.settings.privacy.consent
+        if consent != ANY_ROW:  # the rest of the section decides nothing about budgets
+            values["privacy"] = {
+                "require_consent": consent.required,
+                "purposes": list(consent.purposes),
+            }
         return values
 
     def today(self) -> date:
@@ -104,9 +121,16 @@ class Loop:
         return facts_version(self.workspace, feed)
 
     def pinned(self) -> Loop:
-        """The same, reading the facts as they stand now whatever is delivered meanwhile."""
+        """The same, reading the facts as they are now whatever is delivered meanwhile.
+
+        Raises
+        ------
+        DamagedWorkspace
+            When they are not what the ledger recorded of them.
+        """
         if self.versions is not None:
             return self
+        require_sound_facts(self.workspace, engine=self.engine)
         return replace(self, versions={feed: facts_version(self.workspace, feed) for feed in FEEDS})
 
     def named_versions(self) -> dict[str, Any]:
@@ -122,9 +146,20 @@ def open_loop(workspace: str | Path) -> Loop:
 
 
 def resolve(workspace: str, as_of: date | None) -> tuple[str, date]:
-    """The workspace's absolute path and the day a flow run is about (default: today)."""
+    """The workspace's absolute path and the day a flow run is about (default: today).
+
+    Raises
+    ------
+    ConfigurationError
+        For a day that nothing can be planned for.
+    """
     place = str(Path(workspace).resolve())
-    return place, as_of or open_loop(place).today()
+    day = as_of or open_loop(place).today()
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise ConfigurationError(
+            f"{day} cannot be planned for.", fix=f"name a day from {FIRST_DAY} to {LAST_DAY}."
+        )
+    return place, day
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +183,9 @@ class View:
 def view(loop: Loop, as_of: date, feeds: Sequence[str], *, start: date | None = None) -> View:
     """Read ``feeds`` as known on ``as_of``, back to ``start`` (default: the configured history).
 
+    Where the loop is to bring more conversions, ``revenue`` is what they are worth
+    (:func:`liftloop.core.feeds.outcomes.in_value`).
+
     Sums of ``events`` are in ``sales`` wherever no row was delivered for that day and segment; the
     version of ``events`` is then named beside that of ``sales``.
     """
@@ -159,11 +197,14 @@ def view(loop: Loop, as_of: date, feeds: Sequence[str], *, start: date | None = 
         frame, content = _known(
             loop.workspace.root.resolve(),
             feed,
-            version or NEVER,
             as_of,
             loop.settings.account.timezone,
-            None if feed in ("units", "experiments") else start,
-            loop.names,
+            FactsPart(
+                version or NEVER,
+                start=None if feed in ("units", "experiments") else start,
+                names=loop.names,
+                consent=loop.settings.privacy.consent,
+            ),
         )
         if feed == "units" and version is not None:  # beside the facts: their hash stays theirs
             frame = _with_both_arms(loop, frame, version, as_of)
@@ -171,6 +212,10 @@ def view(loop: Loop, as_of: date, feeds: Sequence[str], *, start: date | None = 
         facts[feed] = {"version": version.as_dict() if version else None, "content": content}
         if feed == "sales":
             _stand_in(loop, as_of, start, frames, facts)
+        if loop.settings.outcome.unit != "revenue":
+            frames[feed] = in_value(frames[feed], feed, worth=loop.settings.outcome.worth)
+            counted = loop.settings.outcome.model_dump(mode="json")
+            facts[feed] |= {"content": key("c", facts[feed]["content"], counted)}
     return View(as_of, frames, facts)
 
 
@@ -192,8 +237,10 @@ def _stand_in(
     version = loop.version_of("events")
     if version is None:
         return
-    root, zone = loop.workspace.root.resolve(), loop.settings.account.timezone
-    sums = _event_sums(root, version, as_of, zone, start, loop.names)
+    part = FactsPart(
+        version, EVENT_SUMS, start, names=loop.names, consent=loop.settings.privacy.consent
+    )
+    sums = _event_sums(loop.workspace.root.resolve(), as_of, loop.settings.account.timezone, part)
     both = sales_with_events(frames["sales"], sums)
     if both is not frames["sales"]:
         frames["sales"] = both
@@ -201,33 +248,18 @@ def _stand_in(
 
 
 def _known(
-    root: Path,
-    feed: str,
-    version: FactsVersion,
-    as_of: date,
-    timezone: str,
-    start: date | None,
-    names: Aliases,
+    root: Path, feed: str, as_of: date, timezone: str, part: FactsPart
 ) -> tuple[pd.DataFrame, str]:
     """A feed and the hash of its content. The steps of a cycle read the same facts over and over:
     a small feed is read once; one row a user (``units``) is too large to be kept."""
     read = _read if feed == "units" else _read_once
-    return read(root, feed, version, as_of, timezone, start, names)
+    return read(root, feed, as_of, timezone, part)
 
 
 def _read(
-    root: Path,
-    feed: str,
-    version: FactsVersion,
-    as_of: date,
-    timezone: str,
-    start: date | None,
-    names: Aliases,
+    root: Path, feed: str, as_of: date, timezone: str, part: FactsPart
 ) -> tuple[pd.DataFrame, str]:
-    frame = read_facts(
-        Workspace(root), feed, as_of=as_of, timezone=timezone, version=version, start=start,
-        names=names,
-    )  # fmt: skip
+    frame = read_facts(Workspace(root), feed, as_of=as_of, timezone=timezone, part=part)
     return frame, content_hash(frame)
 
 
@@ -235,14 +267,9 @@ _read_once = lru_cache(maxsize=8)(_read)
 
 
 @lru_cache(maxsize=8)
-def _event_sums(
-    root: Path, version: FactsVersion, as_of: date, timezone: str, start: date, aliases: Aliases
-) -> pd.DataFrame:
+def _event_sums(root: Path, as_of: date, timezone: str, part: FactsPart) -> pd.DataFrame:
     """Orders and revenue of the events of each day and segment: a few rows of what may be
     millions."""
-    names = ["date", "segment", "orders", "revenue"]
-    found = read_facts(
-        Workspace(root), "events", as_of=as_of, timezone=timezone, version=version,
-        columns=names, start=start, names=aliases,
-    )  # fmt: skip
-    return found.groupby(["date", "segment"], as_index=False, sort=True)[names[2:]].sum()
+    found = read_facts(Workspace(root), "events", as_of=as_of, timezone=timezone, part=part)
+    sums = list(EVENT_SUMS[2:])
+    return found.groupby(["date", "segment"], as_index=False, sort=True)[sums].sum()

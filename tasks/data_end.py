@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from liftloop.adapters.facts import last_dates
+from liftloop.adapters.facts.read_facts import last_dates
 from tasks.context import Loop, view
-from tasks.freshness import DAILY
+from tasks.evidence.freshness import DAILY
 
 OLD_DAYS = 14  # after so many days without facts a question is about the past, not about today
 

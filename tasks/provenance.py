@@ -5,54 +5,27 @@ facts, the software. All of it is in the sealed trail, where nobody can change i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlmodel import Session
 
-from liftloop.adapters.audit import append_audit, payload_of
-from liftloop.adapters.facts import FactsVersion
-from liftloop.adapters.settings import Settings, parse_settings
-from liftloop.adapters.tables import Decision, Proposal
+from liftloop.adapters.audit.sealing import AuditEvent, append_audit
+from liftloop.adapters.audit.trail import payload_of
+from liftloop.adapters.facts.read_facts import FactsVersion
 from liftloop.core.errors import Declined
-from liftloop.core.keys import canonical, key
-from liftloop.core.policy import BudgetLine, to_cents
-from tasks.context import Loop, Versions
+from liftloop.core.ids import key
+from liftloop.settings.schema import Settings, parse_settings
+from tasks.context import SPARE, Loop, Versions
 
 SETTINGS = "settings"
 LIBRARIES = ("numpy", "scipy")  # what a plan is computed with
 ROOMS = ("liftloop", "models", "monitoring", "tasks")
-
-
-def content_of(row: Decision | Proposal, lines: Sequence[BudgetLine] = ()) -> str:
-    """Stands for all that was said and figured of a decision, with its lines, or of a proposal, so
-    that no word of it can be changed unseen. A decision's state may change later."""
-    said = row.model_dump(mode="json", exclude={"sequence", "state", "created_at"})
-    rows = [
-        {
-            **asdict(line),
-            "daily_budget": to_cents(line.daily_budget),
-            "previous_daily_budget": to_cents(line.previous_daily_budget),
-        }
-        for line in sorted(lines, key=lambda line: (line.segment, line.channel))
-    ]
-    return hashlib.sha256(canonical([said, rows]).encode()).hexdigest()
-
-
-def hash_of_curves(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Stands for a training's curves, bit by bit."""
-    found = hashlib.sha256()
-    for name, values in sorted(arrays.items()):
-        found.update(f"{name} {values.dtype} {values.shape}".encode())
-        found.update(np.ascontiguousarray(values).tobytes())
-    return found.hexdigest()
 
 
 def keep_settings(db: Session, loop: Loop) -> None:
@@ -60,12 +33,14 @@ def keep_settings(db: Session, loop: Loop) -> None:
     hash = loop.settings_hash
     append_audit(
         db,
-        key=key("a", SETTINGS, hash),
-        actor=loop.actor,
-        act=SETTINGS,
-        subject=hash,
-        payload=loop.deciding_settings(),
-        at=loop.now(),
+        AuditEvent(
+            key=key("a", SETTINGS, hash),
+            actor=loop.actor,
+            act=SETTINGS,
+            subject=hash,
+            payload=loop.deciding_settings(),
+            at=loop.now(),
+        ),
     )
 
 
@@ -117,3 +92,11 @@ def provenance_of(db: Session, *, subject: str, at: datetime) -> Provenance:
         raise Declined(f"The trail does not hold the settings {said['settings']} as they were.")
     versions = {feed: FactsVersion.from_dict(entry) for feed, entry in said["read"].items()}
     return Provenance(versions, parse_settings(text, source="settings of then"), at)
+
+
+def as_then(loop: Loop, made: Provenance) -> Loop:
+    """The loop as it was: settings, facts and the instant of what was made; where the ledger lies
+    is today's."""
+    spare = {name: getattr(loop.settings, name) for name in SPARE}
+    settings = made.settings.model_copy(update=spare)
+    return replace(loop, settings=settings, versions=made.versions, at=made.at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import tomllib
@@ -11,11 +12,12 @@ from zoneinfo import ZoneInfo
 
 import pycountry
 
-from liftloop.adapters.ledger import upgrade
-from liftloop.adapters.settings import load_settings, parse_settings
-from liftloop.adapters.whole_files import write_whole
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.files.whole_files import private_folder, write_whole
+from liftloop.adapters.ledger.fresh_ledger import make_ledger
+from liftloop.adapters.prefect_password import prefect_password
 from liftloop.core.errors import ConfigurationError
+from liftloop.settings.schema import file_ledger_url, load_settings, parse_settings
+from liftloop.settings.workspace import Workspace
 
 _CODE = re.compile(r"[A-Z]{3}")
 
@@ -129,16 +131,32 @@ def init_workspace(root: Path, choice: AccountChoice = AccountChoice()) -> Works
     try:
         root.mkdir(parents=True, exist_ok=True)
         if not workspace.config.exists():
-            write_whole(workspace.config, text.encode())
+            write_whole(workspace.config, text.encode(), private=True)  # it may get a webhook
         for folder in workspace.folders:
             folder.mkdir(exist_ok=True)
+        for folder in (workspace.prefect, workspace.logs):
+            private_folder(folder)
+        prefect_password(workspace)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # no other folder's right would help
+            raise
         raise ConfigurationError(
             f"{root} cannot be made into a workspace: {error.strerror}.",
             fix="choose a folder that you may write.",
         ) from None
-    upgrade(str(load_settings(workspace).ledger_url))
+    _make_ledger(workspace)
     return workspace
+
+
+def _make_ledger(workspace: Workspace) -> None:
+    """Make the ledger that the settings name, or bring it to this version."""
+    url = str(load_settings(workspace).ledger_url)
+    is_here = url.startswith("sqlite:") and url == file_ledger_url(workspace)
+    if is_here and make_ledger(workspace.ledger):
+        return
+    from liftloop.adapters.ledger.migrate import upgrade  # SQLAlchemy, needed here alone
+
+    upgrade(url)
 
 
 def _check_same(workspace: Workspace, choice: AccountChoice) -> None:

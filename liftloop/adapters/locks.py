@@ -28,15 +28,30 @@ def exclusive(path: Path, *, what: str, timeout: float = 60.0) -> Iterator[None]
         If another process holds it for longer than ``timeout`` seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+    try:
+        connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+    except sqlite3.OperationalError as error:
+        fix = "check the right to write there and the room on the disk."
+        raise OutsideServiceFailed(
+            what, f"its lock {path} cannot be opened ({error}).", fix=fix
+        ) from None
     try:
         try:
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                fix = "check the right to write there and the room on the disk."
+                raise OutsideServiceFailed(
+                    what, f"its lock {path} cannot be taken ({error}).", fix=fix
+                ) from None
             raise OutsideServiceFailed(
                 what,
                 f"another LiftLoop program has been at it for over {timeout:g} s ({error}).",
                 fix="let that program end (or stop it), then run the command again.",
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise OutsideServiceFailed(
+                what, f"its lock {path} is damaged ({error}).", fix="delete that file: it is empty."
             ) from None
         yield
     finally:

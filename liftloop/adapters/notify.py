@@ -1,44 +1,40 @@
-"""Telling people: messages queue in the ledger, then go to the outbox and to a webhook, in order.
+"""Telling people: messages queue in the ledger, then go to the outbox and to every channel, in
+order.
 
 In quiet hours what is urgent goes ahead of what waits. Every message is delivered at least once:
-Slack's webhooks know no idempotency key, so one whose answer was lost on the way is sent again.
+channels know no idempotency key, so one whose answer was lost on the way is sent again.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func
 from sqlmodel import Session, col, select
 
-from liftloop.adapters.ledger import next_sequence, session
+from liftloop.adapters.channels import DELIVERED, REFUSED, Channel, Unreachable, payload
+from liftloop.adapters.files.whole_files import write_whole
+from liftloop.adapters.ledger.records import next_sequence, session
+from liftloop.adapters.ledger.tables import Decision, Message, MessageReceipt
 from liftloop.adapters.locks import exclusive
-from liftloop.adapters.tables import Decision, Message
-from liftloop.adapters.whole_files import write_whole
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.blocks import MESSAGE_LIMIT, Words, clip, escape
 from liftloop.core.errors import ConfigurationError
-from liftloop.core.keys import canonical
-from liftloop.core.keys import key as hashed
+from liftloop.core.ids import canonical
+from liftloop.core.ids import key as hashed
+from liftloop.reporting.messages.slack_blocks import Words
+from liftloop.settings.workspace import Workspace
 
-TIMEOUT_SECONDS = 10.0
-QUEUED, DELIVERED, REFUSED = "queued", "delivered", "refused"
+QUEUED, FAILED = "queued", "failed"
+INCLUDED = "included"  # in another message: kept, and not sent
 URGENT = frozenset({"roll_back", "alarm", "platform"})  # kinds that quiet hours do not hold
-
-Post = Callable[[str, dict[str, Any]], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryRound:
     """What a round of deliveries came to. ``problem`` says why ``waiting`` messages wait; ``held``
     more wait for the end of the quiet hours."""
 
@@ -49,17 +45,16 @@ class Delivery:
     held: int = 0
 
 
-class Unreachable(Exception):
-    """The webhook did not take the message now; a later try may succeed."""
-
-
 def message_key(decision: Decision) -> str:
     """The key of a decision's message in its present state: each is told once."""
     return hashed("n", decision.id, decision.state)
 
 
-def queue_message(session: Session, *, key: str, kind: str, words: Words, at: datetime) -> bool:
-    """Queue a message under ``key``; False when it was queued before."""
+def queue_message(
+    session: Session, *, key: str, kind: str, words: Words, at: datetime, included: bool = False
+) -> bool:
+    """Queue a message under ``key``; False when it was queued before. One that is ``included`` in
+    another message is kept, and not sent."""
     if session.get(Message, key) is not None:
         return False
     session.add(
@@ -69,7 +64,7 @@ def queue_message(session: Session, *, key: str, kind: str, words: Words, at: da
             kind=kind,
             text=words.text,
             blocks=canonical(list(words.blocks)),
-            state=QUEUED,
+            state=INCLUDED if included else QUEUED,
             created_at=at,
         )
     )
@@ -89,69 +84,101 @@ def message_file(workspace: Workspace, message: Message) -> Path:
     return workspace.outbox / "messages" / f"{message.sequence:06d}-{kind}.json"
 
 
-def payload(message: Message) -> dict[str, Any]:
-    """What a Slack webhook takes."""
-    text = clip(escape(message.text), MESSAGE_LIMIT)
-    return {"text": text, "blocks": json.loads(message.blocks)}
+def unknown_messages(session: Session, workspace: Workspace) -> list[Path]:
+    """Messages in the outbox that a ledger older than they does not know."""
+    last = session.exec(select(func.max(Message.sequence))).one() or 0
+    files = sorted((workspace.outbox / "messages").glob("*.json"))
+    numbers = ((path, path.name.partition("-")[0]) for path in files)
+    return [path for path, number in numbers if number.isdigit() and int(number) > last]
 
 
 def deliver(
     workspace: Workspace,
     *,
     engine: Engine,
-    webhook: str | None,
-    post: Post | None = None,
+    channels: Sequence[Channel] = (),
     quiet: bool = False,
-    problem: str = "",
-) -> Delivery:
-    """Deliver what is queued: first all files to ``outbox/messages``, then each to the webhook.
+) -> DeliveryRound:
+    """Deliver what is queued: first all files to ``outbox/messages``, then each to every channel.
 
-    A webhook that is down ends the round: the rest waits for the next one, in order. A message that
-    it finds malformed is sent as text alone; refused even so, it is marked and the queue goes on.
-    While it is ``quiet``, the webhook gets what is urgent alone. A ``problem`` says why the
-    webhook's address is not known: then only files are written.
+    A channel that is down ends its own round: the rest waits for the next one, in order, and the
+    other channels go on. A message that a channel refuses is marked, and its queue goes on. What a
+    channel has got it gets no second time, however long another one is down. While it is
+    ``quiet``, channels get what is urgent alone.
     """
     with exclusive(workspace.locks / "messages.lock", what="The message queue"):
         with session(engine, read_only=True) as opened:
             waiting = queued(opened)
+            settled = _settled(opened, waiting)
         for message in waiting:
-            content = json.dumps(payload(message), ensure_ascii=False, indent=1)
+            content = json.dumps(payload(message, workspace), ensure_ascii=False, indent=1)
             write_whole(message_file(workspace, message), content.encode())
-        if problem:
-            return Delivery(waiting=len(waiting), problem=problem)
-        hush = quiet and webhook is not None
+        hush = quiet and bool(channels)
         due = [message for message in waiting if not hush or message.kind in URGENT]
-        return replace(
-            _deliver_to(engine, webhook, due, post or post_json), held=len(waiting) - len(due)
-        )
+        problems = []
+        for channel in channels:
+            left = [message for message in due if (message.key, channel.id) not in settled]
+            found, problem = _deliver_to(workspace, engine, channel, left)
+            settled |= found
+            problems += [problem] if problem else []
+        done = _closed(engine, due, channels, settled)
+        return replace(done, problem=" ".join(problems), held=len(waiting) - len(due))
+
+
+def _settled(opened: Session, waiting: Sequence[Message]) -> dict[tuple[str, str], str]:
+    """What came of waiting messages at each channel that has answered them."""
+    keys = [message.key for message in waiting]
+    query = select(MessageReceipt).where(col(MessageReceipt.message_key).in_(keys))
+    return {
+        (one.message_key, one.channel): one.state
+        for one in opened.exec(query)
+        if one.state != FAILED
+    }
 
 
 def _deliver_to(
-    engine: Engine, webhook: str | None, due: Sequence[Message], send: Post
-) -> Delivery:
-    states: dict[str, list[str]] = {DELIVERED: [], REFUSED: []}
-    trouble = ""
+    workspace: Workspace, engine: Engine, channel: Channel, due: Sequence[Message]
+) -> tuple[dict[tuple[str, str], str], str]:
+    """What came of each message at one channel, and why it took no more."""
+    found: dict[tuple[str, str], str] = {}
     for message in due:
         try:
-            state = _send(send, webhook, message) if webhook else DELIVERED
+            state = channel.send(message, workspace)
         except (Unreachable, ConfigurationError) as error:
-            trouble = str(error)
-            break
+            _receipt(engine, message.key, channel.id, FAILED, str(error))
+            return found, str(error)
+        _receipt(engine, message.key, channel.id, state)
+        found[message.key, channel.id] = state
+    return found, ""
+
+
+def _closed(
+    engine: Engine,
+    due: Sequence[Message],
+    channels: Sequence[Channel],
+    settled: Mapping[tuple[str, str], str],
+) -> DeliveryRound:
+    """Mark what every channel has answered."""
+    states: dict[str, list[str]] = {DELIVERED: [], REFUSED: []}
+    for message in due:
+        answers = [settled.get((message.key, channel.id)) for channel in channels]
+        if None in answers:
+            continue
+        state = REFUSED if REFUSED in answers else DELIVERED
         _mark(engine, message.key, state)
         states[state].append(message.key)
     done, refused = tuple(states[DELIVERED]), tuple(states[REFUSED])
-    return Delivery(done, refused, len(due) - len(done) - len(refused), trouble)
+    return DeliveryRound(done, refused, len(due) - len(done) - len(refused))
 
 
-def _send(send: Post, webhook: str, message: Message) -> str:
-    whole = payload(message)
-    for body in (whole, {"text": whole["text"]}):
-        status = send(webhook, body)
-        if status < 300:
-            return DELIVERED
-        if status not in (400, 413, 422):  # those three are about the message, others about us
-            raise Unreachable(f"{_host(webhook)} answered {status}; it is tried again next time")
-    return REFUSED
+def _receipt(engine: Engine, key: str, channel: str, state: str, problem: str = "") -> None:
+    with session(engine) as opened:
+        found = opened.get(MessageReceipt, (key, channel)) or MessageReceipt(
+            message_key=key, channel=channel
+        )
+        found.state, found.problem = state, problem
+        found.attempts += 1
+        opened.add(found)
 
 
 def _mark(engine: Engine, key: str, state: str) -> None:
@@ -162,53 +189,15 @@ def _mark(engine: Engine, key: str, state: str) -> None:
         opened.add(found)
 
 
-def post_json(url: str, body: dict[str, Any]) -> int:
-    """POST ``body``; the answer's status.
-
-    Raises
-    ------
-    Unreachable
-        If there is no answer. The address is a secret: only its host is named.
-    """
-    check_webhook(url)
-    request = urllib.request.Request(
-        url,
-        data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json; charset=utf-8"},
-        method="POST",
+def failing_channels(opened: Session) -> list[tuple[str, str, int]]:
+    """Channels that did not take the message that is first in their queue: id, why, tries."""
+    query = (
+        select(MessageReceipt)
+        .join(Message, col(Message.key) == MessageReceipt.message_key)
+        .where(MessageReceipt.state == FAILED, Message.state == QUEUED)
+        .order_by(col(Message.sequence))
     )
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return int(error.code)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise Unreachable(
-            f"{_host(url)} does not answer ({reason}); it is tried again next time"
-        ) from None
-
-
-def check_webhook(url: str) -> str:
-    """The webhook's host, if ``url`` is an address a message can be sent to.
-
-    Raises
-    ------
-    ConfigurationError
-        If it is not.
-    """
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname
-    except ValueError:
-        usable = None
-    if not usable:
-        raise ConfigurationError(
-            "the webhook's address is not an http(s) address.",
-            fix="paste the address Slack shows under Incoming Webhooks.",
-        )
-    return str(parts.hostname)
-
-
-def _host(url: str) -> str:
-    return f"The webhook at {urlsplit(url).hostname}"
+    found: dict[str, tuple[str, str, int]] = {}
+    for one in opened.exec(query):
+        found.setdefault(one.channel, (one.channel, one.problem, one.attempts))
+    return list(found.values())

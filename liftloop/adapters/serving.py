@@ -5,7 +5,7 @@ MLflow's signature knows strings but no categories, and LightGBM knows categorie
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -18,7 +18,9 @@ class FromTexts:
 
     def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
         """The booster's prediction, shape (n_rows,). A category it never saw counts as missing."""
-        texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+        texts = [
+            cast(str, name) for name in frame if not pd.api.types.is_numeric_dtype(frame[name])
+        ]
         known = dict(zip(texts, self.booster.pandas_categorical or [], strict=True))
         return self.booster.predict(
             frame.assign(

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
+import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.files.whole_files import private_folder
+from liftloop.adapters.prefect_password import CLIENT, own_password, stored_password
+from liftloop.adapters.prefect_server import server_named
 from liftloop.app.service import record
 from liftloop.app.temporary_server import TemporaryServer
-from liftloop.core.errors import LiftLoopError
+from liftloop.core.errors import ConfigurationError
+from liftloop.settings.workspace import Workspace
 
 _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # DO_NOT_TRACK alone stops neither
@@ -40,14 +46,16 @@ def prepare(workspace: Workspace | None, *, flows: bool = False) -> None:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / "liftloop-mpl"))
+    if "MPLCONFIGDIR" not in os.environ:
+        os.environ["MPLCONFIGDIR"] = str(plotting_folder(workspace))
     if workspace is None or _has_prefect_of_its_own():
         return
-    workspace.prefect.mkdir(parents=True, exist_ok=True)
+    private_folder(workspace.prefect)
     os.environ["PREFECT_HOME"] = str(workspace.prefect.resolve())
     service = record.running(workspace)
     if service is not None and service.ready:
         os.environ["PREFECT_API_URL"] = service.api
+        _let_in(workspace, service)
         return
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     if flows:
@@ -57,9 +65,58 @@ def prepare(workspace: Workspace | None, *, flows: bool = False) -> None:
         _servers.append(TemporaryServer())
 
 
+def plotting_folder(workspace: Workspace | None = None) -> Path:
+    """Matplotlib's folder: its settings are read from there, so nobody else may write in it. In the
+    user's cache, else in the workspace, else a new one that is gone at the end."""
+    for parent in (_cache(), workspace.prefect if workspace else None):
+        if parent is None:
+            continue
+        with suppress(OSError):  # it may not be written
+            folder = parent / "matplotlib"
+            private_folder(folder)
+            if is_own(folder):
+                return folder
+    made = Path(tempfile.mkdtemp(prefix="liftloop-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
+def _cache() -> Path | None:
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liftloop"
+    except RuntimeError:  # no home
+        return None
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a folder is this user's, no link to another one, and writable by nobody else."""
+    if os.name != "posix":
+        return folder.is_dir()
+    found = folder.lstat()
+    return (
+        stat.S_ISDIR(found.st_mode)
+        and found.st_uid == os.geteuid()
+        and not found.st_mode & 0o077
+        and os.access(folder, os.W_OK)
+    )
+
+
+def _let_in(workspace: Workspace, service: record.ServiceRecord) -> None:
+    """Give Prefect's client the password that the server of ``liftloop up`` asks for."""
+    if service.own_password:
+        if own_password() is None:
+            raise ConfigurationError(
+                "The service of this workspace was started with a password of your own.",
+                fix=f"set {CLIENT} here, too.",
+            )
+        os.environ.setdefault(CLIENT, str(own_password()))
+    elif password := stored_password(workspace):
+        os.environ[CLIENT] = password
+
+
 def _has_prefect_of_its_own() -> bool:
-    named = any(os.environ.get(name) for name in ("PREFECT_API_URL", "PREFECT_HOME"))
-    return named or (Path.home() / ".prefect" / "profiles.toml").exists()
+    at_home = os.environ.get("PREFECT_HOME") or (Path.home() / ".prefect/profiles.toml").exists()
+    return bool(at_home) or server_named()
 
 
 _RUN_LOGS = ("prefect.flow_runs", "prefect.task_runs")
@@ -68,7 +125,11 @@ _RUN_LOGS = ("prefect.flow_runs", "prefect.task_runs")
 @contextmanager
 def flow_settings() -> Iterator[None]:
     """Around flows run in this process: no heartbeat thread, whose join costs a second a flow, and
-    no traceback of what the command itself says in a sentence."""
+    no traceback of what the command itself says in a sentence. Without Prefect imported by now,
+    nothing."""
+    if "prefect" not in sys.modules:
+        yield
+        return
     from prefect.settings import (
         PREFECT_API_URL,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -99,11 +160,11 @@ def _is_no_wait(record: logging.LogRecord) -> bool:
 def is_news(record: logging.LogRecord) -> bool:
     """Whether a run's log record says what nothing else does.
 
-    An error of ours reaches the command line as one sentence and stays in the run's state; Prefect
-    would log it as well, with a traceback, once for the task and once for the flow. That a task
-    failed reaches whoever called it as the exception.
+    An error reaches the command line as one sentence (a defect's traceback a log file) and stays in
+    the run's state; Prefect would log it as well, with a traceback, once for the task and once for
+    the flow. That a task failed reaches whoever called it as the exception.
     """
-    if record.exc_info and isinstance(record.exc_info[1], LiftLoopError):
+    if record.exc_info:
         return False
     ended = str(record.msg).startswith("Finished in state Failed(")
     return not (ended and record.name == "prefect.task_runs")

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from liftloop.adapters.settings import load_settings
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.pasteable import pasteable
+from liftloop.core.days import FIRST_DAY, LAST_DAY
 from liftloop.core.errors import ConfigurationError
+from liftloop.settings.workspace import Workspace
 
 WorkspaceOption = Annotated[
     Path,
@@ -25,6 +26,19 @@ ByOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+_meant: list[Workspace] = []  # the workspace that printed commands mean, once one is known
+
+
+def speak_of(workspace: Workspace) -> None:
+    """Printed commands mean this workspace from here on."""
+    _meant[:] = [workspace]
+
+
+def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print ``text``, with a line's end or without; commands in it can be pasted as they stand."""
+    typer.echo(pasteable(text, *_meant), err=err, nl=nl)
+
+
 def opened(folder: Path, *, flows: bool = False) -> Workspace:
     """The workspace in ``folder``, with the environment prepared for it, and for ``flows``.
 
@@ -34,8 +48,10 @@ def opened(folder: Path, *, flows: bool = False) -> Workspace:
         When ``folder`` is no workspace, or its configuration is broken.
     """
     from liftloop.app.environment import prepare
+    from liftloop.settings.schema import load_settings
 
     workspace = Workspace(folder)
+    speak_of(workspace)
     load_settings(workspace)  # a broken configuration is told before anything starts
     prepare(workspace, flows=flows)
     return workspace
@@ -70,19 +86,20 @@ def for_itself(context: typer.Context) -> bool:
     given = [name for name, source in sources if source and source.name == "COMMANDLINE"]
     if given:
         option = {"as_json": "json"}.get(given[0], given[0].replace("_", "-"))
-        raise typer.BadParameter(
-            f"write --{option} after the command: liftloop {context.info_name} {command} "
-            f"--{option} ..."
-        )
+        words = f"write --{option} after the command: liftloop {context.info_name} {command} "
+        raise typer.BadParameter(pasteable(f"{words}--{option} ..."))
     return False
 
 
 def as_day(text: str) -> date:
-    """A day from ``YYYY-MM-DD``."""
+    """A day from ``YYYY-MM-DD``, of the years that plans are made for."""
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a day; write it as 2026-03-02") from None
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise typer.BadParameter(f"{text} is not between {FIRST_DAY} and {LAST_DAY}")
+    return day
 
 
 def plain(value: Any) -> Any:
@@ -114,7 +131,7 @@ def show_table(
     from rich.table import Table
 
     every = [*rows, total] if total is not None else list(rows)
-    texts = [[_cell(value) for value in row] for row in every]
+    texts = [[pasteable(_cell(value), *_meant) for value in row] for row in every]
     console = Console(width=None, soft_wrap=False)
     places = range(len(columns))
     numeric = [_is_numeric(row[place] for row in rows) for place in places]

@@ -15,8 +15,9 @@ import sys
 import time
 import urllib.request
 
-from liftloop.adapters.workspace import TEMPORARY_SERVER
+from liftloop.adapters.prefect_password import ORIGINS, as_environment, new_password
 from liftloop.core.errors import OutsideServiceFailed
+from liftloop.settings.workspace import TEMPORARY_SERVER
 
 # As Prefect's own temporary server has it: no user interface, no scheduler. Blocks are not ours.
 _SERVER = {
@@ -26,17 +27,30 @@ _SERVER = {
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     # On a busy machine it finds its own database locked, says so at length, and tries again.
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    ORIGINS: "",  # no page may ask it anything
 }
-_PROGRAM = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
-            "--host", "127.0.0.1", "--log-level", "error", "--lifespan", "on")  # fmt: skip
+_PROGRAM = (
+    "-m",
+    "uvicorn",
+    "--factory",
+    "prefect.server.api.server:create_app",
+    "--host",
+    "127.0.0.1",
+    "--log-level",
+    "error",
+    "--lifespan",
+    "on",
+)
 _TRIES = 3  # another program may take the free port before the server does
 
 
 class TemporaryServer:
-    """One server process on a free port of this machine, ended with this process."""
+    """One server process on a free port of this machine, ended with this process. Its password
+    lives as long: what is deployed in its database, the worker of a later ``up`` would run."""
 
     def __init__(self) -> None:
         self._tries = 0
+        os.environ.update(as_environment(new_password()))
         self._start()
         atexit.register(self.stop)  # before Prefect's own, so it runs after its last words are sent
 

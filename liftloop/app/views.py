@@ -7,32 +7,35 @@ from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
+from sqlmodel import Session
 
-from liftloop.adapters import audit as trail
-from liftloop.adapters.decisions import budget_lines
-from liftloop.adapters.decisions import budgets_in_force as in_force
-from liftloop.adapters.decisions import decisions as all_decisions
-from liftloop.adapters.ledger import open_ledger, session
+from liftloop.adapters.audit import anchors as audit_anchors
+from liftloop.adapters.audit import trail
+from liftloop.adapters.files.outbox import rows
+from liftloop.adapters.files.whole_files import write_whole
+from liftloop.adapters.ledger.decisions import budget_lines
+from liftloop.adapters.ledger.decisions import budgets_in_force as in_force
+from liftloop.adapters.ledger.decisions import decisions as all_decisions
+from liftloop.adapters.ledger.loop_value_entries import worth_known
+from liftloop.adapters.ledger.records import open_ledger, session, training
+from liftloop.adapters.ledger.rollouts import active_rollout, transitions
+from liftloop.adapters.ledger.rollouts import rollouts as all_rollouts
+from liftloop.adapters.ledger.tables import Decision, Message, RolloutTransition
 from liftloop.adapters.notify import message_key
-from liftloop.adapters.outbox import rows
-from liftloop.adapters.rollouts import active_rollout, transitions
-from liftloop.adapters.rollouts import rollouts as all_rollouts
-from liftloop.adapters.settings import load_settings
-from liftloop.adapters.tables import Decision, Message, RolloutTransition
-from liftloop.adapters.whole_files import write_whole
-from liftloop.adapters.workspace import Workspace
-from liftloop.adapters.worth_entries import worth_known
 from liftloop.core.errors import ConfigurationError, Declined
-from liftloop.pipeline.total import total_first
-from liftloop.reporting.rollout_summary import RolloutSummary
-from tasks.context import open_loop
-from tasks.curves import curves_of
-from tasks.rollout_summary import summary_of
-from tasks.running_rollout import running_rollout
-from tasks.total_proposals import approved_total, waiting_sentence
+from liftloop.core.policy import Policy
+from liftloop.settings.schema import Settings, load_settings
+from liftloop.settings.workspace import Workspace
+
+if TYPE_CHECKING:
+    from liftloop.core.curves.protocol import ResponseCurves
+    from liftloop.reporting.rollout_summary import RolloutSummary
+
+
+SHOWN = 9  # problems of the trail beside the first; --json has them all
 
 
 def engine_of(place: Workspace) -> Engine:
@@ -71,32 +74,65 @@ def budgets_in_force(place: Workspace) -> tuple[dict[str, Any] | None, list[dict
 def total_in_force(place: Workspace) -> tuple[list[str], Decimal | None]:
     """What there is to say of the total of the budgets in force (what of it loses, what is parked,
     which other one is proposed), and the total that is set or was approved."""
-    loop = open_loop(place.root)
+    from liftloop.pipeline.plan.total import parks, total_first
+
+    settings = load_settings(place)
     with _reading(place) as db:
         known = in_force(db, before=date.max)
         if known is None:
-            return [], loop.settings.budget.total
-        policy, head = known
-        record = active_rollout(db)
-        # a stream whose first decision still waits for approval moves nothing yet
-        begun = record is not None and any(
-            one.state == "in_force" for one in all_decisions(db, rollout_id=record.id)
-        )
-        running = running_rollout(db) if begun else None
-        waiting = waiting_sentence(db, loop.settings)
-        approved = approved_total(db, loop)
+            return [], settings.budget.total
+        policy, decided = known
+        newest = _newest_plan(db) if parks(settings) else None
+        waiting, approved = _proposed_total(db, place, settings)
+        curves = _curves(db, place, decided)
+    first = total_first(settings, curves, policy, head=newest)
+    return [text for text in (first, waiting) if text], approved or settings.budget.total
+
+
+def _proposed_total(
+    db: Session, place: Workspace, settings: Settings
+) -> tuple[str, Decimal | None]:
+    """The proposal of another total that waits, in a sentence, and the total that was approved."""
+    if settings.budget.total_is != "proposal":
+        return "", None
+    from tasks.context import open_loop
+    from tasks.decision.total_proposals import approved_total, waiting_sentence
+
+    return waiting_sentence(db, settings), approved_total(db, open_loop(place.root))
+
+
+def _curves(db: Session, place: Workspace, decided: Decision) -> ResponseCurves | None:
+    """The curves that a decision rests on; None where there are none, or not those recorded: the
+    budgets can be shown all the same."""
+    trained = training(db, key=decided.training_key) if decided.training_key else None
+    if trained is None or trained.run_id is None:
+        return None
+    from tasks.model.curves import curves_in
+
     try:
-        curves = curves_of(loop, head.training_key)
-    except ConfigurationError:  # without them the budgets can be shown all the same
-        curves = None
-    first = total_first(
-        loop.settings, curves, policy, head=running.head if running is not None else None
-    )
-    return [text for text in (first, waiting) if text], approved or loop.settings.budget.total
+        return curves_in(place, db, trained)
+    except ConfigurationError:
+        return None
+
+
+def _newest_plan(db: Session) -> Policy | None:
+    """The newest plan of the rollout under way, for all segments. One whose first decision still
+    waits for approval moves nothing yet."""
+    record = active_rollout(db)
+    if record is None:
+        return None
+    if not any(one.state == "in_force" for one in all_decisions(db, rollout_id=record.id)):
+        return None
+    from tasks.decision.running_rollout import running_rollout
+
+    running = running_rollout(db)
+    return running.head if running is not None else None
 
 
 def rollouts(place: Workspace) -> list[dict[str, Any]]:
     """Every rollout as plain values with its steps, the last one first."""
+    from tasks.report.rollout_summary import summary_of
+
     settings = load_settings(place)
     with _reading(place) as db:
         found = []
@@ -122,6 +158,8 @@ def rollouts(place: Workspace) -> list[dict[str, Any]]:
 
 def rollout_summaries(place: Workspace) -> list[tuple[str, RolloutSummary]]:
     """The id and summary of every rollout that has a step, the last one first."""
+    from tasks.report.rollout_summary import summary_of
+
     settings = load_settings(place)
     with _reading(place) as db:
         every = [(one.id, summary_of(db, one, settings)) for one in all_rollouts(db)]
@@ -183,14 +221,25 @@ def audit(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The verdict on the audit trail, and its last entries."""
     with _reading(place) as db:
-        verdict = trail.verify(db, known_hash=known_hash)
+        audit = load_settings(place).audit
+        verdict = audit_anchors.check(place, audit, db, known_hash=known_hash)
         entries = [entry.model_dump(mode="json") for entry in trail.entries(db)]
-    words = (
-        f"The trail is whole: {_entries(verdict.entries)}, sealed by {verdict.final_hash}."
-        if verdict.intact
-        else f"The trail is BROKEN at entry {verdict.first_broken}: {verdict.problem}."
-    )
-    return {**asdict(verdict), "sentence": words}, entries[-last:]
+    return {**asdict(verdict), "sentence": _verdict_words(verdict)}, entries[-last:]
+
+
+def _verdict_words(verdict: trail.AuditVerdict) -> str:
+    """The verdict on the trail in a few lines: what is wrong, and what it was compared with."""
+    compared = "; ".join(["the ledger's tables", *(one.sentence for one in verdict.anchors)])
+    if verdict.intact:
+        words = f"The trail is whole: {_entries(verdict.entries)}, sealed by {verdict.final_hash}."
+        return f"{words}\nCompared with {compared}."
+    at = f" at entry {verdict.first_broken}" if verdict.first_broken else ""
+    words = f"The trail is BROKEN{at}: {verdict.problem}."
+    others = verdict.problems[1 : 1 + SHOWN]
+    more = len(verdict.problems) - 1 - len(others)
+    lines = [words, *(f"  Also: {problem}." for problem in others)]
+    lines += [f"  And {more} more: liftloop audit --json."] if more > 0 else []
+    return "\n".join([*lines, f"Compared with {compared}."])
 
 
 def _entries(number: int) -> str:

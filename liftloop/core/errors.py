@@ -23,6 +23,17 @@ class ConfigurationError(LiftLoopError):
         self.fix = fix
 
 
+class DamagedWorkspace(ConfigurationError):
+    """Facts, a model or a copy in the archive are not what the ledger recorded of them.
+    ``is_altered``: they are there, and were changed."""
+
+    def __init__(
+        self, problem: str, *, fix: str = "run liftloop repair.", is_altered: bool = False
+    ) -> None:
+        super().__init__(problem, fix=fix)
+        self.is_altered = is_altered
+
+
 class RefusedFile(LiftLoopError):
     """A delivered file that is refused whole: nothing of it is stored."""
 
@@ -64,6 +75,10 @@ class Declined(LiftLoopError):
     passed...)."""
 
     exit_status = 1
+
+
+class NotAllowed(Declined):
+    """A person whose role does not allow what they ask for, or who did not sign in."""
 
 
 class UnknownName(Declined):

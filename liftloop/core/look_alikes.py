@@ -37,15 +37,6 @@ def skeleton(name: str) -> str:
     return _BETWEEN.sub("", plain) or plain
 
 
-def is_invisible(name: str) -> bool:
-    """Whether a name has nothing to see.
-
-    >>> is_invisible("\u200b "), is_invisible("a\u200b")
-    (True, False)
-    """
-    return not _GONE.sub("", name).strip()
-
-
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     """The groups of two and more different names that look alike, each sorted.
 

@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
 CENT = Decimal("0.01")
+MOST = Decimal(2**53) / 100  # in cents, every whole number up to here is exact anywhere
 
 Stage = Literal["incumbent", "shadow", "canary", "ramp", "full", "rolled_back", "paused"]
 
@@ -50,8 +51,13 @@ class Policy:
 
     @property
     def version(self) -> str:
+        return f"p-{self.digest[:12]}"
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all cells and amounts, of which the version is the beginning."""
         text = "\n".join(f"{c.segment}\t{c.channel}\t{amount}" for c, amount in self.budgets)
-        return "p-" + hashlib.sha256(text.encode()).hexdigest()[:12]
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -63,6 +69,11 @@ class Policy:
 
     def as_dict(self) -> dict[Cell, Decimal]:
         return dict(self.budgets)
+
+
+def digests(*policies: Policy) -> dict[str, str]:
+    """The digest of each policy by its version, for the entries that seal them."""
+    return {policy.version: policy.digest for policy in policies}
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,8 @@ class Targets:
         reached.
     refused
         Why nobody is to be reached whatever the model says; "" where nothing forbids it.
+    minimum_group
+        Segments of fewer users, or of which fewer are reached, are neither shown nor exported.
     """
 
     experiment: str
@@ -100,3 +102,22 @@ class Targets:
     predicted: NDArray[np.float64]
     reach: NDArray[np.bool_]
     refused: str = ""
+    minimum_group: int = 0
+
+    @property
+    def shown(self) -> tuple[Reached, ...]:
+        """The segments that may be shown."""
+        return tuple(part for part in self.segments if not self._is_small(part))
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The names of the segments that are too small to be shown."""
+        return frozenset(part.name for part in self.segments if self._is_small(part))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether so few users are meant that the list itself is neither shown nor exported."""
+        return self._is_small(self.overall)
+
+    def _is_small(self, part: Reached) -> bool:
+        return part.users < self.minimum_group or 0 < part.reached < self.minimum_group

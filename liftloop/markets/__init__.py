@@ -8,24 +8,38 @@ from liftloop.markets.families import (
     LogMarket,
     PowerMarket,
     SCurveMarket,
+    SynergyMarket,
     ThinMarket,
     UselessMarket,
     WalkMarket,
 )
 from liftloop.markets.hill import HillMarket
-from liftloop.markets.synergy import SynergyMarket
+from liftloop.markets.without_holdouts import (
+    DemandMarket,
+    OneSegmentMarket,
+    PartHoldoutMarket,
+    SalesMarket,
+    UselessSalesMarket,
+    VariedSalesMarket,
+)
 
 __all__ = [
     "BrokenFeedsMarket",
+    "DemandMarket",
     "ExponentialMarket",
     "HillMarket",
     "JumpMarket",
     "LargeMarket",
     "LogMarket",
+    "OneSegmentMarket",
+    "PartHoldoutMarket",
     "PowerMarket",
     "SCurveMarket",
+    "SalesMarket",
     "SynergyMarket",
     "ThinMarket",
     "UselessMarket",
+    "UselessSalesMarket",
+    "VariedSalesMarket",
     "WalkMarket",
 ]

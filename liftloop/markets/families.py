@@ -1,5 +1,6 @@
-"""Families of the base market: another curve, another drift, thinner evidence, more cells. All else
-is :class:`~liftloop.markets.hill.HillMarket`, draw for draw.
+"""Families of the base market: another curve, another drift, thinner evidence, more or fewer cells,
+channels that meddle with each other. All else is
+:class:`~liftloop.markets.hill.HillMarket`, draw for draw.
 
 Every curve is measured in its cell's m and K. At the spend K the exponential, logarithmic and power
 curves earn what their own shape says of a curve of the same use there; see each class.
@@ -8,12 +9,13 @@ curves earn what their own shape says of a curve of the same use there; see each
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 
+from liftloop.core.arrays import Array
 from liftloop.markets.constants import HillConstants
 from liftloop.markets.hill import HillMarket
-from liftloop.markets.streams import Array
 
 
 class LogMarket(HillMarket):
@@ -85,6 +87,68 @@ class LargeMarket(HillMarket):
         HillConstants(),
         segments=tuple(f"segment_{number:02d}" for number in range(1, 21)),
         channels=(
-            "search", "social", "video", "display", "audio", "affiliates", "retargeting", "outdoor",
+            "search",
+            "social",
+            "video",
+            "display",
+            "audio",
+            "affiliates",
+            "retargeting",
+            "outdoor",
         ),
-    )  # fmt: skip
+    )
+
+
+class SynergyMarket(HillMarket):
+    """In every segment, with f the steady response of a channel alone:
+
+    * ``video`` lifts ``search``: together they earn  f_search u lift  more, where u = x / (K + x)
+      of video's spend;
+    * ``social`` and ``display`` reach the same people: together they earn  f_s f_d / (f_s + f_d)
+      x eaten  less than the sum.
+
+    Truth gives each of a pair half of what only both can do (the Shapley value), so that the cells
+    sum to the whole. A holdout shows what is lost without a channel: its own and all of the joint
+    part. Platforms claim by the truth's share.
+    """
+
+    lifting, lifted, lift = "video", "search", 0.6
+    eaters, eaten = ("social", "display"), 0.7
+
+    def contributions(self, spend: Array) -> tuple[Array, Array]:
+        alone = self.response(spend)
+        which = {name: n for n, name in enumerate(self.constants.channels)}
+        video, search = which[self.lifting], which[self.lifted]
+        one, other = (which[name] for name in self.eaters)
+        usage = spend[:, video] / (self._nature.saturation[:, video] + spend[:, video])
+        more = self.lift * usage * alone[:, search]
+        both = alone[:, one] + alone[:, other]
+        less = self.eaten * alone[:, one] * alone[:, other] / (both + (both == 0))
+        shared, lost = alone.copy(), alone.copy()
+        for cells, joint in (((video, search), more), ((one, other), -less)):
+            for cell in cells:
+                shared[:, cell] += joint / 2
+                lost[:, cell] += joint
+        return shared, lost
+
+
+class DemoMarket(HillMarket):
+    """6 segments x 4 channels, 40,000 a day, half a year of history.
+
+    Holdouts are larger and budgets were changed more boldly than in :class:`HillMarket`, so that a
+    few weeks are enough to see the loop learn.
+    """
+
+    constants = HillConstants(
+        segments=("north", "south", "east", "west", "central", "islands"),
+        channels=("search", "social", "video", "display"),
+        total_daily_budget=Decimal("40000.00"),
+        history_days=182,
+        history_jitter=0.3,
+        organic_revenue=600_000.0,
+        users=2_000_000,
+        size_spread=0.35,
+        holdout_share=0.15,
+        revenue_sd=4.0,
+        channel_effect_spread=0.7,
+    )

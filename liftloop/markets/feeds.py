@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from liftloop.core.arrays import Array
 from liftloop.markets.constants import HillConstants
-from liftloop.markets.streams import Array, Streams
+from liftloop.markets.streams import RandomStreams
 
 if TYPE_CHECKING:
     from liftloop.markets.hill import Nature
@@ -37,7 +38,7 @@ class Days:
     @property
     def sold(self) -> Array:
         """Revenue from every source, (D, S), in whole cents."""
-        return np.round(self.organic + self.incremental.sum(axis=2), 2)
+        return np.asarray(np.round(self.organic + self.incremental.sum(axis=2), 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,12 @@ class Orders:
 
 
 def performance_feed(
-    days: Days, constants: HillConstants, nature: Nature, streams: Streams
+    days: Days, constants: HillConstants, nature: Nature, streams: RandomStreams
 ) -> pd.DataFrame:
     """What the platforms report: exact spend, and revenue they claim for themselves."""
-    luck = np.stack([
-        streams.normal("platform", (3, *constants.shape), day.toordinal()) for day in days.dates
-    ])  # fmt: skip
+    luck = np.stack(
+        [streams.normal("platform", (3, *constants.shape), day.toordinal()) for day in days.dates]
+    )
     claimed = (
         days.incremental * nature.overclaim + days.organic[:, :, None] * nature.organic_claimed
     ) * np.exp(constants.claim_noise * luck[:, 0])
@@ -95,13 +96,11 @@ def performance_feed(
 
 
 def sales_feed(
-    days: Days, constants: HillConstants, nature: Nature, streams: Streams
+    days: Days, constants: HillConstants, nature: Nature, streams: RandomStreams
 ) -> pd.DataFrame:
     """First-party orders and revenue of each segment."""
     segments = len(constants.segments)
-    luck = np.stack([
-        streams.normal("orders", (segments,), day.toordinal()) for day in days.dates
-    ])  # fmt: skip
+    luck = np.stack([streams.normal("orders", (segments,), day.toordinal()) for day in days.dates])
     buyers = Orders.of(constants).buyers(revenue=days.sold, usual=days.sold, luck=luck)
     dates = pd.Series(np.repeat(np.array(days.dates, dtype=object), segments))
     return pd.DataFrame(
@@ -116,7 +115,7 @@ def sales_feed(
 
 
 def holdout_feed(
-    days: Days, constants: HillConstants, nature: Nature, streams: Streams
+    days: Days, constants: HillConstants, nature: Nature, streams: RandomStreams
 ) -> pd.DataFrame:
     """Outcomes of the users withheld from a channel (control) and of all others (treated).
 
@@ -125,9 +124,9 @@ def holdout_feed(
     the arms' means has the variance sd^2 (1/n_c + 1/n_t). ``x_pre``, the arm's mean revenue per
     user and day before the test, carries a part of the same luck.
     """
-    luck = np.stack([
-        streams.normal("holdout", (6, *constants.shape), day.toordinal()) for day in days.dates
-    ])  # fmt: skip
+    luck = np.stack(
+        [streams.normal("holdout", (6, *constants.shape), day.toordinal()) for day in days.dates]
+    )
     users = nature.users[None, :, None]
     withheld = np.clip(np.round(users * constants.holdout_share), 1, users - 1)
     exposed = users - withheld
@@ -142,39 +141,65 @@ def holdout_feed(
     imbalance = 0.3 * constants.revenue_sd * np.sqrt(exposed / (withheld * users)) * luck[:, 0]
     orders = Orders.of(constants)
     arms = [
-        _arm("treated", users=exposed, revenue=treated, usual=exposed * base + days.lost,
-             before=typical - imbalance * withheld / exposed, luck=luck[:, 2:4], orders=orders),
-        _arm("control", users=withheld, revenue=control, usual=withheld * base,
-             before=typical + imbalance, luck=luck[:, 4:6], orders=orders),
-    ]  # fmt: skip
+        _Arm(
+            "treated",
+            users=exposed,
+            revenue=treated,
+            usual=exposed * base + days.lost,
+            before=typical - imbalance * withheld / exposed,
+            luck=luck[:, 2:4],
+        ),
+        _Arm(
+            "control",
+            users=withheld,
+            revenue=control,
+            usual=withheld * base,
+            before=typical + imbalance,
+            luck=luck[:, 4:6],
+        ),
+    ]
     frame = _cell_days(days.dates, constants)
-    both = pd.concat([frame.assign(**arm) for arm in arms], ignore_index=True)
+    both = pd.concat([frame.assign(**arm.columns(orders)) for arm in arms], ignore_index=True)
     both = both.sort_values(["date", "segment", "channel", "arm"], kind="stable", ignore_index=True)
     return both.assign(reported_at=reported_at(both["date"]))
 
 
-def _arm(
-    name: str, *, users: Array, revenue: Array, usual: Array, before: Array, luck: Array,
-    orders: Orders,
-) -> dict[str, object]:  # fmt: skip
-    """One arm's columns. ``revenue_sq`` respects Cauchy-Schwarz: revenue^2 <= converters x sum."""
-    shape = revenue.shape
-    users = np.broadcast_to(users, shape)
-    buyers = orders.buyers(revenue=revenue, usual=usual, luck=luck[:, 0])
-    buyers = np.clip(np.round(buyers), np.where(revenue != 0, 1, 0), users)
-    spread = np.sqrt(np.maximum(buyers, 1)) * 1.2 * luck[:, 1]
-    squares = orders.second_moment * np.maximum(buyers + spread, 0)
-    least = revenue**2 / np.maximum(buyers, 1)
-    return {
-        "arm": name,
-        "stratum": "all",
-        "users": users.ravel().astype("int64"),
-        "converters": buyers.ravel().astype("int64"),
-        "conversions": np.round(buyers * (1 + REPEAT_ORDERS)).ravel(),
-        "revenue": revenue.round(2).ravel(),
-        "revenue_sq": np.ceil(np.maximum(squares, least * 1.001) * 100).ravel() / 100,
-        "x_pre": np.broadcast_to(before, shape).ravel(),
-    }
+@dataclass(frozen=True, slots=True, eq=False)
+class _Arm:
+    """One arm of every holdout, shape (D, S, C) or what broadcasts to it.
+
+    ``revenue`` is what the arm's ``users`` bought for, ``usual`` what was due without chance;
+    ``before`` is revenue a user and day before the test; ``luck`` (D, 2, S, C) standard normal: of
+    the buyers, and of their orders' squares.
+    """
+
+    name: str
+    users: Array
+    revenue: Array
+    usual: Array
+    before: Array
+    luck: Array
+
+    def columns(self, orders: Orders) -> dict[str, Any]:
+        """The feed's columns. ``revenue_sq`` respects Cauchy-Schwarz: revenue^2 <= converters x
+        sum."""
+        revenue, shape = self.revenue, self.revenue.shape
+        users = np.broadcast_to(self.users, shape)
+        buyers = orders.buyers(revenue=revenue, usual=self.usual, luck=self.luck[:, 0])
+        buyers = np.clip(np.round(buyers), np.where(revenue != 0, 1, 0), users)
+        spread = np.sqrt(np.maximum(buyers, 1)) * 1.2 * self.luck[:, 1]
+        squares = orders.second_moment * np.maximum(buyers + spread, 0)
+        least = revenue**2 / np.maximum(buyers, 1)
+        return {
+            "arm": self.name,
+            "stratum": "all",
+            "users": users.ravel().astype("int64"),
+            "converters": buyers.ravel().astype("int64"),
+            "conversions": np.round(buyers * (1 + REPEAT_ORDERS)).ravel(),
+            "revenue": revenue.round(2).ravel(),
+            "revenue_sq": np.ceil(np.maximum(squares, least * 1.001) * 100).ravel() / 100,
+            "x_pre": np.broadcast_to(self.before, shape).ravel(),
+        }
 
 
 def _cell_days(dates: list[date], constants: HillConstants) -> pd.DataFrame:

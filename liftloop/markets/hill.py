@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from liftloop.core.arrays import Array
 from liftloop.markets.constants import HillConstants
 from liftloop.markets.feeds import Days, holdout_feed, performance_feed, sales_feed
-from liftloop.markets.streams import Array, Streams
+from liftloop.markets.streams import RandomStreams
 
 CENT = Decimal("0.01")
 
@@ -64,7 +65,7 @@ class HillMarket:
         self.start: date = self.constants.start
         self.total_daily_budget: Decimal = self.constants.total_daily_budget
         self.config: dict[str, Any] = {}
-        self._streams = Streams(seed)
+        self._streams = RandomStreams(seed)
         self._nature = make_nature(self.constants, self._streams)
         self._incumbent = self._historic_split()
         self.incumbent = self._as_budgets(self._incumbent)
@@ -132,6 +133,10 @@ class HillMarket:
         earned = self.response(spend)
         return earned, earned
 
+    def delivered(self, budget: Array) -> Array:
+        """What platforms mean to spend today of ``budget``, both (S, C)."""
+        return budget
+
     def effects(self) -> Array:
         """Today's m, (S, C)."""
         today = self._nature.effect * np.exp(self._walk)
@@ -168,7 +173,7 @@ class HillMarket:
                 "channel walk", constants.shape[1:], day
             )
         luck = 2 * self._streams.uniform("realized spend", constants.shape, day) - 1
-        spend = np.round(budget * (1 + constants.spend_tolerance * luck), 2)
+        spend = np.round(self.delivered(budget) * (1 + constants.spend_tolerance * luck), 2)
         kept = self._nature.carryover
         earned, lost = (
             (1 - kept) * fresh + kept * before
@@ -251,7 +256,7 @@ class HillMarket:
         return amounts
 
 
-def make_nature(constants: HillConstants, streams: Streams) -> Nature:
+def make_nature(constants: HillConstants, streams: RandomStreams) -> Nature:
     """Draw what lasts. Each quantity has a stream of its own: adding one changes no other."""
     segments, channels = constants.shape
     cells = constants.shape
@@ -266,10 +271,11 @@ def make_nature(constants: HillConstants, streams: Streams) -> Nature:
     size = size / size.sum()
     average = float(constants.total_daily_budget) / channels
     saturation = (
-        size[:, None] * average
+        size[:, None]
+        * average
         * spread("channel saturation", constants.channel_saturation_spread, (channels,))
         * spread("cell saturation", constants.cell_saturation_spread, cells)
-    )  # fmt: skip
+    )
     effect = (
         constants.return_at_zero
         * spread("channel effect", constants.channel_effect_spread, (channels,))
@@ -304,4 +310,4 @@ def exact_cents(weights: Array, total: Decimal) -> Array:
     short = cents - int(whole.sum())
     order = np.argsort(-(exact - whole), axis=None, kind="stable")[:short]
     whole.ravel()[order] += 1
-    return np.round(whole / 100, 2)
+    return np.asarray(np.round(whole / 100, 2))

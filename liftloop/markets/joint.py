@@ -4,15 +4,16 @@ lift or eat each other."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize
 
+from liftloop.core.arrays import Array
 from liftloop.markets.protocol import MarketWithOracle
 
-Array = NDArray[np.float64]
 CELL = ["segment", "channel"]
 
 
@@ -86,17 +87,18 @@ def jointly_better(
             gradient[turn] = (there - here)[blocks[turn]]
         return -gradient / nudge * unit / base
 
+    whole: Any = {
+        "type": "eq",
+        "fun": lambda z: z.sum() - len(z),
+        "jac": lambda z: np.ones(len(z)),
+    }
     answer = optimize.minimize(
         lost,
         start / unit,
         jac=slope,
         method="SLSQP",
         bounds=list(zip(bounds[0] / unit, bounds[1] / unit, strict=True)),
-        constraints={
-            "type": "eq",
-            "fun": lambda z: z.sum() - len(z),
-            "jac": lambda z: np.ones(len(z)),
-        },
+        constraints=whole,
         options={"maxiter": 60, "ftol": 1e-7},
     )
     plan = np.clip(answer.x * unit, *bounds)
@@ -120,4 +122,5 @@ def _blocks(earns: Revenue, plan: Array, unit: float) -> NDArray[np.intp]:
 
 def _turn(blocks: NDArray[np.intp]) -> NDArray[np.intp]:
     """For each cell its place inside its block, from 0."""
-    return pd.Series(blocks).groupby(blocks).cumcount().to_numpy(dtype=np.intp)
+    turns = pd.Series(blocks).groupby(blocks).cumcount()
+    return np.asarray(turns.to_numpy(dtype=np.intp), dtype=np.intp)

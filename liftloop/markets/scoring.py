@@ -14,22 +14,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from liftloop.core.arrays import Array
 from liftloop.markets.hill import exact_cents
 from liftloop.markets.joint import Revenue, jointly_better, separable
 from liftloop.markets.protocol import Market, MarketWithOracle
 
-Array = NDArray[np.float64]
 CELL = ["segment", "channel"]
 CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class MarketScore:
     """Incremental revenue from ``start`` on, and what share of the improvement was captured.
 
     ``oracle``, ``limit`` and the shares are None for a market that cannot say what budgets earn.
@@ -65,7 +66,7 @@ def compare(
     cycles: int,
     cycle_days: int = 7,
     max_step: float = 0.25,
-) -> Comparison:
+) -> MarketScore:
     """Score a finished run against its references.
 
     Parameters
@@ -81,15 +82,16 @@ def compare(
     loop = earned(market)
     never = earned(run_never_moved(make(), cycles=cycles, cycle_days=cycle_days))
     if not isinstance(make(), MarketWithOracle):
-        return Comparison(loop, never, None, None, None, None)
-    oracle = earned(run_oracle(make(), cycles=cycles, cycle_days=cycle_days))
-    limit = earned(run_oracle(make(), cycles=cycles, cycle_days=cycle_days, max_step=max_step))
+        return MarketScore(loop, never, None, None, None, None)
+    anew = cast(Callable[[], MarketWithOracle], make)
+    oracle = earned(run_oracle(anew(), cycles=cycles, cycle_days=cycle_days))
+    limit = earned(run_oracle(anew(), cycles=cycles, cycle_days=cycle_days, max_step=max_step))
     shares = (
         (captured_share(loop, never, oracle), captured_share(limit, never, oracle))
         if oracle > never
         else (None, None)
     )
-    return Comparison(loop, never, oracle, limit, *shares)
+    return MarketScore(loop, never, oracle, limit, *shares)
 
 
 def earned(market: Market) -> float:
@@ -128,7 +130,7 @@ def oracle_plan(
     each other), the plan is improved from there on the joint revenue: a local optimum.
     """
     ordered = budgets.sort_values(CELL, ignore_index=True)
-    now = ordered["daily_budget"].astype(float).to_numpy()
+    now = cast(Array, ordered["daily_budget"].astype(float).to_numpy())
     total = sum((Decimal(str(b)) for b in ordered["daily_budget"]), Decimal(0)).quantize(CENT)
     if max_step is None:
         low, high = np.zeros_like(now), np.full_like(now, float(total))
@@ -167,7 +169,7 @@ def _best(spend: Array, revenue: Array, total: float) -> Array:
             (float(slope), float(width), cell)
             for slope, width in zip(np.diff(ys) / widths, widths, strict=True)
         ]
-    plan = spend[0].copy()
+    plan: Array = spend[0].copy()
     left = total - plan.sum()
     for _, width, cell in sorted(pieces, key=lambda piece: -piece[0]):
         bought = min(width, left)

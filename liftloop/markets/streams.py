@@ -9,13 +9,13 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from liftloop.core.arrays import Array
+
 LASTING = 0  # the "day" of what is drawn once a market
 
 
-class Streams:
+class RandomStreams:
     """Random numbers of one seed, addressed by purpose and day."""
 
     def __init__(self, seed: int) -> None:

@@ -5,23 +5,39 @@ Pure: frames and settings in, verdicts out. Used by the flows' tasks and by ``li
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 
-from liftloop.adapters.settings import Guardrails, Settings
-from liftloop.core.grouping import days_of
-from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict
-from liftloop.core.noninferiority import ChangeRule, judge_change
-from liftloop.core.plan_guardrails import PlanRule, judge_plan
-from liftloop.core.policy import Policy
+from liftloop.core.arrays import days_of
+from liftloop.core.guardrails.noninferiority import ChangeRule, judge_change
+from liftloop.core.guardrails.pacing import (
+    Paced,
+    SpendRule,
+    judge_channel_share,
+    judge_pacing,
+    realized,
+)
+from liftloop.core.guardrails.plan import Freshness, judge_plan
+from liftloop.core.guardrails.verdict import ALPHA_SHARES, GuardrailVerdict
+from liftloop.core.inference.difference_in_differences import (
+    conversions_per_spend_change,
+    sales_change,
+)
+from liftloop.core.inference.sample_ratio import arm_counts, judge_sample_ratio
+from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout.effective_policy import Running
-from liftloop.core.sample_ratio import arm_counts, judge_sample_ratio
-from liftloop.core.spend_guardrails import SpendRule, judge_channel_share, judge_pacing, realized
-from liftloop.core.weekly_change import conversions_per_spend_change, sales_change
 from liftloop.pipeline.holds import Holds
+from liftloop.pipeline.plan.rules import (
+    limits_within_reach,
+    plan_rule,
+    rules_of,
+    with_frequency_caps,
+)
+from liftloop.settings.schema import Guardrails, Settings
 
 BEFORE = timedelta(days=26 * 7)
 DAILY = ("performance", "holdout")
@@ -175,7 +191,7 @@ def _spending(
 ) -> tuple[GuardrailVerdict, ...]:
     """Pacing and channel share, on what is spent since the budgets in force took effect."""
     if facts["performance"].empty:
-        cells = ()
+        cells: tuple[Paced, ...] = ()
     else:
         cells = realized(
             facts["performance"],
@@ -207,46 +223,62 @@ def _arms(
     return judge_sample_ratio(counts, alpha=rules.sample_ratio_alpha)
 
 
-def guard_plan(
-    settings: Settings,
-    facts: Mapping[str, pd.DataFrame],
-    *,
-    proposed: Policy,
-    incumbent: Policy,
-    as_of: date,
-    holds: Holds,
-    model_until: date | None = None,
-) -> tuple[GuardrailVerdict, ...]:
-    """What the guardrails on plans say about ``proposed``, whether or not a rollout follows. It may
-    take effect only where every one passes (:func:`liftloop.core.plan_guardrails.held_by`).
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanEvidence:
+    """What a plan rests on.
 
-    Parameters
+    Attributes
     ----------
     facts
         Feeds as known on ``as_of``: ``performance`` and ``holdout``, or ``units``.
-    holds
-        Cells that may not move today must not move in the plan either; and cells that do not spend
-        what they have, which get no raise.
+    as_of
+        The day the plan is judged.
     model_until
         Last day of the facts the model learned from; None: its age is not judged.
     """
-    rules = settings.guardrails
+
+    facts: Mapping[str, pd.DataFrame]
+    as_of: date
+    model_until: date | None = None
+
+
+def guard_plan(
+    settings: Settings,
+    evidence: PlanEvidence,
+    *,
+    proposed: Policy,
+    incumbent: Policy,
+    holds: Holds,
+    unknown: Collection[Cell] = (),
+) -> tuple[GuardrailVerdict, ...]:
+    """What the guardrails on plans say about ``proposed``, whether or not a rollout follows. It may
+    take effect only where every one passes.
+
+    Parameters
+    ----------
+    holds
+        Cells that may not move today must not move in the plan either; and cells that do not spend
+        what they have, which get no raise.
+    unknown
+        Cells without a curve, which keep their budgets.
+    """
+    facts, as_of = evidence.facts, evidence.as_of
+    rules = rules_of(settings, incumbent, holds.frozen, holds.no_raise, unknown, as_of)
+    rules = with_frequency_caps(settings, rules, facts=facts, as_of=as_of)
+    rules = replace(rules, total=proposed.total)
     return judge_plan(
         proposed=proposed,
         incumbent=incumbent,
         slow=holds.no_raise,
-        late={cell: holds.reason_of(cell) for cell in holds.held(incumbent)},
-        last_days={feed: _last_day(facts.get(feed), as_of) for feed in DAILY},
-        user_level=bool(len(facts.get("units", ()))),
-        as_of=as_of,
-        rule=PlanRule(
-            total_change=rules.total_change,
-            channel_share=rules.channel_share,
-            underspend=rules.underspend,
-            stale_days=rules.stale_days,
-            model_days=rules.model_days,
+        freshness=Freshness(
+            last_days={feed: _last_day(facts.get(feed), as_of) for feed in DAILY},
+            as_of=as_of,
+            model_until=evidence.model_until,
+            user_level=bool(len(facts.get("units", ()))),
+            late={cell: holds.reason_of(cell) for cell in holds.held(incumbent)},
         ),
-        model_until=model_until,
+        rule=plan_rule(settings),
+        limits=limits_within_reach(settings, rules, incumbent, unknown),
     )
 
 

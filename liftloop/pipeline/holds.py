@@ -10,13 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from liftloop.adapters.settings import Settings
-from liftloop.core.plan_guardrails import underspenders
+from liftloop.core.allocation.constraints import covered
+from liftloop.core.guardrails.plan import underspenders
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout.holdback import frozen_by
-from liftloop.core.rules import covered
-from monitoring.causes import Act
-from monitoring.data_health import HealthConfig, health
+from liftloop.settings.schema import Settings
+from monitoring.causes.cause import AlarmAct
+from monitoring.feeds.data_health import HealthConfig, health
+from monitoring.feeds.recent_days import CellFeeds
 from monitoring.verdicts import HealthVerdict
 
 LEFT_TO_HEALTH = ("late", "unsound")
@@ -30,7 +31,8 @@ class Holds:
     Attributes
     ----------
     lasting
-        Paused by a person, or in the standing holdback: until somebody ends it.
+        Paused by a person, under test in an experiment, or in the standing holdback: until it ends
+        or somebody ends it.
     passing
         Late or broken facts, or an alarm of the monitor: until they are repaired.
     no_raise
@@ -79,7 +81,7 @@ def holds(
     Parameters
     ----------
     pauses
-        (segment, channel, reason) of each pause by a person.
+        (segment, channel, reason) of each pause by a person, and of each cell under test.
     holdback
         The segments of the standing holdback.
     health
@@ -116,11 +118,9 @@ def feed_health(
     if not daily.budgets and policy.budgets:
         return HealthVerdict(as_of, (), "", "A user-level test has no daily feed that could lag.")
     return health(
-        facts["performance"],
+        CellFeeds(facts["performance"], facts["holdout"], facts.get("sales")),
         policy=daily,
         as_of=as_of,
-        holdout=facts["holdout"],
-        sales=facts.get("sales"),
         in_force_since=in_force_since,
         config=HealthConfig(
             max_lag_days=rules.max_lag_days,
@@ -156,7 +156,7 @@ def alarms_in(findings: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str, st
     """
     why: dict[tuple[str, str], str] = {}
     for finding in findings:
-        if finding["act"] == Act.PAUSE and finding["name"] not in LEFT_TO_HEALTH:
+        if finding["act"] == AlarmAct.PAUSE and finding["name"] not in LEFT_TO_HEALTH:
             for segment, channel in finding["cells"]:
                 why.setdefault((segment, channel), finding["sentence"])
     return tuple((*cell, words) for cell, words in sorted(why.items()))

@@ -9,16 +9,16 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from liftloop.adapters.settings import Settings
-from liftloop.core.grouping import days_of
+from liftloop.core.arrays import days_of
 from liftloop.core.policy import Policy
-from models.stand_ins import StandIns, with_stand_ins
+from liftloop.settings.schema import Settings
+from models.lift.imputation import StandIns, with_imputed_spend
 
 FEEDS = ("performance", "holdout", "sales")
 BudgetsOverTime = Sequence[tuple[date, Policy]]
 
 
-def stand_in(
+def impute(
     settings: Settings,
     frames: Mapping[str, pd.DataFrame],
     *,
@@ -35,7 +35,7 @@ def stand_in(
     days = [day for feed in FEEDS if (day := _last_day(frames.get(feed), as_of)) is not None]
     if not (settings.data.health_checks and days):
         return StandIns(frames["performance"], {}, {})
-    return with_stand_ins(
+    return with_imputed_spend(
         frames["performance"],
         budgets=budgets,
         until=max(days),

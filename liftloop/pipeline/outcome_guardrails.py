@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from liftloop.adapters.settings import Settings
-from liftloop.core.outcome_guardrails import (
+from liftloop.core.guardrails.outcomes import (
     OutcomeVerdict,
     harmed_cells,
     judge_outcomes,
 )
 from liftloop.core.policy import Cell
 from liftloop.reporting.outcome_guardrails import no_raise_reason
+from liftloop.settings.schema import Settings
 
 
 def judged_outcomes(
     settings: Settings, tests: Iterable[Mapping[str, Any]]
 ) -> tuple[OutcomeVerdict, ...]:
     """What the configured guardrails on outcomes say of ``tests``
-    (:func:`liftloop.core.outcome_guardrails.judge_outcomes`)."""
+    (:func:`liftloop.core.guardrails.outcomes.judge_outcomes`)."""
     return judge_outcomes(settings.guardrails.outcome_rules, tests)
 
 

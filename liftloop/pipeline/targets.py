@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.targets import HowMany, Reached, Targets
-from models.examining.users import Targeting
-from models.targets import at_random, harm_of, promised
-from models.uplift_serving import Leaf, ServedUplift
+from models.evaluation.users import Targeting
+from models.uplift.serving import Leaf, ServedUplift
+from models.uplift.targets import at_random, harm_of, promised
 
 _SAME = 1e-9
 

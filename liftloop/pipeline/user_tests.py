@@ -8,10 +8,10 @@ from datetime import date
 
 import pandas as pd
 
-from liftloop.adapters.settings import Settings
 from liftloop.core.policy import Cell
-from models.unit_costs import cells_without_reports, latest_levels, unit_costs
-from models.units_evidence import UnitRules
+from liftloop.settings.schema import Settings
+from models.lift.user_test_lifts import UnitRules
+from models.uplift.costs import cells_without_reports, latest_levels, unit_costs
 
 RECENT_DAYS = 90  # a test that ended longer ago, beside performance of other cells, spends no more
 
@@ -25,7 +25,7 @@ def unit_rules(settings: Settings) -> UnitRules:
 
 
 def costs_of(settings: Settings, facts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """What the feed ``units`` cost: as of :func:`models.unit_costs.unit_costs`, with the window
+    """What the feed ``units`` cost: as of :func:`models.uplift.costs.unit_costs`, with the window
     that the settings say."""
     units = facts.get("units", pd.DataFrame())
     return unit_costs(units, outcome_days=settings.data.outcome_days)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from liftloop.core.outcome_guardrails import OutcomeVerdict
+from liftloop.core.guardrails.outcomes import OutcomeVerdict
 from liftloop.core.policy import Cell
 
 NAMED = 3  # cells in one sentence

@@ -53,7 +53,7 @@ MARKED = ("start", "prove", "roll_back", "pause", "resume")  # acts that a chart
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RecordedStep:
     """One recorded step; ``evidence`` is what ``Transition.as_dict`` wrote."""
 
     on: date
@@ -117,7 +117,7 @@ class PlanStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class MeasuredGain:
     """Profit gained from ``since`` to the days known on ``on``, with bounds that hold at all checks
     together, account currency."""
 
@@ -179,11 +179,11 @@ class RolloutSummary:
     started_on: date
     changed_on: date
     currency: str
-    steps: tuple[Step, ...]
+    steps: tuple[RecordedStep, ...]
     waves: tuple[WaveStatus, ...] = ()
     plans: tuple[PlanStatus, ...] = ()
     risk: Risk | None = None
-    measured: tuple[Measurement, ...] = ()
+    measured: tuple[MeasuredGain, ...] = ()
     proofs: tuple[Proof, ...] = ()
     verdicts: tuple[Mapping[str, Any], ...] = ()
     would_go_on: tuple[str, ...] = ()
@@ -303,7 +303,7 @@ class RolloutSummary:
 
 
 def summarize(
-    steps: Sequence[Step],
+    steps: Sequence[RecordedStep],
     *,
     waves: Sequence[Sequence[str]],
     started_on: date,
@@ -381,10 +381,10 @@ def _plans(state: RolloutState) -> tuple[PlanStatus, ...]:
     return tuple(status(plan) for plan in state.plans)
 
 
-def _measured(steps: Sequence[Step]) -> tuple[Measurement, ...]:
+def _measured(steps: Sequence[RecordedStep]) -> tuple[MeasuredGain, ...]:
     """One measurement a day and reference, the last one of that day. A step that proves a gain
     shows what was gained against the reference before it."""
-    found: dict[tuple[date, date], Measurement] = {}
+    found: dict[tuple[date, date], MeasuredGain] = {}
     since: date | None = None
     for step in steps:
         state = step.state
@@ -394,13 +394,13 @@ def _measured(steps: Sequence[Step]) -> tuple[Measurement, ...]:
             gained, low, high = (float(numbers[name]) for name in ("gained", "low", "high"))
             if step.act != "prove" and state is not None:
                 since = state.reference_on
-            found[since, step.on] = Measurement(step.on, since, gained, low, high)
+            found[since, step.on] = MeasuredGain(step.on, since, gained, low, high)
         if state is not None:
             since = state.reference_on
     return tuple(found[key] for key in sorted(found))
 
 
-def _proofs(steps: Sequence[Step]) -> tuple[Proof, ...]:
+def _proofs(steps: Sequence[RecordedStep]) -> tuple[Proof, ...]:
     found = []
     for step in steps:
         state = step.state
@@ -419,7 +419,7 @@ def _proofs(steps: Sequence[Step]) -> tuple[Proof, ...]:
     return tuple(found)
 
 
-def _cooldown(steps: Sequence[Step], now: date) -> date | None:
+def _cooldown(steps: Sequence[RecordedStep], now: date) -> date | None:
     text = next((s.evidence.get("barred_until") for s in reversed(steps) if s.act != "hold"), None)
     until = date.fromisoformat(str(text)) if text else None
     return until if until and until > now else None

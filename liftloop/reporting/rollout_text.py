@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from liftloop.reporting.rollout_sentences import day_text
-from liftloop.reporting.rollout_summary import ACTS, Measurement, RolloutSummary, Step
+from liftloop.reporting.rollout_summary import ACTS, MeasuredGain, RecordedStep, RolloutSummary
 
 MARKS = {"pass": "pass", "undecided": "undecided", "fail": "FAIL", "review": "not measurable"}
 MEASUREMENTS_SHOWN = 8
@@ -41,7 +41,7 @@ def rollout_lines(rollout_id: str, one: RolloutSummary, *, steps: bool = False) 
     yield ""
 
 
-def step_line(step: Step) -> str:
+def step_line(step: RecordedStep) -> str:
     """One step: its day, what it did, and why."""
     return f"{day_text(step.on)}, {ACTS.get(step.act, step.act)}: {step.reason}"
 
@@ -81,7 +81,7 @@ def _bars(one: RolloutSummary) -> Iterator[str]:
         )
 
 
-def _bar(m: Measurement, scale: float) -> str:
+def _bar(m: MeasuredGain, scale: float) -> str:
     def at(value: float) -> int:
         inside = min(max(value, -scale), scale)
         return round((inside + scale) / (2 * scale) * (WIDTH - 1))

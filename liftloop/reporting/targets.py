@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from liftloop.core.currencies import amount_words
+from liftloop.core.money.currencies import amount_words
 from liftloop.core.targets import Harm, Reached, Targets, Value
 
 
@@ -88,13 +88,32 @@ def segment_rows(one: Targets, *, margin: float) -> list[tuple[Any, ...]]:
             _whole(_total(margin * part.value.mean - one.cost, part.reached)),
             _whole(_total(part.random.mean, part.reached)),
         )
-        for part in one.segments
+        for part in one.shown
     ]
 
 
+def hidden_sentence(one: Targets) -> str:
+    """Says that segments are not shown; "" where all are."""
+    count = len(one.hidden)
+    if not count:
+        return ""
+    many = "1 segment" if count == 1 else f"{count:,} segments"
+    return (
+        f"{many} with fewer than {one.minimum_group} users, or fewer reached: neither shown nor "
+        "exported ([privacy] minimum_group)."
+    )
+
+
 SEGMENT_COLUMNS = (
-    "segment", "users", "reached", "cost", "promised revenue", "90 %", "profit", "at random",
-)  # fmt: skip
+    "segment",
+    "users",
+    "reached",
+    "cost",
+    "promised revenue",
+    "90 %",
+    "profit",
+    "at random",
+)
 
 
 def targets_as_dict(one: Targets, *, margin: float) -> dict[str, Any]:
@@ -113,8 +132,9 @@ def targets_as_dict(one: Targets, *, margin: float) -> dict[str, Any]:
             "revenue_per_user": _value(one.harm.value),
         },
         "segments": [
-            {"segment": part.name, **_reached(part, one.cost, margin)} for part in one.segments
+            {"segment": part.name, **_reached(part, one.cost, margin)} for part in one.shown
         ],
+        "segments_hidden": len(one.hidden),
     }
 
 

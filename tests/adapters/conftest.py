@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,21 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, Engine, create_engine, text
 
-from liftloop.adapters.engine import ledger_address
-from liftloop.adapters.ledger import open_ledger, session, upgrade
-from liftloop.adapters.tables import Table
-
-HOW = (
-    "needs PostgreSQL: start one (docker run -e POSTGRES_HOST_AUTH_METHOD=trust -p 5432:5432 "
-    "postgres) and set LIFTLOOP_TEST_POSTGRES=postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
-)
-
-
-def _server() -> Engine:
-    url = os.environ.get("LIFTLOOP_TEST_POSTGRES")
-    if not url:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW)
-    return create_engine(ledger_address(str(url)), isolation_level="AUTOCOMMIT")
+from liftloop.adapters.ledger.records import open_ledger, session, upgrade
+from liftloop.adapters.ledger.tables import Table
 
 
 def _said(server: Engine, statement: str) -> None:
@@ -34,13 +20,12 @@ def _said(server: Engine, statement: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_database() -> Iterator[URL]:
+def postgres_database(postgres_server: Engine) -> Iterator[URL]:
     """A PostgreSQL database of this session's own, dropped at the end."""
-    server, name = _server(), f"liftloop_{uuid.uuid4().hex[:12]}"
-    _said(server, f"CREATE DATABASE {name}")
-    yield server.url.set(database=name)
-    _said(server, f"DROP DATABASE {name} WITH (FORCE)")
-    server.dispose()
+    name = f"liftloop_{uuid.uuid4().hex[:12]}"
+    _said(postgres_server, f"CREATE DATABASE {name}")
+    yield postgres_server.url.set(database=name)
+    _said(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _schema(database: URL, name: str) -> str:

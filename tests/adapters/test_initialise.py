@@ -9,12 +9,12 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from liftloop.adapters.diagnosis import diagnose
+from liftloop.adapters.doctor.diagnosis import diagnose
 from liftloop.adapters.initialise import default_configuration, init_workspace
-from liftloop.adapters.ledger import is_current, open_ledger
-from liftloop.adapters.settings import SUPERSEDED, Rollout, Settings, load_settings, parse_settings
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.ledger.records import is_current, open_ledger
 from liftloop.core.errors import ConfigurationError
+from liftloop.settings.schema import SUPERSEDED, Rollout, Settings, load_settings, parse_settings
+from liftloop.settings.workspace import Workspace
 
 # A line whose "#" stands right before a key or a table is a setting that is off.
 OFF = re.compile(r"^#(?=[a-z_]+ = |\[)", re.MULTILINE)

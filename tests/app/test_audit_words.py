@@ -9,18 +9,22 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from liftloop.adapters.workspace import Workspace
-from liftloop.app.audit_words import audit_row, clipped
 from liftloop.app.cli import app
+from liftloop.reporting.history.audit_words import audit_row, clipped
+from liftloop.settings.workspace import Workspace
 
 run = CliRunner()
 
 
 def row(act: str, subject: str, payload: Any, *, timezone: str = "UTC") -> tuple[Any, ...]:
     entry = {
-        "sequence": 7, "at": "2026-03-01T23:30:12.563704Z", "actor": "ana", "act": act,
-        "subject": subject, "payload": payload if isinstance(payload, str) else json.dumps(payload),
-    }  # fmt: skip
+        "sequence": 7,
+        "at": "2026-03-01T23:30:12.563704Z",
+        "actor": "ana",
+        "act": act,
+        "subject": subject,
+        "payload": payload if isinstance(payload, str) else json.dumps(payload),
+    }
     return audit_row(entry, timezone=timezone)
 
 
@@ -36,26 +40,72 @@ def test_the_time_is_that_of_the_account() -> None:
 @pytest.mark.parametrize(
     ("act", "subject", "payload", "about", "words"),
     [
-        ("receive", "d-2eccf2", {"feed": "sales", "filename": "sales.csv", "received": 1240,
-                                 "stored": 1238, "superseded": 0, "quarantined": 2},
-         "sales.csv", "1,240 rows of sales: 1,238 stored, 2 in quarantine."),
-        ("publish", "d-1", {"files": ["b.csv", "b.json", "b.parquet"], "lines": 1},
-         "decision d-1", "1 budget written to the outbox (csv, json, parquet)."),
-        ("train", "t-1", {"model": "response", "version": "8", "reason": "weekly cycle"},
-         "training t-1", "response version 8, for: weekly cycle."),
-        ("pause", "* x social", {"reason": "", "pause": "h-1"},
-         "all segments x social", "No reason was given."),
-        ("resume", "eu x *", {"pause": "h-1"},
-         "eu x all channels", "Budgets move again from the next cycle on."),
+        (
+            "receive",
+            "d-2eccf2",
+            {
+                "feed": "sales",
+                "filename": "sales.csv",
+                "received": 1240,
+                "stored": 1238,
+                "superseded": 0,
+                "quarantined": 2,
+            },
+            "sales.csv",
+            "1,240 rows of sales: 1,238 stored, 2 in quarantine.",
+        ),
+        (
+            "publish",
+            "d-1",
+            {"files": ["b.csv", "b.json", "b.parquet"], "lines": 1},
+            "decision d-1",
+            "1 budget written to the outbox (csv, json, parquet).",
+        ),
+        (
+            "train",
+            "t-1",
+            {"model": "response", "version": "8", "reason": "weekly cycle"},
+            "training t-1",
+            "response version 8, for: weekly cycle.",
+        ),
+        (
+            "pause",
+            "* x social",
+            {"reason": "", "pause": "h-1"},
+            "all segments x social",
+            "No reason was given.",
+        ),
+        (
+            "resume",
+            "eu x *",
+            {"pause": "h-1"},
+            "eu x all channels",
+            "Budgets move again from the next cycle on.",
+        ),
         ("approve", "d-1", {}, "decision d-1", "Its budgets go out."),
-        ("monitor", "m-1", {"as_of": "2026-02-23", "drifted": False, "summary": "No alarm."},
-         "facts before 2026-02-23", "No alarm."),
-        ("differs", "d-1", {"platform": "meta", "budgets": {"eu x social": ["10.00", "12.00"]}},
-         "decision d-1", "meta: eu x social should be 10.00, is 12.00."),
-        ("something new", "q-1", {"weight": 3, "inner": {"a": 1}, "by_hand": True},
-         "q-1", "weight: 3, by hand: True"),
+        (
+            "monitor",
+            "m-1",
+            {"as_of": "2026-02-23", "drifted": False, "summary": "No alarm."},
+            "facts before 2026-02-23",
+            "No alarm.",
+        ),
+        (
+            "differs",
+            "d-1",
+            {"platform": "meta", "budgets": {"eu x social": ["10.00", "12.00"]}},
+            "decision d-1",
+            "meta: eu x social should be 10.00, is 12.00.",
+        ),
+        (
+            "something new",
+            "q-1",
+            {"weight": 3, "inner": {"a": 1}, "by_hand": True},
+            "q-1",
+            "weight: 3, by hand: True",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_it_is_about_is_said_in_words(
     act: str, subject: str, payload: dict[str, Any], about: str, words: str
 ) -> None:

@@ -27,7 +27,7 @@ from liftloop.app.backtest.market import MarketFailed, find_market, make_market
 from liftloop.app.backtest.runs import settings_of
 from liftloop.app.backtest.summary import captured_with_error, method_rows, seed_rows
 from liftloop.app.cli import app
-from liftloop.app.commands.backtest import remarks
+from liftloop.app.commands.backtest import remarks, tell_progress
 from liftloop.core.errors import ConfigurationError, LiftLoopError
 from liftloop.core.policy import Cell, Policy
 from liftloop.markets.constants import HillConstants
@@ -194,8 +194,13 @@ def test_a_market_someone_brings_is_run_from_its_folder_to_a_file_of_days(foreig
     one, two = (pyarrow.parquet.read_table(foreign / f"{n}.parquet") for n in ("one", "two"))
     assert one.equals(two)
     assert one.column_names == [
-        "seed", "date", "segment", "channel", "daily_budget", "incremental_revenue",
-    ]  # fmt: skip
+        "seed",
+        "date",
+        "segment",
+        "channel",
+        "daily_budget",
+        "incremental_revenue",
+    ]
     assert str(one.schema.field("daily_budget").type) == "decimal128(18, 2)"
     days = one.to_pandas()
     assert len(days) == 2 * 14 * 2
@@ -220,7 +225,7 @@ def test_without_expected_there_is_no_oracle_and_the_table_says_so(foreign: Path
 
 
 def test_the_step_limit_of_the_markets_config_is_kept(foreign: Path) -> None:
-    days = run_seed(of("Corner"), 2, 3, baselines=False).days
+    days = run_seed(of("Corner"), 2, 3, beside=("oracles",)).days
     search = days[days["channel"] == "search"]["daily_budget"].astype(float).to_numpy()[::7]
     before = np.concatenate([[100.0], search[:-1]])
     assert (np.abs(search - before) <= 0.2 * before + 0.01).all()
@@ -228,14 +233,14 @@ def test_the_step_limit_of_the_markets_config_is_kept(foreign: Path) -> None:
 
 
 def test_when_nothing_is_told_any_more_the_budgets_stay(foreign: Path) -> None:
-    found = run_seed(of("Silent"), 1, 7, baselines=False)
+    found = run_seed(of("Silent"), 1, 7, beside=("oracles",))
     assert found.acts["hold"] >= 2
     last = found.days[found.days["date"] >= pd.Timestamp("2031-04-06")]
     assert last.groupby("channel")["daily_budget"].nunique().eq(1).all()
 
 
 def test_a_plan_that_needs_a_person_is_taken_as_not_approved(foreign: Path) -> None:
-    found = run_seed(of("Careful"), 1, 3, baselines=False)
+    found = run_seed(of("Careful"), 1, 3, beside=("oracles",))
     assert set(found.days["daily_budget"]) == {Decimal("100.00")}
     assert found.acts == {"waits": 3}
 
@@ -243,19 +248,22 @@ def test_a_plan_that_needs_a_person_is_taken_as_not_approved(foreign: Path) -> N
 def test_with_the_rollout_on_the_first_wave_comes_before_the_rest() -> None:
     class Clear(HillMarket):
         constants = HillConstants(
-            segments=("a", "b", "c", "d"), channels=("search", "video"), revenue_sd=0.6,
-            holdout_share=0.4, history_days=42,
-        )  # fmt: skip
+            segments=("a", "b", "c", "d"),
+            channels=("search", "video"),
+            revenue_sd=0.6,
+            holdout_share=0.4,
+            history_days=42,
+        )
 
         def __init__(self, seed: int) -> None:
             super().__init__(seed)
             self.config = {"rollout": {"allowance": 0.01}}
 
-    found = run_seed(Clear, 2, 4, True, baselines=False)
+    found = run_seed(Clear, 2, 4, True, beside=("oracles",))
     days = found.days.set_index(["date", "segment", "channel"])["daily_budget"].unstack([1, 2])
     start = Clear(2).incumbent.set_index(["segment", "channel"])["daily_budget"]
     moved = [
-        {segment for (segment, channel), amount in day.items() if amount != start[segment, channel]}
+        {cell[0] for cell, amount in zip(day.index, day, strict=True) if amount != start[cell]}
         for _, day in days.iterrows()
     ]
     first = next(segments for segments in moved if segments)
@@ -267,11 +275,15 @@ def test_with_the_rollout_on_the_first_wave_comes_before_the_rest() -> None:
 def test_on_an_easy_market_the_loop_captures_most_of_the_improvement() -> None:
     class Easy(HillMarket):
         constants = HillConstants(
-            segments=("a", "b"), channels=("search", "social", "video"), revenue_sd=0.6,
-            holdout_share=0.4, history_days=42, channel_effect_spread=1.0,
-        )  # fmt: skip
+            segments=("a", "b"),
+            channels=("search", "social", "video"),
+            revenue_sd=0.6,
+            holdout_share=0.4,
+            history_days=42,
+            channel_effect_spread=1.0,
+        )
 
-    found = run_seed(Easy, 0, 5, baselines=False)
+    found = run_seed(Easy, 0, 5, beside=("oracles",))
     share, most = found.captured(), found.captured(found.limit)
     assert share is not None and most is not None
     assert 0.4 * most < share <= most + 0.02
@@ -295,7 +307,7 @@ def test_a_market_that_breaks_its_contract_is_named_in_one_sentence(
     foreign: Path, name: str, words: str
 ) -> None:
     with pytest.raises((MarketFailed, ConfigurationError)) as told:
-        run_seed(find_market(name), 0, 1, name=name)
+        run_seed(name, 0, 1)
     said = str(told.value)
     assert words in said
     assert name in said and "\n" not in said and "Fix: " in said
@@ -315,8 +327,12 @@ def test_a_crash_in_a_process_of_its_own_ends_the_command_with_status_2(foreign:
 def test_a_market_that_ends_its_process_is_named_in_one_line(foreign: Path) -> None:
     said = subprocess.run(
         [PROGRAM, "backtest", "--market", "corner:Gone", "--weeks", "1", "--seeds", "0"],
-        capture_output=True, text=True, check=False, cwd=foreign, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=foreign,
+        timeout=120,
+    )
     assert said.returncode == 2
     assert "corner:Gone" in said.stderr and "ended its process" in said.stderr
     assert len(said.stderr.strip().splitlines()) == 1
@@ -392,10 +408,15 @@ def test_budgets_follow_wishes_within_the_steps_and_keep_the_total() -> None:
 
 def test_the_roas_follower_moves_to_what_platforms_claim() -> None:
     now = Policy.of({Cell("a", "x"): Decimal("50.00"), Cell("a", "y"): Decimal("50.00")})
-    performance = pd.DataFrame({
-        "date": pd.Timestamp("2026-01-01"), "segment": "a", "channel": ["x", "y"],
-        "spend": 50.0, "revenue": [110.0, 90.0],
-    })  # fmt: skip
+    performance = pd.DataFrame(
+        {
+            "date": pd.Timestamp("2026-01-01"),
+            "segment": "a",
+            "channel": ["x", "y"],
+            "spend": 50.0,
+            "revenue": [110.0, 90.0],
+        }
+    )
     moved = follow_roas(0.25)(date(2026, 1, 5), now, {"performance": performance})
     assert moved.as_dict() == {Cell("a", "x"): Decimal("55.00"), Cell("a", "y"): Decimal("45.00")}
     gone = follow_roas(0.25)(date(2027, 1, 5), now, {"performance": performance})
@@ -430,3 +451,12 @@ def test_a_cycle_without_facts_holds() -> None:
     loop = MemoryLoop(settings, market.policy)
     assert loop.cycle(market.start, facts) == market.policy
     assert loop.decided[-1].kind == "hold"
+
+
+def test_progress_on_a_terminal_stays_on_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    tell_progress(1, 2, silent=False)
+    tell_progress(2, 2, silent=False)
+    assert capsys.readouterr().err == "\r1 of 2 seeds\r2 of 2 seeds\n"

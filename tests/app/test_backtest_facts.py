@@ -9,32 +9,39 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from liftloop.adapters.deliveries import account_of, deliver
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.facts.deliveries import deliver
 from liftloop.app.backtest.known import KnownFacts
 from liftloop.app.backtest.loop import MemoryLoop
 from liftloop.app.backtest.market import as_policy, budgets_frame
-from liftloop.core.contracts import Account
+from liftloop.core.feeds.context import Account
 from liftloop.core.policy import Policy
 from liftloop.markets.broken_feeds import BrokenFeedsMarket
 from liftloop.markets.constants import HillConstants
+from liftloop.settings.workspace import Workspace
 from tasks.context import Loop, open_loop, view
-from tasks.reallocate import budgets_before, propose_once
-from tasks.rollout import settle_once
-from tasks.train import crown_once, train_once
+from tasks.decision.reallocate import budgets_before, propose_once
+from tasks.decision.rollout import settle_once
+from tasks.evidence.ingest import intake_of
+from tasks.model.train import promote_once, train_once
 
 SMALL = HillConstants(
-    segments=("north", "south", "west"), channels=("search", "video"), history_days=35,
-    revenue_sd=1.0, holdout_share=0.4,
-)  # fmt: skip
+    segments=("north", "south", "west"),
+    channels=("search", "video"),
+    history_days=35,
+    revenue_sd=1.0,
+    holdout_share=0.4,
+)
 FEEDS = ["performance", "holdout", "sales"]
 MONDAY = date(2026, 1, 5)
 
 
 def sales(day: int, revenue: object, reported: datetime | None = None) -> pd.DataFrame:
     row: dict[str, Any] = {
-        "date": date(2026, 1, day), "segment": "north", "orders": 1, "revenue": revenue,
-    }  # fmt: skip
+        "date": date(2026, 1, day),
+        "segment": "north",
+        "orders": 1,
+        "revenue": revenue,
+    }
     if reported is not None:
         row["reported_at"] = reported
     return pd.DataFrame([row])
@@ -122,10 +129,14 @@ def test_broken_rows_are_counted_and_a_wrong_unit_refuses_the_whole_file() -> No
 
 def test_events_stand_in_where_no_sales_were_delivered() -> None:
     facts = book()
-    events = pd.DataFrame({
-        "event_id": ["a", "b", "c"], "occurred_at": [at(5), at(5, 9), at(6)],
-        "segment": "north", "revenue": [2.0, 3.0, 9.0],
-    })  # fmt: skip
+    events = pd.DataFrame(
+        {
+            "event_id": ["a", "b", "c"],
+            "occurred_at": [at(5), at(5, 9), at(6)],
+            "segment": "north",
+            "revenue": [2.0, 3.0, 9.0],
+        }
+    )
     facts.deliver({"sales": sales(6, 4.0), "events": events}, on=date(2026, 1, 8))
     assert revenue(facts, 8) == [5.0, 4.0]
 
@@ -158,13 +169,13 @@ class Workshop:
             text = frame.assign(reported_at=frame["reported_at"].astype(str))
             text.to_json(path, orient="records", lines=True, date_format="iso")
             deliver(
-                self.workspace, path, engine=self.loop.engine,
-                account=account_of(self.loop.settings.account),
-            )  # fmt: skip
+                intake_of(self.loop),
+                path,
+            )
 
     def decide(self, day: date) -> Policy:
         loop = self.loop
-        crown_once(loop, train_once(loop, day, door="holdout", reason="test"))
+        promote_once(loop, train_once(loop, day, door="holdout", reason="test"))
         settled = settle_once(loop, day, propose_once(loop, day, door="holdout")["id"])
         assert settled["state"] == "in_force", settled
         found, _ = budgets_before(loop, day + timedelta(days=1), door="holdout")
@@ -199,7 +210,7 @@ def test_broken_feeds_lead_production_and_backtest_to_the_same_facts_and_budgets
         feeds = market.step(budgets_frame(chosen), 7)
         day += timedelta(days=7)
     assert facts.received.quarantined > 0
-    assert {d.kind for d in loop.decided} >= {"move"}
+    assert loop is not None and {d.kind for d in loop.decided} >= {"move"}
 
 
 def _one_thread(loop: Loop) -> Any:
@@ -244,8 +255,10 @@ def test_a_market_that_reports_one_money_on_two_levels_spends_it_once() -> None:
 
 def test_accounts_and_ids_of_a_market_are_told_apart() -> None:
     facts = book()
-    rows = [spent(5, 30.0, account="a", campaign_id="7", campaign="brand"),
-            spent(5, 5.0, account="b", campaign_id="8", campaign="brand")]  # fmt: skip
+    rows = [
+        spent(5, 30.0, account="a", campaign_id="7", campaign="brand"),
+        spent(5, 5.0, account="b", campaign_id="8", campaign="brand"),
+    ]
     facts.deliver({"performance": pd.DataFrame([spent(4, 1.0)])}, on=date(2026, 1, 6))
     facts.deliver({"performance": pd.DataFrame(rows)}, on=date(2026, 1, 7))
     assert performance(facts, 8) == 36

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from liftloop.adapters.deliveries import account_of, deliver
-from liftloop.adapters.facts import last_dates
-from liftloop.adapters.ledger import open_ledger
-from liftloop.adapters.settings import load_settings
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.facts.deliveries import account_of, deliver
+from liftloop.adapters.facts.read_facts import last_dates
+from liftloop.adapters.facts.recording import Intake
+from liftloop.adapters.ledger.records import open_ledger
 from liftloop.app.cli import app
+from liftloop.settings.schema import load_settings
+from liftloop.settings.workspace import Workspace
 
 run = CliRunner()
 
@@ -64,7 +65,7 @@ def test_old_facts_alone_leave_the_exit_status_0(fresh_workspace: Workspace) -> 
     file.write_text("date,segment,orders,revenue\n2026-01-04,eu,3,90\n", encoding="utf-8")
     settings = load_settings(fresh_workspace)
     engine = open_ledger(str(settings.ledger_url))
-    deliver(fresh_workspace, file, engine=engine, account=account_of(settings.account))
+    deliver(Intake(fresh_workspace, engine, account_of(settings.account)), file)
     said = told(fresh_workspace, now="2026-12-01")
     assert "warn  facts of sales" in said.output
     assert "Nothing to mend, 1 to look at." in said.output
@@ -75,7 +76,7 @@ def test_a_named_folder_that_is_no_workspace_is_bad_usage(tmp_path: Path) -> Non
     for folder in (tmp_path / "nowhere", tmp_path):
         said = run.invoke(app, ["doctor", "--workspace", str(folder)])
         assert said.exit_code == 2
-        assert f"make one: liftloop init --workspace {folder}" in said.output
+        assert f"liftloop init --workspace {folder}" in said.output
         assert "MEND  workspace" in said.output
         assert "model registry" not in said.output
     assert not (tmp_path / "nowhere").exists()

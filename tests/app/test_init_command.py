@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from liftloop.adapters import initialise
-from liftloop.adapters.first_file import account_of_file
-from liftloop.adapters.settings import Settings, load_settings
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.files.first_file import account_of_file
 from liftloop.app.cli import app
 from liftloop.app.commands import setup
 from liftloop.core.errors import ConfigurationError, RefusedFile
+from liftloop.settings.schema import Settings, load_settings
+from liftloop.settings.workspace import Workspace
 from tasks.context import Loop
 
 run = CliRunner()
@@ -97,12 +97,21 @@ def test_a_workspace_that_is_there_keeps_its_settings(tmp_path: Path) -> None:
         ("m.csv", META + "2026-03-01,2026-03-31,a,1,2.00\n", "GBP", None),
         ("s.csv", SNAP + "a,2026-09-01T00:00:00.000+02:00,1,1,1\n", None, "Europe/Berlin"),
         ("z.csv", SNAP + "a,2026-09-01T00:00:00.000+00:00,1,1,1\n", None, "UTC"),
-        ("performance.csv", "date,segment,channel,spend,currency\n2026-03-01,a,b,1,jpy\n",
-         "JPY", None),
-        ("j.json", '[{"date_start":"2026-03-01","date_stop":"2026-03-01","spend":"1",'
-         '"account_currency":"CHF","impressions":"1","clicks":"1"}]', "CHF", None),
+        (
+            "performance.csv",
+            "date,segment,channel,spend,currency\n2026-03-01,a,b,1,jpy\n",
+            "JPY",
+            None,
+        ),
+        (
+            "j.json",
+            '[{"date_start":"2026-03-01","date_stop":"2026-03-01","spend":"1",'
+            '"account_currency":"CHF","impressions":"1","clicks":"1"}]',
+            "CHF",
+            None,
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_first_export_says_what_it_knows(
     tmp_path: Path, name: str, text: str, currency: str | None, zone: str | None
 ) -> None:

@@ -12,17 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from liftloop.adapters.settings import Settings
 from liftloop.app.backtest.known import KnownFacts
 from liftloop.app.backtest.loop import MemoryLoop
 from liftloop.app.backtest.market import budgets_frame
-from liftloop.core.contracts import Account
+from liftloop.core.curves.saturating import SaturatingCurves
 from liftloop.core.errors import InfeasibleBudget
+from liftloop.core.feeds.context import Account
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout.effective_policy import stages_of
-from liftloop.core.saturating import SaturatingCurves
 from liftloop.markets.constants import HillConstants
 from liftloop.markets.hill import HillMarket
+from liftloop.settings.schema import Settings
 
 DAY = date(2026, 3, 2)
 SEGMENTS = "abcdef"
@@ -30,9 +30,12 @@ SEGMENTS = "abcdef"
 
 def policy(search: float, video: float) -> Policy:
     return Policy.of(
-        {Cell(s, c): Decimal(str(x)) for s in SEGMENTS
-         for c, x in (("search", search), ("video", video))}
-    )  # fmt: skip
+        {
+            Cell(s, c): Decimal(str(x))
+            for s in SEGMENTS
+            for c, x in (("search", search), ("video", video))
+        }
+    )
 
 
 OLD, NEW, NEWER = policy(100, 100), policy(110, 90), policy(120, 80)
@@ -83,8 +86,9 @@ def facts(
     days = pd.date_range(until - timedelta(days=84), until - timedelta(days=1))
     rows = [
         (d, c.segment, c.channel, float(x) * (0.4 if c == slow else 1.0), 10, 1)
-        for d in days for c, x in in_force.budgets
-    ]  # fmt: skip
+        for d in days
+        for c, x in in_force.budgets
+    ]
     names = ["date", "segment", "channel", "spend", "impressions", "clicks"]
     performance = pd.DataFrame(rows, columns=names)
     arms = ["arm", "stratum", "users", "converters", "conversions", "revenue", "revenue_sq"]
@@ -92,17 +96,24 @@ def facts(
     rng = np.random.default_rng(1)
     sales = pd.DataFrame(
         [
-            (d, s, 5, 1_000 * (1 + 0.01 * rng.standard_normal())
-             * ((sold or {}).get(s, 1.0) if d >= pd.Timestamp(DAY) else 1.0))
-            for d in days for s in SEGMENTS
+            (
+                d,
+                s,
+                5,
+                1_000
+                * (1 + 0.01 * rng.standard_normal())
+                * ((sold or {}).get(s, 1.0) if d >= pd.Timestamp(DAY) else 1.0),
+            )
+            for d in days
+            for s in SEGMENTS
         ],
         columns=["date", "segment", "orders", "revenue"],
-    )  # fmt: skip
+    )
     return {"performance": performance, "holdout": holdout, "sales": sales}
 
 
 def loop_of(plans: list[Policy | None], **rollout: object) -> MemoryLoop:
-    told = Settings.model_validate({"rollout": rollout})
+    told = Settings.model_validate({"rollout": rollout, "exploration": {"vary": 0.0}})
     return MemoryLoop(told, OLD, learn=lambda *_: curves(), plan=Planner(plans))
 
 
@@ -224,16 +235,24 @@ def live(segments: tuple[str, ...], *, weeks: int) -> tuple[MemoryLoop, Policy, 
     """Run the loop on a small market, with a look in the middle of each week. Returns the loop, the
     budgets it began with, and those of every cycle and look."""
     constants = HillConstants(
-        segments=segments, channels=("search", "social", "video"), history_days=70,
-        total_daily_budget=Decimal("8000.00"), organic_revenue=100_000.0, users=400_000,
-        holdout_share=0.4, revenue_sd=2.0, size_spread=0.3,
-    )  # fmt: skip
+        segments=segments,
+        channels=("search", "social", "video"),
+        history_days=70,
+        total_daily_budget=Decimal("8000.00"),
+        organic_revenue=100_000.0,
+        users=400_000,
+        holdout_share=0.4,
+        revenue_sd=2.0,
+        size_spread=0.3,
+    )
     market = HillMarket(5, constants=constants)
     rows = market.incumbent
     old = Policy.of(
-        {Cell(s, c): Decimal(x)
-         for s, c, x in zip(rows.segment, rows.channel, rows.daily_budget, strict=True)}
-    )  # fmt: skip
+        {
+            Cell(s, c): Decimal(x)
+            for s, c, x in zip(rows.segment, rows.channel, rows.daily_budget, strict=True)
+        }
+    )
     told = Settings.model_validate({"model": {"tuning_trials": 0, "threads": 1}})
     loop, day, seen = MemoryLoop(told, old), market.start, []
     known = KnownFacts(Account("USD", "UTC", ()), history_days=told.data.history_days)

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from liftloop.adapters.deliveries import account_of, deliver
-from liftloop.adapters.ledger import open_ledger
-from liftloop.adapters.settings import load_settings
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.facts.deliveries import account_of, deliver
+from liftloop.adapters.facts.recording import Intake
+from liftloop.adapters.ledger.records import open_ledger
 from liftloop.app.cli import app
-from tasks.comparable import nothing_to_compare
+from liftloop.settings.schema import load_settings
+from liftloop.settings.workspace import Workspace
 from tasks.context import open_loop
+from tasks.monitor.comparable import nothing_to_compare
 
 
 def with_sales(workspace: Workspace, first: str, last: str) -> None:
@@ -26,7 +27,7 @@ def with_sales(workspace: Workspace, first: str, last: str) -> None:
     rows.to_csv(path, index=False)
     settings = load_settings(workspace)
     engine = open_ledger(str(settings.ledger_url))
-    taken = deliver(workspace, path, engine=engine, account=account_of(settings.account))
+    taken = deliver(Intake(workspace, engine, account_of(settings.account)), path)
     assert taken.refused is None
 
 

@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from liftloop.adapters.deliveries import account_of, deliver
-from liftloop.adapters.facts import read_facts
+from liftloop.adapters.facts.deliveries import account_of, deliver
+from liftloop.adapters.facts.read_facts import read_facts
+from liftloop.adapters.facts.recording import Intake
+from liftloop.adapters.facts.summaries import DeliverySummary
 from liftloop.adapters.importers import ImportOptions
-from liftloop.adapters.ledger import open_ledger
-from liftloop.adapters.settings import load_settings
-from liftloop.adapters.summaries import DeliverySummary
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.ledger.records import open_ledger
 from liftloop.app.cli import app
-from liftloop.app.commands import data
+from liftloop.app.commands.inputs import data
 from liftloop.core.errors import ConfigurationError, RefusedFile
+from liftloop.settings.schema import load_settings
+from liftloop.settings.workspace import Workspace
 
 run = CliRunner()
 GOOGLE = "date,campaign_name,cost_micros,impressions,clicks,currency_code\n"
@@ -36,9 +37,10 @@ def take(workspace: Workspace, text: str, **options: Any) -> DeliverySummary:
     file.write_text(GOOGLE + text, encoding="utf-8")
     settings = load_settings(workspace)
     return deliver(
-        workspace, file, engine=open_ledger(str(settings.ledger_url)),
-        account=account_of(settings.account), options=ImportOptions(**options),
-    )  # fmt: skip
+        Intake(workspace, open_ledger(str(settings.ledger_url)), account_of(settings.account)),
+        file,
+        options=ImportOptions(**options),
+    )
 
 
 def set_account(workspace: Workspace, **values: str) -> None:
@@ -101,9 +103,16 @@ def test_rows_are_discarded_by_delivery_or_by_an_exported_file(
     first = take(fresh_workspace, POUNDS)
     take(fresh_workspace, BAD)
     said = call(
-        fresh_workspace, "quarantine", "discard", "--delivery", str(first.delivery_id),
-        "--because", "test account", "--yes", "--json",
-    )  # fmt: skip
+        fresh_workspace,
+        "quarantine",
+        "discard",
+        "--delivery",
+        str(first.delivery_id),
+        "--because",
+        "test account",
+        "--yes",
+        "--json",
+    )
     assert json.loads(said.stdout) == {"discarded": 2}
     export = tmp_path / "bad.csv"
     call(fresh_workspace, "quarantine", "export", str(export))
@@ -159,9 +168,15 @@ def test_on_a_terminal_it_asks(
     terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr(data, "sys", terminal)
     said = call(
-        fresh_workspace, "quarantine", "discard", "--feed", "performance", "--because", "x",
+        fresh_workspace,
+        "quarantine",
+        "discard",
+        "--feed",
+        "performance",
+        "--because",
+        "x",
         input=answer,
-    )  # fmt: skip
+    )
     assert (
         "2 rows of google.csv (currency_has_rate 2; spend 15.00 GBP) would never be" in said.stdout
     )

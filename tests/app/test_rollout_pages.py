@@ -7,17 +7,17 @@ from datetime import date
 
 import pytest
 
-from liftloop.adapters.ledger import open_ledger, session
-from liftloop.adapters.settings import load_settings
-from liftloop.adapters.tables import Decision
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.ledger.records import open_ledger, session
+from liftloop.adapters.ledger.tables import Decision
 from liftloop.core.rollout.state import Transition
-from liftloop.core.weekly_message import weekly_message
-from monitoring.report import decision_page
+from liftloop.reporting.messages.weekly_message import weekly_message
+from liftloop.reporting.pages.decision_page import decision_page
+from liftloop.settings.schema import load_settings
+from liftloop.settings.workspace import Workspace
 from tasks.context import Loop, open_loop
-from tasks.decision_page import gather_page
-from tasks.notify import announcement_of
-from tasks.weekly import week_of
+from tasks.report.announcement import announcement_of
+from tasks.report.decision_page import gather_page
+from tasks.report.weekly import week_of
 
 MONDAY = date(2026, 2, 9)
 
@@ -57,25 +57,22 @@ def test_the_page_shows_waves_risk_the_chart_and_what_decides(loop: Loop) -> Non
         assert words in text, words
 
 
-def test_the_message_says_what_would_take_it_back(loop: Loop) -> None:
+def test_the_page_says_what_would_take_it_back_and_the_message_leads_there(loop: Loop) -> None:
     with session(loop.engine, read_only=True) as db:
         head = db.get(Decision, "d-two")
         assert head is not None
-        said = announcement_of(loop, db, head, None).reversal
-    assert said is not None
-    assert said.startswith("A measured loss: an upper bound of the gain below 0 (+2,500 USD now).")
-    assert said.endswith("By hand: liftloop rollback.")
+        said = gather_page(loop, db, head).would_take_back
+        links = announcement_of(loop, db, head, "reports/d.html", {}).links
+    assert said[0] == "A measured loss: an upper bound of the gain below 0 (+2,500 USD now)."
+    assert said[-1] == "By hand: liftloop rollback."
+    assert links[0].target == "reports/d.html"
 
 
-def test_the_weekly_summary_says_where_the_plans_are_and_what_is_at_risk(loop: Loop) -> None:
+def test_the_weekly_summary_says_what_was_measured_so_far(loop: Loop) -> None:
     with session(loop.engine, read_only=True) as db:
         week = week_of(loop, db, MONDAY)
     assert week is not None
-    text = weekly_message(week).text
     assert (
-        "Rollout:\n"
-        "  Running since 2 February 2026. central: plan 1; east and north: the budgets before.\n"
-        "  Of 12,000 USD at risk this quarter 3,400 are in use.\n"
-        "  No gain is measured yet.\n"
-    ) in text
-    assert "What would take it back: A measured loss" in text
+        "Measured: +500 USD since 2 February 2026 (interval valid at every check -1,500 to "
+        "+2,500). Too early to tell.\n"
+    ) in weekly_message(week).text + "\n"

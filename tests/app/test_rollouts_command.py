@@ -8,10 +8,10 @@ from datetime import date
 
 from typer.testing import CliRunner
 
-from liftloop.adapters.workspace import Workspace
 from liftloop.app.cli import app
 from liftloop.core.rollout.state import Transition
 from liftloop.core.rollout.transitions import roll_back
+from liftloop.settings.workspace import Workspace
 
 Recorder = Callable[..., None]
 run = CliRunner()
@@ -45,9 +45,14 @@ def test_json_keeps_its_keys_and_has_the_new_ones(
     assert [plan["version"] for plan in new["plans"]] == ["p-1"]
     assert new["risk"]["allowance"] == 12_000.0
     assert new["measured"] == [
-        {"on": "2026-02-09", "since": "2026-02-02", "gained": 500.0, "low": -1_500.0,
-         "high": 2_500.0}
-    ]  # fmt: skip
+        {
+            "on": "2026-02-09",
+            "since": "2026-02-02",
+            "gained": 500.0,
+            "low": -1_500.0,
+            "high": 2_500.0,
+        }
+    ]
     assert (new["proven_on"], new["cooldown_until"]) == (None, None)
     assert new["would_take_back"] and new["would_go_on"]
     assert (old["id"], old["stage"], old["waves"], old["risk"]) == ("r-one", "full", [], None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -11,13 +12,17 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+import httpx
 import pytest
 
-from liftloop.adapters.workspace import Workspace
-from liftloop.app.service import record
-from liftloop.app.service.children import DEATHS, Child, end_all
+from liftloop.adapters.prefect_password import stored_password
+from liftloop.app.service import deploying, record
+from liftloop.app.service.supervisor import DEATHS, Child, end_all
 from liftloop.core.errors import OutsideServiceFailed
+from liftloop.settings.workspace import Workspace
 
 SLEEPS = (sys.executable, "-c", "import time; time.sleep(60)")
 DIES = (sys.executable, "-c", "print('no room'); raise SystemExit(3)")
@@ -92,16 +97,82 @@ def liftloop(workspace: Workspace, *arguments: str) -> subprocess.CompletedProce
     environment["LIFTLOOP_COLLECTOR_TOKEN"] = "a-token-of-this-test-alone"
     return subprocess.run(
         [sys.executable, "-m", "liftloop.app.cli", *arguments, "--workspace", str(workspace.root)],
-        env=environment, capture_output=True, text=True, timeout=400, check=False,
-    )  # fmt: skip
-
-
-def ask(api: str, path: str) -> Any:
-    request = urllib.request.Request(
-        f"{api}{path}", data=b"{}", headers={"Content-Type": "application/json"}
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
     )
+
+
+def ask(workspace: Workspace, path: str) -> Any:
+    """What the server of ``up`` answers to somebody who has the password."""
+    known = record.running(workspace)
+    assert known is not None
+    password = base64.b64encode(str(stored_password(workspace)).encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {password}"}
+    request = urllib.request.Request(f"{known.api}{path}", data=b"{}", headers=headers)
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.loads(answer.read())
+
+
+RUNS = "/flow_runs/filter"
+SHELL = {"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "touch owned"}}]}
+FOREIGN = {"Origin": "http://attacker.example", "Content-Type": "application/json"}
+
+
+def without_a_password(api: str) -> None:
+    """Each thing that anybody could have the worker do, by hand or from a page elsewhere."""
+    flow = {"flow_id": str(uuid4()), "work_pool_name": deploying.POOL}
+    with httpx.Client(base_url=api, headers=FOREIGN, timeout=20) as anybody:
+        refused = {
+            path: anybody.request(method, path, json=body).status_code
+            for method, path, body in (
+                ("POST", "/flows/", {"name": "theirs"}),
+                ("POST", "/deployments/", {"name": "theirs", **flow, **SHELL}),
+                ("POST", f"/deployments/{uuid4()}/create_flow_run", {}),
+                ("POST", "/flow_runs/", flow),
+                ("POST", "/automations/", {"name": "theirs"}),
+                ("POST", "/events", [{"event": "liftloop.drift.detected"}]),
+                ("PATCH", f"/work_pools/{deploying.POOL}", {"base_job_template": {}}),
+                ("POST", "/deployments/filter", {}),
+                ("POST", "/block_documents/filter", {}),
+                ("GET", "/admin/settings", None),
+            )
+        }
+        assert set(refused.values()) == {401}, refused
+        wrong = {"Authorization": f"Basic {base64.b64encode(b'liftloop:guessed').decode()}"}
+        assert anybody.post("/flows/filter", json={}, headers=wrong).status_code == 401
+        wish = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "a"}
+        for answer in (anybody.options("/flows/", headers=wish), anybody.get("/health")):
+            assert "access-control-allow-origin" not in answer.headers
+        assert anybody.options("/flows/", headers=wish).status_code == 400
+        server = urlsplit(api)
+        for path in ("/events/in", "/events/out", "/logs/out"):
+            key = base64.b64encode(os.urandom(16)).decode()
+            upgrade = {
+                "Connection": "Upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": key,
+            }
+            assert anybody.get(path, headers=upgrade).status_code == 403, path
+    others = {found[4][0] for found in socket.getaddrinfo(socket.gethostname(), server.port)}
+    for address in others - {"127.0.0.1", "127.0.1.1", "::1"}:
+        with pytest.raises(OSError):
+            socket.create_connection((str(address), int(server.port or 0)), timeout=2).close()
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What of a folder others may read, by way of the folders they may enter."""
+    found = []
+    for path in folder.iterdir():
+        mode = path.stat().st_mode
+        if path.is_dir() and mode & 0o011:
+            found += open_to_others(path)
+        elif path.is_file() and mode & 0o044:
+            found.append(path.name)
+    return found
 
 
 def test_down_without_a_service_says_so(fresh_workspace: Workspace) -> None:
@@ -122,9 +193,25 @@ def test_up_keeps_its_processes_running_and_down_ends_them(
         known = record.running(fresh_workspace)
         assert known is not None and known.ready
         assert set(known.processes) == {"server", "worker", "dashboard", "collector"}
-        names = {d["name"] for d in ask(known.api, "/deployments/filter")}
+        without_a_password(known.api)
+        assert str(stored_password(fresh_workspace)) not in started.stdout
+        assert fresh_workspace.prefect_password.name in started.stdout
+        names = {d["name"] for d in ask(fresh_workspace, "/deployments/filter")}
         assert {"ingest", "monitor", "train", "reallocate", "rollout", "report", "cycle"} <= names
-        automations = len(ask(known.api, "/automations/filter"))
+        automations = len(ask(fresh_workspace, "/automations/filter"))
+        ran = liftloop(fresh_workspace, "monitor", "--json")  # a command uses the server of up
+        assert ran.returncode == 0, ran.stderr
+        assert any(run["state_type"] == "COMPLETED" for run in ask(fresh_workspace, RUNS))
+        deployed = {d["name"]: d["id"] for d in ask(fresh_workspace, "/deployments/filter")}
+        asked = ask(fresh_workspace, f"/deployments/{deployed['ingest']}/create_flow_run")["id"]
+
+        def ended() -> str | None:  # the worker has the password, and so has the run it starts
+            runs = {run["id"]: run["state_type"] for run in ask(fresh_workspace, RUNS)}
+            return runs[asked] if runs[asked] in ("COMPLETED", "FAILED", "CRASHED") else None
+
+        assert until(ended, 300) == "COMPLETED"
+        closed = {"liftloop.toml", "prefect-password", "prefect.db", "server.log", "worker.log"}
+        assert not closed & set(open_to_others(fresh_workspace.root))
 
         again = liftloop(fresh_workspace, "up", "--detach", *places)
         assert again.returncode == 1 and "runs already" in again.stderr
@@ -137,10 +224,10 @@ def test_up_keeps_its_processes_running_and_down_ends_them(
         until(lambda: not _port_answers(known.api), 60)
         back = liftloop(fresh_workspace, "up", "--detach", *places)
         assert back.returncode == 0, back.stderr
-        assert len(ask(known.api, "/automations/filter")) == automations, "none is doubled"
+        assert len(ask(fresh_workspace, "/automations/filter")) == automations, "none is doubled"
     finally:
-        ended = liftloop(fresh_workspace, "down")
-    assert (ended.returncode, ended.stdout) == (0, "Ended.\n")
+        down = liftloop(fresh_workspace, "down")
+    assert (down.returncode, down.stdout) == (0, "Ended.\n")
     assert record.running(fresh_workspace) is None
     assert not _port_answers(known.api)
 

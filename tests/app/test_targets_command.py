@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from liftloop.adapters.deliveries import account_of, deliver
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.facts.deliveries import deliver
 from liftloop.app.cli import app
 from liftloop.core.errors import Declined
+from liftloop.settings.workspace import Workspace
 from tasks.context import open_loop
-from tasks.train import crown_once, harm_of_training, train_once
+from tasks.evidence.ingest import intake_of
+from tasks.model.train import harm_of_training, promote_once, train_once
 
 run = CliRunner()
 DAY = date(2026, 6, 15)
@@ -54,8 +56,8 @@ def tested(fresh_workspace: Workspace) -> Workspace:
     path = fresh_workspace.inbox / "units.parquet"
     users().to_parquet(path)
     loop = open_loop(fresh_workspace.root)
-    deliver(fresh_workspace, path, engine=loop.engine, account=account_of(loop.settings.account))
-    told = crown_once(loop, train_once(loop, DAY, door="units", reason="test"))
+    deliver(intake_of(loop), path)
+    told = promote_once(loop, train_once(loop, DAY, door="units", reason="test"))
     assert told["champion"], told["sentence"]
     return fresh_workspace
 
@@ -92,7 +94,7 @@ def test_the_rule_the_promise_the_harm_and_the_list(tested: Workspace, tmp_path:
 def test_how_many_are_reached_may_be_asked(tested: Workspace, tmp_path: Path) -> None:
     place = ["--json", "--workspace", str(tested.root)]
 
-    def reached(*asked: str) -> dict[str, object]:
+    def reached(*asked: str) -> dict[str, Any]:
         done = run.invoke(app, ["targets", *asked, *place])
         assert done.exit_code == 0, done.output
         return dict(json.loads(done.output)["tests"][0])
@@ -101,13 +103,13 @@ def test_how_many_are_reached_may_be_asked(tested: Workspace, tmp_path: Path) ->
     assert some["reached"] == 1800 and "of (x_fan == 1), drawn at random" in str(some["rule"])
     assert reached("--budget", "100")["reached"] == 200
     most = reached("--share", "0.8")  # more than it pays for: the promise is honest about it
-    assert most["revenue_per_user"]["mean"] < some["revenue_per_user"]["mean"]  # type: ignore[index]
+    assert most["revenue_per_user"]["mean"] < some["revenue_per_user"]["mean"]
     both = run.invoke(app, ["targets", "--share", "0.3", "--budget", "5", *place])
     assert both.exit_code == 2
 
 
 def test_the_training_says_what_harm_there_is(tested: Workspace) -> None:
-    from liftloop.adapters.ledger import champion_training, session
+    from liftloop.adapters.ledger.records import champion_training, session
 
     loop = open_loop(tested.root)
     with session(loop.engine, read_only=True) as db:
@@ -120,3 +122,34 @@ def test_the_training_says_what_harm_there_is(tested: Workspace) -> None:
 def test_without_a_test_there_is_nobody_to_name(fresh_workspace: Workspace) -> None:
     done = run.invoke(app, ["targets", "--workspace", str(fresh_workspace.root)])
     assert isinstance(done.exception, Declined) and "liftloop cycle" in str(done.exception)
+
+
+def test_groups_that_are_too_small_are_neither_shown_nor_exported(
+    tested: Workspace, tmp_path: Path
+) -> None:
+    place = ["--workspace", str(tested.root)]
+    new = users().head(300).assign(segment=["east"] * 7 + ["west"] * 293)
+    new.to_csv(tmp_path / "new.csv", index=False)
+    options = ["--users", str(tmp_path / "new.csv"), "--out", str(tmp_path / "out.csv"), *place]
+    done = run.invoke(app, ["targets", *options])
+    assert done.exit_code == 0, done.output
+    assert "1 segment with fewer than 20 users" in " ".join(done.output.split())
+    assert set(pd.read_csv(tmp_path / "out.csv")["segment"]) == {"west"}
+    (test,) = json.loads(run.invoke(app, ["targets", "--json", *options]).stdout)["tests"]
+    assert [part["segment"] for part in test["segments"]] == ["west"]
+    assert test["segments_hidden"] == 1
+
+    few = run.invoke(app, ["targets", "--share", "0.02", *options])
+    assert few.exit_code == 1 and "Fewer than 20 users would be named" in few.output
+    written = pd.read_csv(tmp_path / "out.csv")
+    assert (written["reach"] == "no").all()
+
+    text = tested.config.read_text(encoding="utf-8")
+    tested.config.write_text(
+        text.replace("minimum_group = 20", "minimum_group = 0"), encoding="utf-8"
+    )
+    done = run.invoke(app, ["targets", *options])
+    assert done.exit_code == 0 and set(pd.read_csv(tmp_path / "out.csv")["segment"]) == {
+        "east",
+        "west",
+    }

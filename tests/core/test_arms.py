@@ -16,7 +16,7 @@ from liftloop.core.arms.checks import (
     sound_comparisons,
     sound_holdout,
 )
-from liftloop.core.arms.comparisons import BOTH_ARMS, Units, compared
+from liftloop.core.arms.comparisons import BOTH_ARMS, UnitColumns, compared
 
 AS_OF = date(2026, 6, 1)
 
@@ -79,8 +79,11 @@ def test_a_ratio_that_the_propensity_does_not_say_is_named_with_its_numbers() ->
     )
     (one,) = check_units(units)
     assert (one.check, one.broken, one.experiment, one.channel) == (
-        "sample ratio", True, "spring", "email",
-    )  # fmt: skip
+        "sample ratio",
+        True,
+        "spring",
+        "email",
+    )
     assert "45,000 treated and 31,000 control" in one.sentence
     assert "59.21% treated, where its propensity says 50.00%" in one.sentence
     # without a stated propensity there is no plan to hold it against
@@ -192,8 +195,10 @@ def test_a_propensity_within_the_channel_is_understood_where_only_that_fits() ->
     units = user_test(n).assign(channel=channel, arm=np.where(channel == "", "control", "treated"))
     within, of_any = units.assign(propensity=0.5), units.assign(propensity=2 / 3)
     assert check_units(within) == () and check_units(of_any) == ()
-    assert [c.share for c in compared(Units.of(within))] == [1.0, 1.0]
-    assert [c.share for c in compared(Units.of(of_any))] == pytest.approx([0.5, 0.5], abs=0.02)
+    assert [c.share for c in compared(UnitColumns.of(within))] == [1.0, 1.0]
+    assert [c.share for c in compared(UnitColumns.of(of_any))] == pytest.approx(
+        [0.5, 0.5], abs=0.02
+    )
     # a broken channel leaves the propensity of the other as it was
     email = (channel == "email") & (rng.random(n) < 0.5)
     ratio = [f.channel for f in check_units(of_any[~email].reset_index(drop=True))]

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numbers
 
-from liftloop.core.decide import Estimate, interval_around
+from liftloop.core.curves.gain import Estimate, interval_around
 
 DRAWS = numbers.arrays(
-    float, numbers.array_shapes(min_dims=1, max_dims=1, min_side=1, max_side=200),
+    float,
+    numbers.array_shapes(min_dims=1, max_dims=1, min_side=1, max_side=200),
     elements=st.floats(-1e9, 1e9),
-)  # fmt: skip
+)
 
 
 @given(DRAWS)

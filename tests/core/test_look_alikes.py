@@ -12,9 +12,21 @@ CHANNEL = Column("channel", "text", True, None, False, LONGEST_NAME)
 
 @pytest.mark.parametrize(
     "other",
-    ["Search", " search ", "SEARCH", "se\u0430rch", "\uff53earch", "sea-rch", "sea rch", "sea_rch",
-     "sea\u2011rch", "search\u200b", "se\u00adarch", "s\u0435\u0430r\u0441h"],
-)  # fmt: skip
+    [
+        "Search",
+        " search ",
+        "SEARCH",
+        "se\u0430rch",
+        "\uff53earch",
+        "sea-rch",
+        "sea rch",
+        "sea_rch",
+        "sea\u2011rch",
+        "search\u200b",
+        "se\u00adarch",
+        "s\u0435\u0430r\u0441h",
+    ],
+)
 def test_names_that_read_the_same_look_alike(other: str) -> None:
     assert look_alikes(["search", other, "social"]) == [tuple(sorted(["search", other]))]
 

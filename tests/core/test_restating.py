@@ -7,14 +7,14 @@ import pyarrow as arrow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liftloop.core.feeds import restating
-from liftloop.core.feeds.restating import KeyBook, last_of_each, same_values
+from liftloop.core.feeds.deliveries import restating
+from liftloop.core.feeds.deliveries.restating import KeyBook, last_of_each, same_values
 
 keys = st.lists(st.tuples(*[st.sampled_from("abc")] * 3), max_size=12)
 
 
 def table(rows: list[tuple[str, ...]]) -> arrow.Table:
-    columns = list(zip(*rows, strict=True)) or [[], [], []]
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
     return arrow.table(
         {n: arrow.array(c, arrow.string()) for n, c in zip("xyz", columns, strict=True)}
     )

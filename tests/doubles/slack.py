@@ -14,8 +14,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 LINK = re.compile(r"<https?://[^<>|\s]+\|[^<>|]+>")
-KEYS = {"header": {"type", "text"}, "section": {"type", "text", "fields"},
-        "context": {"type", "elements"}, "divider": {"type"}}  # fmt: skip
+KEYS = {
+    "header": {"type", "text"},
+    "section": {"type", "text", "fields"},
+    "context": {"type", "elements"},
+    "actions": {"type", "elements"},
+    "divider": {"type"},
+}
 
 
 def faults(body: dict[str, Any]) -> list[str]:
@@ -48,7 +53,22 @@ def _block(block: dict[str, Any]) -> list[str]:
         elements = block.get("elements", [])
         found = [] if 1 <= len(elements) <= 10 else [f"{len(elements)} elements; 1 to 10"]
         return found + [fault for element in elements for fault in _text(element, 3000)]
+    if kind == "actions":
+        elements = block.get("elements", [])
+        names = [element.get("action_id") for element in elements]
+        found = [] if 1 <= len(elements) <= 25 else [f"{len(elements)} buttons; 1 to 25"]
+        found += [] if len(set(names)) == len(names) else ["two buttons with one action_id"]
+        return found + [fault for element in elements for fault in _button(element)]
     return []
+
+
+def _button(button: dict[str, Any]) -> list[str]:
+    if set(button) != {"type", "text", "url", "action_id"} or button["type"] != "button":
+        return [f"unknown element or key: {sorted(button)}"]
+    found = _text(button["text"], 75, ("plain_text",))
+    if not re.fullmatch(r"https?://[^\s<>]{1,2990}", button["url"]):
+        found.append(f"not an address: {button['url']!r:.120}")
+    return found + ([] if 1 <= len(button["action_id"]) <= 255 else ["action_id: 1 to 255"])
 
 
 def _text(said: Any, limit: int, kinds: tuple[str, ...] = ("plain_text", "mrkdwn")) -> list[str]:

@@ -45,58 +45,100 @@ class Layout:
 META = Layout(
     "meta",
     {
-        "day": "Day", "account": "Account ID", "campaign": "Campaign name",
-        "campaign_id": "Campaign ID", "adset": "Ad set name", "adset_id": "Ad set ID",
-        "ad": "Ad name", "ad_id": "Ad ID", "country": "Country", "cents": "Amount spent (EUR)",
-        "impressions": "Impressions", "clicks": "Clicks (all)", "purchases": "Purchases",
-        "value_cents": "Purchases conversion value", "starts": "Reporting starts",
+        "day": "Day",
+        "account": "Account ID",
+        "campaign": "Campaign name",
+        "campaign_id": "Campaign ID",
+        "adset": "Ad set name",
+        "adset_id": "Ad set ID",
+        "ad": "Ad name",
+        "ad_id": "Ad ID",
+        "country": "Country",
+        "cents": "Amount spent (EUR)",
+        "impressions": "Impressions",
+        "clicks": "Clicks (all)",
+        "purchases": "Purchases",
+        "value_cents": "Purchases conversion value",
+        "starts": "Reporting starts",
         "ends": "Reporting ends",
     },
     by_hand=True,
-)  # fmt: skip
+)
 META_API = Layout(
     "meta_api",
     {
-        "starts": "date_start", "ends": "date_stop", "account": "account_id",
-        "campaign": "campaign_name", "campaign_id": "campaign_id", "adset": "adset_name",
-        "adset_id": "adset_id", "ad": "ad_name", "ad_id": "ad_id", "country": "country",
-        "cents": "spend", "impressions": "impressions", "clicks": "clicks",
-        "purchases": "purchases", "value_cents": "purchase_value",
+        "starts": "date_start",
+        "ends": "date_stop",
+        "account": "account_id",
+        "campaign": "campaign_name",
+        "campaign_id": "campaign_id",
+        "adset": "adset_name",
+        "adset_id": "adset_id",
+        "ad": "ad_name",
+        "ad_id": "ad_id",
+        "country": "country",
+        "cents": "spend",
+        "impressions": "impressions",
+        "clicks": "clicks",
+        "purchases": "purchases",
+        "value_cents": "purchase_value",
     },
     always={"account_currency": "EUR"},
-)  # fmt: skip
+)
 GOOGLE = Layout(
     "google_ads",
     {
-        "day": "Day", "account": "Customer ID", "campaign": "Campaign",
-        "campaign_id": "Campaign ID", "cents": "Cost", "impressions": "Impr.", "clicks": "Clicks",
-        "purchases": "Conversions", "value_cents": "Conv. value",
+        "day": "Day",
+        "account": "Customer ID",
+        "campaign": "Campaign",
+        "campaign_id": "Campaign ID",
+        "cents": "Cost",
+        "impressions": "Impr.",
+        "clicks": "Clicks",
+        "purchases": "Conversions",
+        "value_cents": "Conv. value",
     },
     by_hand=True,
     always={"Currency code": "EUR"},
-)  # fmt: skip
+)
 GOOGLE_API = Layout(
     "google_ads_api",
     {
-        "day": "segments.date", "account": "customer.id", "campaign": "campaign.name",
-        "campaign_id": "campaign.id", "adset": "ad_group.name", "adset_id": "ad_group.id",
-        "ad_id": "ad_group_ad.ad.id", "cents": "metrics.cost_micros",
-        "impressions": "metrics.impressions", "clicks": "metrics.clicks",
-        "purchases": "metrics.conversions", "value_cents": "metrics.conversions_value",
+        "day": "segments.date",
+        "account": "customer.id",
+        "campaign": "campaign.name",
+        "campaign_id": "campaign.id",
+        "adset": "ad_group.name",
+        "adset_id": "ad_group.id",
+        "ad_id": "ad_group_ad.ad.id",
+        "cents": "metrics.cost_micros",
+        "impressions": "metrics.impressions",
+        "clicks": "metrics.clicks",
+        "purchases": "metrics.conversions",
+        "value_cents": "metrics.conversions_value",
     },
     micros=True,
     always={"customer.currency_code": "EUR"},
-)  # fmt: skip
+)
 CONTRACT = Layout(
     "performance",
     {
-        "day": "date", "country": "segment", "account": "account", "campaign": "campaign",
-        "campaign_id": "campaign_id", "adset_id": "adset_id", "ad": "creative", "ad_id": "ad_id",
-        "cents": "spend", "impressions": "impressions", "clicks": "clicks",
-        "purchases": "conversions", "value_cents": "revenue",
+        "day": "date",
+        "country": "segment",
+        "account": "account",
+        "campaign": "campaign",
+        "campaign_id": "campaign_id",
+        "adset_id": "adset_id",
+        "ad": "creative",
+        "ad_id": "ad_id",
+        "cents": "spend",
+        "impressions": "impressions",
+        "clicks": "clicks",
+        "purchases": "conversions",
+        "value_cents": "revenue",
     },
     always={"channel": "meta"},
-)  # fmt: skip
+)
 LAYOUTS = (META, META_API, GOOGLE, GOOGLE_API, CONTRACT)
 
 
@@ -186,9 +228,11 @@ def shop(rng: np.random.Generator, *, accounts: int = 1, days: int = 6) -> Rows:
                         "account": f"{7_000_001 + account}",
                         "campaign": f"Campaign {campaign}",
                         "campaign_id": f"{90_100 + place // 100}",
-                        "adset": f"Set {adset}", "adset_id": f"{80_100 + place // 10}",
-                        "ad": f"Picture {ad}", "ad_id": f"{70_100 + place}",
-                    }  # fmt: skip
+                        "adset": f"Set {adset}",
+                        "adset_id": f"{80_100 + place // 10}",
+                        "ad": f"Picture {ad}",
+                        "ad_id": f"{70_100 + place}",
+                    }
                     for country in ("DE", "FR"):
                         rows += [
                             {"day": START + timedelta(days=day), **names, "country": country}
@@ -205,7 +249,8 @@ def shop(rng: np.random.Generator, *, accounts: int = 1, days: int = 6) -> Rows:
 
 def spend(rows: Rows) -> dict[date, int]:
     """Cents a day."""
-    return {day: int(cents) for day, cents in rows.groupby("day")["cents"].sum().items()}
+    cents = rows.groupby("day")["cents"].sum()
+    return {day: int(amount) for day, amount in zip(cents.index, cents, strict=True)}
 
 
 # -- faults of the sequence: what becomes of a first export ----------------------------------------
@@ -338,9 +383,11 @@ def _synced(stamp: str, extra: dict[str, Callable[[int, int], str]]) -> Any:
                 part = frame if sync == 2 else frame.sample(frac=0.5, random_state=sync)
                 part = part.assign(**{stamp: f"2026-09-0{sync + 1}T04:00:00Z"})
                 part = part.assign(
-                    **{n: [make_cell(sync, at) for at in range(len(part))]
-                       for n, make_cell in extra.items()}
-                )  # fmt: skip
+                    **{
+                        n: [make_cell(sync, at) for at in range(len(part))]
+                        for n, make_cell in extra.items()
+                    }
+                )
                 if sync < 2:  # what was known then
                     part[cents] = [_less(cell, layout) for cell in part[cents]]
                 copies.append(part)
@@ -396,7 +443,7 @@ def _split_by(column: str, values: Sequence[str]) -> Any:
                 whole = name not in ("cents", "value_cents") or layout.micros
                 numbers = frame[header].astype(float)
                 part = np.floor(numbers * 0.37) if whole else np.floor(numbers * 37) / 100
-                form = (lambda v: f"{v:.0f}") if whole else (lambda v: f"{v:.2f}")
+                form = "{:.0f}".format if whole else "{:.2f}".format
                 first[header] = [form(v) for v in part]
                 second[header] = [form(v) for v in numbers - part]
             return pd.concat(

@@ -17,13 +17,15 @@ import pandas as pd
 import pytest
 from sqlmodel import select
 
-from liftloop.adapters.deliveries import deliver
-from liftloop.adapters.facts import facts_version
+from liftloop.adapters.facts.deliveries import deliver
+from liftloop.adapters.facts.read_facts import facts_version
+from liftloop.adapters.facts.recording import Intake
 from liftloop.adapters.importers import ImportOptions
-from liftloop.adapters.ledger import open_ledger, session
-from liftloop.adapters.tables import AuditEntry, Delivery
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.contracts import FEEDS, Account
+from liftloop.adapters.ledger.records import open_ledger, session
+from liftloop.adapters.ledger.tables import AuditEntry, Delivery
+from liftloop.core.feeds.context import Account
+from liftloop.core.feeds.declared import FEEDS
+from liftloop.settings.workspace import Workspace
 
 NOW = datetime(2026, 10, 1, 12, tzinfo=UTC)
 
@@ -218,10 +220,8 @@ def _engine(workspace: Workspace) -> Any:
 
 def _deliver(workspace: Workspace, path: Path, **options: Any) -> Any:
     summary = deliver(
-        workspace,
+        Intake(workspace, _engine(workspace), Account()),
         path,
-        engine=_engine(workspace),
-        account=Account(),
         received_at=NOW,
         options=ImportOptions(**options),
     )

@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from liftloop.adapters.deliveries import deliver
-from liftloop.adapters.facts import read_facts
+from liftloop.adapters.facts.deliveries import deliver
+from liftloop.adapters.facts.quarantine import open_rows
+from liftloop.adapters.facts.read_facts import read_facts
+from liftloop.adapters.facts.recording import Intake
 from liftloop.adapters.importers import ImportOptions
-from liftloop.adapters.ledger import open_ledger
-from liftloop.adapters.quarantine import open_rows
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.contracts import FEEDS, Account
+from liftloop.adapters.ledger.records import open_ledger
+from liftloop.core.feeds.context import Account
+from liftloop.core.feeds.declared import FEEDS
+from liftloop.settings.workspace import Workspace
 
 NOW = datetime(2026, 10, 1, 12, tzinfo=UTC)
 HEADS = {
@@ -224,20 +226,16 @@ def test_the_edges_of_the_calendar_break_no_zone(
     good = GOOD["events"].replace("@", "1")
     path.write_text(f"{HEADS['events']}\nv2,{moment},a,9\n{good}\n", encoding="utf-8")
     summary = deliver(
-        fresh_workspace,
+        Intake(fresh_workspace, _engine(fresh_workspace), Account(timezone=zone)),
         path,
-        engine=_engine(fresh_workspace),
-        account=Account(timezone=zone),
         received_at=NOW,
     )
     assert (summary.stored, summary.quarantined) == (1, 1)
     path = fresh_workspace.inbox / "sales.csv"
     path.write_text(f"{HEADS['sales']}\n{moment[:10]},a,4,9\n{GOOD['sales']}\n", encoding="utf-8")
     summary = deliver(
-        fresh_workspace,
+        Intake(fresh_workspace, _engine(fresh_workspace), Account(timezone=zone)),
         path,
-        engine=_engine(fresh_workspace),
-        account=Account(timezone=zone),
         received_at=NOW,
     )
     assert (summary.stored, summary.quarantined) == (1, 1)
@@ -287,10 +285,8 @@ def _engine(workspace: Workspace) -> Any:
 
 def _deliver(workspace: Workspace, path: Path, **options: Any) -> Any:
     summary = deliver(
-        workspace,
+        Intake(workspace, _engine(workspace), Account()),
         path,
-        engine=_engine(workspace),
-        account=Account(),
         received_at=NOW,
         options=ImportOptions(**options),
     )

@@ -16,26 +16,27 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from liftloop.adapters.deliveries import deliver
-from liftloop.adapters.facts import facts_version
+from liftloop.adapters.facts.deliveries import deliver
+from liftloop.adapters.facts.quarantine import open_rows
+from liftloop.adapters.facts.read_facts import facts_version
+from liftloop.adapters.facts.recording import Intake
+from liftloop.adapters.files.budget_files import read_policy
 from liftloop.adapters.importers import ImportOptions
-from liftloop.adapters.ledger import open_ledger, session
-from liftloop.adapters.policies import read_policy
-from liftloop.adapters.quarantine import open_rows
-from liftloop.adapters.settings import load_settings
-from liftloop.adapters.tables import Decision
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.ledger.records import open_ledger, session
+from liftloop.adapters.ledger.tables import Decision
 from liftloop.app import cli
-from liftloop.core.contracts import Account
 from liftloop.core.errors import ConfigurationError, LiftLoopError, RefusedFile
-from tasks.acts import set_budgets
+from liftloop.core.feeds.context import Account
+from liftloop.settings.schema import load_settings
+from liftloop.settings.workspace import Workspace
+from tasks.operate.budget_acts import set_budgets
 
 SALES, SOLD = "date,segment,orders,revenue", "2026-03-01,a,4,90.5"
 MAP = 'feed = "sales"\n[rename]\nday = "date"\nn = "orders"\nsum = "revenue"\n'
 SEGMENT = '[constants]\nsegment = "a"\n'
-MAPS = {
+MAPS: dict[str, tuple[str | bytes, str]] = {
     "no TOML": ("feed = [", "shop.toml"),
-    "not UTF-8": (b"feed = \"\xff\"", "shop.toml"),
+    "not UTF-8": (b'feed = "\xff"', "shop.toml"),
     "empty": ("", "feed is None"),
     "an unknown feed": (MAP.replace("sales", "profits"), "feed is 'profits'"),
     "an unknown key": ('code = "import os"\n' + MAP + SEGMENT, "unknown key 'code'"),
@@ -47,13 +48,17 @@ MAPS = {
     "an encoding of another world": (MAP + SEGMENT + '[read]\nencoding = "klingon"\n', "klingon"),
     "a column the table lacks": (MAP.replace("day", "when") + SEGMENT, "when"),
     "code for an expression": (
-        MAP + "[derived]\nsegment = \"__import__('os').system('true')\"\n", "shop"
+        MAP + "[derived]\nsegment = \"__import__('os').system('true')\"\n",
+        "shop",
     ),
     "an expression that is none": (MAP + '[derived]\nsegment = "1 +"\n', "shop"),
-    "a wildcard that fits nothing": (MAP.replace('"date"', '"date"\n"*_x" = "x_*"') + SEGMENT,
-                                     "no column fits '*_x'"),
+    "a wildcard that fits nothing": (
+        MAP.replace('"date"', '"date"\n"*_x" = "x_*"') + SEGMENT,
+        "no column fits '*_x'",
+    ),
     "two wildcards on one column": (
-        MAP.replace("n =", '"s*" =').replace("sum =", '"*um" =') + SEGMENT, "'sum' fits 's*'"
+        MAP.replace("n =", '"s*" =').replace("sum =", '"*um" =') + SEGMENT,
+        "'sum' fits 's*'",
     ),
     "two stars": (MAP.replace("sum", '"*u*"') + SEGMENT, "needs one *"),
     "a period without days": (
@@ -61,13 +66,14 @@ MAPS = {
         "does not say how many days",
     ),
     "a period beside a day": (
-        MAP + SEGMENT + '[period]\nstart = "day"\ndays = 7\n', "both give the date"
+        MAP + SEGMENT + '[period]\nstart = "day"\ndays = 7\n',
+        "both give the date",
     ),
     "a period of no column": (
         MAP.replace('day = "date"\n', "") + SEGMENT + "[period]\ndays = 7\n",
         "names no column of the first or the last day",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", MAPS)
@@ -118,16 +124,16 @@ def _said_of(workspace: Workspace, path: Path, options: ImportOptions) -> str:
     """What a delivery is answered, be it a refusal or a wrong option."""
     engine = open_ledger(f"sqlite:///{workspace.ledger}")
     try:
-        summary = deliver(workspace, path, engine=engine, account=Account(), options=options)
+        summary = deliver(Intake(workspace, engine, Account()), path, options=options)
     except ConfigurationError as error:
         return str(error)
     assert summary.refused is not None
     return summary.refused
 
 
-SETTINGS = {
+SETTINGS: dict[str, tuple[str | bytes, str]] = {
     "no TOML": ("[account", "liftloop.toml"),
-    "not UTF-8": (b"x = \"\xff\"", "liftloop.toml"),
+    "not UTF-8": (b'x = "\xff"', "liftloop.toml"),
     "an unknown key": ("[budget]\ntotel = 5\n", "budget.totel"),
     "a negative total": ("[budget]\ntotal = -5\n", "budget.total"),
     "a total that is no number": ('[budget]\ntotal = "NaN"\n', "budget.total"),
@@ -138,7 +144,7 @@ SETTINGS = {
     "a zone that is a path": ('[account]\ntimezone = "../../etc/passwd"\n', "account.timezone"),
     "a zone that is a continent": ('[account]\ntimezone = "America"\n', "account.timezone"),
     "a rate of zero": ('[[account.rates]]\ncurrency = "EUR"\nrate = 0\n', "account.rates.0.rate"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", SETTINGS)
@@ -278,8 +284,11 @@ def test_a_program_of_its_own_prints_one_sentence_too(fresh_workspace: Workspace
     ran = subprocess.run(
         [sys.executable, "-m", "liftloop.app.cli", *words],
         env={**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert ran.returncode == 2
     assert ran.stderr == "liftloop: nosuch.csv does not exist. Fix: correct the path.\n"
     assert ran.stdout == ""

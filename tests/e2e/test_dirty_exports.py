@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from liftloop.adapters.deliveries import deliver
-from liftloop.adapters.facts import read_facts
-from liftloop.adapters.ledger import open_ledger
-from liftloop.adapters.summaries import DeliverySummary
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.contracts import Account
+from liftloop.adapters.facts.deliveries import deliver
+from liftloop.adapters.facts.read_facts import read_facts
+from liftloop.adapters.facts.recording import Intake
+from liftloop.adapters.facts.summaries import DeliverySummary
+from liftloop.adapters.ledger.records import open_ledger
+from liftloop.core.feeds.context import Account
+from liftloop.settings.workspace import Workspace
 from tests.e2e.dirty_exports import Draw, draw
 
 NOW = datetime(2026, 10, 1, 12, tzinfo=UTC)
@@ -41,7 +42,7 @@ def take_in(workspace: Workspace, one: Draw) -> tuple[list[DeliverySummary], dic
         path = workspace.root.parent / name
         path.write_bytes(content)
         summaries.append(
-            deliver(workspace, path, engine=engine, account=Account("EUR", "UTC"), received_at=NOW)
+            deliver(Intake(workspace, engine, Account("EUR", "UTC")), path, received_at=NOW)
         )
         if summaries[-1].refused:
             break

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from liftloop.adapters.workspace import Workspace
-from liftloop.markets.demo_market import DemoMarket
+from liftloop.markets.families import DemoMarket
+from liftloop.settings.workspace import Workspace
 
 SETTINGS = {
     r"tuning_trials = \d+": "tuning_trials = 2",

@@ -13,12 +13,12 @@ import redis
 
 from flows.consume import consume
 from flows.ingest import ingest
-from liftloop.adapters.facts import read_facts
+from liftloop.adapters.facts.read_facts import read_facts
+from liftloop.adapters.facts.summaries import DeliverySummary
 from liftloop.adapters.streams.health import lags, look
 from liftloop.adapters.streams.telling import to_tell
-from liftloop.adapters.summaries import DeliverySummary
-from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import ConfigurationError
+from liftloop.settings.workspace import Workspace
 from tasks.context import open_loop
 
 URL = os.environ.get("LIFTLOOP_TEST_REDIS", "redis://127.0.0.1:6379/9")
@@ -55,9 +55,11 @@ def send(stream: str, *numbers: int) -> None:
     client = redis.Redis.from_url(URL)
     for number in numbers:
         row = {
-            "event_id": f"e{number}", "occurred_at": "2026-03-01T10:00:00Z", "segment": "north",
+            "event_id": f"e{number}",
+            "occurred_at": "2026-03-01T10:00:00Z",
+            "segment": "north",
             "revenue": 1.5,
-        }  # fmt: skip
+        }
         client.xadd(stream, {"json": json.dumps(row)})
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter
 from prefect.events.filters import EventFilter, EventNameFilter
 
 from flows.cycle import cycle
 from flows.ingest import ingest
 from flows.monitor import monitor
-from liftloop.adapters.outbox import read_budgets
-from liftloop.adapters.workspace import Workspace
-from liftloop.markets.demo_market import DemoMarket
+from liftloop.adapters.files.outbox import read_budgets
+from liftloop.markets.families import DemoMarket
+from liftloop.settings.workspace import Workspace
 from tasks.events import DRIFT_EVENT, FACTS_EVENT
 
 Write = Callable[[Path, Mapping[str, pd.DataFrame]], None]
@@ -71,9 +71,23 @@ def test_a_cycle_decides_once_and_leaves_pages(
     assert any("misfit" in text for text in texts_of("training"))
     assert any("north" in text for text in texts_of("proposed-budgets"))
     assert any(first.decision_id in text for text in texts_of("budgets"))
-    name = f"liftloop.workspace.{shop.root.name}"
-    told = [event["resource"]["prefect.resource.id"] for event in events_of(FACTS_EVENT)]
-    assert name in told
+    told = [event["resource"] for event in events_of(FACTS_EVENT)]
+    ours = [one for one in told if one["liftloop.path"] == str(shop.root.resolve())]
+    assert {one["prefect.resource.id"] for one in ours} == {f"liftloop.workspace.{shop.root.name}"}
+    assert {one["liftloop.alone"] for one in ours} == {"false"}, "no deployment is to go on"
+
+    name = f"cycle {small_market.start}"
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name={"any_": [name]}))
+        (run, *_) = [one for one in runs if one.parameters["workspace"] == str(shop.root)]
+        names = {
+            one.name
+            for one in client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(parent_flow_run_id={"any_": [run.id]})
+            )
+        }
+    steps = ("ingest", "monitor", "train", "reallocate", "rollout", "report")
+    assert {f"{step} {small_market.start}" for step in steps[1:]} <= names
 
 
 def test_monitor_tells_the_event_bus_of_a_drift(
@@ -87,6 +101,9 @@ def test_monitor_tells_the_event_bus_of_a_drift(
     verdict = monitor(str(shop.root), small_market.start)
     assert verdict["drifted"], verdict["summary"]
     told = [event["payload"] for event in events_of(DRIFT_EVENT)]
-    assert {"reason": verdict["summary"], "verdict": verdict["key"],
-            "as_of": str(small_market.start)} in told  # fmt: skip
+    assert {
+        "reason": verdict["summary"],
+        "verdict": verdict["key"],
+        "as_of": str(small_market.start),
+    } in told
     assert not monitor(str(shop.root), small_market.start)["new"]

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from flows.cycle import cycle
-from liftloop.adapters.ledger import session, trainings
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.ledger.records import session, trainings
+from liftloop.settings.workspace import Workspace
 from tasks.context import open_loop
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from prefect.blocks.system import Secret
 
 from flows.notify import notify
-from liftloop.adapters.ledger import session
+from liftloop.adapters.ledger.records import session
 from liftloop.adapters.notify import queue_message
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.messages import notice
+from liftloop.reporting.messages.decision_message import notice
+from liftloop.settings.workspace import Workspace
 from tasks.context import open_loop
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
-from slack import running
+from tests.doubles.slack import running
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

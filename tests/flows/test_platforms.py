@@ -10,9 +10,9 @@ import pytest
 
 from flows.apply import apply
 from flows.cycle import cycle
-from liftloop.adapters.outbox import read_budgets
-from liftloop.adapters.workspace import Workspace
-from liftloop.markets.demo_market import DemoMarket
+from liftloop.adapters.files.outbox import read_budgets
+from liftloop.markets.families import DemoMarket
+from liftloop.settings.workspace import Workspace
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
 TARGETS = """

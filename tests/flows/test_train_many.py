@@ -13,12 +13,12 @@ import pytest
 
 from flows.ingest import ingest
 from flows.train_many import train_many
-from liftloop.adapters.ledger import champion_training, open_ledger, session
-from liftloop.adapters.settings import load_settings
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.ledger.records import champion_training, open_ledger, session
 from liftloop.core.errors import ConfigurationError
-from liftloop.markets.demo_market import DemoMarket
-from tasks.many import Where, runner
+from liftloop.markets.families import DemoMarket
+from liftloop.settings.schema import load_settings
+from liftloop.settings.workspace import Workspace
+from tasks.many_workspaces import Where, runner
 
 Write = Callable[[Path, Mapping[str, pd.DataFrame]], None]
 

@@ -16,8 +16,13 @@ from deltalake import DeltaTable
 # even instants and the hashes over them must agree.
 # How often a platform was tried is more where one try was killed, truly.
 INVENTED = {("training", "run_id"), ("platformwrite", "attempts")}
-# A message links MLflow's run and Prefect's, whose names are invented as well.
-LINKED = re.compile(r"flow-runs/flow-run/[0-9a-f-]{36}|artifacts/[0-9a-f]{32}")
+# Delta Lake invents the names of data files, and writes the time into its log.
+INVENTED |= {("factscommit", "log_sha256"), ("factscommit", "files")}
+# A message links MLflow's run and Prefect's, whose names are invented as well; its commands name
+# the folder the workspace lay in.
+LINKED = re.compile(
+    r"flow-runs/flow-run/[0-9a-f-]{36}|artifacts/[0-9a-f]{32}|--workspace [^\s\"'<&\\\\]+"
+)
 
 
 def dump(root: Path) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def _ledger(path: Path) -> dict[str, list[tuple[Any, ...]]]:
             columns = [row[1] for row in ledger.execute(f"PRAGMA table_info({table})")]
             kept = [f'"{name}"' for name in columns if (table, name) not in INVENTED]
             rows = ledger.execute(f"SELECT {', '.join(kept)} FROM {table}").fetchall()
-            told = [tuple(_without_links(value) for value in row) for row in rows]
+            told = [tuple(_comparable(value) for value in row) for row in rows]
             found[f"ledger {table}"] = sorted(told, key=repr)
     return found
 
@@ -87,17 +92,20 @@ def _files(root: Path, room: str) -> dict[str, str]:
 
 def _content(path: Path) -> bytes:
     content = path.read_bytes()
-    if path.parent.name != "messages":
-        return content
-    return str(_without_links(content.decode())).encode()
+    if path.parent.name in ("messages", "reports"):
+        return str(_comparable(content.decode())).encode()
+    return content
 
 
-def _without_links(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
     return LINKED.sub("a run", value) if isinstance(value, str) else value
 
 
 def _registry(folder: Path) -> dict[str, Any]:
-    """Which training each version and each alias stands for, and the champion's curves."""
+    """Which training each version and each alias stands for, and the champion's curves; nothing
+    before the first training."""
+    if not (folder / "mlflow.db").exists():
+        return {}
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         versions = database.execute(
             "SELECT v.name, v.version, t.value, v.run_id FROM model_versions v JOIN "

@@ -24,6 +24,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 HERE = Path(__file__).resolve().parents[2]
@@ -63,12 +64,12 @@ def around(owner: Any, attribute: str, describe: Callable[..., str | None]) -> N
 
 def step() -> str:
     """The function of ours that is at work: names a commit by what it is for."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
         if path.startswith(tuple(ROOMS)) and not path.endswith(DOORS):
             return frame.f_code.co_name
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return "?"
 
 
@@ -131,7 +132,7 @@ def watch_tables() -> None:
     """Delta Lake: the making of a table, its commits, and the middle of a write."""
     import deltalake
 
-    from liftloop.adapters import delta
+    from liftloop.adapters.facts import delta
 
     def what(table: Any, *_a: Any, **_k: Any) -> str:
         place = Path(str(getattr(table, "table_uri", table)).removeprefix("file://"))
@@ -201,7 +202,7 @@ def main() -> None:
     prepare(None)
     for watch in (watch_sql, watch_files, watch_tables, watch_models, watch_http):
         watch()
-    from warming import warm
+    from tests.kill.warming import warm
 
     warm()
     gc.freeze()

@@ -11,10 +11,9 @@ import os
 import sys
 from typing import Any
 
-import harness
-
 from tasks.context import open_loop
-from tasks.publish import publish
+from tasks.operate.publish import publish
+from tests.kill import harness
 
 
 def obey(order: dict[str, Any]) -> int:

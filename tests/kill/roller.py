@@ -19,16 +19,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import harness
-
-from tasks import context, rollout
-from tasks.acts import roll_back
-from tasks.applying import apply_in_force
+from tasks import context
 from tasks.context import Loop, open_loop
-from tasks.notify import announce_once, write_page_once
-from tasks.publish import export
-from tasks.rollout import look_once, settle_once
-from tasks.waiting import review_waiting_once, unpublished_once
+from tasks.decision import rollout
+from tasks.decision.rollout import look_once, settle_once
+from tasks.open_work import review_waiting_once, unpublished_once
+from tasks.operate.budget_acts import roll_back
+from tasks.operate.platform_sync import apply_in_force
+from tasks.operate.publish import export
+from tasks.report.notify import announce_once, write_page_once
+from tests.kill import harness
 
 
 def a_day(root: str, day: date) -> None:

@@ -18,20 +18,16 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
-
-from ad_server import SECRET, AdServer, ad_server
-from dump import _files, _ledger, differences
-
-from liftloop.adapters.decisions import record_decision
 from liftloop.adapters.initialise import init_workspace
-from liftloop.adapters.ledger import open_ledger, save_policy, session
-from liftloop.adapters.settings import load_settings
-from liftloop.adapters.tables import Decision
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.decide import budget_lines
+from liftloop.adapters.ledger.decisions import record_decision
+from liftloop.adapters.ledger.records import open_ledger, save_policy, session
+from liftloop.adapters.ledger.tables import Decision
+from liftloop.core.curves.gain import budget_lines
 from liftloop.core.policy import Cell, Policy
+from liftloop.settings.schema import load_settings
+from liftloop.settings.workspace import Workspace
+from tests.doubles.ad_server import SECRET, AdServer, ad_server
+from tests.kill.dump import _files, _ledger, differences
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(600)]
 
@@ -79,9 +75,12 @@ class Bench:
         log = root.with_name(f"{root.name}.{kill_at}.points")
         log.unlink(missing_ok=True)
         order = {
-            "root": str(root), "log": str(log), "kill_at": kill_at, "decision": "d-back",
+            "root": str(root),
+            "log": str(log),
+            "kill_at": kill_at,
+            "decision": "d-back",
             "environment": {"LIFTLOOP_NOW": AT.isoformat(), "SHOP_SECRET": SECRET},
-        }  # fmt: skip
+        }
         assert self.program.stdin is not None and self.program.stdout is not None
         self.program.stdin.write(json.dumps(order) + "\n")
         self.program.stdin.flush()
@@ -110,16 +109,24 @@ class Bench:
 
 
 def decide(workspace: Workspace, id: str, after: Policy, before: Policy) -> None:
-    lines = budget_lines(
-        decision_id=id, effective_from=DAY, policy=after, previous=before, stages={}, expected={},
-        reasons={},
-    )  # fmt: skip
+    lines = budget_lines(decision_id=id, effective_from=DAY, policy=after, previous=before)
     head = Decision(
-        id=id, sequence=0, kind="move", as_of=DAY, effective_from=DAY, state="in_force",
-        policy_version=after.version, previous_policy_version=before.version, facts="{}",
-        settings_hash="s", expected_gain=0.0, gain_low=0.0, gain_high=0.0, reason="r",
+        id=id,
+        sequence=0,
+        kind="move",
+        as_of=DAY,
+        effective_from=DAY,
+        state="in_force",
+        policy_version=after.version,
+        previous_policy_version=before.version,
+        facts="{}",
+        settings_hash="s",
+        expected_gain=0.0,
+        gain_low=0.0,
+        gain_high=0.0,
+        reason="r",
         created_at=AT,
-    )  # fmt: skip
+    )
     with session(open_ledger(str(load_settings(workspace).ledger_url))) as db:
         for policy in (before, after):
             save_policy(db, policy=policy, origin="proposed", at=AT)
@@ -137,10 +144,14 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with (
         ad_server() as server,
         subprocess.Popen(
-            program, cwd=HERE.parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            program,
+            cwd=HERE.parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
             env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
         ) as runner,
-    ):  # fmt: skip
+    ):
         assert runner.stdout is not None and runner.stdin is not None
         text = SETTINGS.format(url=server.url, table=before / "ads.db")
         (before / "liftloop.toml").write_text(text, encoding="utf-8")
@@ -162,9 +173,16 @@ def in_peace(bench: Bench) -> tuple[list[str], dict[str, Any]]:
 def test_every_kind_of_write_is_a_point(in_peace: tuple[list[str], dict[str, Any]]) -> None:
     points, _ = in_peace
     said = "\n".join(points)
-    for kind in ("PUT to a platform", "ledger.db in _intend", "ledger.db in _begin",
-                 "ledger.db in _mark", "ledger.db in _finish", "commit to ads.db",
-                 "rename to outbox/.csv", "ledger.db in export"):  # fmt: skip
+    for kind in (
+        "PUT to a platform",
+        "ledger.db in _intend",
+        "ledger.db in _begin",
+        "ledger.db in _mark",
+        "ledger.db in _finish",
+        "commit to ads.db",
+        "rename to outbox/.csv",
+        "ledger.db in export",
+    ):
         assert kind in said, kind
     assert len(points) >= 30, said
 

@@ -23,25 +23,21 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
-
-from ad_server import SECRET, AdServer, ad_server
-from dump import _files, _ledger, differences
-
-from liftloop.adapters.decisions import decisions
+from liftloop.adapters.files.outbox import read_budgets
 from liftloop.adapters.initialise import init_workspace
-from liftloop.adapters.ledger import session
-from liftloop.adapters.outbox import read_budgets
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.ledger.decisions import decisions
+from liftloop.adapters.ledger.records import session
 from liftloop.core.rollout.effective_policy import Running
+from liftloop.settings.workspace import Workspace
 from tasks.context import open_loop
-from tasks.notify import announce_once
-from tasks.publish import publish
-from tasks.reallocate import propose_once
-from tasks.rollout import look_once
-from tasks.running_rollout import running_rollout
-from tasks.train import crown_once, train_once
+from tasks.decision.reallocate import propose_once
+from tasks.decision.rollout import look_once
+from tasks.decision.running_rollout import running_rollout
+from tasks.model.train import promote_once, train_once
+from tasks.operate.publish import publish
+from tasks.report.notify import announce_once
+from tests.doubles.ad_server import SECRET, AdServer, ad_server
+from tests.kill.dump import _files, _ledger, differences
 
 HERE = Path(__file__).parent
 _spec = spec_from_file_location("rollout_world", HERE.parent / "tasks" / "conftest.py")
@@ -110,9 +106,13 @@ class Bench:
         log = root.with_name(f"{root.name}.points")
         log.unlink(missing_ok=True)
         order = {
-            "root": str(root), "log": str(log), "kill_at": kill_at, "act": scene.act,
-            "day": str(scene.day), "environment": environment(root, scene.day),
-        }  # fmt: skip
+            "root": str(root),
+            "log": str(log),
+            "kill_at": kill_at,
+            "act": scene.act,
+            "day": str(scene.day),
+            "environment": environment(root, scene.day),
+        }
         assert self.program.stdin is not None and self.program.stdout is not None
         self.program.stdin.write(json.dumps(order) + "\n")
         self.program.stdin.flush()
@@ -153,7 +153,7 @@ class Stage:
 
     def plan(self) -> None:
         loop, day = self.world.loop, self.world.day
-        crown_once(loop, train_once(loop, day, door="holdout", reason="test"))
+        promote_once(loop, train_once(loop, day, door="holdout", reason="test"))
         assert propose_once(loop, day, door="holdout")["new"]
 
     def scene(self, name: str, act: str) -> Scene:
@@ -177,10 +177,14 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         ad_server() as server,
         pytest.MonkeyPatch.context() as patched,
         subprocess.Popen(
-            program, cwd=HERE.parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            program,
+            cwd=HERE.parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
             env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
         ) as runner,
-    ):  # fmt: skip
+    ):
         gaining = Stage(world, server, patched)
         gaining.look_around()
         with world.workspace.config.open("a", encoding="utf-8") as config:
@@ -260,8 +264,14 @@ def platforms_of(bench: Bench, root: Path) -> list[Amounts]:
 def test_there_are_many_points_and_of_every_kind(in_peace: dict[str, Peace]) -> None:
     for name, peace in in_peace.items():
         said = "\n".join(peace.points)
-        kinds = ["ledger.db in record", "rename to outbox/.csv", "ledger.db in export",
-                 "PUT to a platform", "ledger.db in _mark", "commit to ads.db"]  # fmt: skip
+        kinds = [
+            "ledger.db in record",
+            "rename to outbox/.csv",
+            "ledger.db in export",
+            "PUT to a platform",
+            "ledger.db in _mark",
+            "commit to ads.db",
+        ]
         if name != "by hand":
             kinds += ["rename to reports/.html", "ledger.db in announce_once"]
         assert [kind for kind in kinds if kind not in said] == [], name
@@ -283,7 +293,8 @@ def test_each_scene_is_what_it_says(bench: Bench, in_peace: dict[str, Peace]) ->
     assert moved(reference, in_peace["step"].budgets) > set(began.waves[0])
     assert in_peace["step"].positions == (2, 1, 0)
     assert bench.scenes["start"].endpoint == reference
-    assert moved(reference, in_peace["start"].budgets) and in_peace["start"].positions[0] == 1
+    start = in_peace["start"]
+    assert moved(reference, start.budgets) and start.positions and start.positions[0] == 1
     assert [in_peace[name].positions for name in ("take-back", "by hand")] == [None, None]
 
 

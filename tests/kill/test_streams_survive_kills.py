@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 import redis
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import stream
+from benchmarks import stream
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(300)]
 URL = os.environ.get("LIFTLOOP_TEST_REDIS", stream.REDIS)

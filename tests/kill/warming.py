@@ -12,24 +12,28 @@ from pathlib import Path
 
 import pandas as pd
 
-from liftloop.adapters.delta import feed_schema
-from liftloop.adapters.facts import _frame
-from liftloop.adapters.registry import TrainingRecord, log_training, set_champion
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.contracts import FEEDS, Account, sift
-from models.figures import holdout_figures
-from models.holdout_model import HoldoutConfig, parameters_of, train_holdout
-from models.response import ResponseConfig
-from monitoring.drift import DriftConfig, as_html, drift
-from monitoring.windows import windows
+from liftloop.adapters.facts.delta import feed_schema
+from liftloop.adapters.facts.read_facts import _frame
+from liftloop.adapters.registry.artifacts import TrainingRecord
+from liftloop.adapters.registry.mlflow_store import set_champion
+from liftloop.adapters.registry.trainings import log_training
+from liftloop.core.feeds.context import Account
+from liftloop.core.feeds.declared import FEEDS
+from liftloop.core.feeds.validate import sift
+from liftloop.settings.workspace import Workspace
+from models.response.fit import ResponseConfig
+from models.response.train import HoldoutConfig, parameters_of, train_holdout
+from models.training_figures import holdout_figures
+from monitoring.drift.evidently_drift import DriftConfig, as_html, drift
+from monitoring.drift.windows import windows
 
 
 def warm() -> None:
     """Import, monitor, train and register on a market of a few weeks, and forget it all."""
     import optuna
-    from workshop import FIRST, small_market
 
     import liftloop.app.cli  # noqa: F401
+    from tests.kill.workshop import FIRST, small_market
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     frames = {
@@ -57,7 +61,8 @@ def _days(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _train(frames: dict[str, pd.DataFrame]) -> None:
     import optuna
-    from workshop import FIRST
+
+    from tests.kill.workshop import FIRST
 
     config = HoldoutConfig(
         response=ResponseConfig(draws=50), tuning_trials=1, tuning_seconds=600.0, threads=1
@@ -72,10 +77,17 @@ def _train(frames: dict[str, pd.DataFrame]) -> None:
         workspace = Workspace(Path(folder))
         workspace.registry.mkdir()
         record = TrainingRecord(
-            key="t-warm", name="response", parameters=parameters_of(model, config),
-            metrics=model.metrics, tables=model.tables(), figures=holdout_figures(model),
-            model=model.booster, sample=model.sample, predictions=model.predictions,
-            curves=model.curves.to_arrays(), about_curves={"kind": "saturating"},
-        )  # fmt: skip
+            key="t-warm",
+            name="response",
+            parameters=parameters_of(model, config),
+            metrics=model.metrics,
+            tables=model.tables(),
+            figures=holdout_figures(model),
+            model=model.booster,
+            sample=model.sample,
+            predictions=model.predictions,
+            curves=model.curves.to_arrays(),
+            about_curves={"kind": "saturating"},
+        )
         version = log_training(workspace, record=record)
         set_champion(workspace, "response", version.version)

@@ -18,10 +18,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from liftloop.adapters.files.outbox import read_budgets
 from liftloop.adapters.initialise import default_configuration, init_workspace
-from liftloop.adapters.outbox import read_budgets
-from liftloop.app.demo import budgets_of
-from liftloop.markets.demo_market import DemoMarket
+from liftloop.app.demo.market import budgets_of
+from liftloop.markets.families import DemoMarket
 
 HARNESS = Path(__file__).with_name("harness.py")
 # The second cycle falls into a new quarter, so that it searches hyperparameters anew.
@@ -94,9 +94,10 @@ def put_week(root: Path, market: DemoMarket) -> None:
 
 
 class Runner:
-    """Runs ``liftloop cycle``, each time in a process of its own (see ``harness.py``)."""
+    """Runs ``liftloop`` commands, each in a process of its own (see ``harness.py``), with the
+    Prefect server at ``api``, or without one."""
 
-    def __init__(self, api: str) -> None:
+    def __init__(self, api: str | None) -> None:
         self.program = subprocess.Popen(
             [sys.executable, str(HARNESS)],
             env=_environment(api),
@@ -108,10 +109,14 @@ class Runner:
 
     def cycle(self, root: Path, *, day: date = SECOND, kill_at: int = 0) -> Ended:
         """One cycle on the workspace in ``root``, killed at its ``kill_at``-th point."""
+        return self.run("cycle", root, day=day, kill_at=kill_at)
+
+    def run(self, command: str, root: Path, *, day: date, kill_at: int = 0) -> Ended:
+        """One command, as :meth:`cycle`."""
         log, out = (root.with_name(f"{root.name}.{kill_at}.{kind}") for kind in ("points", "out"))
         log.unlink(missing_ok=True)
         order = {
-            "arguments": ["cycle", "--workspace", str(root)],
+            "arguments": [command, "--workspace", str(root)],
             "root": str(root),
             "log": str(log),
             "out": str(out),
@@ -136,10 +141,11 @@ class Runner:
         return self.program.stdout.readline().strip()
 
 
-def _environment(api: str) -> dict[str, str]:
+def _environment(api: str | None) -> dict[str, str]:
+    own = ("PREFECT_HOME", "PREFECT_API_URL")
     return {
-        **{name: value for name, value in os.environ.items() if name != "PREFECT_HOME"},
-        "PREFECT_API_URL": api,
+        **{name: value for name, value in os.environ.items() if name not in own},
+        **({"PREFECT_API_URL": api} if api else {}),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PYTHONPATH": str(HARNESS.parents[2]),
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -168,8 +174,11 @@ def prefect_server(home: Path) -> Iterator[str]:
     with (home.parent / "server.log").open("w") as log:
         server = subprocess.Popen(
             [*program, "--host", "127.0.0.1", "--port", str(port), "--no-ui", "--no-services"],
-            env=dict(settings), stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            env=dict(settings),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
         try:
             _wait_for(f"{api}/health", server)
             yield api

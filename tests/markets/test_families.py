@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,11 +30,11 @@ from liftloop.markets import (
 from liftloop.markets.protocol import MarketWithOracle
 from liftloop.markets.scoring import oracle_plan, run_oracle
 
-SHORT = {"history_days": 14}
+SHORT: dict[str, Any] = {"history_days": 14}
 
 
-def short(kind: type[HillMarket], seed: int = 0, **changes: object) -> HillMarket:
-    return kind(seed, constants=replace(kind.constants, **{**SHORT, **changes}))  # type: ignore[arg-type]
+def short(kind: type[HillMarket], seed: int = 0, **changes: Any) -> HillMarket:
+    return kind(seed, constants=replace(kind.constants, **{**SHORT, **changes}))
 
 
 def expected(market: HillMarket, spend: np.ndarray) -> np.ndarray:
@@ -130,8 +131,9 @@ def test_thin_evidence_is_about_three_times_as_noisy() -> None:
     def noise(kind: type[HillMarket]) -> float:
         market = short(kind)
         rows = market.history()["holdout"]
-        wide = rows.pivot(index=["date", "segment", "channel"], columns="arm", values=["revenue",
-                          "users"])  # fmt: skip
+        wide = rows.pivot(
+            index=["date", "segment", "channel"], columns="arm", values=["revenue", "users"]
+        )
         mean = wide["revenue"] / wide["users"]
         lift = ((mean["treated"] - mean["control"]) * wide["users"]["treated"]).rename("lift")
         truth = market.truth().set_index(["date", "segment", "channel"])["incremental_revenue"]

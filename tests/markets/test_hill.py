@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from liftloop.markets.constants import HillConstants
-from liftloop.markets.demo_market import DemoMarket
+from liftloop.markets.families import DemoMarket
 from liftloop.markets.hill import HillMarket, exact_cents
 from liftloop.markets.protocol import Market, MarketWithOracle
 
@@ -216,7 +216,7 @@ def test_a_cell_without_budget_spends_and_claims_nothing_organic() -> None:
         ({"daily_budget": float("nan")}, "no budget"),
     ],
 )
-def test_wrong_budgets_are_refused(change: dict[str, object], words: str) -> None:
+def test_wrong_budgets_are_refused(change: dict[str, str] | dict[str, float], words: str) -> None:
     market = DemoMarket(0)
     with pytest.raises(ValueError, match=words):
         market.step(market.incumbent.assign(**change), 1)

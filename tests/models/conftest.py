@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from liftloop.core.curves.saturating import bent_shape
 from liftloop.core.policy import Cell
-from liftloop.core.saturating import bent_shape
-from models.evidence import Evidence, effective, gather
+from models.lift.evidence import Evidence, effective, gather
 
 Array = NDArray[np.float64]
 START = pd.Timestamp(2026, 1, 5)
@@ -115,7 +115,8 @@ class SmallMarket:
 
     @property
     def cells(self) -> list[Cell]:
-        return [Cell(str(s), str(c)) for s, c in self.daily.columns]
+        segments, channels = (self.daily.columns.get_level_values(k) for k in (0, 1))
+        return [Cell(str(s), str(c)) for s, c in zip(segments, channels, strict=True)]
 
     def revenue(self, spend: Array) -> Array:
         """What cells earn a day at steady ``spend``, today."""

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.drift import drift
-from monitoring.windows import windows
+from monitoring.drift.evidently_drift import drift
+from monitoring.drift.windows import windows
 
 FIRST = date(2026, 1, 5)
 

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.causes import Act, Cause, Triage
-from monitoring.changes import change
-from monitoring.drift import drift
-from monitoring.feed_faults import faults
-from monitoring.slopes import ResponseConfig, slope
-from monitoring.spurious import drivers
+from monitoring.causes.cause import AlarmAct, Cause, Triage
+from monitoring.causes.spurious_drivers import drivers
+from monitoring.drift.evidently_drift import drift
+from monitoring.drift.windows import windows
+from monitoring.feeds.feed_faults import faults
+from monitoring.panel import watch
+from monitoring.response.level_changes import change
+from monitoring.response.slopes import SlopeLimits, slope
 from monitoring.triage import triage
-from monitoring.watched import watch
-from monitoring.windows import windows
 
 AS_OF = date(2026, 3, 30)
 DAYS, SEGMENTS, CHANNELS = 84, 6, 3
@@ -35,8 +35,8 @@ def shop(
     credit: float = 0.02,
     sells: bool = False,
 ) -> tuple[Frames, pd.DataFrame]:
-    """Feeds of 6 segments x 3 channels, and what was measured and foretold. In the last 14 days the
-    claims of channel c1 earn ``fall`` less, and its lifts ``lifts_fall`` (the same, if None).
+    """Feeds of 6 segments x 3 channels, and what was measured and predicted. In the last 14 days
+    the claims of channel c1 earn ``fall`` less, and its lifts ``lifts_fall`` (the same, if None).
     ``year``: sales of the last 14 days of each year are so much higher. Platforms also claim the
     share ``credit`` of the ``organic`` sales; with ``sells`` what ads earn is in the sales."""
     rng = np.random.default_rng(seed)
@@ -45,35 +45,57 @@ def shop(
     late = np.arange(days)[:, None, None] >= days - 14
     one = np.arange(CHANNELS)[None, None, :] == 1
     spend = rng.uniform(80, 120, shape)
-    foretold = 2 * spend
-    earned = foretold * np.where(late & one, 1 - fall, 1.0)
-    lifted = foretold * np.where(late & one, 1 - (fall if lifts_fall is None else lifts_fall), 1.0)
+    predicted = 2 * spend
+    earned = predicted * np.where(late & one, 1 - fall, 1.0)
+    lifted = predicted * np.where(late & one, 1 - (fall if lifts_fall is None else lifts_fall), 1.0)
     seasonal = (np.arange(days) - days) % 364 >= 350
     sold = organic * np.exp(rng.normal(0, 0.03, (days, SEGMENTS))) * (1 + year * seasonal)[:, None]
     claims = (earned + credit * sold[:, :, None]) * np.exp(rng.normal(0, 0.03, shape))
     sold = sold + earned.sum(axis=2) * sells
     impressions = np.round(spend * 100 * np.exp(rng.normal(0, 0.03, shape)))
     names = pd.MultiIndex.from_product(
-        [[begin + timedelta(days=d) for d in range(days)], [f"s{i}" for i in range(SEGMENTS)],
-         [f"c{j}" for j in range(CHANNELS)]], names=["date", "segment", "channel"],
-    )  # fmt: skip
+        [
+            [begin + timedelta(days=d) for d in range(days)],
+            [f"s{i}" for i in range(SEGMENTS)],
+            [f"c{j}" for j in range(CHANNELS)],
+        ],
+        names=["date", "segment", "channel"],
+    )
     performance = pd.DataFrame(
-        {"campaign": "all", "spend": spend.ravel(), "impressions": impressions.ravel(),
-         "clicks": np.round(impressions * 0.02).ravel(), "conversions": (claims / 50).ravel(),
-         "revenue": claims.ravel()}, index=names,
-    ).reset_index()  # fmt: skip
+        {
+            "campaign": "all",
+            "spend": spend.ravel(),
+            "impressions": impressions.ravel(),
+            "clicks": np.round(impressions * 0.02).ravel(),
+            "conversions": (claims / 50).ravel(),
+            "revenue": claims.ravel(),
+        },
+        index=names,
+    ).reset_index()
     measured = pd.DataFrame(
-        {"lift": (lifted + rng.normal(0, 60, shape)).ravel(), "standard_error": 60.0,
-         "foretold": foretold.ravel()}, index=names,
-    ).reset_index()  # fmt: skip
+        {
+            "lift": (lifted + rng.normal(0, 60, shape)).ravel(),
+            "standard_error": 60.0,
+            "predicted": predicted.ravel(),
+        },
+        index=names,
+    ).reset_index()
     sales = pd.DataFrame(
         {"orders": np.round(sold / 50).ravel(), "revenue": sold.ravel()},
         index=names.droplevel("channel").unique(),
     ).reset_index()
-    arms = [performance[["date", "segment", "channel"]].assign(
-        arm=arm, stratum="all", users=users, converters=users // 50, conversions=users / 50,
-        revenue=users * rng.uniform(0.99, 1.01, len(performance)), revenue_sq=users * 50.0)
-        for arm, users in (("treated", 9000), ("control", 1000))]  # fmt: skip
+    arms = [
+        performance[["date", "segment", "channel"]].assign(
+            arm=arm,
+            stratum="all",
+            users=users,
+            converters=users // 50,
+            conversions=users / 50,
+            revenue=users * rng.uniform(0.99, 1.01, len(performance)),
+            revenue_sq=users * 50.0,
+        )
+        for arm, users in (("treated", 9000), ("control", 1000))
+    ]
     return {"performance": performance, "holdout": pd.concat(arms), "sales": sales}, measured
 
 
@@ -123,13 +145,13 @@ def test_without_claims_precise_lifts_alone_find_the_fall() -> None:
     found = judged(frames, measured)
     assert found.main is not None
     assert (found.main.cause, found.main.subjects) == (Cause.RESPONSE, ("c1",))
-    assert float(found.main.evidence["e_value"] or 0) > ResponseConfig().run_length
+    assert float(found.main.evidence["e_value"] or 0) > SlopeLimits().run_length
 
 
 def test_a_season_that_came_the_year_before_asks_for_nothing() -> None:
     found = judged(*shop(days=364 + DAYS, year=0.3))
     assert found.main is not None
-    assert (found.main.cause, found.main.act) == (Cause.SEASON, Act.NOTHING)
+    assert (found.main.cause, found.main.act) == (Cause.SEASON, AlarmAct.NOTHING)
 
 
 def test_a_promotion_that_is_known_explains_the_sales_it_brings() -> None:
@@ -148,7 +170,7 @@ def test_a_promotion_that_is_known_explains_the_sales_it_brings() -> None:
     found = judged(frames, measured)
     assert found.main is not None
     assert (found.main.cause, found.main.name) == (Cause.EVENT, "x_promotion")
-    assert found.main.act is Act.NOTHING
+    assert found.main.act is AlarmAct.NOTHING
 
 
 def test_buyers_who_move_to_other_segments_are_a_mix_shift() -> None:
@@ -180,7 +202,11 @@ def test_cents_for_units_are_a_broken_feed_of_the_cells_concerned(
     frames[feed] = frame.assign(**{column: frame[column].where(~hit, frame[column] * factor)})
     found = judged(frames, measured)
     assert found.main is not None
-    assert (found.main.cause, found.main.name, found.main.act) == (Cause.FEED, "unit", Act.PAUSE)
+    assert (found.main.cause, found.main.name, found.main.act) == (
+        Cause.FEED,
+        "unit",
+        AlarmAct.PAUSE,
+    )
     assert {cell.segment for cell in found.paused} == {"s2"}
     assert len(found.paused) == CHANNELS
     assert not found.retrain
@@ -252,8 +278,15 @@ def test_a_driver_that_explains_sales_in_one_window_alone_is_named() -> None:
     real = rng.normal(0, 1, 280)
     recent = np.arange(280) >= 280 - 56
     logs = 0.1 * real + 0.1 * fake * recent + rng.normal(0, 0.02, 280)
-    sales = pd.DataFrame({"date": days, "segment": "s", "revenue": 1000 * np.exp(logs),
-                          "x_fake": fake, "x_real": real})  # fmt: skip
+    sales = pd.DataFrame(
+        {
+            "date": days,
+            "segment": "s",
+            "revenue": 1000 * np.exp(logs),
+            "x_fake": fake,
+            "x_real": real,
+        }
+    )
     found = {one.name: one for one in drivers(sales, as_of=AS_OF)}
     assert found["x_fake"].spurious
     assert "coincidence" in found["x_fake"].sentence

@@ -10,21 +10,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from liftloop.adapters.settings import Settings
-from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict
+from liftloop.core.guardrails.verdict import ALPHA_SHARES, GuardrailVerdict
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout.effective_policy import Running
 from liftloop.core.rollout.state import RolloutState, StreamPlan
-from liftloop.pipeline.guardrails import guard_plan, guard_stream, known_until
+from liftloop.pipeline.guardrails import PlanEvidence, guard_plan, guard_stream, known_until
 from liftloop.pipeline.holds import Holds
+from liftloop.settings.schema import Settings
 
 START = date(2026, 3, 2)
 TODAY = START + timedelta(days=25)
 CELLS = [Cell(s, c) for s in ("a", "b", "c") for c in ("search", "video")]
 POLICY = Policy.of(dict.fromkeys(CELLS, Decimal(50)))
 OTHER = Policy.of({c: Decimal(55 if c.channel == "search" else 45) for c in CELLS})
-NAMES = {"revenue", "cost per incremental conversion", "spend pacing", "channel share",
-         "sample ratio"}  # fmt: skip
+NAMES = {
+    "revenue",
+    "cost per incremental conversion",
+    "spend pacing",
+    "channel share",
+    "sample ratio",
+}
 WAVES = (("a",), ("b",), ("c",))
 
 
@@ -43,10 +48,10 @@ def facts(*, sold: float = 1.0) -> dict[str, pd.DataFrame]:
             bought = 10 + rng.standard_normal()
             holdout.append((*held, "treated", 900, 90 + bought))
             holdout.append((*held, "control", 100, 10.0))
-    cell = ["date", "segment", "channel"]
+    keys = ["date", "segment", "channel"]
     return {
-        "performance": pd.DataFrame(performance, columns=[*cell, "spend"]),
-        "holdout": pd.DataFrame(holdout, columns=[*cell, "arm", "users", "conversions"]),
+        "performance": pd.DataFrame(performance, columns=[*keys, "spend"]),
+        "holdout": pd.DataFrame(holdout, columns=[*keys, "arm", "users", "conversions"]),
         "sales": pd.DataFrame(sales, columns=["date", "segment", "revenue"]),
     }
 
@@ -61,9 +66,15 @@ def stream(
 ) -> Running:
     """Plan 1 in the waves that have it since ``reached``."""
     state = RolloutState(
-        "r-1", "canary", START, POLICY.version, START, 100.0,
-        plans=(StreamPlan(1, OTHER.version, START, 1.0, reached),), positions=positions,
-    )  # fmt: skip
+        "r-1",
+        "canary",
+        START,
+        POLICY.version,
+        START,
+        100.0,
+        plans=(StreamPlan(1, OTHER.version, START, 1.0, reached),),
+        positions=positions,
+    )
     return Running(state, waves, {p.version: p for p in (POLICY, OTHER)}, POLICY)
 
 
@@ -71,9 +82,12 @@ def guarded(
     known: dict[str, pd.DataFrame] = FACTS, *, running: Running | None = None, **rules: object
 ) -> dict[str, GuardrailVerdict]:
     found = guard_stream(
-        Settings.model_validate({"guardrails": rules}), known,
-        running=running or stream(1, 0, 0), as_of=TODAY, baseline=100.0,
-    )  # fmt: skip
+        Settings.model_validate({"guardrails": rules}),
+        known,
+        running=running or stream(1, 0, 0),
+        as_of=TODAY,
+        baseline=100.0,
+    )
     return {verdict.name: verdict for verdict in found}
 
 
@@ -96,8 +110,9 @@ def test_where_every_wave_has_the_newest_plan_there_is_nothing_to_compare_with()
     """Also not for a collapse of sales: the sum of contrasts and the holdouts see to that."""
     everywhere = stream(1, 1, 1, reached=(START, START, START))
     assert set(guarded(facts(sold=0.5), running=everywhere)) == NAMES - {
-        "revenue", "cost per incremental conversion",
-    }  # fmt: skip
+        "revenue",
+        "cost per incremental conversion",
+    }
 
 
 def test_a_standing_holdback_is_compared_with_even_where_every_wave_has_the_plan() -> None:
@@ -155,10 +170,13 @@ def planned(
     return {
         v.name: v.verdict
         for v in guard_plan(
-            Settings(), known, proposed=proposed, incumbent=POLICY, as_of=TODAY,
+            Settings(),
+            PlanEvidence(known, TODAY),
+            proposed=proposed,
+            incumbent=POLICY,
             holds=held or Holds(),
         )
-    }  # fmt: skip
+    }
 
 
 def test_an_ordinary_plan_passes() -> None:
@@ -192,8 +210,10 @@ def test_a_plan_that_raises_a_cell_that_does_not_spend_is_held() -> None:
 )
 def test_a_plan_that_moves_a_held_cell_is_held_whatever_holds_it(held: Holds) -> None:
     assert planned(FACTS, OTHER, held)["data health"] == "fail"
-    still = {c: a if c in held.held(POLICY) else b for (c, a), (_, b) in
-             zip(POLICY.budgets, OTHER.budgets, strict=True)}  # fmt: skip
+    still = {
+        c: a if c in held.held(POLICY) else b
+        for (c, a), (_, b) in zip(POLICY.budgets, OTHER.budgets, strict=True)
+    }
     assert planned(FACTS, Policy.of(still), held)["data health"] == "pass"
 
 

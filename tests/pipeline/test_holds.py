@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftloop.adapters.settings import Settings
 from liftloop.core.policy import Cell, Policy
 from liftloop.pipeline.holds import Frozen, Holds, feed_health, holds, slow_cells
+from liftloop.settings.schema import Settings
 from monitoring.verdicts import CellHealth, HealthVerdict
 
 DAY = date(2026, 3, 2)
@@ -40,9 +40,13 @@ def test_pauses_holdback_late_facts_and_alarms_are_one_answer() -> None:
     assert found.passing == (("c", "video", "9 days late"), ("d", "*", "broken feed"))
     assert found.frozen == (*found.lasting, *found.passing)
     assert found.held(POLICY) == {
-        Cell("a", "search"), Cell("b", "search"), Cell("b", "video"), Cell("c", "video"),
-        Cell("d", "search"), Cell("d", "video"),
-    }  # fmt: skip
+        Cell("a", "search"),
+        Cell("b", "search"),
+        Cell("b", "video"),
+        Cell("c", "video"),
+        Cell("d", "search"),
+        Cell("d", "video"),
+    }
     assert found.reason_of(Cell("d", "search")) == "broken feed"
     assert found.reason_of(Cell("a", "video")) == ""  # no raise, but it may move
     assert found.no_raise == {Cell("a", "video"): 0.4}

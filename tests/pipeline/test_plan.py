@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from liftloop.adapters.settings import Settings
+from liftloop.core.curves.saturating import SaturatingCurves
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.saturating import SaturatingCurves
-from liftloop.pipeline.plan import Plan, plan_budgets
+from liftloop.pipeline.guardrails import PlanEvidence
+from liftloop.pipeline.plan.plan_budgets import Plan, plan_budgets
+from liftloop.settings.schema import Settings
 
 ON, OFF, ALSO_OFF = Cell("a", "video"), Cell("a", "search"), Cell("b", "search")
 BEFORE = Policy.of({ON: Decimal(900), OFF: Decimal(0), ALSO_OFF: Decimal(0)})
@@ -34,7 +35,11 @@ def curves(*, sure: bool) -> SaturatingCurves:
 def plan(known: SaturatingCurves, **budget: Any) -> Plan:
     settings = Settings.model_validate({"budget": {"sureness": 0.5, **budget}})
     return plan_budgets(
-        settings, curves=known, incumbent=BEFORE, frozen=(), as_of=date(2026, 3, 2), facts={}
+        settings,
+        curves=known,
+        incumbent=BEFORE,
+        frozen=(),
+        evidence=PlanEvidence(as_of=date(2026, 3, 2), facts={}),
     )
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liftloop.adapters.settings import Settings
+from liftloop.core.curves.saturating import SaturatingCurves
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout.staged_budgets import land
-from liftloop.core.saturating import SaturatingCurves
-from liftloop.pipeline.plan import Plan, plan_budgets
-from liftloop.pipeline.stage_budgets import StageInputs, stage_budgets
+from liftloop.pipeline.guardrails import PlanEvidence
+from liftloop.pipeline.plan.plan_budgets import Plan, plan_budgets
+from liftloop.pipeline.plan.stage_budgets import StageInputs, stage_budgets
+from liftloop.settings.schema import Settings
 
 CELLS = [Cell(s, c) for s in "ab" for c in ("search", "social", "video")]
 SPENT = Policy.of(
@@ -49,7 +50,11 @@ def plan(
     chosen: Settings, *, incumbent: Policy = SPENT, known: SaturatingCurves | None = None
 ) -> Plan:
     return plan_budgets(
-        chosen, curves=known or curves(), incumbent=incumbent, frozen=(), as_of=DAY, facts={}
+        chosen,
+        curves=known or curves(),
+        incumbent=incumbent,
+        frozen=(),
+        evidence=PlanEvidence(as_of=DAY, facts={}),
     )
 
 
@@ -102,7 +107,11 @@ def test_where_no_move_is_sure_the_budgets_follow_the_total_in_proportion() -> N
 
 def test_without_a_response_nothing_moves_and_the_difference_is_said() -> None:
     made = plan_budgets(
-        settings("11160.00"), curves=None, incumbent=SPENT, frozen=(), as_of=DAY, facts={}
+        settings("11160.00"),
+        curves=None,
+        incumbent=SPENT,
+        frozen=(),
+        evidence=PlanEvidence(as_of=DAY, facts={}),
     )
     assert made.policy == SPENT
     assert "4,185.00 more a day than is spent now (6,975.00)" in made.reason
@@ -120,8 +129,7 @@ def test_a_floor_for_all_cells_starts_none_that_stopped() -> None:
         curves=curves(),
         incumbent=stopped,
         frozen=((CELLS[0].segment, CELLS[0].channel, "it stopped"),),
-        as_of=DAY,
-        facts={},
+        evidence=PlanEvidence(as_of=DAY, facts={}),
     )
     assert made.policy.as_dict()[CELLS[0]] == 0
     assert min(amount for cell, amount in made.policy.budgets if cell != CELLS[0]) >= 50
@@ -139,13 +147,17 @@ def test_a_rollout_comes_as_near_to_a_new_total_as_steps_allow() -> None:
     "rules",
     [
         {},
-        {"groups": [{"name": "g", "segments": ["a"], "maximum": "4100.50"},
-                    {"name": "h", "channels": ["video"], "minimum": "1700.20"}]},
+        {
+            "groups": [
+                {"name": "g", "segments": ["a"], "maximum": "4100.50"},
+                {"name": "h", "channels": ["video"], "minimum": "1700.20"},
+            ]
+        },
         {"limits": [{"segment": "a", "channel": "search", "cap": "2222.75"}]},
         {"objective": "cvar"},
     ],
     ids=["plain", "groups", "cap", "cvar"],
-)  # fmt: skip
+)
 def test_budgets_are_whole_where_a_currency_has_no_cents(
     currency: str, total: str | None, rules: dict[str, Any]
 ) -> None:

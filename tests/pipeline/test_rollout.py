@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from liftloop.adapters.settings import Settings
+from liftloop.core.curves.protocol import ResponseCurves
+from liftloop.core.curves.saturating import SaturatingCurves
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rollout.allowance import PLAN_SHARE, QUARTER_DAYS, RETREATS, Kept, Promise
+from liftloop.core.rollout.allowance import PLAN_SHARE, QUARTER_DAYS, RETREATS, KeptPromise, Promise
 from liftloop.core.rollout.effective_policy import Running
 from liftloop.core.rollout.state import StreamPlan
 from liftloop.core.rollout.transitions import begin, roll_back
-from liftloop.core.saturating import SaturatingCurves
 from liftloop.markets.constants import HillConstants
 from liftloop.markets.hill import HillMarket
 from liftloop.pipeline.holds import Holds
@@ -38,6 +38,7 @@ from liftloop.pipeline.rollout import (
     room,
     sizes_of,
 )
+from liftloop.settings.schema import Settings
 
 SEGMENTS, CHANNELS = ("a", "b", "c", "d"), ("search", "video")
 CELLS = [Cell(s, c) for s in SEGMENTS for c in CHANNELS]
@@ -50,10 +51,16 @@ class Small(HillMarket):
     """Four segments, two channels, and holdouts so large that weeks are enough to judge."""
 
     constants = HillConstants(
-        segments=SEGMENTS, channels=CHANNELS, total_daily_budget=Decimal("8000.00"),
-        history_days=70, organic_revenue=100_000.0, users=400_000, holdout_share=0.4,
-        revenue_sd=2.0, size_spread=0.3,
-    )  # fmt: skip
+        segments=SEGMENTS,
+        channels=CHANNELS,
+        total_daily_budget=Decimal("8000.00"),
+        history_days=70,
+        organic_revenue=100_000.0,
+        users=400_000,
+        holdout_share=0.4,
+        revenue_sd=2.0,
+        size_spread=0.3,
+    )
 
 
 @cache
@@ -86,7 +93,7 @@ def curves(*, video: float = 1.0, spread: float = 0.1) -> SaturatingCurves:
 def moved(share: float, *, sign: int = 1) -> Policy:
     """``share`` of each segment's smaller cell from search to video, or back."""
     now = OLD.as_dict()
-    cents = {}
+    cents: dict[Cell, Decimal] = {}
     for name in SEGMENTS:
         search, video = Cell(name, "search"), Cell(name, "video")
         part = (Decimal(str(share)) * min(now[search], now[video])).quantize(CENT) * sign
@@ -97,7 +104,7 @@ def moved(share: float, *, sign: int = 1) -> Policy:
 def inputs(
     *,
     holds: Holds | None = None,
-    model: SaturatingCurves | None = None,
+    model: ResponseCurves | None = None,
     facts: dict[str, pd.DataFrame] | None = None,
     in_force: Policy = OLD,
     budgets: list[tuple[date, Policy]] | None = None,
@@ -108,10 +115,15 @@ def inputs(
 ) -> RolloutInputs:
     told = Settings.model_validate({"rollout": rollout, "budget": budget or {}})
     return RolloutInputs(
-        told, facts or FACTS, as_of, in_force, holds or Holds(),
-        budgets=budgets or [(date(2026, 1, 1), OLD)], curves=model or curves(video=2.0),
+        told,
+        facts or FACTS,
+        as_of,
+        in_force,
+        holds or Holds(),
+        budgets=budgets or [(date(2026, 1, 1), OLD)],
+        curves=model or curves(video=2.0),
         ended=ended,
-    )  # fmt: skip
+    )
 
 
 def enter(plan: Policy, **more: Any) -> RolloutDecision:
@@ -142,16 +154,20 @@ def stream(
         positions=positions,
         plans=tuple(
             StreamPlan(
-                number, plan.version, first, 1.0,
+                number,
+                plan.version,
+                first,
+                1.0,
                 tuple(first if place >= number else None for place in positions),
             )
             for number, plan in plans.items()
         ),
         promises=((first, *promise),),
         **state,
-    )  # fmt: skip
-    return Running(now, WAVES[: len(positions)], {p.version: p for p in (OLD, *plans.values())},
-                   current)  # fmt: skip
+    )
+    return Running(
+        now, WAVES[: len(positions)], {p.version: p for p in (OLD, *plans.values())}, current
+    )
 
 
 def lifted(
@@ -164,9 +180,10 @@ def lifted(
     mean = (control.revenue / control.users).rename("mean").reset_index()
     rows = holdout.merge(mean, on=key)
     hit = (
-        (rows.arm == "treated") & rows.segment.isin(segments)
+        (rows.arm == "treated")
+        & rows.segment.isin(segments)
         & (pd.to_datetime(rows.date) >= pd.Timestamp(ago(since)))
-    )  # fmt: skip
+    )
     base = rows.users * rows["mean"]
     revenue = rows.revenue.where(~hit, base + factor * (rows.revenue - base))
     return {**FACTS, "holdout": rows.assign(revenue=revenue).drop(columns="mean")}
@@ -256,6 +273,8 @@ def test_what_does_not_fit_at_all_is_said_with_the_amount_and_begins_no_stream()
     assert found.running is None and found.started is None
     assert "does not fit the allowance" in found.settlement.reason
     assert "Of 1 USD at risk this quarter 0 are in use." in found.settlement.reason
+    assert found.settlement.reason.endswith(f"To do: {found.to_do}")
+    assert found.to_do.endswith("may raise allowance in [rollout].")
 
 
 def test_the_waves_are_drawn_by_their_seed_and_hold_every_segment_once() -> None:
@@ -291,6 +310,31 @@ def test_a_plan_that_moves_a_paused_cell_is_held_with_the_reason() -> None:
     assert (found.settlement.kind, found.settlement.policy) == ("hold", OLD)
     assert "paused by ana" in found.settlement.reason
     assert {v.name: v.verdict for v in found.verdicts}["data health"] == "fail"
+    assert found.settlement.reason.endswith("(now: liftloop cycle).")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_plan_on_late_data_is_held_and_says_who_brings_them(enabled: bool) -> None:
+    late = {
+        name: frame[pd.to_datetime(frame.date) < pd.Timestamp(ago(20))]
+        for name, frame in FACTS.items()
+    }
+    found = enter(moved(0.1), facts=late, enabled=enabled)
+    assert found.settlement.kind == "hold"
+    assert "To do: whoever delivers the data brings the days that are missing" in (
+        found.settlement.reason
+    )
+
+
+def test_where_every_cell_is_held_the_reason_says_who_lets_them_move() -> None:
+    everything = Holds(lasting=(("*", "*", "paused by ana"),), passing=(("a", "*", "9 days late"),))
+    found = enter(OLD, holds=everything)
+    assert found.to_do == (
+        "whoever delivers the data brings the days that are missing, or repairs the feed "
+        "(liftloop doctor names it). Whoever paused the cells lets them move again: liftloop "
+        "resume."
+    )
+    assert enter(OLD).to_do == ""
 
 
 def test_a_single_segment_is_one_wave_and_takes_plans_in_whole_or_in_part() -> None:
@@ -305,7 +349,7 @@ def test_a_single_segment_is_one_wave_and_takes_plans_in_whole_or_in_part() -> N
     tight = whole.step.after.risk.in_use / PLAN_SHARE * 0.6
     part = enter(plan, in_force=old, budgets=[(date(2026, 1, 1), old)], allowance=tight)
     assert part.plan is not None and part.settlement.policy == part.plan
-    assert 0 < part.step.after.plans[0].share < 1  # type: ignore[union-attr]
+    assert part.step is not None and 0 < part.step.after.plans[0].share < 1
     assert part.settlement.policy.total == old.total
 
 
@@ -410,13 +454,20 @@ def test_a_gain_of_some_waves_alone_proves_nothing_for_the_others() -> None:
 
 def test_a_paused_stream_stays_as_it_is() -> None:
     running = stream(
-        1, 0, 0, plans={1: ONE}, current=first_wave(ONE), since=7, paused_since=ago(1),
+        1,
+        0,
+        0,
+        plans={1: ONE},
+        current=first_wave(ONE),
+        since=7,
+        paused_since=ago(1),
         paused_by="ana",
-    )  # fmt: skip
+    )
     paused = replace(running, state=replace(running.state, stage="paused"))
     found = weekly(paused, TWO, allowance=1e9)
     assert (found.settlement.kind, found.settlement.policy) == ("hold", paused.current)
     assert "Paused by ana" in found.settlement.reason
+    assert found.settlement.reason.endswith("lets the rollout go on: liftloop resume --rollout.")
     assert found.running is not None and found.running.state.stage == "paused"
 
 
@@ -460,11 +511,14 @@ def test_taking_back_leaves_what_may_not_move_and_takes_back_all_the_rest() -> N
     assert in_wave(now, ("a", "c", "d")) == in_wave(OLD, ("a", "c", "d"))
 
 
-def ended(on: date, *, lost: float = 0.0, bar: bool = True, record: tuple[Kept, ...] = ()) -> Ended:
+def ended(
+    on: date, *, lost: float = 0.0, bar: bool = True, record: tuple[KeptPromise, ...] = ()
+) -> Ended:
     live = replace(
         begin("r-0", on=on, reference=OLD.version, waves=3, baseline=9_000.0, record=record),
-        stage="canary", positions=(1, 0, 0),
-    )  # fmt: skip
+        stage="canary",
+        positions=(1, 0, 0),
+    )
     step = roll_back(live, now=on, cooldown_days=28, reason="Harm.", bar=bar)
     return Ended(step.after, on, lost, step.barred_until)
 
@@ -473,6 +527,7 @@ def test_after_a_stream_was_taken_back_no_plan_enters_until_the_cool_down_ends()
     for days, kind in ((10, "hold"), (27, "hold"), (28, "move")):
         found = enter(ONE, ended=(ended(ago(days)),), cooldown_days=28)
         assert found.settlement.kind == kind, days
+        assert ("plans may enter again" in found.settlement.reason) == (kind == "hold")
     assert cooling_until(inputs(ended=(ended(ago(10)),))) == ago(10) + timedelta(days=28)
     assert cooling_until(inputs(ended=(ended(ago(10), bar=False),))) is None
 
@@ -485,9 +540,12 @@ def test_every_stream_taken_back_in_the_half_year_before_doubles_the_cool_down()
     assert cooldown_days(told, (ended(ago(2 * QUARTER_DAYS)),), TODAY) == 28
     assert cooldown_days(told, (ended(ago(30), bar=False),), TODAY) == 28
     again = weekly(
-        stream(1, 0, 0, plans={1: ONE}, current=first_wave(ONE)), None,
-        facts=sold(0.5, ("a",)), ended=(ended(ago(60)),), cooldown_days=20,
-    )  # fmt: skip
+        stream(1, 0, 0, plans={1: ONE}, current=first_wave(ONE)),
+        None,
+        facts=sold(0.5, ("a",)),
+        ended=(ended(ago(60)),),
+        cooldown_days=20,
+    )
     assert again.step is not None and again.step.barred_until == TODAY + timedelta(days=40)
 
 
@@ -502,7 +560,7 @@ def test_after_being_taken_back_the_loop_starts_again_with_half_less_what_was_lo
 
 
 def test_the_next_stream_remembers_how_promises_were_kept() -> None:
-    bad = (Kept(Promise(5_000.0, 500.0), -5_000.0, 300.0),) * 3
+    bad = (KeptPromise(Promise(5_000.0, 500.0), -5_000.0, 300.0),) * 3
     fresh = enter(ONE, allowance=20_000.0, ended=(ended(ago(300)),))
     warned = enter(ONE, allowance=20_000.0, ended=(ended(ago(300), record=bad),))
     assert fresh.step is not None
@@ -565,11 +623,14 @@ def test_one_wave_without_holdouts_takes_turns_with_the_reference_and_leaves_wha
     old, plan = Policy.of(in_wave(OLD, ("a", "b"))), Policy.of(in_wave(ONE, ("a", "b")))
     state = replace(
         begin("r-1", on=ago(7), reference=old.version, waves=1, baseline=5_000.0),
-        stage="canary", positions=(1,), promises=((ago(7), 50.0, 10.0),),
+        stage="canary",
+        positions=(1,),
+        promises=((ago(7), 50.0, 10.0),),
         plans=(StreamPlan(1, plan.version, ago(7), 1.0, (ago(7),)),),
-    )  # fmt: skip
+    )
     running = Running(state, (("a", "b"),), {p.version: p for p in (old, plan)}, plan)
-    facts = {**FACTS, "holdout": FACTS["holdout"].iloc[:0]}
+    still = FACTS["sales"].assign(revenue=1000.0)  # so still that turns could tell anything
+    facts = {**FACTS, "holdout": FACTS["holdout"].iloc[:0], "sales": still}
     found = weekly(running, plan, facts=facts, allowance=1e9)
     assert found.step is not None and found.step.after.positions == (0,)
     assert found.settlement.policy == old
@@ -603,11 +664,12 @@ def test_a_stream_without_any_facts_is_undecided_and_stays() -> None:
 SHARES = st.lists(st.integers(1, 1_000), min_size=8, max_size=8)
 FROZEN = st.lists(
     st.tuples(
-        st.sampled_from([*SEGMENTS, "*"]), st.sampled_from(CHANNELS),
+        st.sampled_from([*SEGMENTS, "*"]),
+        st.sampled_from(CHANNELS),
         st.sampled_from(["paused by ana", "9 days late", "broken feed"]),
     ),
     max_size=3,
-)  # fmt: skip
+)
 HOLDS = st.builds(
     Holds,
     lasting=FROZEN.map(tuple),
@@ -644,14 +706,19 @@ def any_stream(draw: st.DrawFn) -> Running:
     numbers = range(max(positions[-1], 1), positions[0] + 1 + kept)
     plans = {n: draw(ANY_POLICY) for n in numbers}
     pairs = st.builds(
-        Kept, st.builds(Promise, st.floats(-5e3, 5e3), st.floats(0, 5e3)), st.floats(-5e3, 5e3),
+        KeptPromise,
+        st.builds(Promise, st.floats(-5e3, 5e3), st.floats(0, 5e3)),
+        st.floats(-5e3, 5e3),
         st.floats(10, 5e3),
-    )  # fmt: skip
+    )
     running = stream(
-        *positions, plans=plans, current=draw(ANY_POLICY), since=draw(st.integers(0, LIVED)),
+        *positions,
+        plans=plans,
+        current=draw(ANY_POLICY),
+        since=draw(st.integers(0, LIVED)),
         promise=(draw(st.floats(-300, 300)), draw(st.floats(0, 300))),
         record=tuple(draw(st.lists(pairs, max_size=2))),
-    )  # fmt: skip
+    )
     if draw(st.booleans()) and draw(st.booleans()):
         state = replace(running.state, stage="paused", paused_since=ago(1), paused_by="ana")
         return replace(running, state=state)
@@ -685,24 +752,43 @@ def drive_streams(examples: int) -> set[str]:
     acts: set[str] = set()
 
     @settings(
-        max_examples=examples, deadline=None, derandomize=True, phases=[Phase.generate],
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.generate],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
-    )  # fmt: skip
+    )
     @given(
-        any_stream(), HOLDS, st.one_of(st.none(), ANY_POLICY), st.sampled_from(sorted(VARIANTS)),
+        any_stream(),
+        HOLDS,
+        st.one_of(st.none(), ANY_POLICY),
+        st.sampled_from(sorted(VARIANTS)),
         st.sampled_from([0, 0.001, 0.08, 1.0, 5_000.0, 1e9]),
-        st.sampled_from([0.2, 1.0, 2.0]), st.sampled_from([0.05, 1.0]),
-        st.sampled_from([0, 7]), st.booleans(),
-    )  # fmt: skip
+        st.sampled_from([0.2, 1.0, 2.0]),
+        st.sampled_from([0.05, 1.0]),
+        st.sampled_from([0, 7]),
+        st.booleans(),
+    )
     def drive(
-        running: Running, held: Holds, plan: Policy | None, variant: str, allowance: float,
-        video: float, spread: float, shadow_days: int, gentle: bool,
-    ) -> None:  # fmt: skip
+        running: Running,
+        held: Holds,
+        plan: Policy | None,
+        variant: str,
+        allowance: float,
+        video: float,
+        spread: float,
+        shadow_days: int,
+        gentle: bool,
+    ) -> None:
         told = inputs(
-            holds=held, model=curves(video=video, spread=spread), facts=VARIANTS[variant],
-            in_force=running.current, allowance=allowance, shadow_days=shadow_days,
+            holds=held,
+            model=curves(video=video, spread=spread),
+            facts=VARIANTS[variant],
+            in_force=running.current,
+            allowance=allowance,
+            shadow_days=shadow_days,
             budgets=[(date(2026, 1, 1), OLD), (running.state.reference_on, running.current)],
-        )  # fmt: skip
+        )
         if gentle:
             plan = a_small_step(running.head, held)
         proposal = None if plan is None else Proposed(plan, "It pays.")
@@ -775,3 +861,49 @@ def test_no_cell_that_may_not_move_moves_when_a_plan_enters() -> None:
 
     drive()
     assert kinds == {"move", "hold"}
+
+
+def test_budgets_that_vary_go_back_to_their_plan_before_the_plan_goes_part_of_the_way_back() -> (
+    None
+):
+    """And what goes part of the way back starts at the plan, not at what coins decided."""
+    cents = ONE.as_dict()
+    for up, down in (("a", "b"), ("c", "d")):
+        cents[Cell(up, "video")] += Decimal("400.00")
+        cents[Cell(down, "video")] -= Decimal("400.00")
+    varied = Policy.of(cents)
+    own = np.exp(0.6 * np.random.default_rng(5).standard_normal((400, len(CELLS))))
+    half = np.full((400, len(CELLS)), 4_000.0)
+    doubtful = SaturatingCurves(tuple(CELLS), 2.0 * own, half, np.zeros(len(CELLS)))
+
+    def at(allowance: float, current: Policy) -> RolloutDecision:
+        young = stream(
+            1,
+            1,
+            1,
+            plans={1: ONE},
+            current=current,
+            promise=(0.0, 0.0),
+            since=1,
+            varied=current is varied,
+        )
+        return weekly(young, ONE, model=doubtful, allowance=allowance)
+
+    def in_use(current: Policy) -> float:
+        step = at(1e9, current).step
+        assert step is not None and step.after.risk is not None
+        return step.after.risk.in_use
+
+    plain, more = in_use(ONE), in_use(varied)
+    assert plain < more
+    found = at((plain + more) / 2, varied)
+    assert found.settlement.policy == ONE and found.running is not None
+    assert "go back to their plan and vary no more" in found.settlement.reason
+    assert not found.running.state.varied
+    back = at(plain / 2, varied)
+    assert "of the way back" in back.settlement.reason
+    was, there, now = OLD.as_dict(), ONE.as_dict(), back.settlement.policy.as_dict()
+    assert back.step is not None
+    share = Decimal(str(back.step.after.plans[-1].share))
+    for cell in CELLS:
+        assert abs(now[cell] - was[cell] - share * (there[cell] - was[cell])) <= Decimal("0.02")

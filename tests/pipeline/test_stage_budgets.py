@@ -11,11 +11,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from liftloop.adapters.settings import Settings
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.policy import Cell, Policy
 from liftloop.pipeline.holds import Frozen, Holds
-from liftloop.pipeline.stage_budgets import Level, StageInputs, stage_budgets
+from liftloop.pipeline.plan.stage_budgets import Level, StageInputs, stage_budgets
+from liftloop.settings.schema import Settings
 
 DAY = date(2026, 3, 2)
 SEGMENTS, CHANNELS = "abcd", ("search", "video", "tv")
@@ -41,9 +41,7 @@ def base(
     **budget: object,
 ) -> StageInputs:
     settings = Settings.model_validate({"budget": {"max_step": 0.25, **budget}})
-    return StageInputs(
-        settings, in_force, frozen, NO_FACTS, DAY, slow or {}, fixed, in_steps
-    )  # fmt: skip
+    return StageInputs(settings, in_force, frozen, NO_FACTS, DAY, slow or {}, fixed, in_steps)
 
 
 def money(policy: Policy, segments: str | tuple[str, ...]) -> Decimal:
@@ -223,7 +221,7 @@ def test_a_cut_of_a_cell_that_is_held_today_is_made_by_no_other_cell() -> None:
     plan = policy(a_x="75.00", a_y="100.00", b_x="100.00", b_y="100.00")
     held: Frozen = (("a", "x", "paused by ana"),)
     for levels in ([(["a", "b"], plan)], [(["a", "b"], OLD), (["a"], plan)]):
-        assert stage_budgets(base(OLD, frozen=held), levels) == OLD  # type: ignore[arg-type]
+        assert stage_budgets(base(OLD, frozen=held), levels) == OLD
 
 
 def test_shares_of_the_total_are_of_the_total_that_is_left() -> None:
@@ -266,8 +264,8 @@ def test_with_other_totals_no_cell_outside_the_waves_moves_and_sums_are_exact(
         toward = money(plan, inside) - money(stages[k - 1], inside)
         asked = _nearest(_nearest(own, whole), toward)
         assert money(stages[k], inside) - money(stages[k - 1], inside) == change
-        assert min(asked, 0) <= change <= max(asked, 0) or frozen
-        assert min(whole, 0) <= change <= max(whole, 0)
+        assert min(asked, Decimal(0)) <= change <= max(asked, Decimal(0)) or frozen
+        assert min(whole, Decimal(0)) <= change <= max(whole, Decimal(0))
         if not frozen and not in_steps:
             assert change == asked
     before, after = now.as_dict(), stages[-1].as_dict()

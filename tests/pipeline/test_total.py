@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liftloop.adapters.settings import parse_settings
 from liftloop.app.backtest.loop import MemoryLoop
 from liftloop.app.backtest.market import budgets_frame
 from liftloop.app.backtest.runs import SeedRun, run_seed
-from liftloop.core.curves import ResponseCurves
+from liftloop.core.curves.protocol import ResponseCurves
+from liftloop.core.curves.saturating import SaturatingCurves
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.policy import Policy
 from liftloop.core.rollout.effective_policy import Running
-from liftloop.core.saturating import SaturatingCurves
 from liftloop.markets.hill import HillMarket
-from liftloop.pipeline.plan import Plan, plan_budgets
+from liftloop.pipeline.guardrails import PlanEvidence
+from liftloop.pipeline.plan.plan_budgets import Plan, plan_budgets
+from liftloop.pipeline.plan.total import proposal_sentence, total_first
 from liftloop.pipeline.rollout import Proposed, RolloutDecision, decide, sizes_of
-from liftloop.pipeline.total import proposal_sentence, total_first
+from liftloop.settings.schema import parse_settings
 from tests.pipeline.test_plan_totals import steps_kept
 from tests.pipeline.test_rollout import OLD, SEGMENTS, TODAY, Small, inputs
 
@@ -50,8 +51,7 @@ def plan(known: ResponseCurves | None = None, incumbent: Policy = OLD, **budget:
         curves=known or curves(),
         incumbent=incumbent,
         frozen=(),
-        as_of=TODAY,
-        facts={},
+        evidence=PlanEvidence(as_of=TODAY, facts={}),
     )
 
 
@@ -59,7 +59,7 @@ def channel(policy: Policy, name: str) -> Decimal:
     return sum((x for cell, x in policy.budgets if cell.channel == name), Decimal(0))
 
 
-CEILING = {"total_is": "ceiling", "total": str(TOTAL)}
+CEILING: dict[str, Any] = {"total_is": "ceiling", "total": str(TOTAL)}
 
 
 # -- a ceiling -------------------------------------------------------------------------------------
@@ -97,8 +97,13 @@ def test_under_a_ceiling_all_is_spent_where_all_pays() -> None:
 
 def test_a_cut_that_is_not_likely_to_pay_is_not_made() -> None:
     unsure = curves(video=1.2, spread=1.5)
-    made = plan(unsure, max_step=0.25, limits=[{"channel": "search", "floor": "0"}],
-                frozen=[{"channel": "search"}], **{**CEILING, "sureness": 0.97})  # fmt: skip
+    made = plan(
+        unsure,
+        max_step=0.25,
+        limits=[{"channel": "search", "floor": "0"}],
+        frozen=[{"channel": "search"}],
+        **{**CEILING, "sureness": 0.97},
+    )
     assert made.policy == OLD and made.reason.startswith("The budgets stay")
 
 
@@ -117,7 +122,7 @@ def test_a_fixed_total_is_spent_whole() -> None:
 
 
 def settled(made: Plan, known: ResponseCurves, **budget: Any) -> RolloutDecision:
-    told = inputs(model=known, budget=budget)  # type: ignore[arg-type]
+    told = inputs(model=known, budget=budget)
     return decide(
         told, proposal=Proposed(made.policy, made.reason), running=None, rollout_id="r", seed=1
     )
@@ -226,8 +231,7 @@ def live(
         3,
         weeks,
         True,
-        baselines=False,
-        oracles=False,
+        beside=(),
         loop=lambda settings, policy: Watched(settings, policy, learn=lambda *_: known),
     )
     for week in found:
@@ -295,8 +299,7 @@ def test_a_target_is_kept_in_a_single_segment_too() -> None:
         3,
         3,
         True,
-        baselines=False,
-        oracles=False,
+        beside=(),
         loop=lambda settings, policy: MemoryLoop(settings, policy, learn=lambda *_: alone),
     )
     totals = found.days.groupby("date").daily_budget.sum()
@@ -344,8 +347,7 @@ def profits(weeks: int, seed: int, **loop: Any) -> tuple[dict[str, float], dict[
             seed,
             weeks,
             True,
-            baselines=False,
-            oracles=False,
+            beside=(),
             **loop,
         )
         for total_is in ("fixed", "ceiling")

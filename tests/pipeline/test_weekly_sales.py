@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pandas as pd
 
-from liftloop.pipeline.weekly_sales import WEEKS, weekly_sales
+from liftloop.pipeline.weekly_sales import WEEKS, daily_sales, weekly_sales
 
 DAY = date(2026, 3, 2)
 
@@ -42,3 +42,17 @@ def test_the_oldest_of_the_last_weeks_comes_first() -> None:
 def test_without_sales_nothing_is_known() -> None:
     assert weekly_sales(sales(21).iloc[:0], segments="ab", as_of=DAY) == {}
     assert weekly_sales(None, segments="ab", as_of=DAY) == {}
+
+
+def test_days_go_back_to_the_first_gap() -> None:
+    days = pd.date_range("2026-01-01", periods=20)
+    sales = pd.DataFrame(
+        [(day, name, float(n)) for n, day in enumerate(days) for name in ("a", "b", "other")],
+        columns=["date", "segment", "revenue"],
+    )
+    sales = sales[~((sales["date"] == days[4]) & (sales["segment"] == "b"))]
+    found = daily_sales(sales, segments=("a", "b"), as_of=date(2026, 1, 21))
+    assert found.tolist() == [2.0 * n for n in range(5, 20)]
+    late = daily_sales(sales, segments=("a", "b"), as_of=date(2026, 1, 23))
+    assert late.tolist() == found.tolist()
+    assert daily_sales(sales, segments=("a", "b"), as_of=date(2026, 1, 1)).size == 0

@@ -9,10 +9,18 @@ from typing import Any
 
 import pytest
 
-from liftloop.core.guardrails import GuardrailVerdict
-from liftloop.core.rollout.transitions import Exposure, begin, hold, move, pause, roll_back
+from liftloop.core.guardrails.verdict import GuardrailVerdict
+from liftloop.core.rollout.transitions import (
+    Exposure,
+    NewBudgets,
+    begin,
+    hold,
+    move,
+    pause,
+    roll_back,
+)
 from liftloop.reporting.rollout_sentences import allowance_sentence, named
-from liftloop.reporting.rollout_summary import Step, summarize
+from liftloop.reporting.rollout_summary import RecordedStep, summarize
 
 
 def test_each_wave_says_which_plan_it_has_and_since_when(made: SimpleNamespace) -> None:
@@ -34,12 +42,16 @@ def test_a_plan_says_when_it_was_made_and_how_far_of_its_step_it_goes(
     found = made.told(made.started())
     (plan,) = found.plans
     assert (plan.version, plan.made_on, plan.waves, plan.since) == (
-        "p-1", made.START, (1,), made.START,
-    )  # fmt: skip
+        "p-1",
+        made.START,
+        (1,),
+        made.START,
+    )
     assert found.plan_label(1) == "plan 1 of 2 March 2026, 50% of its step"
     assert found.plan_label(0) == "the budgets before"
-    assert found.sentence.endswith("north and west: plan 1; central, east and south: the budgets "
-                                   "before.")  # fmt: skip
+    assert found.sentence.endswith(
+        "north and west: plan 1; central, east and south: the budgets before."
+    )
 
 
 def test_what_is_at_risk_is_one_sentence_with_amounts(made: SimpleNamespace) -> None:
@@ -54,18 +66,21 @@ def test_what_is_at_risk_is_one_sentence_with_amounts(made: SimpleNamespace) -> 
 
 def test_a_measurement_is_kept_for_each_day_the_last_of_it(made: SimpleNamespace) -> None:
     steps = made.flowing()
-    again = hold(steps[-1].after, on=made.day(14), reason="Again.",
-                 verdicts=(made.profit(1_600.0, 1_700.0),))  # fmt: skip
+    again = hold(
+        steps[-1].after, on=made.day(14), reason="Again.", verdicts=(made.profit(1_600.0, 1_700.0),)
+    )
     found = made.told(*steps, again)
     assert [(m.on, m.gained, m.low) for m in found.measured] == [
-        (made.day(7), 500.0, -1_500.0), (made.day(14), 1_600.0, -100.0),
-    ]  # fmt: skip
+        (made.day(7), 500.0, -1_500.0),
+        (made.day(14), 1_600.0, -100.0),
+    ]
 
 
 def test_a_proof_ends_the_old_count_and_a_new_one_begins(made: SimpleNamespace) -> None:
     steps = made.proven()
-    later = hold(steps[-1].after, on=made.day(28), reason="Later.",
-                 verdicts=(made.profit(10.0, 900.0),))  # fmt: skip
+    later = hold(
+        steps[-1].after, on=made.day(28), reason="Later.", verdicts=(made.profit(10.0, 900.0),)
+    )
     found = made.told(*steps, later)
     assert found.proven_on == made.day(21)
     assert found.proofs[0].sentence("EUR") == (
@@ -108,25 +123,39 @@ def test_what_slows_it_names_the_part_of_one_plan(made: SimpleNamespace) -> None
 
 
 def test_what_takes_it_back_names_how_far_each_limit_is(made: SimpleNamespace) -> None:
+    measured: dict[str, dict[str, float | str]] = {
+        "revenue": {"change_high": 0.081, "margin": 0.05},
+        "cost per incremental conversion": {"change_high": 0.6, "margin": 1 / 3},
+        "spend pacing": {"pacing_highest": 1.02, "over": 1.3},
+        "channel share": {"channel": "video", "share": 0.4, "limit": 0.8},
+    }
     limits = tuple(
         GuardrailVerdict(name, "pass", "promote", "Fine.", evidence)
-        for name, evidence in (
-            ("revenue", {"change_high": 0.081, "margin": 0.05}),
-            ("cost per incremental conversion", {"change_high": 0.6, "margin": 1 / 3}),
-            ("spend pacing", {"pacing_highest": 1.02, "over": 1.3}),
-            ("channel share", {"channel": "video", "share": 0.4, "limit": 0.8}),
-        )
+        for name, evidence in measured.items()
     )
     steps = made.flowing()
-    quiet = hold(steps[-1].after, on=made.day(15), reason="Quiet.", risk=made.RISK,
-                 verdicts=(made.profit(1_500.0, 1_800.0), *limits))  # fmt: skip
+    quiet = hold(
+        steps[-1].after,
+        on=made.day(15),
+        reason="Quiet.",
+        risk=made.RISK,
+        verdicts=(made.profit(1_500.0, 1_800.0), *limits),
+    )
     found = made.told(*steps, quiet)
     for words, part in zip(
         found.would_take_back,
-        ("(+3,300 EUR now)", "first 28 days", "above 3,000 EUR (25% of the allowance)", "+8.1%",
-         "33%", "102%", "video with 40%", "liftloop rollback"),
+        (
+            "(+3,300 EUR now)",
+            "first 28 days",
+            "above 3,000 EUR (25% of the allowance)",
+            "+8.1%",
+            "33%",
+            "102%",
+            "video with 40%",
+            "liftloop rollback",
+        ),
         strict=True,
-    ):  # fmt: skip
+    ):
         assert part in words
     assert "(expected so far: +1,200; at risk: 3,400)" in found.would_take_back[2]
     assert "A guardrail that fails: revenue, cost per incremental conversion, spend pacing, " in (
@@ -137,7 +166,13 @@ def test_what_takes_it_back_names_how_far_each_limit_is(made: SimpleNamespace) -
 
 def test_a_plan_in_the_shadow_says_when_it_may_enter(made: SimpleNamespace) -> None:
     state = begin("r-1", on=made.START, reference="p-0", waves=3, baseline=1_000.0)
-    shadow = move(state, Exposure((0, 0, 0), 1.0), on=made.START, reason="Kept.", version="p-1")
+    shadow = move(
+        state,
+        Exposure((0, 0, 0), 1.0),
+        on=made.START,
+        reason="Kept.",
+        budgets=NewBudgets(version="p-1"),
+    )
     found = made.told(shadow, terms=replace(made.TERMS, shadow_days=7))
     assert found.stage == "shadow"
     assert "Plan 1 may enter the first wave from 9 March 2026 on" in found.would_go_on[0]
@@ -190,17 +225,29 @@ def test_a_chart_names_the_steps_that_matter(made: SimpleNamespace) -> None:
 
 OLD = {
     "state": {
-        "rollout_id": "r-1", "stage": "canary", "started_on": "2026-03-02", "paused_days": 0,
-        "paused_since": None, "paused_by": "", "step": 0, "since": "2026-03-02",
-        "interrupted": None, "held_days": 0, "exposed": {"north": "2026-03-02"},
+        "rollout_id": "r-1",
+        "stage": "canary",
+        "started_on": "2026-03-02",
+        "paused_days": 0,
+        "paused_since": None,
+        "paused_by": "",
+        "step": 0,
+        "since": "2026-03-02",
+        "interrupted": None,
+        "held_days": 0,
+        "exposed": {"north": "2026-03-02"},
     },
     "verdicts": [
-        {"name": "incremental profit", "verdict": "undecided", "recommendation": "hold",
-         "sentence": "Between -20% and +40%.",
-         "evidence": {"day": "2026-03-08", "relative_effect": 0.1, "low": -0.2, "high": 0.4}},
+        {
+            "name": "incremental profit",
+            "verdict": "undecided",
+            "recommendation": "hold",
+            "sentence": "Between -20% and +40%.",
+            "evidence": {"day": "2026-03-08", "relative_effect": 0.1, "low": -0.2, "high": 0.4},
+        },
     ],
     "barred_until": None,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("evidence", [OLD, {}])
@@ -208,8 +255,8 @@ def test_steps_of_an_earlier_version_show_stage_dates_and_steps(
     made: SimpleNamespace, evidence: dict[str, Any]
 ) -> None:
     steps = [
-        Step(made.START, "start", "incumbent", "canary", "It begins.", evidence),
-        Step(made.day(7), "hold", "canary", "canary", "Undecided.", evidence),
+        RecordedStep(made.START, "start", "incumbent", "canary", "It begins.", evidence),
+        RecordedStep(made.day(7), "hold", "canary", "canary", "Undecided.", evidence),
     ]
     found = summarize(steps, waves=[], started_on=made.START, terms=made.TERMS)
     assert found.sentence == (
@@ -222,7 +269,7 @@ def test_steps_of_an_earlier_version_show_stage_dates_and_steps(
 
 
 def test_a_finished_rollout_of_an_earlier_version_says_so(made: SimpleNamespace) -> None:
-    steps = [Step(made.day(40), "promote", "ramp", "full", "All join.", OLD)]
+    steps = [RecordedStep(made.day(40), "promote", "ramp", "full", "All join.", OLD)]
     found = summarize(steps, waves=[], started_on=made.START, terms=made.TERMS)
     assert found.sentence == "Finished on 11 April 2026: the new budgets are in all segments."
 
@@ -231,8 +278,10 @@ def test_a_summary_is_plain_values_for_json(made: SimpleNamespace) -> None:
     said = json.loads(json.dumps(made.told(*made.proven()).as_dict(), allow_nan=False))
     assert said["stage"] == "canary"
     assert said["waves"][0] == {
-        "segments": ["north", "west"], "plan": 3, "since": "2026-03-16",
-    }  # fmt: skip
+        "segments": ["north", "west"],
+        "plan": 3,
+        "since": "2026-03-16",
+    }
     assert said["plans"][0]["made_on"] == "2026-03-02"
     assert (said["risk"]["in_use"], said["risk"]["measured"]) == (900.0, None)
     assert said["risk"]["sentence"] == "Of 12,000 EUR at risk this quarter 900 are in use."

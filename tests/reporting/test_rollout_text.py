@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from liftloop.core.guardrails import GuardrailVerdict
+from liftloop.core.guardrails.verdict import GuardrailVerdict
 from liftloop.core.rollout.transitions import hold, roll_back
 from liftloop.reporting.rollout_text import rollout_lines
 
@@ -12,8 +12,12 @@ from liftloop.reporting.rollout_text import rollout_lines
 def test_a_running_rollout_is_shown_whole(made: SimpleNamespace) -> None:
     steps = made.flowing()
     late = GuardrailVerdict("revenue", "review", "hold", "No sales.")
-    quiet = hold(steps[-1].after, on=made.day(15), reason="Quiet.",
-                 verdicts=(made.profit(1_500.0, 1_800.0), late))  # fmt: skip
+    quiet = hold(
+        steps[-1].after,
+        on=made.day(15),
+        reason="Quiet.",
+        verdicts=(made.profit(1_500.0, 1_800.0), late),
+    )
     text = "\n".join(rollout_lines("r-1", made.told(*steps, quiet)))
     for words in (
         "r-1: Running since 2 March 2026.",
@@ -32,8 +36,9 @@ def test_a_running_rollout_is_shown_whole(made: SimpleNamespace) -> None:
 
 def test_the_bar_shows_zero_the_gain_and_the_bounds_cut_at_its_ends(made: SimpleNamespace) -> None:
     steps = made.flowing()
-    wide = hold(steps[-1].after, on=made.day(15), reason="Quiet.",
-                verdicts=(made.profit(1_500.0, 9_000.0),))  # fmt: skip
+    wide = hold(
+        steps[-1].after, on=made.day(15), reason="Quiet.", verdicts=(made.profit(1_500.0, 9_000.0),)
+    )
     (line,) = [x for x in rollout_lines("r-1", made.told(*steps, wide)) if "2026-03-17" in x]
     drawn = line[line.index("2026-03-17") + 12 :][:41]
     assert (drawn.index("|"), drawn.index("o")) == (20, 30)  # of -3,000 to +3,000

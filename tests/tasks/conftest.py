@@ -12,21 +12,22 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from liftloop.adapters.decisions import budget_lines, decision
-from liftloop.adapters.deliveries import account_of, deliver
-from liftloop.adapters.ledger import session
-from liftloop.adapters.rollouts import transitions
-from liftloop.adapters.tables import RolloutTransition
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.facts.deliveries import deliver
+from liftloop.adapters.ledger.decisions import budget_lines, decision
+from liftloop.adapters.ledger.records import session
+from liftloop.adapters.ledger.rollouts import transitions
+from liftloop.adapters.ledger.tables import RolloutTransition
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout.effective_policy import Running
-from liftloop.markets.demo_market import DemoMarket
+from liftloop.markets.families import DemoMarket
+from liftloop.settings.workspace import Workspace
 from tasks.context import Loop, open_loop
-from tasks.publish import publish
-from tasks.reallocate import budgets_before, propose_once
-from tasks.rollout import settle_once
-from tasks.running_rollout import running_rollout
-from tasks.train import crown_once, train_once
+from tasks.decision.reallocate import budgets_before, propose_once
+from tasks.decision.rollout import settle_once
+from tasks.decision.running_rollout import running_rollout
+from tasks.evidence.ingest import intake_of
+from tasks.model.train import promote_once, train_once
+from tasks.operate.publish import publish
 
 Spoil = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -79,15 +80,13 @@ class World:
             path = self.workspace.inbox / f"{feed}-{self.day}.parquet"
             frame.to_parquet(path)
             deliver(
-                self.workspace,
+                intake_of(self.loop),
                 path,
-                engine=self.loop.engine,
-                account=account_of(self.loop.settings.account),
             )
 
     def cycle(self) -> dict[str, Any]:
         loop = self.loop
-        crown_once(loop, train_once(loop, self.day, door="holdout", reason="test"))
+        promote_once(loop, train_once(loop, self.day, door="holdout", reason="test"))
         proposal = propose_once(loop, self.day, door="holdout")
         settled = settle_once(loop, self.day, proposal["id"])
         if settled["state"] == "in_force":
@@ -135,15 +134,17 @@ def budgets_frame(policy: Policy) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def learned(tmp_path_factory: pytest.TempPathFactory, workspace_model: Workspace) -> Workspace:
+def learned(built_once: Callable[..., Path], workspace_model: Workspace) -> Workspace:
     """A workspace that took the history in and learned from it, to be copied."""
-    root = tmp_path_factory.mktemp("learned") / "workspace"
-    shutil.copytree(workspace_model.root, root)
-    world = World(Workspace(root))
-    world.set("\ntuning_trials = 20", "\ntuning_trials = 0")
-    world.take_in(world.market.history())
-    crown_once(world.loop, train_once(world.loop, world.day, door="holdout", reason="test"))
-    return world.workspace
+
+    def build(root: Path) -> None:
+        shutil.copytree(workspace_model.root, root)
+        world = World(Workspace(root))
+        world.set("\ntuning_trials = 20", "\ntuning_trials = 0")
+        world.take_in(world.market.history())
+        promote_once(world.loop, train_once(world.loop, world.day, door="holdout", reason="test"))
+
+    return Workspace(built_once("learned", build))
 
 
 @pytest.fixture
@@ -152,3 +153,9 @@ def world(tmp_path: Path, learned: Workspace) -> World:
     world = World(Workspace(tmp_path / "workspace"))
     world.market.history()
     return world
+
+
+@pytest.fixture
+def no_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The monitor's page without Evidently's reports beside it, which take seconds to draw."""
+    monkeypatch.setattr("tasks.monitor.pages.snapshots", lambda *_: {})

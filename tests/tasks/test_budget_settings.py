@@ -9,14 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from liftloop.adapters.settings import Settings, parse_settings
+from liftloop.core.allocation.constraints import book
+from liftloop.core.allocation.objectives import (
+    Aim,
+    CvarProfit,
+    ExpectedProfit,
+    StrategicAims,
+    TargetIroas,
+)
+from liftloop.core.curves.saturating import SaturatingCurves
 from liftloop.core.errors import ConfigurationError
-from liftloop.core.objectives import Aim, CvarProfit, ExpectedProfit, StrategicAims, TargetIroas
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rules import book
-from liftloop.core.saturating import SaturatingCurves
-from liftloop.pipeline.plan import Plan, objective_of, plan_budgets, rules_of
-from liftloop.pipeline.reach import caps_by_frequency
+from liftloop.pipeline.guardrails import PlanEvidence
+from liftloop.pipeline.plan.plan_budgets import Plan, objective_of, plan_budgets
+from liftloop.pipeline.plan.reach import caps_by_frequency
+from liftloop.pipeline.plan.rules import rules_of
+from liftloop.settings.schema import Settings, parse_settings
 
 CELLS = (Cell("north", "search"), Cell("south", "search"))
 HELD = Policy.of(dict.fromkeys(CELLS, Decimal("100.00")))
@@ -86,7 +94,13 @@ def test_a_plan_says_what_its_target_and_its_unknown_reach_mean() -> None:
     asked = settings(
         objective="target_iroas", target_iroas=1.1, frequency_per_week=700.0, max_step=1.0
     )
-    plan = plan_budgets(asked, curves=curves, incumbent=HELD, frozen=(), as_of=DAY, facts=feeds())
+    plan = plan_budgets(
+        asked,
+        curves=curves,
+        incumbent=HELD,
+        frozen=(),
+        evidence=PlanEvidence(as_of=DAY, facts=feeds()),
+    )
     # 2 / (1 + x/100) = 1.1 at x = 81.8181 in each cell
     assert plan.policy.total == Decimal("163.63")
     assert "1 of 2 cells have no frequency cap" in plan.notes[0]
@@ -103,9 +117,13 @@ def test_a_cell_that_does_not_spend_what_it_has_gets_no_raise_and_is_told_why() 
 
     def plan(slow: dict[Cell, float]) -> Plan:
         return plan_budgets(
-            settings(), curves=curves, incumbent=HELD, frozen=(), as_of=DAY, facts=feeds(),
+            settings(),
+            curves=curves,
+            incumbent=HELD,
+            frozen=(),
+            evidence=PlanEvidence(as_of=DAY, facts=feeds()),
             slow=slow,
-        )  # fmt: skip
+        )
 
     assert plan({}).policy.as_dict() == {CELLS[0]: Decimal("125.00"), CELLS[1]: Decimal("75.00")}
     held = plan({CELLS[0]: 0.41})

@@ -9,11 +9,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from liftloop.adapters.deliveries import account_of, deliver
-from liftloop.adapters.ledger import upgrade
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.facts.deliveries import deliver
+from liftloop.adapters.facts.read_facts import read_facts
+from liftloop.adapters.ledger.records import upgrade
+from liftloop.settings.schema import load_settings
+from liftloop.settings.workspace import Workspace
 from tasks import context
 from tasks.context import Loop, open_loop, view
+from tasks.evidence.ingest import intake_of
 
 DAY = date(2026, 3, 10)
 
@@ -24,26 +27,24 @@ def loop(tmp_path: Path) -> Loop:
     for folder in workspace.folders:
         folder.mkdir(parents=True)
     workspace.config.write_text("", encoding="utf-8")
-    upgrade(f"sqlite:///{workspace.ledger}")
+    upgrade(str(load_settings(workspace).ledger_url))
     return open_loop(workspace.root)
 
 
 def put(loop: Loop, name: str, rows: str) -> None:
     path = loop.workspace.inbox / name
     path.write_text("date,segment,orders,revenue\n" + rows, encoding="utf-8")
-    account = account_of(loop.settings.account)
-    assert deliver(loop.workspace, path, engine=loop.engine, account=account).refused is None
+    assert deliver(intake_of(loop), path).refused is None
 
 
 def test_a_feed_is_read_once_until_new_facts_come(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    real = context.read_facts
 
     def reading(workspace: Workspace, feed: str, **asked: Any) -> pd.DataFrame:
         read.append(feed)
-        return real(workspace, feed, **asked)
+        return read_facts(workspace, feed, **asked)
 
     monkeypatch.setattr(context, "read_facts", reading)
     put(loop, "sales-1.csv", "2026-03-01,a,1,10\n")

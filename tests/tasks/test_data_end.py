@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from liftloop.adapters.deliveries import account_of, deliver
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.facts.deliveries import deliver
 from liftloop.app.cli import app
-from liftloop.markets.demo_market import DemoMarket
-from tasks.comparable import nothing_to_compare
+from liftloop.markets.families import DemoMarket
+from liftloop.settings.workspace import Workspace
 from tasks.context import open_loop
 from tasks.data_end import ended_long_ago, last_day, planning_day
-from tasks.experiments import suggest_tests
+from tasks.evidence.ingest import intake_of
+from tasks.experiments.suggest import suggest_tests
+from tasks.monitor.comparable import nothing_to_compare
 
 PAST = date(2022, 10, 30)  # the last day with data
 
@@ -35,8 +36,7 @@ def old(fresh_workspace: Workspace) -> Workspace:
         days = pd.to_datetime(frame["date"])
         path = fresh_workspace.inbox / f"{name}-history.parquet"
         frame.assign(date=days - (days.max() - pd.Timestamp(PAST))).to_parquet(path)
-        account = account_of(loop.settings.account)
-        assert deliver(fresh_workspace, path, engine=loop.engine, account=account).refused is None
+        assert deliver(intake_of(loop), path).refused is None
     return fresh_workspace
 
 
@@ -46,7 +46,7 @@ def test_a_lift_test_is_suggested_for_the_day_after_the_data(
     monkeypatch.setenv("LIFTLOOP_NOW", "2026-11-30T09:00:00+00:00")
     found = suggest_tests(str(old.root))
     assert found.tests
-    assert found.start == date(2022, 11, 7)  # the next Monday
+    assert found.start == date(2023, 1, 2)  # the first Monday whose weeks hold no retail day
     assert found.sentence.startswith(
         "Data end on 2022-10-30; planning for 2022-10-31. Say --as-of to plan another day."
     )

@@ -11,15 +11,16 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from liftloop.adapters.deliveries import account_of, deliver
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.facts.deliveries import deliver
 from liftloop.app.cli import app
 from liftloop.core.errors import Declined, InsufficientEvidence
+from liftloop.settings.workspace import Workspace
 from tasks.context import Loop, open_loop
-from tasks.experiments import suggest_tests
-from tasks.monitor import compare_once
-from tasks.reallocate import propose_once
-from tasks.train import crown_once, train_once
+from tasks.decision.reallocate import propose_once
+from tasks.evidence.ingest import intake_of
+from tasks.experiments.suggest import suggest_tests
+from tasks.model.train import promote_once, train_once
+from tasks.monitor.monitor import compare_once
 
 DAY = date(2026, 3, 2)
 Draw = Callable[[np.random.Generator], float]
@@ -59,14 +60,31 @@ def frames(
             sales.append((day, segment, 20, round(sold(chance), 2), np.nan if empty else 1.0))
     performance = pd.DataFrame(
         spent,
-        columns=["date", "segment", "channel", "spend", "impressions", "clicks", "conversions",
-                 "revenue"],
-    )  # fmt: skip
+        columns=[
+            "date",
+            "segment",
+            "channel",
+            "spend",
+            "impressions",
+            "clicks",
+            "conversions",
+            "revenue",
+        ],
+    )
     holdout = pd.DataFrame(
         arms,
-        columns=["date", "segment", "channel", "arm", "users", "converters", "conversions",
-                 "revenue", "revenue_sq"],
-    )  # fmt: skip
+        columns=[
+            "date",
+            "segment",
+            "channel",
+            "arm",
+            "users",
+            "converters",
+            "conversions",
+            "revenue",
+            "revenue_sq",
+        ],
+    )
     return {
         "performance": performance.assign(**dict.fromkeys(empty, np.nan)),
         "holdout": holdout,
@@ -113,8 +131,7 @@ def test_odd_data_pass_through_the_loop_without_a_warning(
     for name, frame in ODD[what]().items():
         path = fresh_workspace.inbox / f"{name}.csv"
         frame.to_csv(path, index=False)
-        account = account_of(loop.settings.account)
-        assert deliver(fresh_workspace, path, engine=loop.engine, account=account).refused is None
+        assert deliver(intake_of(loop), path).refused is None
     for step in (_compare, _train, _propose, _suggest):
         try:
             step(loop)
@@ -130,7 +147,7 @@ def _compare(loop: Loop) -> None:
 
 
 def _train(loop: Loop) -> None:
-    crown_once(loop, train_once(loop, DAY, door="holdout", reason="test"))
+    promote_once(loop, train_once(loop, DAY, door="holdout", reason="test"))
 
 
 def _propose(loop: Loop) -> None:

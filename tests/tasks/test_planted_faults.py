@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from liftloop.adapters.deliveries import account_of, deliver
-from liftloop.adapters.facts import read_facts
+from liftloop.adapters.facts.deliveries import deliver
+from liftloop.adapters.facts.read_facts import read_facts
 from liftloop.adapters.importers import ImportOptions
-from liftloop.adapters.workspace import Workspace
 from liftloop.core.policy import Policy
+from liftloop.settings.workspace import Workspace
+from tasks.evidence.ingest import intake_of
 from tests.e2e.dirty_exports import (
     FILE_FAULTS,
     META,
@@ -57,15 +58,23 @@ def as_rows(performance: pd.DataFrame) -> pd.DataFrame:
         part = pd.DataFrame(
             {
                 "day": list(mine["date"]),
-                "account": "7000001", "campaign": campaign, "campaign_id": campaign[-1] + "01",
-                "adset": "Set 0", "adset_id": campaign[-1] + "02", "ad": f"Picture {place}",
-                "ad_id": f"{place}03", "country": mine["segment"].to_numpy(),
+                "account": "7000001",
+                "campaign": campaign,
+                "campaign_id": campaign[-1] + "01",
+                "adset": "Set 0",
+                "adset_id": campaign[-1] + "02",
+                "ad": f"Picture {place}",
+                "ad_id": f"{place}03",
+                "country": mine["segment"].to_numpy(),
             }
-        )  # fmt: skip
+        )
         for name, column, scale in (
-            ("cents", "spend", 100), ("impressions", "impressions", 1), ("clicks", "clicks", 1),
-            ("purchases", "conversions", 1), ("value_cents", "revenue", 100),
-        ):  # fmt: skip
+            ("cents", "spend", 100),
+            ("impressions", "impressions", 1),
+            ("clicks", "clicks", 1),
+            ("purchases", "conversions", 1),
+            ("value_cents", "revenue", 100),
+        ):
             part[name] = np.floor(mine[column].to_numpy() * scale * share).astype(int)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
@@ -102,9 +111,10 @@ def send(world: World, exports: Sequence[Export], layout: Layout) -> list[Export
         path = world.workspace.root.parent / f"{layout.name}-{place}-{world.day}.csv"
         path.write_bytes(written(layout, export))
         summary = deliver(
-            world.workspace, path, engine=world.loop.engine,
-            account=account_of(world.loop.settings.account), options=ImportOptions(channel=CHANNEL),
-        )  # fmt: skip
+            intake_of(world.loop),
+            path,
+            options=ImportOptions(channel=CHANNEL),
+        )
         if summary.refused:
             break
         assert summary.quarantined == 0, json.dumps(summary.as_dict())
@@ -128,7 +138,7 @@ def copied(workspace: Workspace, root: Path) -> World:
 def cents_by_cell_day(world: World) -> dict[tuple[str, str, str], int]:
     facts = read_facts(world.workspace, "performance", as_of=None, timezone="UTC")
     sums = facts.groupby([facts["date"].astype(str), "segment", "channel"])["spend"].sum()
-    return {key: round(100 * value) for key, value in sums.items()}
+    return {key: round(100 * value) for key, value in zip(sums.index, sums, strict=True)}
 
 
 @pytest.mark.slow

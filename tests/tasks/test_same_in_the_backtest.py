@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from liftloop.adapters.ledger import champion_training, session
-from liftloop.adapters.rollouts import rollouts
-from liftloop.adapters.settings import Settings
+from liftloop.adapters.ledger.records import champion_training, session
+from liftloop.adapters.ledger.rollouts import rollouts
 from liftloop.app.backtest.loop import MemoryLoop
-from liftloop.core.curves import ResponseCurves
+from liftloop.core.curves.protocol import ResponseCurves
 from liftloop.core.policy import Policy
 from liftloop.pipeline.rollout import Ended, RolloutDecision, decide
+from liftloop.settings.schema import Settings
 from tasks.context import view
-from tasks.curves import MODEL_OF, curves_of
-from tasks.learning import HOLDOUT_FEEDS
-from tasks.rollout import look_once
-from tasks.running_rollout import ended_streams
+from tasks.decision.rollout import look_once
+from tasks.decision.running_rollout import ended_streams
+from tasks.model.curves import MODEL_OF, curves_of
+from tasks.model.learning import HOLDOUT_FEEDS
 from tests.tasks.conftest import World
 
 SMALL = ("\nallowance = 0.08", "\nallowance = 0.01")  # plans do not go to all waves at once
@@ -42,7 +42,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[RolloutDecision]:
         kept.append(of_production(*args, **asked))
         return kept[-1]
 
-    monkeypatch.setattr("tasks.rollout.decide", of_production)
+    monkeypatch.setattr("tasks.decision.rollout.decide", of_production)
     monkeypatch.setattr("liftloop.app.backtest.loop.decide", in_memory)
     return kept
 
@@ -57,7 +57,9 @@ class Both:
         self.budgets: list[tuple[Policy, Policy]] = []
         self.told: list[tuple[str, str]] = []
 
-    def learned(self, _: Settings, __: Any, as_of: date) -> ResponseCurves | None:
+    def learned(
+        self, _: Settings, __: Any, as_of: date, ___: date | None = None
+    ) -> ResponseCurves | None:
         """The curves that took over in production on a day: what a model is held to before it is in
         force is no question of rollouts."""
         with session(self.world.loop.engine, read_only=True) as db:
@@ -140,7 +142,7 @@ def test_a_stream_that_is_taken_back_and_starts_again_is_decided_the_same(
     assert running is not None
     world.live(both.settled, world.harmed(running.following(1)))
     both.look(world.day - timedelta(days=1))
-    for _ in range(6):
+    for _ in range(4):
         both.cycle()
         world.live(both.settled)
     both.agree()

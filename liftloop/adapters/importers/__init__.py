@@ -10,12 +10,10 @@ from typing import Literal
 
 import pandas as pd
 
+from liftloop.adapters.files.reading import RawTable, ReadOptions, printable, read_table, shown
 from liftloop.adapters.importers import platforms as platforms  # registers our importers
-from liftloop.adapters.importers.choosing import rows_where
-from liftloop.adapters.importers.columns import normal
-from liftloop.adapters.importers.contract_files import import_contract
-from liftloop.adapters.importers.dayorder import DayOrder
-from liftloop.adapters.importers.exports import Account, import_export
+from liftloop.adapters.importers.contract_files import import_contract, with_outcome_days
+from liftloop.adapters.importers.exports import import_export
 from liftloop.adapters.importers.feeds import FEEDS, feeds_with, named_feed
 from liftloop.adapters.importers.importer import (
     Importer,
@@ -24,13 +22,15 @@ from liftloop.adapters.importers.importer import (
     plain,
     register,
 )
-from liftloop.adapters.importers.mapped import import_mapped
-from liftloop.adapters.importers.mapping import load_map
-from liftloop.adapters.importers.outcome_days import with_outcome_days
-from liftloop.adapters.importers.wildcards import stands_for
-from liftloop.adapters.reading import RawTable, ReadOptions, printable, read_table, shown
+from liftloop.adapters.importers.maps.mapped import import_mapped
+from liftloop.adapters.importers.maps.mapping import load_map
+from liftloop.adapters.importers.maps.wildcards import stands_for
+from liftloop.adapters.importers.report_rows import ReportAccount
+from liftloop.adapters.importers.tables.choosing import rows_where
+from liftloop.adapters.importers.tables.columns import normal, refuse_nested
+from liftloop.adapters.importers.tables.dayorder import DayOrder
 from liftloop.core.errors import ConfigurationError, RefusedFile
-from liftloop.core.feeds.questions import Stands
+from liftloop.core.feeds.deliveries.questions import Stands
 
 __all__ = ["ImportOptions", "Imported", "Importer", "read_delivery", "register"]
 
@@ -85,7 +85,7 @@ class ImportOptions:
     on outcomes and cost of users count, where a row does not say (0: not stated), and
     ``default_outcome_days`` what the workspace's settings say of it. ``currency`` and the names in
     use are the workspace's: a country and a platform keep the segment and the channel they have
-    there.
+    there. ``without_revenue``: the workspace counts conversions, so a feed may lack its revenue.
     """
 
     feed: str | None = None
@@ -108,6 +108,7 @@ class ImportOptions:
     currency: str = ""
     segments_in_use: tuple[str, ...] = ()
     channels_in_use: tuple[str, ...] = ()
+    without_revenue: bool = False
 
 
 def read_delivery(path: Path, options: ImportOptions = ImportOptions()) -> Imported:
@@ -160,8 +161,12 @@ def _read(path: Path, options: ImportOptions) -> Imported:
     raw = read_table(path, ReadOptions(is_header=is_header))
     chosen = _recognise(path, raw, options, importers)
     if isinstance(chosen, str):
+        if raw.table is not None:
+            refuse_nested(raw, lambda name: FEEDS[chosen].kind(normal(name)) is not None)
         return _by_contract(raw, chosen, options)
-    account = Account(
+    cells = chosen.plain_cells(plain(name) for name in raw.header)
+    refuse_nested(raw, lambda name: plain(name) in cells)
+    account = ReportAccount(
         options.segment,
         options.channel,
         options.timezone,
@@ -223,7 +228,12 @@ def _by_contract(raw: RawTable, name: str, options: ImportOptions) -> Imported:
     """A plain feed file."""
     raw, left_out = rows_where(raw, options.where)
     frame, notes = import_contract(
-        raw, name, decimal=options.decimal, parts=options.parts, account=options.account
+        raw,
+        name,
+        decimal=options.decimal,
+        parts=options.parts,
+        account=options.account,
+        spare=("revenue", "revenue_sq") if options.without_revenue else (),
     )
     return Imported(name, frame, "contract", raw.rows, (*left_out, *notes))
 
@@ -262,10 +272,17 @@ def _by_map(path: Path, mapping: Path, options: ImportOptions) -> Imported:
         read.skip_rows,
         is_header=is_header if named or wild else None,
     )
-    raw, left_out = rows_where(read_table(path, reading), options.where)
+    raw = read_table(path, reading)
+    if raw.table is not None:
+        refuse_nested(raw, named.__contains__)
+    raw, left_out = rows_where(raw, options.where)
     mapped = import_mapped(table_map, raw, parts=options.parts)
     name = f"map:{printable(table_map.name)}" + (PERIODS if table_map.period else "")
     return Imported(
-        table_map.feed.name, mapped.frame, name, raw.rows, (*left_out, *mapped.notes),
+        table_map.feed.name,
+        mapped.frame,
+        name,
+        raw.rows,
+        (*left_out, *mapped.notes),
         mapped.periods,
-    )  # fmt: skip
+    )

@@ -29,14 +29,37 @@ _SAME = {
     "": OTHER,
 }
 _NUMBERED = {
-    "0": "", "1": "", "2": "search", "3": "display", "4": "shopping", "5": "hotel", "6": "video",
-    "7": "app", "8": "local", "9": "smart", "10": "performance_max", "11": "local_services",
-    "12": "demand_gen", "13": "travel", "14": "demand_gen",
-}  # fmt: skip
+    "0": "",
+    "1": "",
+    "2": "search",
+    "3": "display",
+    "4": "shopping",
+    "5": "hotel",
+    "6": "video",
+    "7": "app",
+    "8": "local",
+    "9": "smart",
+    "10": "performance_max",
+    "11": "local_services",
+    "12": "demand_gen",
+    "13": "travel",
+    "14": "demand_gen",
+}
 KINDS = (
-    "search", "performance_max", "display", "video", "shopping", "demand_gen", "app", "smart",
-    "hotel", "local", "local_services", "travel", OTHER,
-)  # fmt: skip
+    "search",
+    "performance_max",
+    "display",
+    "video",
+    "shopping",
+    "demand_gen",
+    "app",
+    "smart",
+    "hotel",
+    "local",
+    "local_services",
+    "travel",
+    OTHER,
+)
 
 
 def campaign_kind(text: str | None) -> str:

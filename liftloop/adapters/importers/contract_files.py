@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pandas as pd
 
-from liftloop.adapters.importers.cells import typed_frame
-from liftloop.adapters.importers.columns import normal, pick_columns, positions
+from liftloop.adapters.files.reading import RawTable, shown
 from liftloop.adapters.importers.feed_rows import select_feed_rows
 from liftloop.adapters.importers.feeds import FEEDS
-from liftloop.adapters.reading import RawTable, shown
+from liftloop.adapters.importers.tables.cells import typed_frame
+from liftloop.adapters.importers.tables.columns import normal, pick_columns, positions
 from liftloop.core.errors import RefusedFile
+
+SHOWN = 3
 
 
 def import_contract(
-    raw: RawTable, name: str, *, decimal: str = "", parts: tuple[str, ...] = (), account: str = ""
+    raw: RawTable,
+    name: str,
+    *,
+    decimal: str = "",
+    parts: tuple[str, ...] = (),
+    account: str = "",
+    spare: tuple[str, ...] = (),
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """(frame, notes) of a file that has the columns of the feed ``name``.
 
@@ -25,6 +35,8 @@ def import_contract(
         Columns of which it was said that ``all`` in them is a part like any other.
     account
         The advertising account of performance rows that name none.
+    spare
+        Columns that may be missing: 0 stands for them.
 
     Raises
     ------
@@ -34,7 +46,9 @@ def import_contract(
     """
     feed = FEEDS[name]
     columns = [normal(column) for column in raw.header]
-    missing = feed.missing(columns)
+    lacking = feed.missing(columns)
+    filled = [column for column in lacking if column in spare]
+    missing = [column for column in lacking if column not in spare]
     if missing:
         raise RefusedFile(
             raw.file,
@@ -46,6 +60,7 @@ def import_contract(
     broken = dict(raw.broken)
     picked = pick_columns(raw, positions(raw, wanted), broken)
     frame = typed_frame(raw.file, feed, picked, decimal=decimal)
+    frame = frame.assign(**dict.fromkeys(filled, 0.0))
     if account and name == "performance":
         given = (
             frame["account"] if "account" in frame else pd.Series(None, frame.index, dtype="str")
@@ -60,3 +75,46 @@ def import_contract(
     if not keep.all():
         frame = frame[keep].reset_index(drop=True)
     return frame, (*notes, *chosen)
+
+
+def with_outcome_days(
+    frame: pd.DataFrame, *, file: str, stated: int, default: int
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Rows of ``units`` with the stated days where a row has none, and what to say of the others.
+
+    Parameters
+    ----------
+    frame
+        The rows as read; ``outcome_days`` may be missing. Not changed.
+    file
+        The delivered file's name, for the command that answers the question.
+    stated
+        What the person who delivers says, in days; 0: nothing.
+    default
+        What the settings say, in days; 0: nothing. It is not stored, so that it may be changed.
+    """
+    empty = (
+        frame["outcome_days"].isna()
+        if "outcome_days" in frame
+        else pd.Series(True, index=frame.index)
+    )
+    if not empty.any():
+        return frame, ()
+    if stated:
+        if "outcome_days" not in frame or frame["outcome_days"].isna().all():
+            return frame.assign(outcome_days=float(stated)), ()
+        days = frame["outcome_days"]
+        filler = float(stated) if pd.api.types.is_numeric_dtype(days) else str(stated)
+        return frame.assign(outcome_days=days.mask(empty, filler)), ()
+    if default:
+        return frame, ()
+    tests = sorted(set(frame.loc[empty, "experiment"].dropna().astype(str)))
+    if not tests:
+        return frame, ()
+    more = f" and {len(tests) - SHOWN} more" if len(tests) > SHOWN else ""
+    return frame, (
+        f"Over how many days outcomes and cost of {', '.join(tests[:SHOWN])}{more} count is not "
+        "recorded. What the money returned is learned all the same; what it was a day is not. "
+        f"Say it: liftloop ingest {shlex.quote(file)} --outcome-days N (N days from assigned_on, "
+        "with the other options as before), or outcome_days = N under [data] in liftloop.toml.",
+    )

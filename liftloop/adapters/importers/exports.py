@@ -1,22 +1,26 @@
-"""Turns a platform's report into rows of a feed, as its :class:`Importer` declares."""
+"""Turns a platform's report into rows of a feed, as its :class:`Importer` declares, and refuses one
+whose unit, currency or days cannot be right."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
+from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
+from liftloop.adapters.files.reading import RawTable, shown
 from liftloop.adapters.importers.channels import channels_of
 from liftloop.adapters.importers.countries import CountryNames
-from liftloop.adapters.importers.days import checked_period
 from liftloop.adapters.importers.importer import Importer, Row, currency_in, plain
-from liftloop.adapters.importers.repeats import counted_rows
 from liftloop.adapters.importers.report_columns import day_reader, decimals_of, rows_of
-from liftloop.adapters.importers.report_rows import Account, Reading
-from liftloop.adapters.importers.selecting import select_rows
-from liftloop.adapters.importers.sums import (
+from liftloop.adapters.importers.report_rows import ReportAccount, ReportReading
+from liftloop.adapters.importers.tables.days import checked_period
+from liftloop.adapters.importers.tables.repeats import counted_rows
+from liftloop.adapters.importers.tables.selecting import select_rows
+from liftloop.adapters.importers.tables.sums import (
     ATTRIBUTED,
     IDS,
     SUMMED,
@@ -24,15 +28,103 @@ from liftloop.adapters.importers.sums import (
     has_id,
     sums_frame,
 )
-from liftloop.adapters.importers.units import refuse_currency, refuse_unit, refuse_weeks
-from liftloop.adapters.reading import RawTable, shown
 from liftloop.core.errors import RefusedFile
 
+# No thousand impressions cost less than a thousandth of a currency unit. Amounts of whole units
+# that are taken for millionths do.
+_LEAST_CPM = Decimal("0.001")
+_ENOUGH = 1000  # impressions
 _BATCH = 50_000
 
 
+def refuse_unit(
+    file: str, importer: Importer, column: str, rows: Sequence[Sequence[Decimal | None]]
+) -> None:
+    """Refuse a report whose spend is read in millionths and cannot be in millionths.
+
+    Parameters
+    ----------
+    column
+        The column of the spend.
+    rows
+        Spend and impressions first, a row of the report each.
+
+    Raises
+    ------
+    RefusedFile
+        When a thousand impressions would cost next to nothing.
+    """
+    if column not in importer.micros:
+        return
+    spend = sum((row[0] or Decimal(0) for row in rows), Decimal(0))
+    impressions = sum((row[1] or Decimal(0) for row in rows), Decimal(0))
+    if spend <= 0 or impressions < _ENOUGH or spend * 1000 / impressions >= _LEAST_CPM:
+        return
+    raise RefusedFile(
+        file,
+        f"read in millionths, as {importer.name} writes money, {spend * 1_000_000:,.0f} is "
+        f"{spend:f} for {impressions:,.0f} impressions: the amounts are in whole units already.",
+        fix="export the report from the platform itself, or describe the file in a mapping "
+        "(--map).",
+        column=column,
+    )
+
+
+def refuse_currency(file: str, currencies: Collection[str | None], account: str) -> None:
+    """Refuse sales in several currencies, or in another one than the workspace's.
+
+    Parameters
+    ----------
+    currencies
+        Those of the rows; None for rows that name none.
+    account
+        The workspace's currency, or "" where it is not known.
+
+    Raises
+    ------
+    RefusedFile
+        Sales have no currency of their own: their amounts are added as they are.
+    """
+    named = sorted({currency.strip().upper() for currency in currencies if currency})
+    if len(named) > 1:
+        raise RefusedFile(
+            file,
+            f"its amounts are in {' and in '.join(named)}, which cannot be added.",
+            fix=f"export the amounts in one currency{f', {account}' if account else ''}.",
+            column="currency",
+        )
+    if named and account and named[0] != account.upper():
+        raise RefusedFile(
+            file,
+            f"its amounts are in {named[0]}, and the workspace's currency is {account}.",
+            fix=f'export the amounts in {account}, or set currency = "{named[0]}" under [account] '
+            "in liftloop.toml where that is the shop's currency.",
+            column="currency",
+        )
+
+
+def refuse_weeks(file: str, spans: Collection[tuple[date, date]], by_day: str) -> None:
+    """Refuse a report whose days are a week or a month apart: each row covers what is between.
+
+    Raises
+    ------
+    RefusedFile
+        When all rows are so, and there are at least two of them.
+    """
+    days = sorted({start for start, end in spans if start == end})
+    gaps = {(later - day).days for day, later in pairwise(days)}
+    if not gaps or not (gaps == {7} or gaps <= {28, 29, 30, 31}):
+        return
+    what = "weeks" if gaps == {7} else "months"
+    raise RefusedFile(
+        file,
+        f"its rows are {what}, not days ({days[0]}, {days[1]}...).",
+        fix=f"{by_day} and export it again.",
+    )
+
+
 def import_export(
-    importer: Importer, raw: RawTable, account: Account
+    importer: Importer, raw: RawTable, account: ReportAccount
 ) -> tuple[pd.DataFrame, int, tuple[str, ...]]:
     """(frame, rows read, notes) of a report.
 
@@ -48,7 +140,7 @@ def import_export(
     source = _sources(importer, raw, names)
     amount = source.get("spend") or source.get("revenue")
     money = next((i for i, name in enumerate(names) if name == amount), None)
-    reading = Reading(
+    reading = ReportReading(
         importer,
         raw.file,
         account,
@@ -102,7 +194,7 @@ def import_export(
     return frame, rows, (*notes, *selected)
 
 
-def _refuse_no_money(reading: Reading) -> None:
+def _refuse_no_money(reading: ReportReading) -> None:
     """An empty column of spend beside deliveries is a spend left out of the report, not 0."""
     if not reading.places or reading.blank["spend"] < len(reading.places):
         return
@@ -184,7 +276,7 @@ def _widen(importer: Importer, raw: RawTable, sums: Sums) -> None:
         sums.totals = {(period, *key[1:]): row for key, row in sums.totals.items()}
 
 
-def _names_notes(reading: Reading) -> list[str]:
+def _names_notes(reading: ReportReading) -> list[str]:
     """What was left out, and what the channels and segments are called."""
     notes = reading.channels.notes
     if reading.left_out:
@@ -200,7 +292,7 @@ def _names_notes(reading: Reading) -> list[str]:
     return notes
 
 
-def _notes(reading: Reading, names: list[str]) -> list[str]:
+def _notes(reading: ReportReading, names: list[str]) -> list[str]:
     importer, zone = reading.importer, reading.account.timezone
     notes = [*importer.notes]
     if reading.totals:
@@ -221,6 +313,13 @@ def _notes(reading: Reading, names: list[str]) -> list[str]:
             f"Rows that cover several days (such as {first} to {last}) were spread evenly over "
             "them: the differences between those days are not measured."
         )
+    return [*notes, *_column_notes(reading, names)]
+
+
+def _column_notes(reading: ReportReading, names: list[str]) -> list[str]:
+    """Columns that are not there or were taken for others, and cells that say nothing."""
+    importer = reading.importer
+    notes = []
     for column in SUMMED[importer.feed]:
         first_choice = importer.columns.get(column, (column,))[0]
         if column in importer.cells:

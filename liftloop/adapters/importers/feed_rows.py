@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from liftloop.adapters.importers.cells import as_series
-from liftloop.adapters.importers.columns import normal, text_columns
-from liftloop.adapters.importers.feeds import Feed
-from liftloop.adapters.importers.levels import leave_out_totals
-from liftloop.adapters.importers.repeats import (
-    Mask,
+from liftloop.adapters.files.reading import RawTable
+from liftloop.adapters.importers.feeds import FeedColumns
+from liftloop.adapters.importers.tables.cells import as_series
+from liftloop.adapters.importers.tables.columns import normal, text_columns
+from liftloop.adapters.importers.tables.levels import leave_out_totals
+from liftloop.adapters.importers.tables.repeats import (
     Rows,
     codes,
     counted_rows,
@@ -22,22 +22,28 @@ from liftloop.adapters.importers.repeats import (
     latest_of,
     sync_columns,
 )
-from liftloop.adapters.importers.roles import Role, is_numeric, is_row_number, role_of
-from liftloop.adapters.importers.sums import IDS
-from liftloop.adapters.reading import RawTable
-from liftloop.core.contracts import FEEDS as CONTRACTS
+from liftloop.adapters.importers.tables.roles import Role, is_numeric, is_row_number, role_of
+from liftloop.adapters.importers.tables.sums import IDS
+from liftloop.core.arrays import Mask
 from liftloop.core.errors import RefusedFile
+from liftloop.core.feeds.declared import FEEDS as CONTRACTS
 
 _SUMMED = ("performance", "sales")  # feeds whose rows may be parts of one sum
 _CHANGED = (
-    "updated_at", "updated_time", "last_updated", "last_updated_at", "modified_at", "modified_time",
-    "last_modified", "last_modified_at",
-)  # fmt: skip
+    "updated_at",
+    "updated_time",
+    "last_updated",
+    "last_updated_at",
+    "modified_at",
+    "modified_time",
+    "last_modified",
+    "last_modified_at",
+)
 
 
 def select_feed_rows(
     raw: RawTable,
-    feed: Feed,
+    feed: FeedColumns,
     frame: pd.DataFrame,
     *,
     extra: Sequence[str],
@@ -116,12 +122,12 @@ def _reported(frame: pd.DataFrame) -> bool:
     return "reported_at" in frame and bool(frame["reported_at"].notna().any())
 
 
-def _key(feed: Feed, frame: pd.DataFrame) -> list[str]:
+def _key(feed: FeedColumns, frame: pd.DataFrame) -> list[str]:
     key = [*CONTRACTS[feed.name].key]
     return [name for name in dict.fromkeys((*key, *IDS)) if name in frame or name in key]
 
 
-def feed_rows(raw: RawTable, feed: Feed, frame: pd.DataFrame, extra: Sequence[str]) -> Rows:
+def feed_rows(raw: RawTable, feed: FeedColumns, frame: pd.DataFrame, extra: Sequence[str]) -> Rows:
     """The readable rows: their key as text, the columns the feed has not, and their numbers."""
     cells: dict[str, pd.Series] = {}
     for name in _key(feed, frame):

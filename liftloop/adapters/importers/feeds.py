@@ -12,7 +12,7 @@ Kind = Literal["text", "number", "day", "instant"]
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class FeedColumns:
     """A feed's columns. ``prefixes`` are the families of extra columns it takes (``x_``...)."""
 
     name: str
@@ -40,11 +40,11 @@ def _columns(text: str) -> dict[str, Kind]:
     return kinds
 
 
-def _feed(name: str, required: str, optional: str, prefixes: str = "") -> Feed:
-    return Feed(name, _columns(required), _columns(optional), _columns(prefixes))
+def _feed(name: str, required: str, optional: str, prefixes: str = "") -> FeedColumns:
+    return FeedColumns(name, _columns(required), _columns(optional), _columns(prefixes))
 
 
-FEEDS: dict[str, Feed] = {
+FEEDS: dict[str, FeedColumns] = {
     feed.name: feed
     for feed in (
         _feed(
@@ -64,7 +64,8 @@ FEEDS: dict[str, Feed] = {
             "units",
             "experiment unit_id segment arm assigned_on:day converted:number "
             "conversions:number revenue:number",
-            "channel propensity:number outcome_days:number cost:number reported_at:instant",
+            "channel propensity:number outcome_days:number cost:number consent purpose "
+            "reported_at:instant",
             "x_:number y_:number c_:text",
         ),
         _feed(
@@ -76,7 +77,7 @@ FEEDS: dict[str, Feed] = {
         _feed(
             "events",
             "event_id occurred_at:instant segment revenue:number",
-            "channel unit_id orders:number currency reported_at:instant",
+            "channel unit_id orders:number currency consent purpose reported_at:instant",
         ),
         _feed(
             "experiments",

@@ -100,11 +100,29 @@ class Importer:
     by_day: str = "have the report broken down by day"
     feed: str = "performance"
 
+    def plain_cells(self, header: Iterable[str]) -> frozenset[str]:
+        """The columns of ``header`` (plain names) that are read as one value a cell: for each
+        purpose the first that is there."""
+        have = set(header)
+        purposes = (
+            *self.columns.values(),
+            self.day,
+            self.start,
+            self.end,
+            self.segment,
+            self.campaign_type,
+        )
+        first = (next((name for name in names if name in have), None) for names in purposes)
+        return frozenset(name for name in first if name is not None) - {*LISTS}
+
     def matches(self, header: Iterable[str]) -> bool:
         """True when ``header`` (plain names) holds all columns of one of the signatures."""
         have = set(header)
         return any(signature <= have for signature in self.signatures)
 
+
+# Columns of an advertising API that hold a list of counts by kind, which hooks read.
+LISTS = ("actions", "action_values", "conversions", "conversion_values")
 
 _CURRENCY = re.compile(r"\s*\(([A-Z]{3})\)$")
 _ZONE = re.compile(r"\s*\(in [^)]*\)$", re.IGNORECASE)

@@ -12,27 +12,32 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from liftloop.adapters.importers.cells import as_series
-from liftloop.adapters.importers.columns import text_columns
-from liftloop.adapters.importers.dayorder import DayOrder, day_forms
-from liftloop.adapters.importers.days import (
+from liftloop.adapters.files.reading import RawTable
+from liftloop.adapters.files.reading_json import JsonNumber
+from liftloop.adapters.importers.importer import LISTS, Importer, plain
+from liftloop.adapters.importers.tables.cells import as_series
+from liftloop.adapters.importers.tables.columns import text_columns
+from liftloop.adapters.importers.tables.dayorder import DayOrder, day_forms
+from liftloop.adapters.importers.tables.days import (
     DayReader,
     are_labels,
     foreign_midnight,
     refuse_long_rows,
 )
-from liftloop.adapters.importers.importer import Importer, plain
-from liftloop.adapters.importers.notation import Marks, infer_decimals, marks_in
-from liftloop.adapters.importers.repeats import Rows
-from liftloop.adapters.importers.roles import Role, is_numeric, is_row_number, is_sync, role_of
-from liftloop.adapters.importers.sums import SUMMED, WHOLE
-from liftloop.adapters.reading import RawTable
-from liftloop.adapters.reading_json import JsonNumber
+from liftloop.adapters.importers.tables.notation import Marks, infer_decimals, marks_in
+from liftloop.adapters.importers.tables.repeats import Rows
+from liftloop.adapters.importers.tables.roles import (
+    Role,
+    is_numeric,
+    is_row_number,
+    is_sync,
+    role_of,
+)
+from liftloop.adapters.importers.tables.sums import SUMMED, WHOLE
 from liftloop.core.errors import RefusedFile
 
 _SAMPLE = 500
 _READ_BY_HOOKS = ("purchases", "website purchases", "results", "purchase_value")
-_LISTS = ("actions", "action_values", "conversions", "conversion_values")
 
 
 def texts_of(raw: RawTable, at: int) -> Counter[str]:
@@ -104,9 +109,12 @@ def decimals_of(
         others = [
             marks
             for at, name in enumerate(names)
-            if name not in columns and not is_sync(name) and name not in importer.day
-            and (marks := marks_of(raw, at)).cells and marks.numbers >= 0.9 * marks.cells
-        ]  # fmt: skip
+            if name not in columns
+            and not is_sync(name)
+            and name not in importer.day
+            and (marks := marks_of(raw, at)).cells
+            and marks.numbers >= 0.9 * marks.cells
+        ]
     money = columns.get(source.get("spend", ""))
     if not stated and source.get("spend") in importer.micros and money and not money.doubtful:
         stated = "point"  # millionths are whole, and written by programs
@@ -189,9 +197,10 @@ def rows_of(
         columns.setdefault(plain(name), column)
     days = {*importer.day, *importer.start, *importer.end}
     measures = {
-        *_READ_BY_HOOKS, *_LISTS,
+        *_READ_BY_HOOKS,
+        *LISTS,
         *(name for column in SUMMED[importer.feed] for name in importer.columns.get(column, ())),
-    }  # fmt: skip
+    }
     declared = {name for names in importer.columns.values() for name in names}
     roles: dict[str, Role] = {}
     for name, column in columns.items():
@@ -211,8 +220,9 @@ def rows_of(
     )
     table = pd.DataFrame(
         [[0.0 if value is None else float(value) for value in row] for row in numbers],
-        columns=list(SUMMED[importer.feed]), dtype="float64",
-    )  # fmt: skip
+        columns=list(SUMMED[importer.feed]),
+        dtype="float64",
+    )
     if importer.feed == "sales":
         table = table[["revenue", "orders"]]
     return Rows(raw.file, cells, roles, table)

@@ -16,11 +16,11 @@ import numpy as np
 
 from liftloop.adapters.importers.channels import Channels
 from liftloop.adapters.importers.countries import CountryNames
-from liftloop.adapters.importers.dayorder import DayOrder
-from liftloop.adapters.importers.days import DayReader, checked_period
 from liftloop.adapters.importers.importer import Importer, Row
-from liftloop.adapters.importers.notation import currency_of, foreign_sign
-from liftloop.adapters.importers.sums import (
+from liftloop.adapters.importers.tables.dayorder import DayOrder
+from liftloop.adapters.importers.tables.days import DayReader, checked_period
+from liftloop.adapters.importers.tables.notation import currency_of, foreign_sign
+from liftloop.adapters.importers.tables.sums import (
     ATTRIBUTED,
     IDS,
     SUMMED,
@@ -39,7 +39,7 @@ _OFFSET = re.compile(r".*(Z|UTC|[+-]\d\d:?\d\d)")
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ReportAccount:
     """What an export does not say about itself.
 
     ``channel`` is the one stated for all rows; None leaves it to the importer. ``name`` is the
@@ -63,12 +63,12 @@ class Account:
 
 
 @dataclass(slots=True)
-class Reading:
+class ReportReading:
     """One report on its way in: what its columns are, and what was found so far."""
 
     importer: Importer
     file: str
-    account: Account
+    account: ReportAccount
     source: Mapping[str, str]  # contract column -> the export's
     period: tuple[date, date] | None  # told by the preamble, when no column tells a day
     currency: str | None  # told by the header
@@ -155,9 +155,14 @@ class Reading:
         campaign = "" if ids["campaign_id"] else self._label(row, "campaign")
         creative = "" if ids["ad_id"] else self._label(row, "creative")
         return (
-            span, segment, self.channels(row), campaign, creative, self._currency(row),
+            span,
+            segment,
+            self.channels(row),
+            campaign,
+            creative,
+            self._currency(row),
             *ids.values(),
-        )  # fmt: skip
+        )
 
     def _segment(self, row: Row) -> str:
         if self.account.segment != "all":

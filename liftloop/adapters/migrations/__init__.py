@@ -1,1 +1,2 @@
-"""The ledger's migrations, run by :func:`liftloop.adapters.ledger.upgrade`, without alembic.ini."""
+"""The ledger's migrations, run by :func:`liftloop.adapters.ledger.records.upgrade`, without
+alembic.ini."""

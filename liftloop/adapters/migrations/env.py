@@ -6,13 +6,15 @@ or not at all on SQLite too, and a second process waits instead of racing.
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-from liftloop.adapters.tables import Instant, Table
+from liftloop.adapters.ledger.tables import Instant, Table
 
 
-def _render(kind: str, what: object, autogen: AutogenContext) -> str | bool:
+def _render(kind: str, what: Any, autogen: AutogenContext) -> str | Literal[False]:
     """Write our type as the plain one it stands for: old migrations must not import new code."""
     if kind == "type" and isinstance(what, Instant):
         return "sa.DateTime(timezone=True)"

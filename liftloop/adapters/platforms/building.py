@@ -6,24 +6,24 @@ import os
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from liftloop.adapters.platforms.breaker import breaker_of
-from liftloop.adapters.platforms.configuration import BUILT_IN, Platforms, Target
 from liftloop.adapters.platforms.files import FilesPlatform
-from liftloop.adapters.platforms.guarded import GuardedPlatform, Patience
-from liftloop.adapters.platforms.http import HttpPlatform
 from liftloop.adapters.platforms.protocol import Platform
 from liftloop.adapters.platforms.sql import SqlPlatform
-from liftloop.adapters.settings import Settings
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.currencies import meta_minor_units
 from liftloop.core.errors import ConfigurationError
+from liftloop.core.money.currencies import meta_minor_units
 from liftloop.core.policy import Cell
+from liftloop.settings.platforms import BUILT_IN, Platforms, Target
+from liftloop.settings.schema import Settings
+from liftloop.settings.workspace import Workspace
+
+if TYPE_CHECKING:
+    from liftloop.adapters.platforms.guarded import GuardedPlatform
 
 EXTRAS = {"google": "google.ads.googleads", "meta": "facebook_business"}
 
@@ -38,6 +38,8 @@ def guarded(
     ConfigurationError
         If an environment variable is not set, or an extra not installed.
     """
+    from liftloop.adapters.platforms.guarded import GuardedPlatform, RetryRule, breaker_of
+
     policies = settings.platforms
     breaker = breaker_of(
         engine,
@@ -48,7 +50,7 @@ def guarded(
     return GuardedPlatform(
         build(target, settings=settings, workspace=workspace),
         breaker=breaker,
-        patience=Patience(policies.tries, policies.wait_seconds),
+        patience=RetryRule(policies.tries, policies.wait_seconds),
         secrets=secrets_of(target),
     )
 
@@ -64,6 +66,8 @@ def build(target: Target, *, settings: Settings, workspace: Workspace) -> Platfo
     if target.kind == "sql":
         return SqlPlatform(database_of(target), table=target.table, timeout=timeout)
     if target.kind == "http":
+        from liftloop.adapters.platforms.http import HttpPlatform
+
         return HttpPlatform(
             str(target.url),
             secret=os.environ[str(target.secret_env)],

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from liftloop.adapters.outbox import as_csv, as_json, as_parquet, read_budgets
+from liftloop.adapters.files.outbox import as_csv, as_json, as_parquet, read_budgets
+from liftloop.adapters.files.whole_files import write_whole
 from liftloop.adapters.platforms.protocol import PlatformRefused, PlatformUnreachable
-from liftloop.adapters.whole_files import write_whole
 from liftloop.core.errors import ConfigurationError, RefusedFile
 from liftloop.core.policy import BudgetLine, Cell
 

@@ -22,8 +22,15 @@ from liftloop.core.errors import ConfigurationError
 from liftloop.core.policy import BudgetLine, Cell
 
 MICROS = 1_000_000
-_LATER = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "UNKNOWN",
-          "ABORTED", "CANCELLED"}  # fmt: skip
+_LATER = {
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "INTERNAL",
+    "RESOURCE_EXHAUSTED",
+    "UNKNOWN",
+    "ABORTED",
+    "CANCELLED",
+}
 Answer = TypeVar("Answer")
 
 

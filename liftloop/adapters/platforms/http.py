@@ -19,7 +19,7 @@ import httpx
 
 from liftloop.adapters import clock
 from liftloop.adapters.platforms.protocol import PlatformRefused, PlatformUnreachable
-from liftloop.core.policy import CENT, BudgetLine, Cell
+from liftloop.core.policy import CENT, MOST, BudgetLine, Cell
 
 TIMESTAMP, SIGNATURE, KEY = "X-LiftLoop-Timestamp", "X-LiftLoop-Signature", "Idempotency-Key"
 _LATER = (408, 409, 425, 429)  # and every 5xx: the request may be fine at another time
@@ -48,7 +48,7 @@ class HttpPlatform:
             found = {
                 Cell(row["segment"], row["channel"]): _money(row["daily_budget"]) for row in rows
             }
-        except (ValueError, KeyError, TypeError, InvalidOperation):
+        except (ValueError, KeyError, TypeError, InvalidOperation, RecursionError):
             raise PlatformRefused(
                 'its answer is not {"budgets": [{"segment", "channel", "daily_budget"}]}'
             ) from None
@@ -73,8 +73,11 @@ class HttpPlatform:
 
     def _ask(self, method: str, body: bytes, headers: Mapping[str, str]) -> bytes:
         timestamp = str(int(clock.now().timestamp()))
-        signed = {TIMESTAMP: timestamp, **headers,
-                  SIGNATURE: signature(self._secret, timestamp=timestamp, body=body)}  # fmt: skip
+        signed = {
+            TIMESTAMP: timestamp,
+            **headers,
+            SIGNATURE: signature(self._secret, timestamp=timestamp, body=body),
+        }
         try:
             answer = self._answer(method, body, signed)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -104,6 +107,6 @@ def _money(said: Any) -> Decimal:
     if isinstance(said, bool | float):
         raise ValueError("money comes as text or as a plain number")
     amount = Decimal(said)
-    if not amount.is_finite():
-        raise ValueError("money is finite")
+    if not amount.is_finite() or abs(amount) > MOST:
+        raise ValueError("money is finite, and less than all there is")
     return amount

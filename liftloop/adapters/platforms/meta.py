@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import TypeVar
 
 import requests
@@ -55,7 +56,7 @@ class MetaPlatform:
         found = {}
         for cell in cells:
             if cell in self.budgets:
-                said = _answered(lambda cell=cell: self._node(cell).api_get(["daily_budget"]))
+                said = _answered(partial(self._node(cell).api_get, ["daily_budget"]))
                 if said.get("daily_budget", "0") != "0":  # 0: its budget is elsewhere, or lifetime
                     found[cell] = self._amount(said["daily_budget"])
         return found
@@ -68,10 +69,8 @@ class MetaPlatform:
             units = whole_units(
                 line.daily_budget, per_unit=self.minor_units, unit="the currency's smallest units"
             )
-            node = self._node(cell)
-            _answered(
-                lambda node=node, units=units: node.api_update(params={"daily_budget": units})
-            )
+            asked = {"daily_budget": units}
+            _answered(partial(self._node(cell).api_update, params=asked))
 
     def _node(self, cell: Cell) -> Campaign | AdSet:
         level, id = self.budgets[cell]

@@ -42,29 +42,32 @@ class SqlPlatform:
         self._milliseconds = max(1, int(timeout * 1000))
         metadata = sa.MetaData()
         self.budgets = sa.Table(
-            table, metadata,
+            table,
+            metadata,
             sa.Column("segment", sa.String(255), primary_key=True),
             sa.Column("channel", sa.String(255), primary_key=True),
             sa.Column("daily_cents", sa.BigInteger, nullable=False),
             sa.Column("effective_from", sa.Date, nullable=False),
             sa.Column("decision_id", sa.String(64), nullable=False),
             sa.Column("idempotency_key", sa.String(64), nullable=False),
-        )  # fmt: skip
+        )
         self.keys = sa.Table(
-            f"{table}_keys", metadata,
+            f"{table}_keys",
+            metadata,
             sa.Column("idempotency_key", sa.String(64), primary_key=True),
             sa.Column("segment", sa.String(255), nullable=False),
             sa.Column("channel", sa.String(255), nullable=False),
             sa.Column("daily_cents", sa.BigInteger, nullable=False),
             sa.Column("applied_at", sa.DateTime(timezone=True), nullable=False),
-        )  # fmt: skip
+        )
 
     def read(self, cells: Sequence[Cell]) -> Mapping[Cell, Decimal]:
         table, wanted = self.budgets, set(cells)
         with self._transaction() as connection:
             self._make(connection)
-            rows = connection.execute(sa.select(table.c.segment, table.c.channel,
-                                                table.c.daily_cents)).all()  # fmt: skip
+            rows = connection.execute(
+                sa.select(table.c.segment, table.c.channel, table.c.daily_cents)
+            ).all()
         found = {Cell(segment, channel): from_cents(cents) for segment, channel, cents in rows}
         return {cell: amount for cell, amount in found.items() if cell in wanted}
 
@@ -88,8 +91,12 @@ class SqlPlatform:
         connection.execute(
             self.keys.insert().values(**cell, **key, daily_cents=cents, applied_at=clock.now())
         )
-        budget = {"daily_cents": cents, "effective_from": line.effective_from,
-                  "decision_id": line.decision_id, **key}  # fmt: skip
+        budget = {
+            "daily_cents": cents,
+            "effective_from": line.effective_from,
+            "decision_id": line.decision_id,
+            **key,
+        }
         here = (table.c.segment == line.segment) & (table.c.channel == line.channel)
         if not connection.execute(table.update().where(here).values(**budget)).rowcount:
             connection.execute(table.insert().values(**cell, **budget))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pybreaker import STATE_CLOSED
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from liftloop.adapters.ledger import session
+from liftloop.adapters.ledger.records import session
+from liftloop.adapters.ledger.tables import PlatformWrite
 from liftloop.adapters.platforms import writes
 from liftloop.adapters.platforms.building import incomplete
-from liftloop.adapters.platforms.configuration import Platforms, Target
-from liftloop.adapters.tables import PlatformWrite
+from liftloop.settings.platforms import Platforms, Target
 
 AGAIN = "the next liftloop cycle tries again"
 Said = tuple[bool | None, str, str]
@@ -37,7 +36,7 @@ def _target(db: Session, target: Target, open_ends: list[PlatformWrite]) -> Iter
         quiet = False
         yield False, f"{name}: {missing[0]}", missing[1]
     breaker = writes.breaker(db, platform=target.name)
-    if breaker is not None and breaker.state != STATE_CLOSED and breaker.opened_at is not None:
+    if breaker is not None and breaker.state != "closed" and breaker.opened_at is not None:
         quiet = False
         since = f"{breaker.opened_at:%Y-%m-%d %H:%M} UTC"
         words = f"left alone since {since}, after {breaker.failures} failures in a row"

@@ -13,16 +13,16 @@ from decimal import Decimal
 
 from sqlmodel import Session, col, select
 
-from liftloop.adapters.ledger import insert_once
-from liftloop.adapters.tables import PlatformBreaker, PlatformWrite
-from liftloop.core.applying import PENDING, Outcome
+from liftloop.adapters.ledger.records import insert_once
+from liftloop.adapters.ledger.tables import PlatformBreaker, PlatformWrite
 from liftloop.core.policy import BudgetLine, Cell, from_cents, to_cents
+from liftloop.reporting.messages.platform_differences import PENDING, PlatformOutcome
 
 REMEMBERED = 50  # writes a cell that are looked back on for what last stood there
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PlatformState:
     """What the loop last knew to stand on a platform, and what may stand there by its own doing."""
 
     last: dict[Cell, Decimal]
@@ -64,7 +64,7 @@ def pending(db: Session, *, platform: str | None = None) -> list[PlatformWrite]:
     return sorted(db.exec(query), key=lambda row: (row.platform, row.segment, row.channel))
 
 
-def known(db: Session, *, platform: str, lines: Sequence[BudgetLine]) -> Known:
+def known(db: Session, *, platform: str, lines: Sequence[BudgetLine]) -> PlatformState:
     """What should stand there before these lines are set: what was last read back, or, where that
     never was, the budgets in force before. Amounts asked for since then may stand there, too."""
     last: dict[Cell, Decimal] = {}
@@ -87,7 +87,7 @@ def known(db: Session, *, platform: str, lines: Sequence[BudgetLine]) -> Known:
         cell = Cell(line.segment, line.channel)
         last.setdefault(cell, line.previous_daily_budget)
         explained[cell].add(line.daily_budget)
-    return Known(last, dict(explained))
+    return PlatformState(last, dict(explained))
 
 
 def begin(
@@ -115,7 +115,7 @@ def mark(
     *,
     platform: str,
     lines: Sequence[BudgetLine],
-    outcomes: Mapping[Cell, Outcome],
+    outcomes: Mapping[Cell, PlatformOutcome],
     at: datetime,
 ) -> None:
     """What came of it; an amount read back is kept with its instant."""

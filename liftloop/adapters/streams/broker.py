@@ -6,15 +6,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry
-
-from liftloop.adapters.settings import Streams
 from liftloop.core.errors import ConfigurationError, OutsideServiceFailed
+from liftloop.settings.schema import StreamSettings
+
+if TYPE_CHECKING:
+    import redis
 
 URL_VARIABLE = "LIFTLOOP_REDIS_URL"
 TIMEOUT_SECONDS = 30.0
@@ -24,7 +22,7 @@ Fields = dict[bytes, bytes] | None  # None: the entry was deleted from the strea
 Entry = tuple[str, Fields]
 
 
-def redis_url(streams: Streams) -> str | None:
+def redis_url(streams: StreamSettings) -> str | None:
     """Where Redis is; the environment wins, so that a password need not stand in the file."""
     return os.environ.get(URL_VARIABLE) or streams.url
 
@@ -32,6 +30,10 @@ def redis_url(streams: Streams) -> str | None:
 def connect(url: str) -> redis.Redis:
     """A client that never repeats a command by itself: an answer that was lost may have handed out
     entries, and those are asked for again from the start."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
     try:
         return redis.Redis.from_url(
             url,
@@ -82,14 +84,17 @@ class Lag:
 @contextmanager
 def plain_words() -> Iterator[None]:
     """Redis's trouble as one sentence."""
+    from redis.exceptions import RedisError
+
     try:
         yield
     except RedisError as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OutsideServiceFailed(
-            "Redis", f"{said}.",
+            "Redis",
+            f"{said}.",
             fix="start it, or correct streams.url (LIFTLOOP_REDIS_URL); liftloop doctor helps.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ class Broker:
 
     def ensure_group(self) -> None:
         """Make the group (and the stream), reading from the first entry there is."""
+        from redis.exceptions import ResponseError
+
         with plain_words():
             try:
                 self.client.xgroup_create(self.stream, self.group, id="0", mkstream=True)
@@ -143,13 +150,13 @@ class Broker:
         idle = round(1000 * idle_seconds)
         with plain_words():
             for one in self.client.xinfo_consumers(self.stream, self.group):
-                name = one["name"].decode()
+                name: str = one["name"].decode()
                 if name == consumer or not one["pending"] or one["idle"] < idle:
                     continue
                 left = self.client.xpending_range(
                     self.stream, self.group, "-", "+", one["pending"], name, idle=idle
                 )
-                names = [entry["message_id"] for entry in left]
+                names: list[Any] = [entry["message_id"] for entry in left]
                 if len(names) == one["pending"] and names:
                     self.client.xclaim(self.stream, self.group, consumer, idle, names, justid=True)
                     return name
@@ -167,14 +174,17 @@ class Broker:
             for group in self.client.xinfo_groups(self.stream):
                 waiting = self.client.xpending(self.stream, group["name"])
                 last = group["last-delivered-id"].decode()
-                firsts.append(_order(waiting["min"].decode()) if waiting["pending"]
-                              else _following(last))  # fmt: skip
+                firsts.append(
+                    _order(waiting["min"].decode()) if waiting["pending"] else _following(last)
+                )
             if firsts:
                 moment, sequence = min(firsts)
                 self.client.xtrim(self.stream, minid=f"{moment}-{sequence}", approximate=True)
 
     def lag(self) -> Lag:
         """How far this group is behind. A group that is not there has read nothing."""
+        from redis.exceptions import ResponseError
+
         with plain_words():
             length = int(self.client.xlen(self.stream))
             groups: list[Any] = []
@@ -182,9 +192,9 @@ class Broker:
                 groups = self.client.xinfo_groups(self.stream)
             mine = next((one for one in groups if one["name"].decode() == self.group), None)
             last = mine["last-delivered-id"].decode() if mine else "0-0"
-            waiting = self.client.xpending(self.stream, self.group) if mine else {"pending": 0}
-            ahead = self.client.xrange(self.stream, f"({last}", "+", 1)
-            first = self.client.xrange(self.stream, "-", "+", 1)
+            waiting: Any = self.client.xpending(self.stream, self.group) if mine else {"pending": 0}
+            ahead: Any = self.client.xrange(self.stream, f"({last}", "+", 1)
+            first: Any = self.client.xrange(self.stream, "-", "+", 1)
             seconds, micros = self.client.time()
         unread = mine["lag"] if mine else length
         if not ahead:
@@ -196,10 +206,14 @@ class Broker:
         overtaken = bool(mine) and bool(first) and _order(first[0][0].decode()) > _order(last)
         lost = max(0, (unread or 0) - length) if overtaken and _order(last) > (0, 0) else 0
         return Lag(
-            self.stream, length, unread, int(waiting["pending"]),
+            self.stream,
+            length,
+            unread,
+            int(waiting["pending"]),
             max(0.0, now - oldest) if oldest is not None else 0.0,
-            int(mine["consumers"]) if mine else 0, lost,
-        )  # fmt: skip
+            int(mine["consumers"]) if mine else 0,
+            lost,
+        )
 
 
 def _order(name: str) -> tuple[int, int]:

@@ -58,12 +58,7 @@ class Commits:
 
     async def _write(self, batch: list[_Waiting]) -> None:
         try:
-            if batch:
-                lines = b"".join(one.lines for one in batch)
-                rows = sum(one.rows for one in batch)
-                await asyncio.to_thread(self.journal.commit, batch[0].first, lines, rows)
-                self.accepted += rows
-            await asyncio.to_thread(self.journal.rotate_if_due)
+            self.accepted += await asyncio.to_thread(self._to_disk, batch)
             self.failed = ""
         except OSError as error:
             self.failed = str(error)
@@ -75,6 +70,14 @@ class Commits:
                 one.done.set_exception(OSError(self.failed))
             else:
                 one.done.set_result(None)
+
+    def _to_disk(self, batch: list[_Waiting]) -> int:
+        """The rows that were written."""
+        rows = sum(one.rows for one in batch)
+        if batch:
+            self.journal.commit(batch[0].first, b"".join(one.lines for one in batch), rows)
+        self.journal.rotate_if_due()
+        return rows
 
     def end(self) -> None:
         self._ending = True

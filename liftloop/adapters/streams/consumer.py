@@ -16,17 +16,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import Engine
-
-from liftloop.adapters.deliveries import deliver
+from liftloop.adapters.facts.deliveries import deliver
+from liftloop.adapters.facts.recording import Intake
+from liftloop.adapters.facts.summaries import DeliverySummary
 from liftloop.adapters.locks import exclusive
-from liftloop.adapters.settings import Streams
 from liftloop.adapters.streams.broker import AT_ONCE, Broker, Entry, connect, redis_url
 from liftloop.adapters.streams.entries import file_name, line, row_line
-from liftloop.adapters.summaries import DeliverySummary
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.contracts import Account
 from liftloop.core.errors import ConfigurationError, OutsideServiceFailed
+from liftloop.settings.schema import StreamSettings
+from liftloop.settings.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +49,12 @@ class Consumed:
 class Consumer:
     """One consumer of one feed's stream."""
 
-    workspace: Workspace
-    engine: Engine
-    account: Account
+    intake: Intake
     broker: Broker
     feed: str
     name: str
-    limits: Streams
+    limits: StreamSettings
     clock: Clock = time.monotonic
-    actor: str = "liftloop"
     _looked_back: bool = False
 
     def step(self) -> DeliverySummary | None:
@@ -109,15 +104,20 @@ class Consumer:
         path = self._spool / file_name(self.feed, batch[0][0], len(batch))
         with path.open("wb") as file:
             file.writelines(self._line(name, fields or {}) for name, fields in batch)
-        summary = deliver(
-            self.workspace, path, engine=self.engine, account=self.account, actor=self.actor
-        )
+        summary = deliver(self.intake, path)
         path.unlink()
+        if summary.held is not None:
+            raise OutsideServiceFailed(
+                self.broker.stream,
+                f"a batch waits in the stream: {summary.held}",
+                fix="run liftloop repair; the next run goes on with the same entries.",
+            )
         if summary.refused is not None:
             raise OutsideServiceFailed(
-                self.broker.stream, f"a batch was refused whole: {summary.refused}",
+                self.broker.stream,
+                f"a batch was refused whole: {summary.refused}",
                 fix="this must not happen; report it. The entries stay in the stream.",
-            )  # fmt: skip
+            )
         return summary
 
     def _line(self, name: str, fields: dict[bytes, bytes]) -> bytes:
@@ -133,7 +133,7 @@ class Consumer:
 
     @property
     def _spool(self) -> Path:
-        return spool(self.workspace) / f"{self.name}-{self.feed}"
+        return spool(self.intake.workspace) / f"{self.name}-{self.feed}"
 
 
 def spool(workspace: Workspace) -> Path:
@@ -158,7 +158,7 @@ def consumer_name(workspace: Workspace) -> Iterator[str]:
     )
 
 
-def broker_of(streams: Streams, feed: str) -> Broker:
+def broker_of(streams: StreamSettings, feed: str) -> Broker:
     """The stream that carries ``feed``.
 
     Raises
@@ -175,14 +175,11 @@ def broker_of(streams: Streams, feed: str) -> Broker:
 
 
 def consume(
-    workspace: Workspace,
+    intake: Intake,
+    streams: StreamSettings,
     *,
-    engine: Engine,
-    account: Account,
-    streams: Streams,
     seconds: float | None,
     until_idle: bool,
-    actor: str = "liftloop",
     clock: Clock = time.monotonic,
 ) -> Consumed:
     """Take batches in, feed by feed in turn.
@@ -195,14 +192,11 @@ def consume(
         End when nothing came from any stream within ``batch_seconds``.
     """
     begun, consumed = clock(), Consumed()
-    with consumer_name(workspace) as name:
+    with consumer_name(intake.workspace) as name:
         consumers = [
-            Consumer(
-                workspace, engine, account, broker_of(streams, feed), feed, name, streams,
-                clock=clock, actor=actor,
-            )
+            Consumer(intake, broker_of(streams, feed), feed, name, streams, clock)
             for feed in streams.feeds
-        ]  # fmt: skip
+        ]
         while seconds is None or clock() - begun < seconds:
             taken = [summary for one in consumers if (summary := one.step()) is not None]
             consumed.summaries += taken

@@ -20,14 +20,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from liftloop.adapters.files.reading import RawTable
+from liftloop.adapters.files.reading_json import SHOWN, read_lines
 from liftloop.adapters.importers import Imported
-from liftloop.adapters.importers.cells import as_series, as_text
-from liftloop.adapters.importers.columns import normal, pick_columns, positions
-from liftloop.adapters.importers.feeds import FEEDS, Feed, named_feed
-from liftloop.adapters.reading import RawTable
-from liftloop.adapters.reading_json import SHOWN, read_lines
-from liftloop.core.contracts import BROKEN, Account, Sifted, sift
+from liftloop.adapters.importers.feeds import FEEDS, FeedColumns, named_feed
+from liftloop.adapters.importers.tables.cells import as_series, as_text
+from liftloop.adapters.importers.tables.columns import normal, pick_columns, positions
 from liftloop.core.errors import RefusedFile
+from liftloop.core.feeds.context import Account
+from liftloop.core.feeds.validate import BROKEN, Sifted, sift
 
 ENDING = ".entries.jsonl"
 ENTRIES = "entries"  # the importer's name
@@ -83,10 +84,28 @@ def _is_text(body: bytes) -> bool:
 
 def read_entries(path: Path) -> Imported:
     """The rows of a file of entries: the feed's columns as text, ``_entry``, and ``_broken``."""
-    feed = FEEDS[str(named_feed("", path.name))]
-    lines = [one for one in path.read_bytes().decode("utf-8", "replace").split("\n") if one]
+    return entries_of(str(named_feed("", path.name)), path.name, path.read_bytes())
+
+
+def rules_broken(
+    feed: str, content: bytes, *, account: Account, received_at: datetime
+) -> list[str | None]:
+    """For each row of a file of entries the rules it breaks, joined by ``;``, or None: what the
+    sieve will say when the file is taken in."""
+    imported = entries_of(feed, "the request", content)
+    found: list[str | None] = [None] * imported.rows_read
+    sifted = sift_entries(imported, account=account, received_at=received_at)
+    for row, rules in zip(sifted.rejected["row_number"], sifted.rejected["rules"], strict=True):
+        found[int(row) - 1] = str(rules)
+    return found
+
+
+def entries_of(feed_name: str, name: str, content: bytes) -> Imported:
+    """The rows of a file of entries called ``name``, of which ``content`` is what it holds."""
+    feed = FEEDS[feed_name]
+    lines = [one for one in content.decode("utf-8", "replace").split("\n") if one]
     if not lines:
-        raise RefusedFile(path.name, "there is no row in it.", fix="delete it.")
+        raise RefusedFile(name, "there is no row in it.", fix="delete it.")
     records, broken = read_lines(lines)
     for at in broken:  # the name stands at the end, whatever the rest is
         named = _NAMED.search(lines[at])
@@ -95,12 +114,12 @@ def read_entries(path: Path) -> Imported:
     header = tuple(dict.fromkeys(name for record in records for name in record))
     _spoil_bad_names(feed, header, records, broken)
     wanted = [name for name in header if feed.kind(name) and not _is_bad(feed, name)]
-    raw = RawTable(path.name, header, records=records, broken=broken)
+    raw = RawTable(name, header, records=records, broken=broken)
     picked = pick_columns(raw, positions(raw, [*wanted, ENTRY, BROKEN]), broken)
     frame = pd.DataFrame({name: as_series(as_text(cells)) for name, cells in picked.items()})
-    for name in (*feed.required, ENTRY):
-        if name not in frame.columns:
-            frame[name] = pd.Series([None] * len(frame), dtype="str")
+    for needed in (*feed.required, ENTRY):
+        if needed not in frame.columns:
+            frame[needed] = pd.Series([None] * len(frame), dtype="str")
     if broken:
         marks = pd.Series([broken.get(at) for at in range(len(frame))], dtype="str")
         frame[BROKEN] = marks.fillna(frame[BROKEN]) if BROKEN in frame.columns else marks
@@ -122,7 +141,7 @@ def _plainly_named(records: list[dict[str, Any]], broken: dict[int, str]) -> lis
 
 
 def _spoil_bad_names(
-    feed: Feed,
+    feed: FeedColumns,
     header: Iterable[str],
     records: list[dict[str, Any]],
     broken: dict[int, str],
@@ -137,7 +156,7 @@ def _spoil_bad_names(
             broken.setdefault(at, f"column {found[0]!r}: its name cannot be kept in a table")
 
 
-def _is_bad(feed: Feed, name: str) -> bool:
+def _is_bad(feed: FeedColumns, name: str) -> bool:
     return name.startswith(tuple(feed.prefixes)) and not _COVARIATE.fullmatch(name)
 
 

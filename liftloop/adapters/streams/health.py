@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from redis.exceptions import RedisError
-
-from liftloop.adapters.settings import Settings
 from liftloop.adapters.streams.broker import Broker, Lag, redis_url
 from liftloop.adapters.streams.consumer import broker_of
 from liftloop.adapters.streams.journal import left_over
-from liftloop.adapters.workspace import Workspace
+from liftloop.reporting.rendering import render
+from liftloop.settings.schema import Settings
+from liftloop.settings.workspace import Workspace
 
 Found = tuple[str, bool | None, str, str]  # check, ok, detail, fix: as a finding of the doctor
 
@@ -24,18 +23,7 @@ def lags(settings: Settings) -> list[Lag]:
 
 def lag_page(found: Sequence[Lag]) -> str:
     """Markdown: one row a stream."""
-    lines = [
-        "# How far the streams are behind", "",
-        "| stream | entries kept | unread | being taken in | oldest, s | consumers | lost unread |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]  # fmt: skip
-    for one in found:
-        unread = "unknown" if one.unread is None else f"{one.unread:,}"
-        lines.append(
-            f"| {one.stream} | {one.length:,} | {unread} | {one.pending:,} "
-            f"| {one.oldest_seconds:,.0f} | {one.consumers} | {one.lost:,} |"
-        )
-    return "\n".join(lines) + "\n"
+    return render("markdown/stream_lag.md.j2", lags=found)
 
 
 def look(workspace: Workspace, settings: Settings) -> Iterator[Found]:
@@ -64,6 +52,8 @@ def _judged(lag: Lag, limit: float) -> Found:
 
 def _kept(broker: Broker) -> Iterator[Found]:
     """Whether Redis would still have unread entries after it was killed. It may not tell us."""
+    from redis.exceptions import RedisError
+
     try:
         said = broker.client.config_get("appendonly", "appendfsync", "maxmemory-policy")
     except RedisError:

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from liftloop.adapters.files.whole_files import part, publish_made, sync_folder
 from liftloop.adapters.locks import exclusive
 from liftloop.adapters.streams.entries import file_name
-from liftloop.adapters.whole_files import part, publish_made, sync_folder
-from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import OutsideServiceFailed
+from liftloop.settings.workspace import Workspace
 
 OPEN = ".open"
 _LOCK = "collector.lock"

@@ -1,101 +1,104 @@
-"""What a sender put into a request: its rows, and what is plainly wrong with them.
-
-Only what the contract is sure to reject is named here, so that nothing good is turned away; the
-whole contract is applied when the rows are taken in.
-"""
+"""What a sender put into a request: its rows, as they will stand in the journal."""
 
 from __future__ import annotations
 
+import io
 import json
-import math
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from liftloop.adapters.importers.columns import normal
-from liftloop.adapters.importers.feeds import FEEDS
 from liftloop.adapters.streams.entries import broken_line, row_line
-from liftloop.core.feeds.coercion import DAY_FIRST
 
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)  # no cent is lost
-_INSTANT = re.compile(f"{DAY_FIRST}.*[-T: ]")  # as the contract reads one
+_BLANK = re.compile(r"[ \t\n\r]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One row of a request: the object, or the text of what is none; and the rule it breaks."""
+    """One row of a request: the object, or the text of what is none."""
 
     row: dict[str, Any] | None
     text: str
-    rule: str | None
 
 
 class NotJson(ValueError):
     """The body holds no JSON at all."""
 
 
-def rows_of(feed: str, body: bytes) -> list[Sent]:
+class TooManyRows(ValueError):
+    """The body holds more rows than a request may."""
+
+
+def rows_of(body: bytes, most: int) -> list[Sent]:
     """The rows of a body: one JSON object, a list of them, or JSON lines.
+
+    Nothing is read beyond the first row that is one too many.
 
     Raises
     ------
     NotJson
         When nothing of it is JSON.
+    TooManyRows
+        When there are more than ``most``.
     """
     try:
-        text = body.decode("utf-8-sig")
+        text = body.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise NotJson(f"the body is not UTF-8 ({error.reason})") from None
     try:
-        found = _DECODER.decode(text.strip())
+        items = _list(text, most) if text.startswith("[") else [_DECODER.decode(text)]
+        return [_item(item) for item in items]
     except RecursionError:
         raise NotJson("the JSON is nested too deeply") from None
-    except ValueError as error:
-        lines = [one for one in text.split("\n") if one.strip()]
-        sent = [_line(feed, one) for one in lines]
+    except json.JSONDecodeError as error:
+        spoken = (one for one in io.StringIO(text, newline="\n") if one.strip())
+        lines = [one.removesuffix("\n") for one in islice(spoken, most + 1)]
+        if len(lines) > most:
+            raise TooManyRows from None
+        sent = [_line(one) for one in lines]
         if len(lines) < 2 or all(one.row is None for one in sent):
             raise NotJson(f"the body is not JSON ({error})") from None
         return sent
-    items = found if isinstance(found, list) else [found]
-    return [_item(feed, item) for item in items]
 
 
-def _line(feed: str, text: str) -> Sent:
+def _list(text: str, most: int) -> list[Any]:
+    """The items of a JSON list, one after the other."""
+    items: list[Any] = []
+    at = _after_blank(text, 1)
+    while text[at : at + 1] != "]" or items:
+        item, at = _DECODER.raw_decode(text, at)
+        items.append(item)
+        if len(items) > most:
+            raise TooManyRows
+        at = _after_blank(text, at)
+        if text[at : at + 1] != ",":
+            break
+        at = _after_blank(text, at + 1)
+    if text[at : at + 1] != "]":
+        raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+    if _after_blank(text, at + 1) != len(text):
+        raise json.JSONDecodeError("Extra data", text, at + 1)
+    return items
+
+
+def _after_blank(text: str, at: int) -> int:
+    found = _BLANK.match(text, at)
+    return found.end() if found else at
+
+
+def _line(text: str) -> Sent:
     try:
-        return _item(feed, _DECODER.decode(text.strip()))
+        return _item(_DECODER.decode(text.strip()))
     except (ValueError, RecursionError):
-        return Sent(None, text, "broken_row")
+        return Sent(None, text)
 
 
-def _item(feed: str, item: Any) -> Sent:
-    if not isinstance(item, dict):
-        return Sent(None, json.dumps(item), "broken_row")
-    return Sent(item, "", rule_broken(feed, item))
-
-
-def rule_broken(feed: str, row: dict[str, Any]) -> str | None:
-    """The rule of the contract that a row is sure to break, or None."""
-    cells = {normal(name): value for name, value in row.items()}
-    for name, kind in FEEDS[feed].required.items():
-        value = cells.get(name)
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return "missing_value"
-        if isinstance(value, dict | list):
-            return "broken_row"
-        if kind == "number" and isinstance(value, str) and (rule := _number(value)):
-            return rule
-        if kind == "instant" and not (isinstance(value, str) and _INSTANT.match(value.strip())):
-            return "not_an_instant"
-    return None
-
-
-def _number(text: str) -> str | None:
-    try:
-        return None if math.isfinite(float(text)) else "not_finite"
-    except ValueError:
-        return "not_a_number"
+def _item(item: Any) -> Sent:
+    return Sent(item, "") if isinstance(item, dict) else Sent(None, json.dumps(item))
 
 
 @dataclass

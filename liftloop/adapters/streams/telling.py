@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from liftloop.adapters.summaries import DeliverySummary
-from liftloop.adapters.whole_files import write_whole
-from liftloop.adapters.workspace import Workspace
+from liftloop.adapters.facts.summaries import DeliverySummary
+from liftloop.adapters.files.whole_files import write_whole
+from liftloop.settings.workspace import Workspace
 
 
 def to_tell(

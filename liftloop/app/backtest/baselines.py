@@ -11,18 +11,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from liftloop.adapters.settings import Settings
 from liftloop.app.backtest.market import CheckedMarket, CheckedOracleMarket, as_policy
-from liftloop.core.allocation import allocate
-from liftloop.core.curves import ResponseCurves
+from liftloop.core.allocation.allocate import allocate
+from liftloop.core.curves.protocol import ResponseCurves
 from liftloop.core.errors import InsufficientEvidence
 from liftloop.core.policy import Policy
 from liftloop.markets.hill import exact_cents
 from liftloop.markets.scoring import oracle_plan
-from liftloop.pipeline.plan import Frozen, Plan, Slow, rules_of
-from models.evidence import daily_spend
-from models.lift import LiftConfig, weekly_lifts
-from models.pooled import fit_pooled
+from liftloop.pipeline.guardrails import PlanEvidence
+from liftloop.pipeline.plan.plan_budgets import Plan
+from liftloop.pipeline.plan.rules import Frozen, Slow, rules_of
+from liftloop.settings.schema import Settings
+from models.lift.holdout_lifts import LiftConfig, weekly_lifts
+from models.lift.imputed_spend import daily_spend
+from models.response.ensemble import POOLED
+from models.response.fit import FitFeeds, fit_response
 
 Array = NDArray[np.float64]
 ROAS_DAYS = 28  # what a platform's report shows by default
@@ -89,7 +92,11 @@ class PooledLearner:
     """The pooled curves of the project's evidence: raw weekly lifts, one family, plain priors."""
 
     def __call__(
-        self, settings: Settings, facts: Mapping[str, pd.DataFrame], as_of: date
+        self,
+        settings: Settings,
+        facts: Mapping[str, pd.DataFrame],
+        as_of: date,
+        own_from: date | None = None,
     ) -> ResponseCurves | None:
         lifts = weekly_lifts(
             holdout=facts["holdout"],
@@ -101,7 +108,7 @@ class PooledLearner:
             return None
         spend = daily_spend(facts["performance"], as_of=as_of)
         try:
-            fitted = fit_pooled(lifts=lifts, daily_spend=spend, experiments=None)
+            fitted = fit_response(FitFeeds(lifts, spend), POOLED)
         except InsufficientEvidence:
             return None
         curves: ResponseCurves = fitted.curves
@@ -114,18 +121,17 @@ def plan_plainly(
     curves: ResponseCurves | None,
     incumbent: Policy,
     frozen: Frozen,
-    as_of: date,
-    facts: Mapping[str, pd.DataFrame],
+    evidence: PlanEvidence,
     slow: Slow,
 ) -> Plan:
     """The plain optimum of expected profit under the rules, whatever else the loop weighs."""
-    from liftloop.core.decide import Estimate
+    from liftloop.core.curves.gain import Estimate
 
     if curves is None:
         return Plan(incumbent, Estimate(0.0, 0.0, 0.0), {}, "No response is known yet.")
     found = allocate(
         curves=curves,
-        rules=rules_of(settings, incumbent, frozen, slow),
+        rules=rules_of(settings, incumbent, frozen, slow, as_of=evidence.as_of),
         incumbent=incumbent,
         margin=settings.budget.margin,
     )

@@ -11,19 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-import pyarrow as arrow  # type: ignore[import-untyped]
+import pyarrow as arrow
 
 from liftloop.core.arms.comparisons import BOTH_ARMS
-from liftloop.core.contracts import FEEDS, Account, Feed, midnight, sales_with_events, sift
 from liftloop.core.errors import RefusedFile
-from liftloop.core.feeds.both_arms import marked, users_in_both_arms
-from liftloop.core.feeds.context import CLOCK_SKEW
+from liftloop.core.feeds.context import CLOCK_SKEW, Account, midnight
+from liftloop.core.feeds.declared import FEEDS, Feed
+from liftloop.core.feeds.deliveries.both_arms import marked, users_in_both_arms
+from liftloop.core.feeds.deliveries.replacing import Replacing, Sender
 from liftloop.core.feeds.identity import Identity
-from liftloop.core.feeds.replacing import Replacing, Sender
+from liftloop.core.feeds.sales import sales_with_events
+from liftloop.core.feeds.validate import sift
 
 ORDER = ["reported_at", "received_at", "row_number"]
 BOOKKEEPING = ["known_from", "received_at", "row_number"]
@@ -209,7 +211,9 @@ class _Book:
         newest = _newest(mixed, [*key, *identity])
         parts = [newest] if current is None or not untouched else [current.iloc[:untouched], newest]
         whole = pd.concat(parts, ignore_index=True)
-        free = sorted(c for c in whole if str(c).startswith(("x_", "y_", "c_")))
+        free = sorted(
+            c for c in cast(list[str], list(whole)) if str(c).startswith(("x_", "y_", "c_"))
+        )
         named = [*(c for c in whole if c not in free), *free]
         self.current = whole if named == list(whole) else whole[named]
 
@@ -227,7 +231,8 @@ def _newest(rows: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
     order = np.lexsort([rows[name].astype("int64") for name in reversed(ORDER)] + codes[::-1])
     changes = [np.diff(code[order]) != 0 for code in codes]
     last = np.append(np.logical_or.reduce(changes), True)
-    return rows.iloc[order[last]]
+    newest: pd.DataFrame = rows.iloc[order[last]]
+    return newest
 
 
 def _reported_after(frame: pd.DataFrame, moment: datetime) -> Any:

@@ -10,29 +10,30 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from liftloop.adapters.settings import Settings
-from liftloop.core.curves import ResponseCurves
-from liftloop.core.decide import DecisionKind, share_moved
+from liftloop.core.curves.gain import DecisionKind, share_moved
+from liftloop.core.curves.protocol import ResponseCurves
 from liftloop.core.errors import InfeasibleBudget, InsufficientEvidence
-from liftloop.core.keys import key
+from liftloop.core.ids import key
 from liftloop.core.policy import Policy
 from liftloop.core.rollout.effective_policy import Running, needs_approval, stay
-from liftloop.core.rollout.holdback import draw_standing
+from liftloop.core.rollout.holdback import draw_holdback
 from liftloop.pipeline.arms import broken_test_holds, check_tests
-from liftloop.pipeline.guardrails import known_until
+from liftloop.pipeline.guardrails import PlanEvidence, known_until
 from liftloop.pipeline.holds import Frozen, Holds, alarms_in, feed_health, holds, slow_cells
-from liftloop.pipeline.imputation import stand_in
+from liftloop.pipeline.imputation import impute
 from liftloop.pipeline.monitor import broken_feeds, triage_config
-from liftloop.pipeline.plan import Slow, plan_budgets
+from liftloop.pipeline.plan.plan_budgets import plan_budgets
+from liftloop.pipeline.plan.rules import Slow
 from liftloop.pipeline.rollout import Ended, Proposed, RolloutDecision, RolloutInputs, decide
-from liftloop.pipeline.user_tests import cells_of_tests, costs_of, unit_rules
-from tasks.learning import HOLDOUT_FEEDS, examine_metrics, learn_from_holdout, quarter
+from liftloop.pipeline.user_tests import cells_of_tests, costs_of
+from liftloop.settings.schema import Settings
+from tasks.model.learning import HOLDOUT_FEEDS, examine_metrics, learn_from_holdout, quarter
 
 Facts = Mapping[str, pd.DataFrame]
-Learn = Callable[[Settings, Facts, date], ResponseCurves | None]
+Learn = Callable[[Settings, Facts, date, date | None], ResponseCurves | None]
 
 
-class Planned(Protocol):
+class PlannedBudgets(Protocol):
     """A plan: the budgets it proposes and the sentence of the whole."""
 
     @property
@@ -42,7 +43,7 @@ class Planned(Protocol):
 
 
 class Planner(Protocol):
-    """As of :func:`liftloop.pipeline.plan.plan_budgets`."""
+    """As of :func:`liftloop.pipeline.plan.plan_budgets.plan_budgets`."""
 
     def __call__(
         self,
@@ -51,10 +52,9 @@ class Planner(Protocol):
         curves: ResponseCurves | None,
         incumbent: Policy,
         frozen: Frozen,
-        as_of: date,
-        facts: Facts,
+        evidence: PlanEvidence,
         slow: Slow,
-    ) -> Planned: ...
+    ) -> PlannedBudgets: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +77,21 @@ class HoldoutLearner:
     def __init__(self) -> None:
         self._studies: dict[str, Any] = {}
 
-    def __call__(self, settings: Settings, facts: Facts, as_of: date) -> ResponseCurves | None:
-        """The curves of a training that passes its examination; None where the champion stays."""
+    def __call__(
+        self, settings: Settings, facts: Facts, as_of: date, own_from: date | None = None
+    ) -> ResponseCurves | None:
+        """The curves of a training that passes its examination; None where the champion stays.
+        ``own_from``: the first day whose budgets the loop set."""
         feeds = {name: facts[name] for name in HOLDOUT_FEEDS}
         tuned = settings.model.tuning_trials > 0
         try:
             model = learn_from_holdout(
-                settings.model,
+                settings,
                 feeds,
                 as_of=as_of,
                 study=(lambda: self._study(quarter(as_of))) if tuned else None,
                 for_registry=False,
-                cycle_days=settings.cycle_days,
-                mend=settings.data.health_checks,
-                units=unit_rules(settings),
+                own_from=own_from,
             )
         except InsufficientEvidence:
             return None
@@ -128,9 +129,10 @@ class MemoryLoop:
 
     def cycle(self, as_of: date, facts: Facts) -> Policy:
         """The budgets that take effect on ``as_of``."""
-        filled = stand_in(self.settings, facts, budgets=self._budgets(), as_of=as_of)
+        filled = impute(self.settings, facts, budgets=self._budgets(), as_of=as_of)
         learned = {**facts, "performance": filled.performance}
-        curves = self.learn(self.settings, learned, as_of)
+        own_from = next((day for day, _ in self._budgets()), None)
+        curves = self.learn(self.settings, learned, as_of, own_from)
         if curves is not None:
             self.curves, self._until = curves, known_until(facts, as_of)
         found = self._decide(as_of, facts)
@@ -153,8 +155,7 @@ class MemoryLoop:
                 curves=self.curves,
                 incumbent=head,
                 frozen=held.frozen,
-                as_of=as_of,
-                facts=facts,
+                evidence=PlanEvidence(facts, as_of),
                 slow=held.no_raise,
             )
             proposal = Proposed(plan.policy, plan.reason)
@@ -171,7 +172,8 @@ class MemoryLoop:
             rollout_id=key("r", id),
             seed=int(key("seed", id).removeprefix("seed-")[:7], 16),
         )
-        share = share_moved(proposal.policy, head) if proposal and found.begins else 0.0
+        plan_share = share_moved(proposal.policy, head) if proposal else 0.0
+        share = found.share_to_approve(plan_share, self.in_force, approved=False)
         if needs_approval(share, self.settings.budget.approve_above):
             if self.running is None:
                 return _decided(as_of, found, False, waits=True)
@@ -238,8 +240,8 @@ class MemoryLoop:
         )
         rule = self.settings.worth
         return holds(
-            pauses=(),
-            holdback=draw_standing(
+            pauses=self.settings.budget.blackouts_on(as_of),
+            holdback=draw_holdback(
                 {cell.segment for cell in self.in_force.cells},
                 named=rule.segments,
                 share=rule.share,

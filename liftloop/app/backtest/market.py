@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from liftloop.core.contracts import FEEDS
 from liftloop.core.errors import LiftLoopError
+from liftloop.core.feeds.declared import FEEDS
 from liftloop.core.policy import CENT, Cell, Policy
 
 CELL = ["segment", "channel"]

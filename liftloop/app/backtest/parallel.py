@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from liftloop.app.backtest.market import MarketFailed
 from liftloop.core.errors import LiftLoopError
@@ -54,7 +55,7 @@ class SeedFailed(LiftLoopError):
         self.exit_status = failure.exit_status
 
 
-def run_seeds(jobs: Sequence[Job], *, processes: int) -> Iterator[object]:
+def run_seeds(jobs: Sequence[Job], *, processes: int) -> Iterator[Any]:
     """The :class:`~liftloop.app.backtest.runs.SeedRun` of each job, in the order they end.
 
     Raises
@@ -83,7 +84,8 @@ def run_seeds(jobs: Sequence[Job], *, processes: int) -> Iterator[object]:
                     raise SeedFailed(found)
                 yield found
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # One shutdown, below, that waits: after one that does not, the pool's thread may still
+            # write to a pipe that was closed, and Python prints that at its exit.
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
@@ -93,17 +95,15 @@ def run_seeds(jobs: Sequence[Job], *, processes: int) -> Iterator[object]:
 
 def _run(job: Job) -> object:
     """In the child. Imports wait until here: starting the pool must not load them."""
-    from liftloop.app.backtest.market import find_market
-    from liftloop.app.backtest.runs import run_seed
+    from liftloop.app.backtest.runs import COMPARISONS, run_seed
 
     try:
         return run_seed(
-            find_market(job.market),
+            job.market,
             job.seed,
             job.weeks,
             job.rollout,
-            baselines=job.baselines,
-            name=job.market,
+            beside=COMPARISONS if job.baselines else ("oracles",),
         )
     except LiftLoopError as error:
         return Failure(str(error), error.exit_status)

@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from liftloop.adapters.settings import Account as AccountSettings
-from liftloop.adapters.settings import Settings, parse_settings
 from liftloop.app.backtest.baselines import (
     PooledLearner,
     drive,
@@ -29,12 +27,16 @@ from liftloop.app.backtest.market import (
     CheckedOracleMarket,
     MarketFailed,
     budgets_frame,
+    find_market,
     make_market,
 )
-from liftloop.core.contracts import Account, Rate
+from liftloop.core.feeds.context import Account, Rate
 from liftloop.core.policy import Policy
+from liftloop.settings.schema import AccountSettings, Settings, parse_settings
 
 CELL = ["segment", "channel"]
+Comparison = Literal["baselines", "oracles"]
+COMPARISONS: tuple[Comparison, ...] = ("baselines", "oracles")
 Decide = Callable[[date, Mapping[str, pd.DataFrame]], Policy]
 
 
@@ -120,31 +122,26 @@ class SeedRun:
 
 
 def run_seed(
-    market_class: Callable[[int], Any],
+    market: str | Callable[[int], Any],
     seed: int,
     weeks: int,
     rollout: bool | None = False,
     *,
-    baselines: bool = True,
-    oracles: bool = True,
-    name: str | None = None,
+    beside: tuple[Comparison, ...] = COMPARISONS,
     loop: Callable[[Settings, Policy], MemoryLoop] = MemoryLoop,
 ) -> SeedRun:
-    """Run the loop for ``weeks`` weeks on the market of ``seed``, and the baselines beside it.
+    """Run the loop for ``weeks`` weeks on the market of ``seed``, and others beside it.
 
     Parameters
     ----------
-    market_class
-        Makes the market of a seed.
+    market
+        Makes the market of a seed, or is its name, MODULE:CLASS.
     rollout
         Whether a plan is tried in canary segments first; None leaves it to the market's ``config``
         (off where that says nothing).
-    baselines
-        Whether the ROAS follower and the pooled curves are run as well.
-    oracles
-        Whether those who know every curve are run as well, where the market can say it.
-    name
-        What messages call the market; by default the class's own name.
+    beside
+        Who is run as well: "baselines", the ROAS follower and the pooled curves; "oracles", those
+        who know every curve, where the market can say it.
     loop
         Makes the loop from settings and the budgets in force; another one to compare with.
 
@@ -155,23 +152,26 @@ def run_seed(
     ConfigurationError
         When its ``config`` has a key or value that no configuration may have.
     """
-    called = name or getattr(market_class, "__name__", str(market_class))
+    if isinstance(market, str):
+        market_class, name = find_market(market), market
+    else:
+        market_class, name = market, getattr(market, "__name__", str(market))
 
     def make() -> CheckedMarket:
-        return make_market(market_class, seed, name=called)
+        return make_market(market_class, seed, name=name)
 
-    market = make()
-    settings = settings_of(market, rollout=rollout)
+    lived = make()
+    settings = settings_of(lived, rollout=rollout)
     steps = steps_of(weeks, settings.cycle_days)
-    ours = loop(settings, market.policy)
+    ours = loop(settings, lived.policy)
     facts = _facts(settings)
-    budgets, seconds = _live(market, facts, ours.cycle, steps)
-    days = _days(market, budgets, steps)
+    budgets, seconds = _live(lived, facts, ours.cycle, steps)
+    days = _days(lived, budgets, steps)
     earned = _Earned(make, days["date"].min(), steps)
     step = settings.budget.max_step
     planner = make()
     best: tuple[float | None, float | None] = (None, None)
-    if oracles and isinstance(planner, CheckedOracleMarket):
+    if "oracles" in beside and isinstance(planner, CheckedOracleMarket):
         held = make()
         assert isinstance(held, CheckedOracleMarket)
         best = (
@@ -185,7 +185,7 @@ def run_seed(
         status_quo=earned.by_drive(make(), stand_still),
         oracle=best[0],
         limit=best[1],
-        others=_others(make, settings, steps, earned) if baselines else {},
+        others=_others(make, settings, steps, earned) if "baselines" in beside else {},
         seconds_per_cycle=seconds / len(steps),
         days=days,
         received=facts.received,
@@ -262,9 +262,10 @@ def _days(market: CheckedMarket, budgets: Sequence[Policy], steps: Sequence[int]
     told = told[(told["date"] >= pd.Timestamp(market.start)) & (told["date"] < day)]
     if told.empty:
         raise MarketFailed(
-            market.name, "truth() says nothing of the days that were lived through.",
+            market.name,
+            "truth() says nothing of the days that were lived through.",
             fix="return the days since start, by the day the revenue is earned.",
-        )  # fmt: skip
+        )
     frame = pd.concat(parts, ignore_index=True)
     keys = ["date", *CELL]
     told = told.astype({"segment": "str", "channel": "str"})

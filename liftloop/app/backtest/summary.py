@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as arrow
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from liftloop.adapters.whole_files import part, publish_made
+from liftloop.adapters.files.whole_files import part, publish_made
 from liftloop.app.backtest.runs import SeedRun
 
 NAMES = {
@@ -85,7 +84,7 @@ def seed_rows(runs: Sequence[SeedRun]) -> tuple[list[str], list[list[object]]]:
         against = _percent(run.against_status_quo())
         rows.append(
             [run.seed, round(run.status_quo), against, *shares, round(run.seconds_per_cycle, 2)]
-        )  # fmt: skip
+        )
     return columns, rows
 
 
@@ -99,8 +98,11 @@ def method_rows(runs: Sequence[SeedRun]) -> tuple[list[str], list[list[object]]]
         if not blind:
             still, best = [r.status_quo for r in runs], [float(r.oracle or 0) for r in runs]
             share = captured_with_error(earned, still, best)
-        gains = [g for run, e in zip(runs, earned, strict=True)
-                 if (g := run.against_status_quo(e)) is not None]  # fmt: skip
+        gains = [
+            g
+            for run, e in zip(runs, earned, strict=True)
+            if (g := run.against_status_quo(e)) is not None
+        ]
         spread = np.asarray(gains) - np.mean(gains) if gains else np.array([])
         mean = _with_error(float(np.mean(gains)), _mean_error(spread), 100, " %") if gains else ""
         captured = "" if share is None else _with_error(share[0], share[1], 1, "")
@@ -144,8 +146,3 @@ def write_days(runs: Sequence[SeedRun], path: Path) -> int:
     pyarrow.parquet.write_table(whole, part(path))
     publish_made(part(path), path)
     return len(whole)
-
-
-def as_frame(runs: Sequence[SeedRun]) -> pd.DataFrame:
-    """One row a seed: what :meth:`SeedRun.as_dict` says in plain numbers."""
-    return pd.DataFrame([run.as_dict() for run in runs])

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from liftloop.app.options import JsonOption, plain, show_table
+from liftloop.app.options import JsonOption, plain, say, show_table
 from liftloop.core.errors import ConfigurationError
 
 EXAMPLE = (
@@ -64,12 +64,14 @@ def backtest(
     workspace: Annotated[
         Path | None,
         typer.Option(
-            "--workspace", "-w", envvar="LIFTLOOP_WORKSPACE",
+            "--workspace",
+            "-w",
+            envvar="LIFTLOOP_WORKSPACE",
             help="Not needed: a backtest keeps everything in memory and touches no workspace.",
         ),
     ] = None,
     as_json: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Run the loop on a market with a known truth, by the production decision code.
 
     Shows what share of the possible improvement it captured (0: budgets never
@@ -99,22 +101,22 @@ def backtest(
     runs = []
     for run in run_seeds(asked, processes=jobs or os.cpu_count() or 1):
         runs.append(run)
-        _tell_progress(len(runs), len(asked), silent=as_json)
+        tell_progress(len(runs), len(asked), silent=as_json)
     runs.sort(key=lambda run: run.seed)
     from liftloop.app.backtest.summary import method_rows, seed_rows, write_days
 
     rows = write_days(runs, out) if out is not None else 0
     if as_json:
         for run in runs:
-            typer.echo(json.dumps(run.as_dict(), default=plain, ensure_ascii=False))
+            say(json.dumps(run.as_dict(), default=plain, ensure_ascii=False))
         return
     title = f"{market}, {weeks} weeks, rollout {rollout.value}"
     show_table(title, *seed_rows(runs))
     show_table("Means over seeds ± standard error, against the status quo", *method_rows(runs))
     for line in remarks(runs):
-        typer.echo(line)
+        say(line)
     if out is not None:
-        typer.echo(f"{out}: {rows:,} rows.")
+        say(f"{out}: {rows:,} rows.")
 
 
 def seed_range(text: str) -> tuple[int, int]:
@@ -149,8 +151,9 @@ def remarks(runs: list) -> list[str]:  # type: ignore[type-arg]
     return told
 
 
-def _tell_progress(done: int, of: int, *, silent: bool) -> None:
+def tell_progress(done: int, of: int, *, silent: bool) -> None:
+    """Say on a terminal how many seeds are done, on one line; a log gets none of it."""
     if not silent and sys.stderr.isatty():
         end = "\n" if done == of else ""
-        typer.echo(f"\r{done} of {of} seeds", err=True, nl=False)
-        typer.echo(end, err=True, nl=False)
+        say(f"\r{done} of {of} seeds", err=True, nl=False)
+        say(end, err=True, nl=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from liftloop.app.options import JsonOption, WorkspaceOption, as_day, opened, show_json
+from liftloop.app.options import JsonOption, WorkspaceOption, as_day, opened, say, show_json
 
 AsOfOption = Annotated[
     str | None,
@@ -38,8 +38,8 @@ def cycle(
     if as_json:
         show_json(summary.as_dict() | ({"data_end": old} if old else {}))
     else:
-        typer.echo("\n".join(filter(None, (summary.text, old))))
-    if summary.refused:
+        say("\n".join(filter(None, (summary.text, old))))
+    if summary.refused or summary.held:
         raise typer.Exit(2)
     if summary.waiting:
         raise typer.Exit(3)

@@ -17,6 +17,7 @@ from liftloop.app.options import (
     as_day,
     for_itself,
     opened,
+    say,
     show_json,
 )
 
@@ -48,12 +49,17 @@ def monitor(
     """Compare the last weeks with the weeks before, say why they differ, and write the reports."""
     if not for_itself(context):
         return
-    place = opened(workspace, flows=True)
-    from flows.monitor import monitor as run
+    place = opened(workspace)
+    from liftloop.adapters.prefect_server import server_named
     from liftloop.app.environment import flow_settings
     from tasks.context import open_loop
     from tasks.data_end import ended_long_ago
 
+    run: Any
+    if server_named():
+        from flows.monitor import monitor as run
+    else:
+        from tasks.monitor.monitor import monitor as run
     with flow_settings():
         verdict = run(str(place.root), as_day(as_of) if as_of else None)
     day = date.fromisoformat(verdict["as_of"])
@@ -63,7 +69,7 @@ def monitor(
     if as_json:
         show_json(verdict | ({"data_end": old} if old else {}))
     else:
-        typer.echo("\n".join(filter(None, (*words_of(verdict, place.root), old))))
+        say("\n".join(filter(None, (*words_of(verdict, place.root), old))))
 
 
 def words_of(verdict: dict[str, Any], root: Path) -> list[str]:
@@ -83,13 +89,15 @@ def words_of(verdict: dict[str, Any], root: Path) -> list[str]:
 def ui(workspace: WorkspaceOption = Path("workspace"), port: PortOption = 8000) -> None:
     """Serve Evidently's reports of all looks on this machine, until Ctrl-C."""
     place = opened(workspace)
-    from liftloop.adapters.evidently_store import evidently_folder
+    from liftloop.adapters.registry.evidently_store import evidently_folder, put_damaged_aside
 
     folder = evidently_folder(place)
     if not folder.is_dir():
-        typer.echo("There are no reports yet: run liftloop monitor first.", err=True)
+        say("There are no reports yet: run liftloop monitor first.", err=True)
         raise typer.Exit(1)
-    typer.echo(f"Reports on http://127.0.0.1:{port} (Ctrl-C ends it).")
+    for path in put_damaged_aside(place):  # one of them would keep all the others from being shown
+        say(f"Put aside, it cannot be read: {path}", err=True)
+    say(f"Reports on http://127.0.0.1:{port} (Ctrl-C ends it).")
     program = [sys.executable, "-m", "monitoring.evidently_ui"]
-    program += ["--workspace", str(folder.resolve()), "--port", str(port)]
+    program += [str(folder.resolve()), str(port)]
     raise typer.Exit(subprocess.call(program, env={**os.environ, "DO_NOT_TRACK": "1"}))

@@ -1,4 +1,4 @@
-"""replay: a past decision, made again."""
+"""replay: a past decision, made again; what-if: the next plan under other settings."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from liftloop.app.options import JsonOption, WorkspaceOption, opened, show_json, show_table
+from liftloop.app.options import (
+    ByOption,
+    JsonOption,
+    WorkspaceOption,
+    opened,
+    say,
+    show_json,
+    show_table,
+)
 
 if TYPE_CHECKING:
-    from tasks.replay import Replay
+    from tasks.decision.replay import Replay
 
 SHOWN = 20  # differences of one part; --json has them all
 
@@ -18,6 +26,7 @@ SHOWN = 20  # differences of one part; --json has them all
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(epilog="Example: liftloop replay --workspace shop")(replay)
+    app.command(epilog="Example: liftloop what-if --set 'budget.total=\"900\"'")(what_if)
 
 
 def replay(
@@ -56,8 +65,8 @@ def replay(
     if change:
         _otherwise(str(place.root), decision, change, as_json=as_json)
         return
-    from tasks.replay import decision_ids
-    from tasks.replay import replay as again
+    from tasks.decision.replay import decision_ids
+    from tasks.decision.replay import replay as again
 
     ids: list[str | None] = [*decision_ids(str(place.root))] if every else [decision]
     found = [again(str(place.root), id, refit=refit) for id in ids]
@@ -70,9 +79,52 @@ def replay(
         raise typer.Exit(1)
 
 
+def what_if(
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting as it would be (can be given several times).",
+        ),
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    propose: Annotated[
+        bool, typer.Option("--propose", help="Take the plan with the changes to approval.")
+    ] = False,
+    by: ByOption = "operator",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the next plan would be under other settings, and what it would earn. Nothing is
+    applied; with --propose the plan waits for somebody's approval."""
+    place = opened(workspace)
+    from tasks.decision.what_if import what_next
+
+    found = what_next(str(place.root), change or [])
+    if as_json:
+        show_json(found.as_dict())
+    else:
+        usual, changed = found.usual[1].as_dict(), found.changed[1].as_dict()
+        show_table(
+            f"The plan for {found.as_of} ({found.words.currency} a day)",
+            ("segment", "channel", "in force", "next plan", "with the changes"),
+            [
+                (c.segment, c.channel, found.in_force.as_dict().get(c), usual.get(c), changed[c])
+                for c in found.changed[1].cells
+            ],
+        )
+        say(found.sentence)
+    if propose:
+        from tasks.operate.budget_acts import propose_budgets
+
+        words = f"what-if ({' and '.join(found.changes)})"
+        said = propose_budgets(str(place.root), found.changed[1], source=words, actor=by)
+        say(said, err=as_json)
+
+
 def _otherwise(root: str, decision: str | None, change: list[str], *, as_json: bool) -> None:
-    from tasks.replay import last_planned
-    from tasks.what_if import what_if
+    from tasks.decision.replay import last_planned
+    from tasks.decision.what_if import what_if
 
     found = what_if(root, decision or last_planned(root), change)
     if as_json:
@@ -84,7 +136,7 @@ def _otherwise(root: str, decision: str | None, change: list[str], *, as_json: b
             ("segment", "channel", "before", "planned then", "planned otherwise"),
             [(cell.segment, cell.channel, *amounts) for cell, *amounts in found.rows],
         )
-    typer.echo(found.sentence)
+    say(found.sentence)
 
 
 def _show(found: Replay, *, brief: bool) -> None:
@@ -93,7 +145,7 @@ def _show(found: Replay, *, brief: bool) -> None:
         show_table("Made again", ("part", "verdict", "what was found"), rows)
     for check in found.checks:
         for line in check.differences[:SHOWN]:
-            typer.echo(f"  {check.name}: {line}")
+            say(f"  {check.name}: {line}")
         if len(check.differences) > SHOWN:
-            typer.echo(f"  {check.name}: {len(check.differences) - SHOWN} more; see --json.")
-    typer.echo(" ".join(filter(None, (found.sentence, found.software))))
+            say(f"  {check.name}: {len(check.differences) - SHOWN} more; see --json.")
+    say(" ".join(filter(None, (found.sentence, found.software))))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from liftloop.adapters.settings import load_settings
-from liftloop.adapters.workspace import Workspace
-from liftloop.app.options import JsonOption, WorkspaceOption, must_exist, show_json
+from liftloop.adapters.pasteable import pasteable
+from liftloop.app.options import JsonOption, WorkspaceOption, must_exist, say, show_json, speak_of
 from liftloop.core.errors import ConfigurationError
+from liftloop.settings.workspace import Workspace
 
 if TYPE_CHECKING:
-    from liftloop.adapters.diagnosis import Finding
+    from liftloop.adapters.doctor.findings import DoctorFinding
 
 MARK, WARN = {True: "ok", False: "MEND", None: "note"}, "warn"
 
@@ -58,6 +58,7 @@ def init(
         init_workspace,
     )
     from liftloop.app.environment import prepare
+    from liftloop.settings.schema import load_settings
 
     must_exist(first)
     currency = None if currency is None else check_currency(currency)
@@ -65,35 +66,35 @@ def init(
     existed = Workspace(workspace).config.is_file()
     notes: tuple[str, ...] = ()
     if first is not None:
-        from liftloop.adapters.first_file import account_of_file
+        from liftloop.adapters.files.first_file import account_of_file
 
         read = account_of_file(first, currency=currency, timezone=timezone)
         currency, timezone, notes = read.currency, read.timezone, read.notes
     if not existed and sys.stdin.isatty():
         currency, timezone, segment = _asked(currency, timezone, segment)
     prepare(None)
+    speak_of(Workspace(workspace))
     place = init_workspace(workspace, AccountChoice(currency, timezone, segment or None))
     account = load_settings(place).account
     said = f"currency {account.currency}, time zone {account.timezone}"
     if account.segment:
         said += f", segment {account.segment}"
-    typer.echo(f"{place.root} is {'in order' if existed else 'ready'}: {said}.")
+    say(f"{place.root} is {'in order' if existed else 'ready'}: {said}.")
     for note in notes:
-        typer.echo(f"  {note}")
-    typer.echo(f"Its settings: {place.config}.")
+        say(f"  {note}")
+    say(f"Its settings: {place.config}.")
     guessed = [
         name for name, value in (("currency", currency), ("timezone", timezone)) if value is None
     ]
     if not existed and guessed:
-        typer.echo(
+        say(
             f"Nobody said the account's {' and '.join(guessed)}: correct the default there, under "
             "[account], before the first file."
         )
-    root = shlex.quote(str(place.root))
     if first is not None:
-        typer.echo(f"Next:\n  liftloop ingest {shlex.quote(str(first))} --workspace {root}")
+        say(f"Next:\n  liftloop ingest {shlex.quote(str(first))}")
     else:
-        typer.echo(f"Put feed files into {place.inbox}, then:\n  liftloop cycle --workspace {root}")
+        say(f"Put feed files into {place.inbox}, then:\n  liftloop cycle")
 
 
 def _asked(
@@ -140,45 +141,57 @@ def doctor(
 
     prepare(None)
     place = Workspace(workspace)
+    speak_of(place)
     source = context.get_parameter_source("workspace")
     named = source is not None and source.name != "DEFAULT"
     findings, of_facts = _findings(place, named=named)
     if as_json:
         show_json(
-            [{"check": f.check, "ok": f.ok, "detail": f.detail, "fix": f.fix} for f in findings]
+            [
+                {"check": f.check, "ok": f.ok, "detail": f.detail, "fix": pasteable(f.fix, place)}
+                for f in findings
+            ]
         )
     else:
         for line in _lines(findings, of_facts):
-            typer.echo(line)
+            say(line)
     if not place.config.is_file() and (named or place.root.exists()):
         raise typer.Exit(2)
     if any(finding.ok is False for finding in findings):
         raise typer.Exit(1)
 
 
-def _findings(place: Workspace, *, named: bool) -> tuple[list[Finding], list[Finding]]:
+def _findings(place: Workspace, *, named: bool) -> tuple[list[DoctorFinding], list[DoctorFinding]]:
     """What the doctor finds, and those of it that are about what the facts say. Without a
     workspace, which need not be there yet unless it was named, only what is outside of it."""
-    from liftloop.adapters.diagnosis import Finding, diagnose
+    from liftloop.adapters.doctor.diagnosis import diagnose
+    from liftloop.adapters.doctor.findings import DoctorFinding
 
     if not place.config.is_file() and not any(folder.is_dir() for folder in place.folders):
         exists = place.root.exists()
         words = "is not a workspace (it has no liftloop.toml)" if exists else "does not exist"
         ok = False if named or exists else None
-        fix = f"make one: liftloop init --workspace {shlex.quote(str(place.root))}"
-        return [*diagnose(None), Finding("workspace", ok, f"{place.root} {words}", fix)], []
+        fix = "make one: liftloop init"
+        return [*diagnose(None), DoctorFinding("workspace", ok, f"{place.root} {words}", fix)], []
     found = diagnose(place)
     if not place.config.is_file():
         return found, []
-    from tasks.arms import arms_of
-    from tasks.consistency import consistency_of
-    from tasks.freshness import freshness_of
+    from tasks.evidence.arms import arms_of
+    from tasks.evidence.freshness import freshness_of
+    from tasks.evidence.sales_gaps import sales_of
+    from tasks.monitor.consistency import consistency_of, skipped_parts_of
 
-    of_facts = [*freshness_of(place), *consistency_of(place), *arms_of(place)]
+    of_facts = [
+        *freshness_of(place),
+        *consistency_of(place),
+        *sales_of(place),
+        *arms_of(place),
+        *skipped_parts_of(place),
+    ]
     return [*found, *of_facts], of_facts
 
 
-def _lines(findings: Sequence[Finding], of_facts: Sequence[Finding]) -> Iterator[str]:
+def _lines(findings: Sequence[DoctorFinding], of_facts: Sequence[DoctorFinding]) -> Iterator[str]:
     """The findings for a terminal; one way to mend several that follow each other is said once.
     What the facts say is a warning where there is something to do about it."""
     marks = [WARN if f.ok is None and f.fix and f in of_facts else MARK[f.ok] for f in findings]
@@ -205,12 +218,13 @@ def demo(
     from liftloop.app.environment import flow_settings, prepare
 
     place = Workspace(workspace)
+    speak_of(place)
     prepare(place, flows=True)
     from flows import cycle  # noqa: F401  loads while the server starts
-    from liftloop.app import demo as show
+    from liftloop.app.demo import market as show
 
     with flow_settings():
         if hillstrom is not None:
-            show.run_hillstrom_demo(hillstrom, workspace_root=place.root, say=typer.echo)
+            show.run_hillstrom_demo(hillstrom, workspace_root=place.root, say=say)
         else:
-            show.run_demo(place.root, weeks=weeks, seed=seed, say=typer.echo)
+            show.run_demo(place.root, weeks=weeks, seed=seed, say=say)

@@ -1,8 +1,7 @@
-"""budgets, rollouts, report, audit, dashboard: what the loop did, and why."""
+"""budgets, rollouts, report, dashboard: what the loop did, and why."""
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from liftloop.app.options import (
     as_day,
     must_exist,
     opened,
+    say,
     show_json,
     show_table,
 )
@@ -26,7 +26,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: liftloop budgets --workspace shop --json")(budgets)
     app.command(epilog="Example: liftloop rollouts --workspace shop")(rollouts)
     app.command(epilog="Example: liftloop report --workspace shop")(report)
-    app.command(epilog="Example: liftloop audit --export trail.csv --workspace shop")(audit)
     app.command(epilog="Example: liftloop dashboard --port 8501 --workspace shop")(dashboard)
 
 
@@ -70,10 +69,10 @@ def budgets(
     from liftloop.app import views
 
     if put is not None:
-        from tasks.acts import set_budgets
+        from tasks.operate.budget_acts import set_budgets
 
         day = as_day(start) if start else None
-        typer.echo(set_budgets(str(place.root), put, start=day, actor=by))
+        say(set_budgets(str(place.root), put, start=day, actor=by))
         return
     if decisions:
         found = views.decisions(place)
@@ -86,31 +85,34 @@ def budgets(
         return
     head, lines = views.budgets_in_force(place)
     if head is None:
-        words = "No budgets were decided yet: liftloop cycle decides, budgets --set FILE sets them."
-        show_json(None) if as_json else typer.echo(words)
+        words = (
+            "No budgets were decided yet: liftloop cycle decides, liftloop budgets --set FILE "
+            "sets them."
+        )
+        show_json(None) if as_json else say(words)
         return
     says, wanted = views.total_in_force(place)
     if as_json:
         show_json({**head, "total_says": says, "budgets": lines})
         return
-    from liftloop.adapters.settings import load_settings
+    from liftloop.settings.schema import load_settings
 
     settings = load_settings(place)
     currency = settings.account.currency
     for sentence in says:
-        typer.echo(sentence)
+        say(sentence)
     _show_budgets(head, lines, currency=currency)
     total = sum((Decimal(line["daily_budget"]) for line in lines), Decimal(0))
     gap = _gap(wanted, total, currency)
     if gap and settings.budget.total_is != "ceiling":
-        typer.echo(gap)
+        say(gap)
 
 
 def _gap(wanted: Decimal | None, total: Decimal, currency: str) -> str:
     """How the set total differs from the budgets in force, in a sentence; "" where it does not."""
     if wanted is None or wanted == total:
         return ""
-    from liftloop.core.currencies import amount_words
+    from liftloop.core.money.currencies import amount_words
 
     gap = amount_words(abs(wanted - total), currency)
     return (
@@ -155,7 +157,7 @@ def _show_budgets(head: dict[str, Any], lines: list[dict[str, Any]], *, currency
         total=total,
     )
     if once:
-        typer.echo(f"Why, for all cells: {reasons.pop()}")
+        say(f"Why, for all cells: {reasons.pop()}")
 
 
 def _whole(amount: Any) -> int | None:
@@ -167,8 +169,8 @@ def _interval(low: Any, high: Any) -> str:
 
 
 def _preview(root: Path, *, weeks: int, shift: float, calendar: Path | None, as_json: bool) -> None:
-    from liftloop.core.horizon_words import named_moves
-    from tasks.horizon import PREVIEW, preview_horizon
+    from liftloop.core.horizon.words import named_moves
+    from tasks.decision.horizon import PREVIEW, preview_horizon
 
     found = preview_horizon(str(root), weeks=weeks, shift=shift, calendar=calendar)
     if as_json:
@@ -181,22 +183,24 @@ def _preview(root: Path, *, weeks: int, shift: float, calendar: Path | None, as_
                 period.start.isoformat(),
                 period.policy.total,
                 round(period.demand, 2),
-                *(round(value) for value in
-                  (period.revenue.mean, period.revenue.low, period.revenue.high)),
+                *(
+                    round(value)
+                    for value in (period.revenue.mean, period.revenue.low, period.revenue.high)
+                ),
                 named_moves(period.policy, before=before),
             )
-        )  # fmt: skip
+        )
         before = period.policy
     show_table(
         f"Plan of {weeks} weeks, amounts a day",
         ("from", "total", "demand", "expected", "low", "high", "largest changes"),
         rows,
     )
-    typer.echo(found.plan.sentence)
+    say(found.plan.sentence)
     for sentence in found.held:
-        typer.echo(sentence)
-    typer.echo(found.note)
-    typer.echo(PREVIEW)
+        say(sentence)
+    say(found.note)
+    say(PREVIEW)
 
 
 def rollouts(
@@ -217,10 +221,10 @@ def rollouts(
         return
     found = views.rollout_summaries(place)
     if not found:
-        typer.echo("No rollout yet.")
+        say("No rollout yet.")
     for rollout_id, one in found:
         for line in rollout_lines(rollout_id, one, steps=steps):
-            typer.echo(line)
+            say(line)
 
 
 def report(
@@ -241,60 +245,15 @@ def report(
             if day
             else "Nothing was decided yet: liftloop cycle."
         )
-        show_json(None) if as_json else typer.echo(words)
+        show_json(None) if as_json else say(words)
     elif as_json:
         show_json(found)
     else:
-        typer.echo(found["text"])
+        say(found["text"])
         if found["worth"] and "Gained so far" not in found["text"]:
-            typer.echo(f"Gained so far: {found['worth']['sentence']}")
+            say(f"Gained so far: {found['worth']['sentence']}")
         for title, page in zip(found["page_titles"], found["pages"], strict=True):
-            typer.echo(f"{title}: {page}")
-
-
-def audit(
-    workspace: WorkspaceOption = Path("workspace"),
-    export: Annotated[
-        Path | None, typer.Option(help="Write the whole trail to this file (.csv or .json).")
-    ] = None,
-    known_hash: Annotated[
-        str | None, typer.Option(help="A hash noted earlier: it must still be in the trail.")
-    ] = None,
-    last: Annotated[int, typer.Option(min=1, help="Entries to show.")] = 20,
-    as_json: JsonOption = False,
-) -> None:
-    """Verify the audit trail, entry by entry, and show or export it. Exit status 1 if broken."""
-    if export is not None and export.suffix not in (".csv", ".json"):
-        raise typer.BadParameter(f"{export.name}: name the file .csv or .json")
-    if known_hash is not None and not re.fullmatch("[0-9a-f]{64}", known_hash):
-        raise typer.BadParameter(
-            f"{known_hash!r} is no whole hash: it has 64 digits and letters a to f, as audit "
-            "prints it"
-        )
-    place = opened(workspace)
-    from liftloop.app import views
-
-    verdict, entries = views.audit(place, known_hash=known_hash, last=last)
-    if export is not None:
-        views.export_audit(place, export)
-    if as_json:
-        show_json({"verdict": verdict, "entries": entries})
-    else:
-        from liftloop.adapters.settings import load_settings
-        from liftloop.app.audit_words import COLUMNS, audit_row
-
-        zone = load_settings(place).account.timezone
-        if entries:
-            show_table(
-                f"Audit trail, the last entries (times in {zone})",
-                COLUMNS,
-                [audit_row(entry, timezone=zone) for entry in entries],
-            )
-        typer.echo(verdict["sentence"])
-        if export is not None:
-            typer.echo(f"Written: {export}")
-    if not verdict["intact"]:
-        raise typer.Exit(1)
+            say(f"{title}: {page}")
 
 
 def dashboard(
@@ -304,6 +263,6 @@ def dashboard(
 ) -> None:
     """Serve the page of spend, budgets and predicted returns on this machine."""
     place = opened(workspace)
-    from liftloop.app.dashboard import launch
+    from liftloop.app.dashboard.page import launch
 
     launch(place.root, port=port, headless=headless)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +12,13 @@ from liftloop.app.options import (
     WorkspaceOption,
     must_exist,
     opened,
+    say,
     show_json,
     show_table,
 )
+
+if TYPE_CHECKING:
+    from tasks.model.targets import TargetList
 
 
 def register(app: typer.Typer) -> None:
@@ -53,9 +57,8 @@ def targets(
     if share is not None and budget is not None:
         raise typer.BadParameter("give --share or --budget, not both")
     place = opened(workspace)
-    from liftloop.pipeline.targets import HowMany
-    from liftloop.reporting.targets import SEGMENT_COLUMNS, segment_rows, target_lines
-    from tasks.targets import as_dict, find_targets, write_targets
+    from liftloop.core.targets import HowMany
+    from tasks.model.targets import as_dict, find_targets, write_targets
 
     report = find_targets(
         str(place.root),
@@ -69,27 +72,41 @@ def targets(
         show_json(as_dict(report))
     else:
         for one in report.lists:
-            for line in target_lines(one.targets, currency=report.currency, margin=report.margin):
-                typer.echo(line)
-            for sentence in one.outcomes:
-                typer.echo(f"  Guarded outcome: {sentence}")
-            if not one.targets.refused and len(one.targets.segments) > 1:
-                show_table(
-                    f"By segment, each measured by itself ({report.currency})",
-                    SEGMENT_COLUMNS,
-                    segment_rows(one.targets, margin=report.margin),
-                )
-            typer.echo()
+            _show_list(one, currency=report.currency, margin=report.margin)
         if len(report.lists) > 1:
-            typer.echo(
+            say(
                 "Channels of one experiment were tested one at a time: reach a user by the one "
                 "with the higher predicted uplift."
             )
-        typer.echo(
+        say(
             "Promised values were measured on users that the model had not seen"
             + ("; they hold for new users like those of the test." if report.new_users else ".")
         )
         if out is not None:
-            typer.echo(f"{rows:,} rows: {out}")
+            say(f"{rows:,} rows: {out}")
     if report.lists and all(one.targets.refused for one in report.lists):
         raise typer.Exit(1)
+
+
+def _show_list(one: TargetList, *, currency: str, margin: float) -> None:
+    """Show whom one list reaches, what it is worth, and whom it would harm."""
+    from liftloop.reporting.targets import (
+        SEGMENT_COLUMNS,
+        hidden_sentence,
+        segment_rows,
+        target_lines,
+    )
+
+    for line in target_lines(one.targets, currency=currency, margin=margin):
+        say(line)
+    for sentence in one.outcomes:
+        say(f"  Guarded outcome: {sentence}")
+    if not one.targets.refused and len(one.targets.shown) > 1:
+        show_table(
+            f"By segment, each measured by itself ({currency})",
+            SEGMENT_COLUMNS,
+            segment_rows(one.targets, margin=margin),
+        )
+    if hidden := hidden_sentence(one.targets):
+        say(f"  {hidden}")
+    say()

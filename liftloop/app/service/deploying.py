@@ -6,17 +6,23 @@ Everything here may be done again and again: what is there is left or updated, n
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from liftloop.core.errors import OutsideServiceFailed
+import yaml
+
+from liftloop.core.errors import ConfigurationError, OutsideServiceFailed
 
 POOL = "liftloop"
+TAG = "liftloop"  # of every deployment and of its runs
 LOST_RUNS = "liftloop-lost-runs"
 HEARTBEAT_SECONDS = 30
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
@@ -24,9 +30,9 @@ _ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
 
 def home() -> Path:
     """The folder that holds ``flows/`` and is the deployments' working directory."""
-    import flows
+    import liftloop
 
-    return Path(str(flows.__file__)).resolve().parents[1]
+    return Path(str(liftloop.__file__)).resolve().parents[1]
 
 
 def deployments_file() -> Path:
@@ -41,25 +47,120 @@ def deployments_file() -> Path:
     )
 
 
-def deploy(environment: Mapping[str, str]) -> None:
-    """Make the work pool and register every deployment with its schedules and triggers.
+def workspace_to_deploy() -> dict[str, str]:
+    """The build step of prefect.yaml: the path and the name of the workspace in LIFTLOOP_WORKSPACE.
+
+    Raises
+    ------
+    ConfigurationError
+        Before anything is deployed, if it is not set, or no absolute path.
+    """
+    place = os.environ.get("LIFTLOOP_WORKSPACE", "")
+    if not Path(place).is_absolute():
+        raise ConfigurationError(
+            f"LIFTLOOP_WORKSPACE is {place!r}, no absolute path."
+            if place
+            else "LIFTLOOP_WORKSPACE is not set: nothing says whose deployments these are.",
+            fix="export LIFTLOOP_WORKSPACE=/path/to/shop, or run liftloop deploy --workspace shop.",
+        )
+    path = Path(place).resolve()
+    return {"path": str(path), "name": path.name}
+
+
+def working_directory() -> dict[str, str]:
+    """The pull step of prefect.yaml, run before each flow run: go where this installation has its
+    ``flows/``, or to LIFTLOOP_HOME."""
+    place = os.environ.get("LIFTLOOP_HOME") or str(home())
+    os.chdir(place)
+    return {"directory": place}
+
+
+def deploy(environment: Mapping[str, str], *, name: str | None = None, pool: str = POOL) -> None:
+    """Make the work pool, unless it is there, and register every deployment with its schedules and
+    triggers.
+
+    Parameters
+    ----------
+    name
+        What all of them are called, so that several workspaces fit on one server: ``cycle/NAME``.
+        None: each as its flow, as prefect.yaml has it.
 
     Raises
     ------
     OutsideServiceFailed
         With Prefect's own words.
     """
-    _prefect(environment, "work-pool", "create", POOL, "--type", "process", "--overwrite")
-    _prefect(environment, "deploy", "--all", "--prefect-file", str(deployments_file()))
+    if not _pool_exists(pool):
+        _prefect(environment, "work-pool", "create", pool, "--type", "process")
+    file = deployments_file()
+    if name is None and pool == POOL:
+        _prefect(environment, "deploy", "--all", "--prefect-file", str(file))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        renamed = Path(folder) / "prefect.yaml"
+        plan = _renamed(yaml.safe_load(file.read_text(encoding="utf-8")), name=name, pool=pool)
+        renamed.write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
+        _prefect(environment, "deploy", "--all", "--prefect-file", str(renamed))
 
 
-def read_streams(active: bool) -> None:
+def _renamed(plan: dict[str, Any], *, name: str | None, pool: str) -> dict[str, Any]:
+    """prefect.yaml's content with deployments and automations called by the workspace."""
+    for one in plan["deployments"]:
+        one["work_pool"] = {**one["work_pool"], "name": pool}
+        if name is not None:
+            one |= {"name": name, "tags": [TAG, f"workspace:{name}"]}
+        for trigger in one.get("triggers", []):
+            trigger["name"] += f"-{name}" if name else ""
+    return plan
+
+
+def deployed_workspace(name: str) -> str | None:
+    """The workspace of the deployments called ``name``; None where there are none."""
+    from prefect.exceptions import ObjectNotFound
+
+    with _client() as client:
+        try:
+            found = client.read_deployment_by_name(f"cycle/{name}")
+        except ObjectNotFound:
+            return None
+    return str(found.parameters.get("workspace", ""))
+
+
+def refuse_taken(name: str, workspace: Path) -> None:
+    """Refuse a name that the deployments of another workspace have.
+
+    Raises
+    ------
+    ConfigurationError
+        With a way out.
+    """
+    other = deployed_workspace(name)
+    if other not in (None, str(workspace.resolve())):
+        raise ConfigurationError(
+            f"The deployments called {name} on this server are of {other}; nothing was changed.",
+            fix=f"give another name: liftloop deploy --name {shlex.quote(name + '-2')}.",
+        )
+
+
+def read_streams(active: bool, *, name: str = "consume") -> None:
     """Switch the schedule that reads the streams on where there are streams to read, else off."""
     with _client() as client:
-        consume = client.read_deployment_by_name("consume/consume")
+        consume = client.read_deployment_by_name(f"consume/{name}")
         for schedule in consume.schedules:
             if schedule.active != active:
                 client.update_deployment_schedule(consume.id, schedule.id, active=active)
+
+
+def _pool_exists(pool: str) -> bool:
+    """Whether the server has it: its type and its job template are its owner's."""
+    from prefect.exceptions import ObjectNotFound
+
+    with _client() as client:
+        try:
+            client.read_work_pool(pool)
+        except ObjectNotFound:
+            return False
+    return True
 
 
 def _prefect(environment: Mapping[str, str], *arguments: str) -> None:
@@ -85,6 +186,7 @@ def _prefect(environment: Mapping[str, str], *arguments: str) -> None:
 def watch_for_lost_runs() -> None:
     """An automation that marks a run as crashed whose heartbeat stopped, so that its deployment's
     one place is free again. A killed process tells nobody; its run would stay "running" for ever.
+    Runs of other programs on the same server are left alone: ours have a tag.
     """
     from prefect.automations import Automation
     from prefect.client.schemas.objects import StateType
@@ -100,6 +202,9 @@ def watch_for_lost_runs() -> None:
             after={beat},
             expect={beat, *(f"prefect.flow-run.{end}" for end in _ENDS)},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=ResourceSpecification(
+                {"prefect.resource.role": ["tag"], "prefect.resource.id": [f"prefect.tag.{TAG}"]}
+            ),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -114,8 +219,20 @@ def watch_for_lost_runs() -> None:
     )
     with _client() as client:
         there = client.read_automations_by_name(name=LOST_RUNS)
+        for one in there[:1]:
+            wanted.enabled = one.enabled  # a person may have switched it off
+            client.update_automation(one.id, wanted)
+        for doubled in there[1:]:
+            client.delete_automation(doubled.id)
     if not there:
         wanted.create()
+
+
+@lru_cache(maxsize=1)
+def watch_once() -> None:
+    """The build step of prefect.yaml that makes the automation for lost runs: Prefect runs it for
+    each deployment, and one time is enough."""
+    watch_for_lost_runs()
 
 
 def resume_lost_runs() -> list[str]:

@@ -11,21 +11,23 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from liftloop.adapters.files.whole_files import write_whole
 from liftloop.adapters.locks import exclusive
-from liftloop.adapters.whole_files import write_whole
-from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import OutsideServiceFailed
+from liftloop.settings.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecord:
-    """``supervisor`` and the values of ``processes`` are process numbers."""
+    """``supervisor`` and the values of ``processes`` are process numbers. ``own_password``: the
+    server has one that the user gave it, not the workspace's."""
 
     supervisor: int
     api: str
     dashboard: str
     processes: dict[str, int]
     ready: bool = False
+    own_password: bool = False
 
 
 def hold(workspace: Workspace) -> AbstractContextManager[None]:

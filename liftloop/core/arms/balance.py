@@ -20,12 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
 
-Array = NDArray[np.float64]
-Index = NDArray[np.intp]
-Mask = NDArray[np.bool_]
+from liftloop.core.arrays import Array, Index, Mask
 
 LEAST_LOG_ODDS = 0.02  # a ratio this close to the planned one is of no consequence
 LEAST_DISTANCE = 0.05  # standard deviations between the arms' means that matter
@@ -82,10 +78,12 @@ def tail(deviation: Array, variance: Array, largest: Array) -> Array:
     deviation, variance, largest : shape (n,)
         The sum, its variance, and the largest size a term can have.
     """
+    from scipy.special import ndtr
+
     size = np.abs(deviation)
     spread = np.sqrt(variance + size * largest / 3)
     z = np.divide(size, spread, out=np.zeros_like(spread), where=spread > 0)
-    return np.asarray(2 * stats.norm.sf(z))
+    return np.asarray(2 * ndtr(-z))
 
 
 def ratio_of(treated: Mask, propensity: Array) -> Ratio | None:
@@ -130,7 +128,8 @@ def imbalance_of(
     values, labels = _encoded(table, share)
     if not labels:
         return None
-    return _most_imbalanced(values, labels, table, arm, stratum, share, alpha)
+    users = _Users(table, arm, stratum, share)
+    return _most_imbalanced(values, labels, users, alpha)
 
 
 def _shares(treated: Mask, strata: Index) -> tuple[Mask, Array]:
@@ -181,15 +180,25 @@ def _enough(ranked: Array, least: float) -> bool:
     return len(known) - int(np.unique(known, return_counts=True)[1].max()) >= least
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Users:
+    """The users whose arms are compared: ``table`` (n, columns) their covariates, ``treated`` and
+    ``strata`` (n,) as of :func:`imbalance_of`, ``share`` (n,) the treated share of each one's
+    stratum, inside (0, 1)."""
+
+    table: pd.DataFrame
+    treated: Mask
+    strata: Index
+    share: Array
+
+
 def _most_imbalanced(
-    values: Array,
-    labels: list[Label],
-    table: pd.DataFrame,
-    treated: Mask,
-    strata: Index,
-    share: Array,
-    alpha: float,
+    values: Array, labels: list[Label], users: _Users, alpha: float
 ) -> Imbalance | None:
+    """The worst of the columns ``values`` (n, k), which are centred in place within strata."""
+    from scipy.special import chdtrc
+
+    table, treated, strata, share = users.table, users.treated, users.strata, users.share
     count = np.maximum(np.bincount(strata), 1)
     for k in range(values.shape[1]):
         means = np.bincount(strata, weights=values[:, k]) / count
@@ -215,7 +224,7 @@ def _most_imbalanced(
     if smaller < 10 * kept.sum():
         return None
     size, rank = _omnibus(scores[kept], covariance[np.ix_(kept, kept)])
-    p_value = float(stats.chi2.sf(size, rank))
+    p_value = float(chdtrc(rank, size))
     joint = np.sqrt(max(size - rank, 0.0) / weight.sum())
     if p_value >= alpha / 2 or joint < LEAST_JOINT:
         return None

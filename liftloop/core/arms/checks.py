@@ -21,8 +21,7 @@ from liftloop.core.arms.comparisons import (
     LEAST_ARM,
     TWICE,
     Comparison,
-    Index,
-    Units,
+    UnitColumns,
     compared,
 )
 from liftloop.core.arms.drift import drifts
@@ -37,7 +36,7 @@ from liftloop.core.arms.sentences import (
     one_sided,
     unbalanced,
 )
-from liftloop.core.grouping import days_of
+from liftloop.core.arrays import Index, days_of
 
 SEGMENT_USERS = 1000  # from which a segment of a test is also judged by itself
 
@@ -71,7 +70,7 @@ def sound_comparisons(
     ``ArmFinding.outcome``."""
     if units.empty:
         return [], ()
-    feed = Units.of(units)
+    feed = UnitColumns.of(units)
     sound: list[Comparison] = []
     findings: list[ArmFinding] = []
     for one in compared(feed):
@@ -89,7 +88,7 @@ def sound_comparisons(
     return sound, tuple(findings)
 
 
-def _with_segments(feed: Units, one: Comparison, found: ArmFinding) -> ArmFinding:
+def _with_segments(feed: UnitColumns, one: Comparison, found: ArmFinding) -> ArmFinding:
     if found.segment != "*":
         return replace(found, segments=(found.segment,))
     rows = one.rows
@@ -99,7 +98,7 @@ def _with_segments(feed: Units, one: Comparison, found: ArmFinding) -> ArmFindin
     return replace(found, segments=tuple(sorted(set(feed.segment[rows]))))
 
 
-def _judge(feed: Units, one: Comparison) -> Iterator[ArmFinding]:
+def _judge(feed: UnitColumns, one: Comparison) -> Iterator[ArmFinding]:
     """The findings on one channel's test, the gravest first."""
     twice = feed.twice[one.rows]
     if twice.any():
@@ -142,7 +141,9 @@ def _judge(feed: Units, one: Comparison) -> Iterator[ArmFinding]:
     yield from _missing_outcomes(feed, rest)
 
 
-def _broken_arms(feed: Units, one: Comparison, alpha: float, *, segment: str) -> ArmFinding | None:
+def _broken_arms(
+    feed: UnitColumns, one: Comparison, alpha: float, *, segment: str
+) -> ArmFinding | None:
     """The ratio first: who is missing from an arm also unbalances it."""
     ratio = ratio_of(feed.treated[one.pool], feed.propensity[one.pool])
     if ratio is not None and ratio.broken(alpha):
@@ -154,7 +155,7 @@ def _broken_arms(feed: Units, one: Comparison, alpha: float, *, segment: str) ->
     return unbalanced(one, found, segment) if found is not None else None
 
 
-def _strata(feed: Units, one: Comparison) -> Index:
+def _strata(feed: UnitColumns, one: Comparison) -> Index:
     """Groups of the same propensity: segments, and within them the stated propensities where these
     are few."""
     strata = np.unique(feed.segment[one.rows].astype(str), return_inverse=True)[1]
@@ -167,7 +168,7 @@ def _strata(feed: Units, one: Comparison) -> Index:
     return np.asarray(np.unique(joint, return_inverse=True)[1], dtype=np.intp)
 
 
-def _missing_outcomes(feed: Units, one: Comparison) -> Iterator[ArmFinding]:
+def _missing_outcomes(feed: UnitColumns, one: Comparison) -> Iterator[ArmFinding]:
     """Outcomes that one arm lacks more often than the other."""
     names = [c for c in feed.frame.columns if c in MONEY_OUTCOMES or str(c).startswith("y_")]
     for name in names:

@@ -10,10 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from liftloop.core.arms.balance import ratio_of
+from liftloop.core.arrays import Array, Index, Mask
 
-Mask = NDArray[np.bool_]
-Index = NDArray[np.intp]
-Array = NDArray[np.float64]
 ALPHA = 0.001  # a check of a sound test names it with this chance at most
 LEAST_ARM = 10  # users an arm needs to be compared at all
 TWICE = 0.01  # share of users in both arms from which a test is broken; fewer are left out
@@ -55,7 +53,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Units:
+class UnitColumns:
     """Columns of the ``units`` feed as arrays (n,); ``twice``: users in both arms of a test."""
 
     frame: pd.DataFrame
@@ -67,7 +65,7 @@ class Units:
     twice: Mask
 
     @classmethod
-    def of(cls, units: pd.DataFrame) -> Units:
+    def of(cls, units: pd.DataFrame) -> UnitColumns:
         channel = units["channel"].astype("object").where(units["channel"].notna(), "")
         stated = np.full(len(units), np.nan)
         if "propensity" in units.columns:
@@ -115,7 +113,7 @@ def _in_both_arms(units: pd.DataFrame, treated: Mask) -> Mask:
     return marked
 
 
-def compared(feed: Units) -> Iterator[Comparison]:
+def compared(feed: UnitColumns) -> Iterator[Comparison]:
     """One an experiment and channel of the feed, sorted by both, broken or not.
 
     A control row without a channel is the control of every channel of its experiment and segment.
@@ -147,7 +145,7 @@ def compared(feed: Units) -> Iterator[Comparison]:
             yield Comparison(name, one, rows, arm, share, pool)
 
 
-def _share(feed: Units, rows: Index, every: Index) -> tuple[float, Index]:
+def _share(feed: UnitColumns, rows: Index, every: Index) -> tuple[float, Index]:
     """The channel's part of the treated of its segments, and the rows that the stated propensity is
     about: those of all channels, or of this one where it can only be meant within the channel."""
     share = float(feed.treated[rows].sum() / feed.treated[every].sum())

@@ -23,14 +23,8 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
 
-from liftloop.core.grouping import coded, days_of, joined
-
-Array = NDArray[np.float64]
-Index = NDArray[np.intp]
-Mask = NDArray[np.bool_]
+from liftloop.core.arrays import Array, Index, Mask, coded, days_of, joined
 
 ALPHA = 0.0005  # chance that a look names any of the sound cells' days
 LEAST_DAYS = 10  # known days below which there is no usual ratio
@@ -122,9 +116,11 @@ def _laid_out(holdout: pd.DataFrame, as_of: date) -> _Arms | None:
     sizes = [len(names) for _, names in parts]
     levels = np.unravel_index(which, sizes)
     names = tuple(
-        zip(*([str(names[i]) for i in at] for (_, names), at in zip(parts, levels, strict=True)),
-            strict=True)
-    )  # fmt: skip
+        zip(
+            *([str(names[i]) for i in at] for (_, names), at in zip(parts, levels, strict=True)),
+            strict=True,
+        )
+    )
     start = day.min()
     shape = (int((day.max() - start).astype(int)) + 1, len(which))
     where = (day - start).astype(np.intp) * shape[1] + place
@@ -239,8 +235,10 @@ def _median(values: Array, known: Mask) -> Array:
 
 
 def _limit(days: int, series: int) -> float:
+    from scipy.special import ndtri
+
     tests = max(days * len(LENGTHS) * series, 1)
-    return float(MARGIN * stats.norm.isf(ALPHA / 2 / tests))
+    return float(-MARGIN * ndtri(ALPHA / 2 / tests))
 
 
 def _stretches(
@@ -296,9 +294,13 @@ def _suspects(series: _Series, judged: Index) -> Index:
 
 
 def _clearest(
-    off: Array, noise: Array, free: Mask, spread: dict[int, float], limit: float,
+    off: Array,
+    noise: Array,
+    free: Mask,
+    spread: dict[int, float],
+    limit: float,
     shift: tuple[float, float],
-) -> tuple[int, int, float] | None:  # fmt: skip
+) -> tuple[int, int, float] | None:
     z = np.where(free, off, 0.0)
     sums, moved = (np.concatenate([[0.0], np.cumsum(v)]) for v in (z, z * noise))
     count = np.concatenate([[0], np.cumsum(free)])
@@ -375,13 +377,15 @@ def _scale_of(treated: Array, control: Array, known: Mask, spread: Array) -> Arr
 def _weeks_apart(apart: Array, noise: Array, known: Mask, covariates: int) -> Array:
     """How far out each day's week is, in standard deviations of one draw of users; 0 where chance
     may do that, (n, k)."""
+    from scipy.special import ndtri
+
     weeks = (len(known) - 1 - np.arange(len(known))) // WEEK
     days = np.zeros((int(weeks.max()) + 1, known.shape[1]))
     total, chance = days.copy(), days.copy()
     for table, values in ((days, known), (total, apart), (chance, noise)):
         np.add.at(table, weeks, np.where(known, values, 0.0))
     z = np.divide(np.abs(total), chance, out=np.zeros_like(total), where=chance > 0)
-    limit = MARGIN * stats.norm.isf(ALPHA / 2 / max(int((days > 0).sum()) * covariates, 1))
+    limit = -MARGIN * ndtri(ALPHA / 2 / max(int((days > 0).sum()) * covariates, 1))
     return np.asarray(np.where((z > limit)[weeks] & known, z[weeks], 0.0))
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from liftloop.core.arms.balance import Imbalance, Ratio
-from liftloop.core.arms.comparisons import LEAST_ARM, TWICE, Comparison, Mask, Units
+from liftloop.core.arms.comparisons import LEAST_ARM, TWICE, Comparison, UnitColumns
 from liftloop.core.arms.drift import ArmDrift
 from liftloop.core.arms.findings import MONEY_OUTCOMES, ArmFinding
+from liftloop.core.arrays import Mask
 
 LEFT_OUT = "nothing is learned from it"
 DELIVER = "deliver the whole test again (liftloop ingest FILE)"
@@ -24,9 +25,14 @@ def _name(one: Comparison, segment: str = "*") -> str:
 def _finding(one: Comparison, check: str, sentence: str, fix: str, **more: Any) -> ArmFinding:
     about: dict[str, Any] = {"severity": "broken", **more}
     return ArmFinding(
-        "units", check, sentence=sentence, fix=fix, experiment=one.experiment,
-        channel=one.channel, **about,
-    )  # fmt: skip
+        "units",
+        check,
+        sentence=sentence,
+        fix=fix,
+        experiment=one.experiment,
+        channel=one.channel,
+        **about,
+    )
 
 
 def one_arm(one: Comparison) -> ArmFinding:
@@ -36,27 +42,25 @@ def one_arm(one: Comparison) -> ArmFinding:
 
 
 def few_users(one: Comparison) -> ArmFinding:
-    words = (
-        f"{_name(one)} has {one.smaller} users in its smaller arm, fewer than {LEAST_ARM}; "
-        f"{LEFT_OUT} yet."
-    )
+    words = f"{_name(one)} has fewer than {LEAST_ARM} users in its smaller arm; {LEFT_OUT} yet."
     return _finding(one, "one arm", words, "wait for more users", severity="note")
 
 
-def both_arms(one: Comparison, feed: Units, twice: Mask) -> ArmFinding:
-    every = feed.frame["unit_id"].iloc[one.rows].astype(str)
-    names, users = list(dict.fromkeys(every[twice])), every.nunique()
-    count, broken = len(names), bool(twice.mean() > TWICE)
-    words = (
-        f"{_name(one)} has {count:,} of its {users:,} users in both arms (such as "
-        f"{', '.join(names[:3])}); "
-    )
+def both_arms(one: Comparison, feed: UnitColumns, twice: Mask) -> ArmFinding:
+    every = feed.frame["unit_id"].iloc[one.rows]
+    count, users = every[twice].nunique(), every.nunique()
+    broken = bool(twice.mean() > TWICE)
+    words = f"{_name(one)} has {count:,} of its {users:,} users in both arms; "
     words += LEFT_OUT if broken else "these users are left out"
     fix = "give each user one arm of a test, the one assigned first, and deliver the test again"
     return _finding(
-        one, "both arms", f"{words}.", fix, severity="broken" if broken else "note",
+        one,
+        "both arms",
+        f"{words}.",
+        fix,
+        severity="broken" if broken else "note",
         numbers={"share": count / users},
-    )  # fmt: skip
+    )
 
 
 def certain_users(one: Comparison, count: int) -> ArmFinding:
@@ -68,7 +72,7 @@ def certain_users(one: Comparison, count: int) -> ArmFinding:
     return _finding(one, "propensity", words, fix)
 
 
-def off_ratio(feed: Units, one: Comparison, ratio: Ratio, segment: str) -> ArmFinding:
+def off_ratio(feed: UnitColumns, one: Comparison, ratio: Ratio, segment: str) -> ArmFinding:
     arm = feed.treated[one.pool][np.isfinite(feed.propensity[one.pool])]
     words = (
         f"{_name(one, segment)} has {int(arm.sum()):,} treated and {int((~arm).sum()):,} control "
@@ -116,9 +120,13 @@ def one_sided(one: Comparison, outcome: str, treated: float, control: float) -> 
     words += LEFT_OUT if money else f"{outcome} of it is not used"
     fix = f"deliver {outcome} of all users (0 where nothing happened)"
     return _finding(
-        one, "missing outcomes", f"{words}.", fix, outcome="" if money else outcome,
+        one,
+        "missing outcomes",
+        f"{words}.",
+        fix,
+        outcome="" if money else outcome,
         numbers={"treated": treated, "control": control},
-    )  # fmt: skip
+    )
 
 
 def drifted(one: ArmDrift) -> ArmFinding:
@@ -145,7 +153,15 @@ def drifted(one: ArmDrift) -> ArmFinding:
         )
         check = "sample ratio"
     return ArmFinding(
-        "holdout", check, "broken", words, fix, segment=one.segment, channel=one.channel,
-        stratum=one.stratum, first=one.first, last=one.last,
+        "holdout",
+        check,
+        "broken",
+        words,
+        fix,
+        segment=one.segment,
+        channel=one.channel,
+        stratum=one.stratum,
+        first=one.first,
+        last=one.last,
         numbers={"value": one.value, "usual": one.usual, "z": one.z},
-    )  # fmt: skip
+    )

@@ -1,7 +1,7 @@
 """Values as delivered (text, numbers, decimals, JSON) to the type their column is to have.
 
 Rules kept here: ``missing_value``, ``not_a_number``, ``not_finite``, ``not_a_whole_number``,
-``too_large``, ``not_a_date``, ``date_with_a_time``, ``not_an_instant``,
+``too_large``, ``not_true_or_false``, ``not_a_date``, ``date_with_a_time``, ``not_an_instant``,
 ``name_with_control_characters``, ``name_too_long``.
 """
 
@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as arrow  # type: ignore[import-untyped]
+import pyarrow as arrow
 from numpy.typing import NDArray
 from pyarrow import compute
 
+from liftloop.core.arrays import Mask
 from liftloop.core.feeds.columns import LARGEST, Column
 from liftloop.core.look_alikes import INVISIBLE, MEANINGLESS
-
-Mask = NDArray[np.bool_]
 
 # Control characters, and the bidirectional overrides that make a name read as another one.
 CONTROL = "[\\x00-\\x1f\\x7f-\\x{9f}\\x{202a}-\\x{202e}\\x{2066}-\\x{2069}\\x{feff}]"
 DAY_FIRST = r"^\d{4}(-\d{2}-\d{2}|\d{4})"
+FLAGS = {"true": 1.0, "1": 1.0, "yes": 1.0, "false": 0.0, "0": 0.0, "no": 0.0}
 UNREADABLE = ("not_a_number", "not_a_date", "not_an_instant")
 
 
@@ -99,10 +99,14 @@ def _words(cell: Any) -> str:
 def _readable(kind: Any) -> bool:
     known = arrow.types
     return bool(
-        known.is_large_string(kind) or known.is_integer(kind) or known.is_floating(kind)
-        or known.is_decimal(kind) or known.is_boolean(kind) or known.is_date(kind)
+        known.is_large_string(kind)
+        or known.is_integer(kind)
+        or known.is_floating(kind)
+        or known.is_decimal(kind)
+        or known.is_boolean(kind)
+        or known.is_date(kind)
         or known.is_timestamp(kind)
-    )  # fmt: skip
+    )
 
 
 def _mask(values: Any) -> Mask:
@@ -163,8 +167,10 @@ def _plain_text(values: Any) -> Any:
     """Numbers given as names: 7 and 7.0 are both written 7."""
     if arrow.types.is_floating(values.type):
         floats = values.to_numpy(zero_copy_only=False)
-        words = [None if np.isnan(v) else f"{v:.0f}" if v.is_integer() else repr(float(v))
-                 for v in floats]  # fmt: skip
+        words = [
+            None if np.isnan(v) else f"{v:.0f}" if v.is_integer() else repr(float(v))
+            for v in floats
+        ]
         return arrow.array(words, arrow.large_string())
     return values.cast(arrow.large_string())
 
@@ -217,6 +223,20 @@ def _read_count(values: Any, column: Column) -> tuple[pd.Series[Any], dict[str, 
     if fractional.any():
         broken["not_a_whole_number"] = fractional
     return pd.Series(safe.astype("int64")), broken
+
+
+def _read_flag(values: Any, column: Column) -> tuple[pd.Series[Any], dict[str, Mask]]:
+    """1.0 for true, 0.0 for false, NaN for neither."""
+    if arrow.types.is_boolean(values.type):
+        values = values.cast(arrow.int8())
+    words = values if arrow.types.is_large_string(values.type) else _plain_text(values)
+    distinct, places = _by_distinct(words)
+    if len(distinct) == 0:
+        return default_column(column, len(values)), {}
+    said = np.array([FLAGS.get(str(word).lower(), np.nan) for word in distinct.to_pylist()])
+    flags = said[places]
+    flags[_mask(compute.is_null(values))] = np.nan
+    return pd.Series(flags), {"not_true_or_false": np.isnan(said)[places]}
 
 
 def _holds_hexadecimal(words: Any) -> bool:
@@ -276,6 +296,7 @@ _READERS = {
     "text": _read_text,
     "number": _read_number,
     "count": _read_count,
+    "flag": _read_flag,
     "day": _read_day,
     "instant": _read_instant,
 }

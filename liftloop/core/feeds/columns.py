@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import pandera.pandas as pa
+from pandera.api.pandas import model as pandera_models
+from pandera.typing import Index, Series
 
-Kind = Literal["text", "day", "instant", "number", "count"]
+Kind = Literal["text", "day", "instant", "number", "count", "flag"]
 
 # The 2**53 above which a float, and so many a JSON reader, can no longer hold every whole number.
 LARGEST = float(2**53)
 LONGEST_NAME = 200
+NOT_NEGATIVE: dict[str, Any] = {"ge": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,24 @@ def instant(*, optional: bool = False) -> Any:
     return _field("instant", optional=optional, dtype_kwargs={"unit": "us", "tz": "UTC"})
 
 
-def number(*, optional: bool = False, default: float | None = None, money: bool = False) -> Any:
-    return _field("number", optional=optional, default=default, money=money)
+def number(
+    *,
+    optional: bool = False,
+    default: float | None = None,
+    money: bool = False,
+    negative: bool = True,
+) -> Any:
+    bounds = {} if negative else NOT_NEGATIVE
+    return _field("number", optional=optional, default=default, money=money, **bounds)
 
 
-def count(*, default: int | None = None) -> Any:
-    return _field("count", default=default)
+def count(*, negative: bool = True) -> Any:
+    return _field("count", **({} if negative else NOT_NEGATIVE))
+
+
+def flag() -> Any:
+    """True, false, or not said."""
+    return _field("flag", optional=True)
 
 
 def _field(
@@ -76,6 +91,7 @@ def _field(
 
 def columns_of(model: type[pa.DataFrameModel]) -> tuple[Column, ...]:
     """The columns a model declares, in its order."""
+    _pandas_alone()
     found = []
     for name, declared in model.to_schema().columns.items():
         said = cast("dict[str, Any]", declared.metadata)
@@ -91,3 +107,10 @@ def columns_of(model: type[pa.DataFrameModel]) -> tuple[Column, ...]:
             )
         )
     return tuple(found)
+
+
+def _pandas_alone() -> None:
+    """Pandera asks every frame library that is installed whether a model's annotations are its own.
+    Ours are pandas', and Dask alone takes two seconds to import."""
+    pandera_models.get_index_types = lambda: {Index}  # type: ignore[attr-defined, assignment]
+    pandera_models.get_series_types = lambda: {Series}  # type: ignore[attr-defined, assignment]

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from liftloop.core.arrays import Mask
+
 # Days that no zone can carry over the edge of the calendar. Rows beyond are rejected anyhow.
 FIRST_DAY, LAST_DAY = np.datetime64("1900-01-01", "us"), np.datetime64("9000-01-01", "us")
 CLOCK_SKEW = timedelta(days=1)  # how far ahead of ours a sender's clock may be

@@ -1,9 +1,10 @@
 """The six feeds, one class each: what a column holds, and the rules a row must keep.
 
 A method marked as a check is a rule; its name is the name under which a row that breaks it goes to
-quarantine. Rules that need more than the row (the account, the moment of receipt) are in
-``context.py``; those about reading a value at all (``not_a_number``, ``missing_value``...) in
-``coercion.py``. Values are typed, and money is converted, before these rules see them.
+quarantine. A column declared with ``negative=False`` has a rule as well: ``spend_not_negative``.
+Rules that need more than the row (the account, the moment of receipt) are in ``context.py``; those
+about reading a value at all (``not_a_number``, ``missing_value``...) in ``coercion.py``. Values are
+typed, and money is converted, before these rules see them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing import Series
 
-from liftloop.core.feeds.columns import count, day, instant, number, text
+from liftloop.core.feeds.columns import count, day, flag, instant, number, text
 
 Instant = pd.DatetimeTZDtype
 Truth = Any  # a boolean Series; pandas' and Pandera's stubs disagree on its name
@@ -55,36 +56,11 @@ class Performance(_Dated):
     campaign_id: Series[str] = text(default="", identity=True)
     adset_id: Series[str] = text(default="", identity=True)
     ad_id: Series[str] = text(default="", identity=True)
-    spend: Series[float] = number(money=True)
-    impressions: Series[int] = count()
-    clicks: Series[int] = count()
-    conversions: Series[float] = number()
-    revenue: Series[float] = number(money=True)
-
-    @pa.check("spend")
-    @classmethod
-    def spend_not_negative(cls, spend: Series[float]) -> Truth:
-        return spend >= 0
-
-    @pa.check("impressions")
-    @classmethod
-    def impressions_not_negative(cls, impressions: Series[int]) -> Truth:
-        return impressions >= 0
-
-    @pa.check("clicks")
-    @classmethod
-    def clicks_not_negative(cls, clicks: Series[int]) -> Truth:
-        return clicks >= 0
-
-    @pa.check("conversions")
-    @classmethod
-    def conversions_not_negative(cls, conversions: Series[float]) -> Truth:
-        return conversions >= 0
-
-    @pa.check("revenue")
-    @classmethod
-    def revenue_not_negative(cls, revenue: Series[float]) -> Truth:
-        return revenue >= 0
+    spend: Series[float] = number(money=True, negative=False)
+    impressions: Series[int] = count(negative=False)
+    clicks: Series[int] = count(negative=False)
+    conversions: Series[float] = number(negative=False)
+    revenue: Series[float] = number(money=True, negative=False)
 
     @pa.dataframe_check
     @classmethod
@@ -100,10 +76,10 @@ class Holdout(_Dated):
     arm: Series[str] = text()
     stratum: Series[str] = text(default="all")
     users: Series[int] = count()
-    converters: Series[int] = count()
-    conversions: Series[float] = number()
+    converters: Series[int] = count(negative=False)
+    conversions: Series[float] = number(negative=False)
     revenue: Series[float] = number()
-    revenue_sq: Series[float] = number()
+    revenue_sq: Series[float] = number(negative=False)
 
     @pa.check("arm")
     @classmethod
@@ -114,21 +90,6 @@ class Holdout(_Dated):
     @classmethod
     def users_positive(cls, users: Series[int]) -> Truth:
         return users > 0
-
-    @pa.check("converters")
-    @classmethod
-    def converters_not_negative(cls, converters: Series[int]) -> Truth:
-        return converters >= 0
-
-    @pa.check("conversions")
-    @classmethod
-    def conversions_not_negative(cls, conversions: Series[float]) -> Truth:
-        return conversions >= 0
-
-    @pa.check("revenue_sq")
-    @classmethod
-    def revenue_sq_not_negative(cls, revenue_sq: Series[float]) -> Truth:
-        return revenue_sq >= 0
 
     @pa.dataframe_check
     @classmethod
@@ -153,11 +114,13 @@ class Units(_Dated):
     channel: Series[str] = text(default="")
     arm: Series[str] = text()
     propensity: Series[float] = number(optional=True)
+    consent: Series[float] = flag()
+    purpose: Series[str] = text(default="")
     assigned_on: Series[pa.DateTime] = day()
     outcome_days: Series[float] = number(optional=True)
-    cost: Series[float] = number(optional=True)
+    cost: Series[float] = number(optional=True, negative=False)
     converted: Series[int] = count()
-    conversions: Series[float] = number()
+    conversions: Series[float] = number(negative=False)
     revenue: Series[float] = number()
 
     @pa.check("arm")
@@ -175,20 +138,10 @@ class Units(_Dated):
     def outcome_days_whole_and_positive(cls, outcome_days: Series[float]) -> Truth:
         return (outcome_days >= 1) & (outcome_days % 1 == 0)
 
-    @pa.check("cost")
-    @classmethod
-    def cost_not_negative(cls, cost: Series[float]) -> Truth:
-        return cost >= 0
-
     @pa.check("converted")
     @classmethod
     def converted_0_or_1(cls, converted: Series[int]) -> Truth:
         return converted.isin((0, 1))
-
-    @pa.check("conversions")
-    @classmethod
-    def conversions_not_negative(cls, conversions: Series[float]) -> Truth:
-        return conversions >= 0
 
     @pa.dataframe_check
     @classmethod
@@ -201,13 +154,8 @@ class Sales(_Dated):
     """First-party outcomes of a segment's day."""
 
     segment: Series[str] = text()
-    orders: Series[float] = number()
+    orders: Series[float] = number(negative=False)
     revenue: Series[float] = number()
-
-    @pa.check("orders")
-    @classmethod
-    def orders_not_negative(cls, orders: Series[float]) -> Truth:
-        return orders >= 0
 
 
 class Events(_Dated):
@@ -218,13 +166,10 @@ class Events(_Dated):
     segment: Series[str] = text()
     channel: Series[str] = text(default="")
     unit_id: Series[str] = text(default="")
-    orders: Series[float] = number(default=1.0)
+    consent: Series[float] = flag()
+    purpose: Series[str] = text(default="")
+    orders: Series[float] = number(default=1.0, negative=False)
     revenue: Series[float] = number(money=True)
-
-    @pa.check("orders")
-    @classmethod
-    def orders_not_negative(cls, orders: Series[float]) -> Truth:
-        return orders >= 0
 
 
 class Experiments(_Dated):

@@ -19,10 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import ndtri
 
-Array = NDArray[np.float64]
+from liftloop.core.arrays import Array
+
 QUARTER_DAYS = 91
 PLAN_SHARE = 0.2  # of the allowance, that a plan may use to skip places of the waves
 EXPECTED_LOSS = 0.25  # standard deviations below 0: three in five that a step loses
@@ -64,7 +63,7 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptPromise:
     """One comparison of a promise with what was measured over the same days."""
 
     promised: Promise
@@ -93,12 +92,17 @@ class Belief:
 
     def plausible_loss(self, promise: Promise) -> float:
         """The one-sided bound on what a promise loses, account currency, 0 where it gains."""
+        from scipy.special import ndtri
+
         mean, spread = self.gain(promise)
         return max(float(ndtri(self.confidence)) * spread - mean, 0.0)
 
 
 def believe(
-    earlier: Sequence[Kept], current: Kept | None = None, *, doubt: Scepticism | None = None
+    earlier: Sequence[KeptPromise],
+    current: KeptPromise | None = None,
+    *,
+    doubt: Scepticism | None = None,
 ) -> Belief:
     """The belief after all comparisons.
 

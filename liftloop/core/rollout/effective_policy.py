@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from liftloop.core.decide import DecisionKind
+from liftloop.core.curves.gain import DecisionKind
 from liftloop.core.policy import Policy, Stage
 from liftloop.core.rollout.state import RolloutState, Transition
 

@@ -11,7 +11,7 @@ from liftloop.core.errors import ConfigurationError
 WHY = "standing holdout"
 
 
-def draw_standing(
+def draw_holdback(
     segments: Iterable[str], *, named: Collection[str], share: float, seed: int
 ) -> tuple[str, ...]:
     """The segments that stand still, sorted.
@@ -54,6 +54,6 @@ def frozen_by(standing: Iterable[str]) -> tuple[tuple[str, str, str], ...]:
     return tuple((segment, "*", WHY) for segment in standing)
 
 
-def standing_of(frozen: Iterable[tuple[str, str, str]]) -> tuple[str, ...]:
+def holdback_of(frozen: Iterable[tuple[str, str, str]]) -> tuple[str, ...]:
     """The segments of a standing holdout among what is frozen, sorted."""
     return tuple(sorted({segment for segment, _, why in frozen if why == WHY}))

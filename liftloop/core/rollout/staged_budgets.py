@@ -9,16 +9,15 @@ change by their own part of that at once: it comes from no other segment. Sums a
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
-from scipy.sparse import csr_array, hstack
 
+from liftloop.core.allocation.constraints import Book, Cents
+from liftloop.core.allocation.rounding import largest_remainder
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.policy import Cell, Policy, from_cents, to_cents
-from liftloop.core.rounding import largest_remainder
-from liftloop.core.rules import Book, Cents
 
 Limits = Mapping[Cell, tuple[Decimal, Decimal]]
 
@@ -32,15 +31,50 @@ class Blend:
     waiting: Decimal
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Room:
+    """How far budgets may go from those in force.
+
+    Attributes
+    ----------
+    in_force
+        What steps are measured from.
+    max_step
+        Largest change of a cell, as a share of its budget in force, or of a tenth of the average
+        cell's where that is more; None for no limit.
+    bounds
+        Floor and cap of a cell in account currency per day, where it has any.
+    groups
+        Rules written for all cells; the limits on sums of cells are kept, or, where the budgets in
+        force break one already, not broken further.
+    """
+
+    in_force: Policy
+    max_step: float | None = None
+    bounds: Limits | None = None
+    groups: Book | None = None
+
+    def range(self, cells: list[Cell], total: int) -> tuple[Cents, Cents]:
+        """Least and most whole cents of each cell, shape (n_cells,), where they sum to ``total``
+        cents. A floor wins over the step; a cap that a step cannot reach yet is approached by a
+        full one."""
+        held, bounds, low, high = self.in_force.as_dict(), self.bounds or {}, [], []
+        tenth = to_cents(self.in_force.total) / max(len(held), 1) / 10
+        for cell in cells:
+            now = to_cents(held.get(cell, Decimal(0)))
+            step = now + total if self.max_step is None else int(self.max_step * max(now, tenth))
+            floor, cap = bounds.get(cell, (Decimal(0), from_cents(total)))
+            low.append(max(now - step, to_cents(floor), 0))
+            high.append(max(min(now + step, to_cents(cap)), low[-1]))
+        return np.array(low, dtype=np.int64), np.array(high, dtype=np.int64)
+
+
 def blend(
     incumbent: Policy,
     challenger: Policy,
     exposed: Collection[str],
     *,
-    in_force: Policy | None = None,
-    max_step: float | None = None,
-    bounds: Limits | None = None,
-    groups: Book | None = None,
+    room: Room | None = None,
     older: Policy | None = None,
 ) -> Blend:
     """The challenger inside ``exposed``, rescaled to what the incumbent gives that set.
@@ -52,17 +86,9 @@ def blend(
 
     Parameters
     ----------
-    in_force
-        What steps are measured from; the incumbent by default. An earlier stage's budgets, when
-        more segments join.
-    max_step
-        Largest change of a cell, as a share of its budget in force, or of a tenth of the average
-        cell's where that is more; None for no limit.
-    bounds
-        Floor and cap of a cell in account currency per day, where it has any.
-    groups
-        Rules written for all cells; the limits on sums of cells are kept, or, where the budgets in
-        force break one already, not broken further.
+    room
+        The limits, with the budgets in force: those of an earlier stage, when more segments join;
+        None for no limit.
     older
         The plan, for all segments, that the challenger follows on. The exposed set changes by its
         part of what the two differ in total (:func:`change_inside`); None: by nothing.
@@ -72,21 +98,21 @@ def blend(
     InfeasibleBudget
         When the limits inside the exposed set cannot hold what the incumbent gives it.
     """
+    room = room or Room(incumbent)
     old, new = incumbent.as_dict(), challenger.as_dict()
     inside = sorted({c for c in (*old, *new) if c.segment in set(exposed)})
     total = sum(to_cents(old.get(c, Decimal(0))) for c in inside)
     waiting = from_cents(sum(to_cents(new.get(c, Decimal(0))) for c in inside) - total)
-    change = 0 if older is None else change_inside(incumbent, challenger, exposed, older, bounds)
+    change = (
+        0 if older is None else change_inside(incumbent, challenger, exposed, older, room.bounds)
+    )
     if not inside or (change == 0 and (total == 0 or waiting == from_cents(-total))):
         return Blend(incumbent, waiting)
     fitted = _fit(
         {c: new.get(c, Decimal(0)) for c in inside},
+        room,
         total=total + change,
         before=total,
-        in_force=in_force or incumbent,
-        max_step=max_step,
-        bounds=bounds or {},
-        groups=groups,
         whose="the exposed segments keep",
     )
     return Blend(Policy.of({**old, **fitted}), waiting)
@@ -162,17 +188,12 @@ def land(
 ) -> Policy:
     """The challenger for all segments: itself, or, where it is more than a step away from the
     budgets in force, the budgets nearest to it within a step; so with its total, less what cells
-    that may not move keep of a change of the total. The parameters are as of :func:`blend`."""
+    that may not move keep of a change of the total. The parameters are as of :class:`Room`."""
+    room = Room(in_force, max_step, bounds, groups)
     wanted = challenger.as_dict()
     everywhere = {c: wanted.get(c, Decimal(0)) for c in {*wanted, *in_force.cells}}
     total = to_cents(challenger.total)
-    low, high = _room(
-        sorted(everywhere),
-        in_force=in_force,
-        max_step=max_step,
-        bounds=bounds or {},
-        total=total,
-    )
+    low, high = room.range(sorted(everywhere), total)
     cents = np.array([to_cents(everywhere[c]) for c in sorted(everywhere)])
     if bool(((cents >= low) & (cents <= high)).all()):
         return challenger
@@ -181,22 +202,10 @@ def land(
         total = to_cents(in_force.total)
         total += change_inside(in_force, challenger, names, in_force, bounds)
     if max_step is not None and challenger.total != in_force.total:
-        free = _room(
-            sorted(everywhere), in_force=in_force, max_step=None, bounds=bounds or {}, total=total
-        )
+        free = replace(room, max_step=None).range(sorted(everywhere), total)
         if free[0].sum() <= total <= free[1].sum():  # only the steps are in the way
             total = int(min(max(total, low.sum()), high.sum()))
-    return Policy.of(
-        _fit(
-            everywhere,
-            total=total,
-            in_force=in_force,
-            max_step=max_step,
-            bounds=bounds or {},
-            groups=groups,
-            whose="the new policy spends",
-        )
-    )
+    return Policy.of(_fit(everywhere, room, total=total, whose="the new policy spends"))
 
 
 def rescaled(policy: Policy, written: Book) -> Policy:
@@ -212,42 +221,18 @@ def rescaled(policy: Policy, written: Book) -> Policy:
     )
 
 
-def _room(
-    cells: list[Cell],
-    *,
-    in_force: Policy,
-    max_step: float | None,
-    bounds: Limits,
-    total: int,
-) -> tuple[Cents, Cents]:
-    """Least and most whole cents of each cell, shape (n_cells,). A floor wins over the step; a
-    cap that a step cannot reach yet is approached by a full one."""
-    held, low, high = in_force.as_dict(), [], []
-    tenth = to_cents(in_force.total) / max(len(held), 1) / 10
-    for cell in cells:
-        now = to_cents(held.get(cell, Decimal(0)))
-        step = now + total if max_step is None else int(max_step * max(now, tenth))
-        floor, cap = bounds.get(cell, (Decimal(0), from_cents(total)))
-        low.append(max(now - step, to_cents(floor), 0))
-        high.append(max(min(now + step, to_cents(cap)), low[-1]))
-    return np.array(low, dtype=np.int64), np.array(high, dtype=np.int64)
-
-
 def _fit(
     wanted: Mapping[Cell, Decimal],
+    room: Room,
     *,
     total: int,
-    in_force: Policy,
-    max_step: float | None,
-    bounds: Limits,
-    groups: Book | None,
     whose: str,
     before: int | None = None,
 ) -> dict[Cell, Decimal]:
     """Budgets in the proportions of ``wanted`` that sum to ``total`` cents within all limits; on
     the way there from ``before`` cents as far as the limits allow."""
     cells = sorted(wanted)
-    low, high = _room(cells, in_force=in_force, max_step=max_step, bounds=bounds, total=total)
+    low, high = room.range(cells, total)
     if before is not None and before != total:
         nearest = min(max(total, int(low.sum())), int(high.sum()))
         total = nearest if min(before, total) <= nearest <= max(before, total) else total
@@ -260,8 +245,8 @@ def _fit(
             ]
         )
     cents = _fill([float(to_cents(wanted[c])) for c in cells], low, high, total)
-    if groups is not None and len(groups.membership):
-        cents = _keep_groups(cents, low, high, total, cells, in_force, groups)
+    if room.groups is not None and len(room.groups.membership):
+        cents = _keep_groups(cents, low, high, cells, room.in_force, room.groups)
     return {c: from_cents(int(k)) for c, k in zip(cells, cents, strict=True)}
 
 
@@ -294,13 +279,13 @@ def _keep_groups(
     cents: Cents,
     low: Cents,
     high: Cents,
-    total: int,
     cells: list[Cell],
     in_force: Policy,
     groups: Book,
 ) -> Cents:
     """The budgets with the least total distance from ``cents`` that keep the groups' limits."""
     from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import csr_array, hstack
 
     held, place = in_force.as_dict(), {cell: i for i, cell in enumerate(cells)}
     now = np.array([to_cents(held.get(cell, Decimal(0))) for cell in groups.cells])
@@ -333,6 +318,8 @@ def _keep_groups(
             for name, sum_, lo, hi in zip(groups.group_names, reached, least, most, strict=True)
             if not lo <= sum_ <= hi
         ]
-        raise InfeasibleBudget([f"the exposed segments keep {from_cents(total)} a day", *names])
+        raise InfeasibleBudget(
+            [f"the exposed segments keep {from_cents(int(cents.sum()))} a day", *names]
+        )
     up, down = np.round(found.x).astype(np.int64).reshape(2, -1)
     return np.asarray(cents + up - down, dtype=np.int64)

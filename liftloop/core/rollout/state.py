@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
 
-from liftloop.core.guardrails import GuardrailVerdict
+from liftloop.core.guardrails.verdict import GuardrailVerdict
 from liftloop.core.policy import Stage
-from liftloop.core.rollout.allowance import Kept, Promise
+from liftloop.core.rollout.allowance import KeptPromise, Promise
 
 Act = Literal["start", "move", "promote", "hold", "prove", "roll_back", "pause", "resume", "close"]
 
@@ -108,6 +108,9 @@ class RolloutState:
         First day of the pause and "guardrail" or a person's name; None and "" when running.
     held_days
         Days that pauses took so far.
+    varied
+        Whether the budgets in force differ on purpose from what the waves follow
+        (:mod:`liftloop.core.exploration.budget_variation`).
     """
 
     rollout_id: str
@@ -119,12 +122,13 @@ class RolloutState:
     plans: tuple[StreamPlan, ...] = ()
     positions: tuple[int, ...] = ()
     promises: tuple[tuple[date, float, float], ...] = ()
-    record: tuple[Kept, ...] = ()
+    record: tuple[KeptPromise, ...] = ()
     risk: Risk | None = None
     proven_on: date | None = None
     paused_since: date | None = None
     paused_by: str = ""
     held_days: int = 0
+    varied: bool = False
 
     @property
     def newest(self) -> int:
@@ -135,11 +139,6 @@ class RolloutState:
     def oldest(self) -> int:
         """The number of the plan that every wave follows at least."""
         return min(self.positions, default=0)
-
-    @property
-    def flowing(self) -> Stage:
-        """The stage as the budgets have it, whether paused or not."""
-        return "full" if self.newest == self.oldest else "canary"
 
     def plan(self, number: int) -> StreamPlan | None:
         """The plan of this number, where the stream still knows it."""
@@ -183,6 +182,7 @@ class RolloutState:
             "paused_since": _text(self.paused_since),
             "paused_by": self.paused_by,
             "held_days": self.held_days,
+            "varied": self.varied,
         }
 
     @classmethod
@@ -218,7 +218,7 @@ class RolloutState:
                 for day, rate, sd in values["promises"]
             ),
             record=tuple(
-                Kept(Promise(float(gain), float(spread)), float(measured), float(error))
+                KeptPromise(Promise(float(gain), float(spread)), float(measured), float(error))
                 for gain, spread, measured, error in values["record"]
             ),
             risk=None if values["risk"] is None else Risk(**_numbers(values["risk"])),
@@ -226,6 +226,7 @@ class RolloutState:
             paused_since=_day(values["paused_since"]),
             paused_by=values["paused_by"],
             held_days=int(values["held_days"]),
+            varied=bool(values.get("varied", False)),
         )
 
 

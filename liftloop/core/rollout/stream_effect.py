@@ -6,7 +6,7 @@ than under the reference; the effect is the profit that a unit of moved money ga
 differ, leading segments are compared with following ones; holdout lifts compare every segment with
 its own past as well (a stepped-wedge design: Hussey and Hughes 2007, equation 1, with the budgets
 moved for treatment). What is estimated, and why it may be looked at every day, is in
-:mod:`liftloop.core.level_shift`.
+:mod:`liftloop.core.inference.gls`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
-from liftloop.core.daily_panels import (
+from liftloop.core.arrays import Array
+from liftloop.core.inference.gls import Beside, Panel, Shift, joined, level_shift
+from liftloop.core.inference.panels import (
     COMMON_RESPONSE,
     LEAST_DAYS_BEFORE,
     Daily,
@@ -28,10 +29,8 @@ from liftloop.core.daily_panels import (
     sales_stream,
     segment_baselines,
 )
-from liftloop.core.level_shift import Beside, Panel, Shift, joined, level_shift
 from liftloop.core.policy import Policy
 
-Array = NDArray[np.float64]
 BEFORE_DAYS = 84
 MARGINAL, MARGINAL_UNLIKE = 0.7, 0.3  # of the average return: what money between segments earns
 DRIFT_DAYS = 28  # so often the response of all segments may have changed
@@ -148,31 +147,18 @@ def money_crossed(received: Array) -> Array:
     return np.asarray(received - change * share)
 
 
-def stream_effect(
-    daily: Daily,
-    *,
-    budgets: Sequence[tuple[date, Policy]],
-    reference: Policy,
-    reference_on: date,
-    as_of: date,
-    margin: float,
-    baseline: float | None,
-    inside: Collection[str],
-    wait_days: int,
-    carry_over: float = 0.3,
-) -> StreamEffect:
-    """What the moves of a stream gained against its reference.
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredStream:
+    """A stream of plans whose effect is measured.
 
-    Parameters
+    Attributes
     ----------
-    daily
-        Facts as known on ``as_of``, from at least ``LEAST_DAYS_BEFORE`` days before
-        ``reference_on``. Not changed.
     budgets
-        (first day, budgets in force), oldest first, as far back as ``daily``.
-    reference, reference_on
-        The budgets that the stream is compared with, and the first day of its moves. Money that
-        was elsewhere before that day is allowed an effect of its own.
+        (first day, budgets in force), oldest first, as far back as the facts.
+    reference
+        The budgets that the stream is compared with.
+    as_of
+        The day of the look; facts are those known on it.
     margin
         Profit per unit of revenue before the spend.
     baseline
@@ -182,7 +168,34 @@ def stream_effect(
         The segments that the baseline is of; others (a holdback) never move and are compared with.
     wait_days
         So many days before ``as_of`` are not yet known (late conversions).
+    carry_over
+        The share of an effect that a day hands on to the next, in [0, 1).
     """
+
+    budgets: Sequence[tuple[date, Policy]]
+    reference: Policy
+    as_of: date
+    margin: float
+    baseline: float | None
+    inside: Collection[str]
+    wait_days: int
+    carry_over: float = 0.3
+
+
+def stream_effect(daily: Daily, stream: MeasuredStream, *, reference_on: date) -> StreamEffect:
+    """What the moves of a stream gained against its reference.
+
+    Parameters
+    ----------
+    daily
+        Facts as known on ``stream.as_of``, from at least ``LEAST_DAYS_BEFORE`` days before
+        ``reference_on``. Not changed.
+    reference_on
+        The first day of the stream's moves. Money that was elsewhere before that day is allowed an
+        effect of its own.
+    """
+    budgets, reference, as_of = stream.budgets, stream.reference, stream.as_of
+    margin, baseline = stream.margin, stream.baseline
     days = (as_of - daily.first).days
     start = (reference_on - daily.first).days
     moved = money_moved(
@@ -191,7 +204,7 @@ def stream_effect(
         segments=daily.segments,
         first=daily.first,
         days=max(days, 1),
-        carry_over=carry_over,
+        carry_over=stream.carry_over,
     )
     spent = float(reference.total)
 
@@ -210,7 +223,7 @@ def stream_effect(
             f"There are facts from {max(start, 0)} days before {reference_on}; "
             f"{LEAST_DAYS_BEFORE} are needed."
         )
-    counted = days - wait_days
+    counted = days - stream.wait_days
     if counted <= start:
         return nothing("No day counts yet: delayed conversions are awaited.")
     cut = Daily(
@@ -224,7 +237,7 @@ def stream_effect(
     before = slice(0, start)
     if not (np.nan_to_num(cut.spend[before]).sum(axis=0) > 0).all():
         return nothing("Some segment spent nothing before the start.")
-    mine = np.isin(cut.segments, list(inside)).astype(np.float64)
+    mine = np.isin(cut.segments, list(stream.inside)).astype(np.float64)
     levels = segment_baselines(cut, before, margin=margin, total=baseline, inside=mine)
     if not (np.isfinite(levels).all() and (levels > 0).all()):
         return nothing("The segments earned no measurable incremental revenue before the start.")
@@ -237,15 +250,13 @@ def stream_effect(
     same_total = bool(abs(received.sum(axis=1)).max() < 0.01 * spent)
     priced = _priced(cut, scale, same_total=same_total)
     crossed = received if same_total else money_crossed(received)
-    parts: list[Shift] = []
-    problems: list[str] = []
-    for make in (lift_stream, sales_stream):
-        found = make(priced, days_before=start, margin=margin, baseline=levels)
-        if isinstance(found, str):
-            problems.append(found)
-            continue
-        other = _Others(earlier / levels, crossed * scale / levels)
-        parts.append(_shift(found, now / levels, other, start))
+    found = [
+        make(priced, days_before=start, margin=margin, baseline=levels)
+        for make in (lift_stream, sales_stream)
+    ]
+    problems = [one for one in found if isinstance(one, str)]
+    other = _Others(earlier / levels, crossed * scale / levels)
+    parts = [_shift(one, now / levels, other, start) for one in found if not isinstance(one, str)]
     if not parts:
         return nothing(" ".join(problems))
     total = joined(parts)
@@ -261,33 +272,34 @@ def stream_effect(
     )
 
 
+def _felt(daily: Daily, reached: Mapping[str, date], carry_over: float) -> Array:
+    """How far each segment feels a plan that it follows from a day on, (n_days, n_segments)."""
+    on = np.zeros((len(daily.spend), len(daily.segments)))
+    for name, first in reached.items():
+        if name in daily.segments:
+            on[max((first - daily.first).days, 0) :, daily.segments.index(name)] = 1.0
+    for t in range(1, len(on)):
+        on[t] = (1 - carry_over) * on[t] + carry_over * on[t - 1]
+    return on
+
+
 def plan_effect(
-    daily: Daily,
-    *,
-    reached: Mapping[str, date],
-    budgets: Sequence[tuple[date, Policy]],
-    reference: Policy,
-    as_of: date,
-    margin: float,
-    baseline: float | None,
-    inside: Collection[str],
-    wait_days: int,
-    carry_over: float = 0.3,
+    daily: Daily, stream: MeasuredStream, *, reached: Mapping[str, date]
 ) -> StreamEffect:
     """What one plan gained where it is in force, against the segments that do not have it yet and
     against the days before it.
 
     The effect is a share of what the exposed segments earned before (incremental revenue times the
-    margin). What the stream's earlier moves gained has an effect of its own beside it. The
-    parameters are as of :func:`stream_effect`.
+    margin). What the stream's earlier moves gained has an effect of its own beside it.
 
     Parameters
     ----------
     reached
         Segment -> the first day it follows the plan.
     """
+    budgets, reference, carry_over = stream.budgets, stream.reference, stream.carry_over
     start = (min(reached.values()) - daily.first).days
-    counted = (as_of - daily.first).days - wait_days
+    counted = (stream.as_of - daily.first).days - stream.wait_days
 
     def nothing(why: str) -> StreamEffect:
         return StreamEffect(math.nan, math.inf, (), math.nan, problem=why)
@@ -305,18 +317,13 @@ def plan_effect(
     levels = segment_baselines(
         cut,
         slice(0, start),
-        margin=margin,
-        total=baseline,
-        inside=np.isin(cut.segments, list(inside)).astype(np.float64),
+        margin=stream.margin,
+        total=stream.baseline,
+        inside=np.isin(cut.segments, list(stream.inside)).astype(np.float64),
     )
     if not (np.isfinite(levels).all() and (levels > 0).all()):
         return nothing("The segments earned no measurable incremental revenue before the plan.")
-    on = np.zeros((counted, len(cut.segments)))
-    for name, first in reached.items():
-        if name in cut.segments:
-            on[max((first - daily.first).days, 0) :, cut.segments.index(name)] = 1.0
-    for t in range(1, counted):
-        on[t] = (1 - carry_over) * on[t] + carry_over * on[t - 1]
+    on = _felt(cut, reached, carry_over)
     moved = money_moved(
         budgets,
         reference,
@@ -337,7 +344,7 @@ def plan_effect(
     crossed = received if same_total else money_crossed(received)
     parts = []
     for make in (lift_stream, sales_stream):
-        found = make(priced, days_before=start, margin=margin, baseline=levels)
+        found = make(priced, days_before=start, margin=stream.margin, baseline=levels)
         if not isinstance(found, str):
             other = _Others(earlier * scale / levels, crossed * scale / levels)
             parts.append(_shift(found, on, other, start))

@@ -3,7 +3,8 @@
 Pure: state in, transition out. The task that calls these writes the transition to the ledger and
 then acts on it.
 
-    start, move   a new plan enters the first wave (or more of them); the others move up one place
+    start, move   a new plan enters the first wave (or more of them); the others move up one place;
+                  or budgets vary on purpose around the plans that the waves have
     promote       the waves move up one place, without a new plan
     hold          nothing moves
     prove         the gain was measured: the budgets that all waves have become the reference
@@ -19,9 +20,9 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
-from liftloop.core.guardrails import GuardrailVerdict
+from liftloop.core.guardrails.verdict import GuardrailVerdict
 from liftloop.core.policy import Stage
-from liftloop.core.rollout.allowance import PLAN_DAYS, Kept
+from liftloop.core.rollout.allowance import PLAN_DAYS, KeptPromise
 from liftloop.core.rollout.state import ENDED, GUARDRAIL, Risk, RolloutState, StreamPlan, Transition
 
 SHARES = (1.0, 0.75, 0.5, 0.25)  # of a plan's step, the largest first
@@ -52,7 +53,7 @@ def begin(
     reference: str,
     waves: int,
     baseline: float,
-    record: Sequence[Kept] = (),
+    record: Sequence[KeptPromise] = (),
 ) -> RolloutState:
     """A stream before its first plan: every wave has the reference."""
     return RolloutState(
@@ -161,30 +162,55 @@ def exposures(
     return (*found, *([Exposure(up)] if up != now else []), Exposure(now))
 
 
+@dataclass(frozen=True, slots=True)
+class NewBudgets:
+    """What a step puts in force.
+
+    Attributes
+    ----------
+    version
+        Of the budgets of the plan that enters; "" where none does.
+    promise
+        Profit a day that the curves promise for the budgets put in force against the reference, and
+        its standard deviation.
+    varied
+        Whether budgets vary on purpose around what the waves follow.
+    """
+
+    version: str = ""
+    promise: tuple[float, float] = (0.0, 0.0)
+    varied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found when a step was decided: the guardrails' verdicts, the numbers of the risk,
+    and the gain promised beside the one measured; None where there is no such number."""
+
+    verdicts: Sequence[GuardrailVerdict] = ()
+    risk: Risk | None = None
+    kept: KeptPromise | None = None
+
+
+NOTHING_NEW, NOTHING_FOUND = NewBudgets(), Findings()
+
+
 def move(
     state: RolloutState,
     to: Exposure,
     *,
     on: date,
     reason: str,
-    version: str = "",
-    promise: tuple[float, float] = (0.0, 0.0),
-    risk: Risk | None = None,
-    verdicts: Sequence[GuardrailVerdict] = (),
+    budgets: NewBudgets = NOTHING_NEW,
+    findings: Findings = NOTHING_FOUND,
 ) -> Transition:
-    """The waves go to ``to``; with a share a new plan of the budgets ``version`` enters.
-
-    Parameters
-    ----------
-    promise
-        Profit a day that the curves promise for the budgets put in force against the reference, and
-        its standard deviation.
-    """
+    """The waves go to ``to``; with a share a new plan of ``budgets`` enters. Where they stay,
+    budgets vary on purpose around what the waves follow, or no longer do."""
     plans = state.plans
     if to.share > 0:
         number = max((plan.number for plan in plans), default=0) + 1
         nobody = (None,) * len(to.positions)
-        plans = (*plans, StreamPlan(number, version, on, to.share, nobody))
+        plans = (*plans, StreamPlan(number, budgets.version, on, to.share, nobody))
     plans = tuple(
         replace(
             plan,
@@ -203,12 +229,14 @@ def move(
         state,
         plans=kept,
         positions=to.positions,
-        risk=risk,
-        promises=(*state.promises, (on, *promise)),
+        risk=findings.risk,
+        promises=(*state.promises, (on, *budgets.promise)),
+        varied=budgets.varied,
     )
     after = replace(after, stage=_stage(after))
-    act = "start" if state.stage == "incumbent" else "move" if to.share > 0 else "promote"
-    return Transition(act, state, after, on, reason, tuple(verdicts))  # type: ignore[arg-type]
+    moves = to.share > 0 or to.positions == state.positions
+    act = "start" if state.stage == "incumbent" else "move" if moves else "promote"
+    return Transition(act, state, after, on, reason, tuple(findings.verdicts))  # type: ignore[arg-type]
 
 
 def _stage(state: RolloutState) -> Stage:
@@ -229,24 +257,34 @@ def hold(
     return Transition("hold", state, after, on, reason, tuple(verdicts))
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the curves expect once the reference is another.
+
+    Attributes
+    ----------
+    baseline
+        Incremental revenue a day times the margin under the new reference.
+    promise
+        Profit a day promised for the budgets in force against the new reference, and its standard
+        deviation.
+    """
+
+    baseline: float
+    promise: tuple[float, float]
+
+
 def prove(
     state: RolloutState,
     *,
     on: date,
     reason: str,
-    kept: Kept,
-    baseline: float,
-    promise: tuple[float, float],
+    kept: KeptPromise,
+    expected: Expected,
     verdicts: Sequence[GuardrailVerdict] = (),
 ) -> Transition:
     """The stream's gain was measured: the plan that every wave has becomes the reference, what was
     promised and measured enters the record, and what was held for it is free.
-
-    Parameters
-    ----------
-    promise
-        Profit a day promised for the budgets in force against the new reference, and its standard
-        deviation.
 
     Raises
     ------
@@ -261,8 +299,8 @@ def prove(
         reference=base.version,
         reference_on=on,
         proven_on=on,
-        baseline=baseline,
-        promises=((on, *promise),),
+        baseline=expected.baseline,
+        promises=((on, *expected.promise),),
         record=(*state.record, kept)[-KEPT_RECORD:],
     )
     return Transition("prove", state, after, on, reason, tuple(verdicts))
@@ -274,26 +312,25 @@ def roll_back(
     now: date,
     cooldown_days: int,
     reason: str,
-    verdicts: Sequence[GuardrailVerdict] = (),
-    kept: Kept | None = None,
-    risk: Risk | None = None,
+    findings: Findings = NOTHING_FOUND,
     bar: bool = True,
 ) -> Transition:
     """Back to the reference, by a verdict or by hand; no plan enters before the cool-down ends, but
     after one that only makes room (``bar`` false)."""
     if state.stage in ENDED:
-        return Transition("hold", state, state, now, OVER, tuple(verdicts))
+        return Transition("hold", state, state, now, OVER, tuple(findings.verdicts))
     until = now + timedelta(days=cooldown_days) if bar else None
-    record = state.record if kept is None else (*state.record, kept)[-KEPT_RECORD:]
+    kept, record = findings.kept, state.record
+    record = record if kept is None else (*record, kept)[-KEPT_RECORD:]
     going = _running_again(state, now)
     after = replace(
         going,
         stage="rolled_back",
         positions=(0,) * len(state.positions),
         record=record,
-        risk=risk or state.risk,
+        risk=findings.risk or state.risk,
     )
-    return Transition("roll_back", state, after, now, reason, tuple(verdicts), until)
+    return Transition("roll_back", state, after, now, reason, tuple(findings.verdicts), until)
 
 
 def close(state: RolloutState, *, on: date, reason: str) -> Transition:

@@ -17,6 +17,7 @@ from liftloop.pipeline.rollout.evidence import (
     risk_of,
     room,
 )
+from liftloop.pipeline.rollout.reasons import varied_cells
 from liftloop.pipeline.rollout.steps import Proposed, RolloutDecision, Started
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "risk_of",
     "room",
     "sizes_of",
+    "varied_cells",
 ]

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
-from liftloop.core.guardrails import GuardrailVerdict
+from liftloop.core.guardrails.verdict import GuardrailVerdict
 from liftloop.core.policy import Policy
 from liftloop.core.rollout.allowance import Promise, believe
 from liftloop.core.rollout.assignment import choose_canary
 from liftloop.core.rollout.effective_policy import Running, at_once, stay
-from liftloop.core.rollout.holdback import standing_of
+from liftloop.core.rollout.holdback import holdback_of
 from liftloop.core.rollout.state import Transition
 from liftloop.core.rollout.stream_effect import StreamEffect
 from liftloop.core.rollout.transitions import begin, close, hold
-from liftloop.pipeline.guardrails import guard_plan
+from liftloop.pipeline.guardrails import PlanEvidence, guard_plan
+from liftloop.pipeline.plan.total import total_first
 from liftloop.pipeline.rollout.evidence import (
     Observed,
     RolloutInputs,
@@ -35,8 +36,8 @@ from liftloop.pipeline.rollout.steps import (
     taken_back,
     unchanged,
 )
-from liftloop.pipeline.total import total_first
 from liftloop.pipeline.weekly_sales import weekly_sales
+from liftloop.reporting import held_plans
 
 
 def decide(
@@ -60,11 +61,16 @@ def decide(
 
     Returns
     -------
-    With a plan, its reason first says what of the total loses or is parked.
+    With a plan, its reason first says what of the total loses or is parked, and last who must do
+    what where the plan is held.
     """
     found = _decide(inputs, proposal, running, rollout_id, seed)
     if proposal is None:
         return found
+    to_do = _to_do(inputs, proposal, found)
+    if to_do:
+        said = f"{found.settlement.reason} {held_plans.TO_DO}{to_do}"
+        found = replace(found, to_do=to_do, settlement=replace(found.settlement, reason=said))
     settled = found.settlement
     first = total_first(
         inputs.settings,
@@ -75,6 +81,29 @@ def decide(
     if not first:
         return found
     return replace(found, settlement=replace(settled, reason=f"{first} {settled.reason}"))
+
+
+def _to_do(inputs: RolloutInputs, proposal: Proposed, found: RolloutDecision) -> str:
+    """Who must do what where the plan, or every cell, is held; "" where nothing is."""
+    if found.settlement.kind == "roll_back":
+        return ""
+    holding = against(found.verdicts)
+    running, until = found.running, cooling_until(inputs)
+    if holding:
+        return held_plans.to_do_for(holding)
+    if running is not None and running.state.stage == "paused":
+        return held_plans.to_do_when_paused(running.state.paused_by)
+    if found.settlement.kind != "hold":
+        return ""
+    head = running.head if running is not None else inputs.in_force
+    if proposal.policy.version == head.version:
+        everything = inputs.holds.held(head) == set(head.cells)
+        reasons = [why for _, _, why in inputs.holds.lasting]
+        passing = bool(inputs.holds.passing)
+        return held_plans.to_do_for_holds(reasons, is_passing=passing) if everything else ""
+    if running is None and until is not None:
+        return held_plans.to_do_until(until)
+    return found.to_do
 
 
 def _decide(
@@ -90,18 +119,17 @@ def _decide(
     if proposal is not None and proposal.policy.version != head.version:
         verdicts = guard_plan(
             inputs.settings,
-            inputs.facts,
+            PlanEvidence(inputs.facts, inputs.as_of, inputs.model_until),
             proposed=proposal.policy,
             incumbent=head,
-            as_of=inputs.as_of,
             holds=inputs.holds,
-            model_until=inputs.model_until,
+            unknown=set(head.cells) - set(inputs.curves.cells) if inputs.curves else (),
         )
         objection = objections(verdicts)
     if running is None:
         return _without_stream(inputs, proposal, objection, verdicts, rollout_id, seed)
     if not inputs.settings.rollout.enabled:
-        return _closed(inputs, running, None if objection else proposal, verdicts)
+        return _closed(inputs, running, proposal, objection, verdicts)
     running = _with_baseline(inputs, running)
     observed = observe(inputs, running)
     ending = taken_back(inputs, running, observed)
@@ -139,14 +167,15 @@ def _closed(
     inputs: RolloutInputs,
     running: Running,
     proposal: Proposed | None,
+    objection: str,
     verdicts: tuple[GuardrailVerdict, ...],
 ) -> RolloutDecision:
     """Rollouts were switched off: the stream ends, and a plan reaches all segments at once."""
     why = "Rollouts are off: from now on a plan reaches all segments at once."
     step = close(running.state, on=inputs.as_of, reason=why)
     settled = (
-        stay(running.current, why)
-        if proposal is None
+        stay(running.current, f"{why} The plan is held. {objection}" if objection else why)
+        if proposal is None or objection
         else at_once(proposal.policy, running.current, f"{why} {proposal.reason}")
     )
     return RolloutDecision(settled, (step,), None, verdicts=verdicts)
@@ -224,7 +253,7 @@ def _draw(inputs: RolloutInputs, seed: int) -> Started:
     """The waves, by stratified randomization; the standing holdback is in none of them. With one
     segment there is one wave."""
     rules, policy = inputs.settings.rollout, inputs.in_force
-    apart = set(standing_of(inputs.holds.frozen))
+    apart = set(holdback_of(inputs.holds.frozen))
     sizes = {name: size for name, size in sizes_of(policy).items() if name not in apart}
     choice = choose_canary(
         sizes,
@@ -252,9 +281,13 @@ def sizes_of(policy: Policy) -> dict[str, float]:
 
 def objections(verdicts: Sequence[GuardrailVerdict]) -> str:
     """Why guardrails hold a plan, in their words; "" where none does."""
-    against = [
+    return " ".join(f"{v.name.capitalize()}: {v.sentence}" for v in against(verdicts))
+
+
+def against(verdicts: Sequence[GuardrailVerdict]) -> list[GuardrailVerdict]:
+    """The verdicts that hold a plan."""
+    return [
         v
         for v in verdicts
         if v.verdict == "fail" or (v.verdict == "review" and v.recommendation != "promote")
     ]
-    return " ".join(f"{v.name.capitalize()}: {v.sentence}" for v in against)

@@ -10,17 +10,17 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from liftloop.adapters.settings import Settings
-from liftloop.core.curves import ResponseCurves
-from liftloop.core.daily_panels import LEAST_DAYS_BEFORE, Daily
-from liftloop.core.decide import Estimate, gain, share_moved, spends
-from liftloop.core.guardrails import ALPHA_SHARES, GuardrailVerdict
+from liftloop.core.curves.gain import Estimate, gain, share_moved, spends
+from liftloop.core.curves.protocol import ResponseCurves
+from liftloop.core.guardrails.verdict import ALPHA_SHARES, GuardrailVerdict
+from liftloop.core.inference.panels import LEAST_DAYS_BEFORE, Daily
+from liftloop.core.inference.sequential import Bounds, confidence_bounds, mixture_precision
 from liftloop.core.policy import Policy
 from liftloop.core.rollout.allowance import (
     PLAN_DAYS,
     QUARTER_DAYS,
     Belief,
-    Kept,
+    KeptPromise,
     Promise,
     at_risk,
     believe,
@@ -29,15 +29,16 @@ from liftloop.core.rollout.effective_policy import Running
 from liftloop.core.rollout.state import Risk, RolloutState, StreamPlan
 from liftloop.core.rollout.stream_effect import (
     BEFORE_DAYS,
+    MeasuredStream,
     StreamEffect,
     plan_effect,
     stream_effect,
 )
-from liftloop.core.sequential import Bounds, confidence_bounds, mixture_precision
 from liftloop.pipeline.guardrails import guard_stream
 from liftloop.pipeline.holds import Holds
-from liftloop.pipeline.total import judges_profit
-from models.daily_facts import daily_facts
+from liftloop.pipeline.plan.total import judges_profit
+from liftloop.settings.schema import Settings
+from models.lift.daily_panel import daily_facts
 
 SEEN_AFTER_DAYS = 28
 HELD_DAYS = QUARTER_DAYS  # so long a move that is not proven holds its part of the allowance
@@ -119,23 +120,19 @@ class Observed:
 def observe(inputs: RolloutInputs, running: Running) -> Observed:
     """What the stream shows by the facts known on the day, and what every guardrail says."""
     settings, state, as_of = inputs.settings, running.state, inputs.as_of
-    margin, wait = settings.budget.margin, settings.rollout.wait_days
-    baseline = state.baseline or None
     everyone = {cell.segment for cell in running.current.cells}  # the holdback never moves
     daily = _daily(inputs, everyone, state.reference_on - timedelta(days=BEFORE_DAYS))
-    carried = _carry_over(inputs.curves)
-    effect = stream_effect(
-        daily,
+    stream = MeasuredStream(
         budgets=inputs.budgets,
         reference=running.reference,
-        reference_on=state.reference_on,
         as_of=as_of,
-        margin=margin,
-        baseline=baseline,
+        margin=settings.budget.margin,
+        baseline=state.baseline or None,
         inside=running.segments,
-        wait_days=wait,
-        carry_over=carried,
+        wait_days=settings.rollout.wait_days,
+        carry_over=_carry_over(inputs.curves),
     )
+    effect = stream_effect(daily, stream, reference_on=state.reference_on)
     bounds = None
     if math.isfinite(effect.effect):
         alpha = ALPHA_SHARES["incremental profit"] * settings.rollout.alpha
@@ -147,18 +144,7 @@ def observe(inputs: RolloutInputs, running: Running) -> Observed:
         reached = _reached(running, plan)
         if not reached or (as_of - min(reached.values())).days > PLAN_DAYS:
             continue
-        own = plan_effect(
-            daily,
-            reached=reached,
-            budgets=inputs.budgets,
-            reference=running.reference,
-            as_of=as_of,
-            margin=margin,
-            baseline=baseline,
-            inside=running.segments,
-            wait_days=wait,
-            carry_over=carried,
-        )
+        own = plan_effect(daily, stream, reached=reached)
         if math.isfinite(own.effect):
             alpha = ALPHA_SHARES["newest plans"] * settings.rollout.alpha / PLANS_A_HALF_YEAR
             high = confidence_bounds(
@@ -172,7 +158,7 @@ def observe(inputs: RolloutInputs, running: Running) -> Observed:
     counted = sum(x for day, x in effect.exposure if day < known)
     every = sum(x for _, x in effect.exposure)
     part = counted / every if every > 0 else 0.0
-    pair = Kept(promised, measured * part, error * part) if math.isfinite(error) else None
+    pair = KeptPromise(promised, measured * part, error * part) if math.isfinite(error) else None
     belief = believe(state.record, pair)
     observed = Observed(
         effect,
@@ -361,6 +347,13 @@ def expected_of(inputs: RolloutInputs, policy: Policy, reference: Policy) -> tup
     return found.mean, (found.high - found.low) / NINETY
 
 
+def at_risk_with(inputs: RolloutInputs, observed: Observed, promise: tuple[float, float]) -> float:
+    """What is plausibly lost so far and until a plan that harms is seen, account currency, with
+    budgets that promise ``promise`` (mean and standard deviation of profit a day)."""
+    ahead = promised_ahead(inputs, promise, horizon_days(inputs.settings))
+    return at_risk(observed.belief, past=observed.past, ahead=ahead)
+
+
 def risk_of(
     inputs: RolloutInputs,
     running: Running,
@@ -373,8 +366,7 @@ def risk_of(
     allowance, left = room(inputs, running.state.baseline)
     lost, _ = lost_lately(inputs)
     rate = promise or promise_of(inputs, running.current, running.reference)
-    ahead = promised_ahead(inputs, rate, horizon_days(inputs.settings))
-    in_use = at_risk(observed.belief, past=observed.past, ahead=ahead)
+    in_use = at_risk_with(inputs, observed, rate)
     measured, error = observed.effect.gained()
     kept, kept_sd = observed.belief.kept
     return Risk(

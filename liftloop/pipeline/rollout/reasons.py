@@ -6,13 +6,17 @@ import math
 from collections.abc import Sequence
 from datetime import timedelta
 
-from liftloop.core.decide import share_moved
-from liftloop.core.guardrails import GuardrailVerdict
-from liftloop.core.policy import Policy
+from liftloop.core.curves.gain import share_moved
+from liftloop.core.experiments.lift_tests import listed
+from liftloop.core.exploration.budget_variation import Variation
+from liftloop.core.guardrails.verdict import GuardrailVerdict
+from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout.effective_policy import Running
 from liftloop.core.rollout.state import Risk
 from liftloop.core.rollout.transitions import Exposure
+from liftloop.pipeline.plan.plan_budgets import outcome_words
 from liftloop.pipeline.rollout.evidence import RolloutInputs, expected_of
+from liftloop.reporting import held_plans
 
 
 def in_words(risk: Risk, inputs: RolloutInputs) -> str:
@@ -52,9 +56,45 @@ def held_words(
     return "Every wave has the newest plan."
 
 
+def held_to_do(problem: str, blocked: Sequence[GuardrailVerdict], could: bool) -> str:
+    """Who must do what before a plan that no guardrail on plans holds may enter."""
+    if blocked:
+        return held_plans.ARMS
+    if problem:
+        return held_plans.RULES
+    return held_plans.ALLOWANCE if could else ""
+
+
 def kept_words(inputs: RolloutInputs) -> str:
     first = inputs.as_of + timedelta(days=inputs.settings.rollout.shadow_days)
     return f"The new plan is kept: no segment follows it before {first}."
+
+
+def variation_words(variation: Variation | None, inputs: RolloutInputs) -> str:
+    """What varies on purpose, in a sentence; "" where nothing does."""
+    if variation is None:
+        return ""
+    channels, most = variation.channels, max(pair.amount for pair in variation.pairs)
+    currency, count = inputs.settings.account.currency, 2 * len(variation.pairs)
+    return (
+        f"To learn what {listed(channels)} earn{'s' * (len(channels) == 1)}, {count} cells differ "
+        f"from their plan on purpose, by up to {most:,.0f} {currency} a day: a coin says which of "
+        "two gets more, and no total changes. That costs about "
+        f"{variation.cost / inputs.settings.cycle_days:,.1f} {currency} a day."
+    )
+
+
+def varied_cells(variation: Variation | None) -> dict[Cell, str]:
+    """One sentence for each cell that varies."""
+    if variation is None:
+        return {}
+    said = {}
+    for pair in variation.pairs:
+        amount, name = f"{pair.amount:,.2f} a day", pair.raised.channel
+        why = f"to learn what {name} earns: a coin decided"
+        said[pair.raised] = f"{amount} above its plan {why}, and {pair.lowered.segment} gets less."
+        said[pair.lowered] = f"{amount} below its plan {why}, and {pair.raised.segment} gets more."
+    return said
 
 
 def moved_words(
@@ -81,7 +121,7 @@ def moved_words(
     everyone = len(set(option.positions)) == 1
     where = "all segments" if everyone else ", ".join(sorted(first))
     share = f" {option.share:.0%} of its step" if 0 < option.share < 1 else ""
-    currency = inputs.settings.account.currency
+    words = outcome_words(inputs.settings)
     before, after = (expected_of(inputs, p, running.reference) for p in (running.current, policy))
     news = (
         f"{kept_words(inputs)} The one before it is now in {where}."
@@ -96,7 +136,7 @@ def moved_words(
     rate = after[0] - before[0]
     said = (
         f" {share_moved(policy, running.current):.1%} of the money moves today; expected "
-        f"{rate:+z,.0f} {currency} profit a day."
+        f"{words.gain(rate)} {words.gain_label} a day."
     )
     entered = option.share > 0 and not kept
     whole = f" The whole plan: {plan_reason[:1].lower()}{plan_reason[1:]}" if entered else ""

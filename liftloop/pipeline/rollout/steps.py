@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from liftloop.core.currencies import budget_unit
+from liftloop.core.curves.gain import share_moved
 from liftloop.core.errors import InfeasibleBudget
-from liftloop.core.guardrails import GuardrailVerdict
+from liftloop.core.experiments.power import power
+from liftloop.core.experiments.switch_back import Turns, past_pairs
+from liftloop.core.exploration.budget_variation import Variation
+from liftloop.core.guardrails.verdict import GuardrailVerdict
+from liftloop.core.money.currencies import budget_unit
+from liftloop.core.money.whole_units import in_whole_units
 from liftloop.core.policy import Policy
 from liftloop.core.rollout.allowance import (
     PLAN_SHARE,
     RETREATS,
-    Kept,
+    KeptPromise,
     Promise,
     at_risk,
     exhausted,
@@ -22,24 +28,42 @@ from liftloop.core.rollout.assignment import CanaryChoice
 from liftloop.core.rollout.effective_policy import Running, Settlement, follow
 from liftloop.core.rollout.staged_budgets import land, towards
 from liftloop.core.rollout.state import RolloutState, Transition
-from liftloop.core.rollout.transitions import SHARES, Exposure, exposures, hold, move, prove
-from liftloop.core.rollout.transitions import roll_back as take_back
-from liftloop.core.whole_units import in_whole_units
+from liftloop.core.rollout.transitions import (
+    SHARES,
+    Expected,
+    Exposure,
+    Findings,
+    NewBudgets,
+    exposures,
+    hold,
+    move,
+    prove,
+    roll_back,
+)
 from liftloop.pipeline.rollout.evidence import (
     Observed,
     RolloutInputs,
+    at_risk_with,
     baseline_of,
     cooldown_days,
-    horizon_days,
     promise_of,
     promised_ahead,
     risk_of,
     room,
 )
-from liftloop.pipeline.rollout.reasons import held_words, in_words, moved_words
-from liftloop.pipeline.stage_budgets import Level, StageInputs, stage_budgets
+from liftloop.pipeline.rollout.reasons import (
+    held_to_do,
+    held_words,
+    in_words,
+    moved_words,
+    variation_words,
+)
+from liftloop.pipeline.rollout.variation import with_variation
+from liftloop.pipeline.rollout.waves import StagedBudgets, staged_budgets
+from liftloop.pipeline.weekly_sales import daily_sales
 
 SWITCHES = 8  # cycles in which plan and reference take turns at most
+LEAST_POWER = 0.2  # of those turns to see the gain a plan promises
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +102,10 @@ class RolloutDecision:
         The guardrails' on the plan.
     retreats
         Whether the plan that entered is part of the way back, which waits for nobody.
+    variation
+        What of the budgets differs on purpose from what the waves follow.
+    to_do
+        Who must do what before the plan that is held may go; "" where none is held.
     """
 
     settlement: Settlement
@@ -87,6 +115,8 @@ class RolloutDecision:
     plan: Policy | None = None
     verdicts: tuple[GuardrailVerdict, ...] = ()
     retreats: bool = False
+    variation: Variation | None = None
+    to_do: str = ""
 
     @property
     def step(self) -> Transition | None:
@@ -101,6 +131,29 @@ class RolloutDecision:
             return not self.retreats
         at_once = self.step is None or self.step.act == "close"
         return at_once and self.settlement.kind == "move"
+
+    @property
+    def widens(self) -> bool:
+        """Whether more segments get a plan that some have."""
+        return not self.retreats and any(step.act == "promote" for step in self.steps)
+
+    def share_to_approve(self, plan_share: float, in_force: Policy, *, approved: bool) -> float:
+        """The share of the money for which a person may have to be asked; 0 where nothing is new.
+
+        Parameters
+        ----------
+        plan_share
+            What the whole plan moves, which counts where it begins.
+        in_force
+            The budgets before the decision: what it moves today counts where a plan reaches more
+            segments.
+        approved
+            Whether a person approved the plan that reaches more segments, all of it.
+        """
+        share = plan_share if self.begins else 0.0
+        if self.widens and not approved:
+            share = max(share, share_moved(self.settlement.policy, in_force))
+        return share
 
 
 def unchanged(
@@ -123,15 +176,13 @@ def taken_back(
     why = " ".join(f"{v.name.capitalize()}: {v.sentence}" for v in failed)
     verdicts = (*observed.verdicts, *([spent] if spent else []))
     measured, error = observed.effect.gained()
-    pair = Kept(observed.promised, measured, error) if math.isfinite(error) else None
-    step = take_back(
+    pair = KeptPromise(observed.promised, measured, error) if math.isfinite(error) else None
+    step = roll_back(
         running.state,
         now=inputs.as_of,
         cooldown_days=cooldown_days(inputs.settings, inputs.ended, inputs.as_of),
         reason=f"Taken back to the last budgets whose gain was measured. {why}",
-        verdicts=verdicts,
-        kept=pair,
-        risk=risk_of(inputs, running, observed),
+        findings=Findings(verdicts=verdicts, kept=pair, risk=risk_of(inputs, running, observed)),
     )
     after = running.after(step, _back(inputs, running))
     return RolloutDecision(follow(step, after), (step,), None)
@@ -200,9 +251,8 @@ def proven_step(inputs: RolloutInputs, running: Running, observed: Observed) -> 
     return prove(
         running.state,
         on=inputs.as_of,
-        kept=Kept(observed.promised, measured, error),
-        baseline=baseline_of(inputs, running.segments),
-        promise=ahead,
+        kept=KeptPromise(observed.promised, measured, error),
+        expected=Expected(baseline=baseline_of(inputs, running.segments), promise=ahead),
         verdicts=observed.verdicts,
         reason=f"The gain is measured: {measured:+z,.0f} {currency} so far, above 0 at every "
         "check. From now on these budgets are what later plans are compared with.",
@@ -229,43 +279,43 @@ def flow(
         proven_only=settings.rollout.allowance == 0,
         switch_back=_switches_back(inputs, running),
     )
-    problem, chosen, retreats = "", None, False
-    now = promised_ahead(
-        inputs, promise_of(inputs, running.current, running.reference), horizon_days(settings)
-    )
-    held = at_risk(observed.belief, past=observed.past, ahead=now)
-    usual: tuple[Exposure, Policy | None, Policy, tuple[float, float]] | None = None
+    problem = ""
+    chosen: StagedBudgets | None = None
+    usual: StagedBudgets | None = None
+    now = promise_of(inputs, running.current, running.reference)
+    held = at_risk_with(inputs, observed, now)
     for option in options[:-1]:
         plan = None
         if option.share > 0 and proposal is not None:
             plan = _whole(inputs, towards(running.head, proposal.policy, option.share))
         try:
-            policy = stage_budgets(
-                replace(_stage_inputs(inputs, running, plan), in_steps=max(option.positions) > 0),
-                _levels(running, option, plan),
+            choice = staged_budgets(
+                inputs, running, option, plan, in_steps=max(option.positions) > 0
             )
         except InfeasibleBudget as conflict:
             problem = problem or str(conflict)
             continue
         least = option.share in (0.0, SHARES[-1]) and _one_place(option, state)
         if not least and expects_loss(
-            observed.belief, Promise(*promise_of(inputs, policy, running.current))
+            observed.belief, Promise(*promise_of(inputs, choice.policy, running.current))
         ):
             continue
-        promise = promise_of(inputs, policy, running.reference)
-        ahead = promised_ahead(inputs, promise, horizon_days(settings))
-        more = at_risk(observed.belief, past=observed.past, ahead=ahead)
+        more = at_risk_with(inputs, observed, choice.promise)
         if settings.rollout.allowance == 0 or more <= min(left, held + PLAN_SHARE * allowance):
-            chosen = (option, plan, policy, promise)
+            chosen = choice
             break
         # What is too much for one plan may still go the usual way, wave by wave, a new plan in the
         # smallest part of its step: so that a smaller allowance never lets more through.
         if more <= left and least and usual is None:
-            usual = (option, plan, policy, promise)
+            usual = choice
     chosen = chosen or usual
-    if chosen is None:
-        chosen = _retreat(inputs, running, observed, left)
-        retreats = chosen is not None
+    variation = None
+    lessened = _lessened(inputs, running, observed, left) if chosen is None else None
+    if lessened is not None:
+        chosen = lessened
+    else:
+        still = bool(objection or blocked)
+        chosen, variation = with_variation(inputs, running, observed, chosen, still=still)
     if chosen is None:
         why = held_words(inputs, objection, problem, blocked, len(options) > 1)
         risk = risk_of(inputs, running, observed)
@@ -276,30 +326,44 @@ def flow(
             risk=risk,
             verdicts=observed.verdicts,
         )
-        return unchanged(running, step, ())
-    option, plan, policy, promise = chosen
-    risk = risk_of(inputs, running, observed, promise=promise)
+        return replace(
+            unchanged(running, step, ()),
+            to_do=held_to_do(problem, blocked, proposal is not None and len(options) > 1),
+        )
+    option, plan, policy = chosen.option, chosen.plan, chosen.policy
+    retreats = lessened is not None and plan is not None
+    risk = risk_of(inputs, running, observed, promise=chosen.promise)
+    stays = option.positions == state.positions and plan is None
     words = (
         "What staying could lose does not fit the allowance: the budgets go "
         f"{1 - option.share:.0%} of the way back to those they replaced, in all segments."
         if retreats
+        else held_words(inputs, objection, problem, blocked, len(options) > 1)
+        if stays and variation is not None
+        else "The budgets go back to their plan and vary no more."
+        if stays
         else moved_words(inputs, running, option, policy, plan_reason, objection)
     )
+    words = " ".join(filter(None, (words, variation_words(variation, inputs))))
     step = move(
         state,
         option,
         on=inputs.as_of,
-        version=plan.version if plan else "",
-        promise=promise,
-        risk=risk,
-        verdicts=observed.verdicts,
+        budgets=NewBudgets(
+            version=plan.version if plan else "",
+            promise=chosen.promise,
+            varied=variation is not None,
+        ),
+        findings=Findings(risk=risk, verdicts=observed.verdicts),
         reason=f"{words} {in_words(risk, inputs)}",
     )
     after = running.after(step, policy, plan=plan)
     settled = follow(step, after)
-    if option.positions == state.positions:  # a plan that is kept moves nothing yet
-        settled = replace(settled, kind="hold")
-    return RolloutDecision(settled, (step,), after, plan=plan, retreats=retreats)
+    if option.positions == state.positions and plan is not None and not state.varied:
+        settled = replace(settled, kind="hold")  # a plan that is kept moves nothing yet
+    return RolloutDecision(
+        settled, (step,), after, plan=plan, retreats=retreats, variation=variation
+    )
 
 
 def _one_place(option: Exposure, state: RolloutState) -> bool:
@@ -307,79 +371,63 @@ def _one_place(option: Exposure, state: RolloutState) -> bool:
     return option.positions[1:] == state.positions[:-1] or option.positions == state.positions
 
 
-def _retreat(
+def _lessened(
     inputs: RolloutInputs, running: Running, observed: Observed, left: float
-) -> tuple[Exposure, Policy, Policy, tuple[float, float]] | None:
-    """Part of the way back to the reference, where even staying does not fit what is left: the
+) -> StagedBudgets | None:
+    """Less at risk, where even staying does not fit what is left: budgets that vary on purpose go
+    back to their plan; where that is not enough, part of the way back to the reference, the
     shortest that fits, or half of the way. None where staying fits."""
-    state, settings = running.state, inputs.settings
-    if state.newest == 0 or settings.rollout.allowance == 0:
+    state = running.state
+    if state.newest == 0 or inputs.settings.rollout.allowance == 0:
         return None
 
     def fits(promise: tuple[float, float]) -> bool:
-        ahead = promised_ahead(inputs, promise, horizon_days(settings))
-        return at_risk(observed.belief, past=observed.past, ahead=ahead) <= left
+        return at_risk_with(inputs, observed, promise) <= left
 
     if fits(promise_of(inputs, running.current, running.reference)):
         return None
+    now = running.current
+    if state.varied:
+        with suppress(InfeasibleBudget):
+            plain = staged_budgets(inputs, running, Exposure(state.positions), in_steps=False)
+            if fits(plain.promise):
+                return plain
+            now = plain.policy
     number = max(plan.number for plan in state.plans) + 1
     everyone = (number,) * len(state.positions)
     found = None
     for share in RETREATS:
-        back = _whole(inputs, towards(running.current, running.reference, 1 - share))
-        option = Exposure(everyone, share)
+        back = _whole(inputs, towards(now, running.reference, 1 - share))
         try:
-            policy = stage_budgets(
-                replace(_stage_inputs(inputs, running, back), in_steps=False),
-                _levels(running, option, back),
-            )
+            found = staged_budgets(inputs, running, Exposure(everyone, share), back, in_steps=False)
         except InfeasibleBudget:
             continue
-        promise = promise_of(inputs, policy, running.reference)
-        found = (option, back, policy, promise)
-        if fits(promise):
+        if fits(found.promise):
             break
     return found
 
 
 def _switches_back(inputs: RolloutInputs, running: Running) -> bool:
-    """Whether plan and reference take turns: one wave, no holdout, and no gain measured yet."""
+    """Whether plan and reference take turns: one wave, no holdout, no gain measured yet, and turns
+    could tell."""
     state = running.state
     alone = len(running.waves) == 1 and not len(inputs.facts.get("holdout", ()))
-    return alone and state.proven_on is None and len(state.promises) < SWITCHES
+    if not alone or state.proven_on is not None or len(state.promises) >= SWITCHES:
+        return False
+    return _turns_could_tell(inputs, running)
 
 
-def _levels(running: Running, option: Exposure, plan: Policy | None) -> list[Level]:
-    """(segments, budgets) of each plan that some wave is to follow, the oldest first."""
-    newest = max(option.positions)
-    known = max((p.number for p in running.state.plans), default=0)
-    found: list[Level] = []
-    for number in sorted(set(option.positions)):
-        inside = [
-            name
-            for wave, position in zip(running.waves, option.positions, strict=True)
-            if position >= number
-            for name in wave
-        ]
-        is_new = plan is not None and number == newest and number > known
-        found.append((inside, plan if is_new and plan else running.policy_of(number)))
-    return found
-
-
-def _stage_inputs(inputs: RolloutInputs, running: Running, plan: Policy | None) -> StageInputs:
-    """``fixed``: cells that neither the plan nor the stream so far has moved."""
-    reference, head = running.reference.as_dict(), (plan or running.head).as_dict()
-    now = running.current.as_dict()
-    fixed = frozenset(
-        cell for cell, held in reference.items() if head.get(cell) == held and now.get(cell) == held
-    )
-    apart = {cell for cell in now if cell.segment not in set(running.segments)}
-    return StageInputs(
-        inputs.settings,
-        running.current,
-        inputs.holds.frozen,
-        inputs.facts,
-        inputs.as_of,
-        inputs.holds.no_raise,
-        fixed | apart,
-    )
+def _turns_could_tell(inputs: RolloutInputs, running: Running) -> bool:
+    """Whether sales would see what the newest plan promises in as many turns as there may be; True
+    where too little is known of sales. Turns that see nothing cost half of the gain for nothing."""
+    settings = inputs.settings
+    days = daily_sales(inputs.facts["sales"], segments=running.segments, as_of=inputs.as_of)
+    turns = Turns(max(settings.cycle_days // 7, 1), settings.rollout.wait_days)
+    past = past_pairs(days, turns)
+    promised, _ = promise_of(inputs, running.head, running.reference)
+    if past is None or settings.budget.margin <= 0:
+        return True
+    pairs = SWITCHES // 2
+    effect = promised / settings.budget.margin * pairs * turns.days
+    error = past.standard_error(turns, pairs=pairs)
+    return power(effect, error, freedom=past.freedom) >= LEAST_POWER

@@ -25,11 +25,21 @@ FACTS = [
     (date(2026, 9, 1), "Brand", "c1", "Men", "g2", "Video", "a2", "20.25", 900, 12, 1, "59.90"),
     (date(2026, 9, 2), "Brand", "c1", "Men", "g2", "Video", "a2", "19.75", 880, 9, 0, "0"),
     (date(2026, 9, 2), "Total Wireless", "c2", "All", "g3", "Card", "a3", "7.10", 400, 3, 0, "0"),
-]  # fmt: skip
+]
 KEYS = (
-    "day", "campaign", "campaign_id", "group", "group_id", "ad", "ad_id",
-    "spend", "impressions", "clicks", "purchases", "value",
-)  # fmt: skip
+    "day",
+    "campaign",
+    "campaign_id",
+    "group",
+    "group_id",
+    "ad",
+    "ad_id",
+    "spend",
+    "impressions",
+    "clicks",
+    "purchases",
+    "value",
+)
 SPEND = Decimal("1281.60")
 BY_DAY = {"2026-09-01": Decimal("1254.75"), "2026-09-02": Decimal("26.85")}
 
@@ -86,80 +96,113 @@ def _thousands(amount: Any) -> str:
 
 LAYOUTS = {
     "tiktok by hand": Layout(
-        "tiktok", "tiktok",
-        _columns("By Day|Campaign name|Campaign ID|Ad group name|Ad group ID|Ad name|Ad ID|Cost|"
-                 "Impressions|Clicks (destination)|Conversions|Total purchase value"),
+        "tiktok",
+        "tiktok",
+        _columns(
+            "By Day|Campaign name|Campaign ID|Ad group name|Ad group ID|Ad name|Ad ID|Cost|"
+            "Impressions|Clicks (destination)|Conversions|Total purchase value"
+        ),
         total={"By Day": "-", "Campaign name": "Total of 4 results"},
         more={"Currency": "EUR", "CTR (destination)": "0.62%"},
     ),
     "tiktok by hand, by date": Layout(
-        "tiktok", "tiktok",
-        _columns("Date|Campaign name|Campaign ID|Ad group name|Ad group ID|Ad name|Ad ID|"
-                 "Cost (EUR)|Impressions|Clicks (all)|Conversions|Total purchase value (EUR)"),
+        "tiktok",
+        "tiktok",
+        _columns(
+            "Date|Campaign name|Campaign ID|Ad group name|Ad group ID|Ad name|Ad ID|"
+            "Cost (EUR)|Impressions|Clicks (all)|Conversions|Total purchase value (EUR)"
+        ),
         total={"Date": "Total of 1,204 results"},
     ),
     "snapchat by hand": Layout(
-        "snapchat_ads_manager", "snapchat",
-        _columns("Start Time|Campaign Name|Campaign ID|Ad Set Name|Ad Set ID|Ad Name|Ad ID|"
-                 "Amount Spent|Paid Impressions|Swipe Ups|Purchases|Purchases Value"),
+        "snapchat_ads_manager",
+        "snapchat",
+        _columns(
+            "Start Time|Campaign Name|Campaign ID|Ad Set Name|Ad Set ID|Ad Name|Ad ID|"
+            "Amount Spent|Paid Impressions|Swipe Ups|Purchases|Purchases Value"
+        ),
         total={"Start Time": "Total"},
         more={"End Time": "", "Currency": "EUR"},
     ),
     "snapchat by hand, with clicks": Layout(
-        "snapchat_ads_manager", "snapchat",
-        _columns("Day|Campaign Name|Campaign ID|Ad Set Name|Ad Set ID|Ad Name|Ad ID|"
-                 "Amount Spent (EUR)|Paid Impressions|Clicks|Purchases|Purchases Value"),
+        "snapchat_ads_manager",
+        "snapchat",
+        _columns(
+            "Day|Campaign Name|Campaign ID|Ad Set Name|Ad Set ID|Ad Name|Ad ID|"
+            "Amount Spent (EUR)|Paid Impressions|Clicks|Purchases|Purchases Value"
+        ),
     ),
     "pinterest by hand": Layout(
-        "pinterest", "pinterest",
-        _columns("Date|Campaign name|Campaign ID|Ad group name|Ad group ID|Ad name|Ad ID|"
-                 "Spend in account currency|Impressions|Outbound clicks|"
-                 "Total conversions (Checkout)|Total order value (Checkout)"),
+        "pinterest",
+        "pinterest",
+        _columns(
+            "Date|Campaign name|Campaign ID|Ad group name|Ad group ID|Ad name|Ad ID|"
+            "Spend in account currency|Impressions|Outbound clicks|"
+            "Total conversions (Checkout)|Total order value (Checkout)"
+        ),
         more={"Currency": "EUR", "Cost per result": "[1.23]"},
     ),
     "pinterest api": Layout(
-        "pinterest", "pinterest",
-        _columns("DATE|CAMPAIGN_NAME|CAMPAIGN_ID|AD_GROUP_NAME|AD_GROUP_ID|AD_NAME|AD_ID|"
-                 "SPEND_IN_MICRO_DOLLAR|TOTAL_IMPRESSION|TOTAL_CLICKTHROUGH|TOTAL_CHECKOUT|"
-                 "TOTAL_CHECKOUT_VALUE_IN_MICRO_DOLLAR"),
+        "pinterest",
+        "pinterest",
+        _columns(
+            "DATE|CAMPAIGN_NAME|CAMPAIGN_ID|AD_GROUP_NAME|AD_GROUP_ID|AD_NAME|AD_ID|"
+            "SPEND_IN_MICRO_DOLLAR|TOTAL_IMPRESSION|TOTAL_CLICKTHROUGH|TOTAL_CHECKOUT|"
+            "TOTAL_CHECKOUT_VALUE_IN_MICRO_DOLLAR"
+        ),
         units={"spend": _micros, "value": _micros},
     ),
     "pinterest api in units": Layout(
-        "pinterest", "pinterest",
-        _columns("date|campaign_name|campaign_id|ad_group_name|ad_group_id|ad_name|ad_id|"
-                 "spend_in_dollar|impression_1|clickthrough_1|total_checkout|"
-                 "total_checkout_value_in_micro_dollar"),
+        "pinterest",
+        "pinterest",
+        _columns(
+            "date|campaign_name|campaign_id|ad_group_name|ad_group_id|ad_name|ad_id|"
+            "spend_in_dollar|impression_1|clickthrough_1|total_checkout|"
+            "total_checkout_value_in_micro_dollar"
+        ),
         units={"value": _micros},
     ),
     "reddit by hand": Layout(
-        "reddit", "reddit",
-        _columns("Date|Campaign Name|Campaign Id|Ad Group Name|AD_GROUP Id|Ad Name|Ad Id|"
-                 "Amount Spent (EUR)|Impressions|Clicks|Purchases|Purchase Value"),
+        "reddit",
+        "reddit",
+        _columns(
+            "Date|Campaign Name|Campaign Id|Ad Group Name|AD_GROUP Id|Ad Name|Ad Id|"
+            "Amount Spent (EUR)|Impressions|Clicks|Purchases|Purchase Value"
+        ),
         units={"spend": _thousands},
         total={"Date": "Total"},
         more={"eCPM (EUR)": "4.10"},
     ),
     "reddit api": Layout(
-        "reddit_api", "reddit",
-        _columns("DATE|CAMPAIGN_NAME|CAMPAIGN_ID|AD_GROUP_NAME|AD_GROUP_ID|AD_NAME|AD_ID|SPEND|"
-                 "IMPRESSIONS|CLICKS|CONVERSION_PURCHASE_CLICKS|CONVERSION_PURCHASE_TOTAL_VALUE"),
+        "reddit_api",
+        "reddit",
+        _columns(
+            "DATE|CAMPAIGN_NAME|CAMPAIGN_ID|AD_GROUP_NAME|AD_GROUP_ID|AD_NAME|AD_ID|SPEND|"
+            "IMPRESSIONS|CLICKS|CONVERSION_PURCHASE_CLICKS|CONVERSION_PURCHASE_TOTAL_VALUE"
+        ),
         units={"spend": _micros, "value": lambda v: str(int(Decimal(v) * 100))},
         more={"CONVERSION_PURCHASE_VIEWS": "0"},
     ),
     "linkedin by hand": Layout(
-        "linkedin", "linkedin",
-        _columns("Start Date (in UTC)|Campaign Name|Campaign ID|Ad Set Name|Ad Set ID|Ad Name|"
-                 "Ad ID|Total Spent|Impressions|Clicks|Conversions|Total Conversion Value"),
+        "linkedin",
+        "linkedin",
+        _columns(
+            "Start Date (in UTC)|Campaign Name|Campaign ID|Ad Set Name|Ad Set ID|Ad Name|"
+            "Ad ID|Total Spent|Impressions|Clicks|Conversions|Total Conversion Value"
+        ),
         day="%m/%d/%Y",
         above="Ad Performance Report (in UTC)\n"
-              '"Report Start: 09/01/2026, Report End: 09/02/2026"\n\n',
+        '"Report Start: 09/01/2026, Report End: 09/02/2026"\n\n',
         total={"Start Date (in UTC)": "Total"},
         more={"Currency": "EUR", "Account Name": "Shop"},
     ),
     "microsoft by hand": Layout(
-        "microsoft_ads", "microsoft_ads",
-        _columns("Gregorian date|Campaign name|Campaign ID|Ad group|Ad group ID|Ad title|Ad ID|"
-                 "Spend|Impr.|Clicks|Conv.|Revenue"),
+        "microsoft_ads",
+        "microsoft_ads",
+        _columns(
+            "Gregorian date|Campaign name|Campaign ID|Ad group|Ad group ID|Ad title|Ad ID|"
+            "Spend|Impr.|Clicks|Conv.|Revenue"
+        ),
         day="%m/%d/%Y",
         above='"Report Name: Ads"\n"Report Time: 9/1/2026 - 9/2/2026"\n\n',
         total={"Gregorian date": "Overall total - 4 ads"},
@@ -167,13 +210,16 @@ LAYOUTS = {
         below='\n"©2026 Microsoft Corporation. All rights reserved. "\n',
     ),
     "microsoft grid": Layout(
-        "microsoft_ads", "microsoft_ads",
-        _columns("Day|Campaign|Campaign ID|Ad group|Ad group ID|Ad title|Ad ID|Spend|Impr.|Clicks|"
-                 "Conv.|Revenue"),
+        "microsoft_ads",
+        "microsoft_ads",
+        _columns(
+            "Day|Campaign|Campaign ID|Ad group|Ad group ID|Ad title|Ad ID|Spend|Impr.|Clicks|"
+            "Conv.|Revenue"
+        ),
         units={"spend": _thousands},
         total={"Day": "Filtered total"},
     ),
-}  # fmt: skip
+}
 
 
 def write(folder: Path, text: str, name: str = "export.csv") -> Path:
@@ -219,9 +265,16 @@ def test_an_ad_set_without_an_id_goes_by_its_name(name: str, tmp_path: Path) -> 
     ids = ("campaign_id", "group_id", "ad_id")
     columns = {key: name for key, name in layout.columns.items() if key not in ids}
     named = Layout(
-        layout.importer, layout.channel, columns, layout.day, layout.above, layout.total,
-        layout.more, layout.units, layout.below,
-    )  # fmt: skip
+        layout.importer,
+        layout.channel,
+        columns,
+        layout.day,
+        layout.above,
+        layout.total,
+        layout.more,
+        layout.units,
+        layout.below,
+    )
     frame = read_delivery(write(tmp_path, named.text())).frame
     assert set(frame["adset_id"]) == {"name:Women", "name:Men", "name:All"}
     assert exact(frame["spend"]) == SPEND
@@ -241,9 +294,9 @@ def test_a_report_that_is_not_by_day_is_refused_with_the_way_to_have_it(
 
 def test_an_api_answer_in_json_is_read_like_its_table(tmp_path: Path) -> None:
     layout = LAYOUTS["pinterest api"]
-    rows = [layout.row(fact) for fact in FACTS]
-    for row in rows:
-        row["SPEND_IN_MICRO_DOLLAR"] = int(row["SPEND_IN_MICRO_DOLLAR"])  # type: ignore[assignment]
+    amount = "SPEND_IN_MICRO_DOLLAR"
+    texts = [layout.row(fact) for fact in FACTS]
+    rows = [{**row, amount: int(row[amount])} for row in texts]
     got = read_delivery(write(tmp_path, json.dumps(rows), "pinterest.json"))
     assert exact(got.frame["spend"]) == SPEND
 

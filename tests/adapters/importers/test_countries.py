@@ -18,12 +18,22 @@ def test_names_and_codes_of_one_country_are_one(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("Türkiye", "TR"), ("Turkey", "TR"), ("Côte d’Ivoire", "CI"), ("South Korea", "KR"),
-        ("Bosnia & Herzegovina", "BA"), ("St. Lucia", "LC"), ("The Netherlands", "NL"),
-        ("United States of America", "US"), ("Czech Republic", "CZ"), ("Vietnam", "VN"),
-        ("Moldova", "MD"), ("Macau", "MO"), ("Hong Kong SAR China", "HK"), ("EL", "GR"),
+        ("Türkiye", "TR"),
+        ("Turkey", "TR"),
+        ("Côte d’Ivoire", "CI"),
+        ("South Korea", "KR"),
+        ("Bosnia & Herzegovina", "BA"),
+        ("St. Lucia", "LC"),
+        ("The Netherlands", "NL"),
+        ("United States of America", "US"),
+        ("Czech Republic", "CZ"),
+        ("Vietnam", "VN"),
+        ("Moldova", "MD"),
+        ("Macau", "MO"),
+        ("Hong Kong SAR China", "HK"),
+        ("EL", "GR"),
     ],
-)  # fmt: skip
+)
 def test_countries_are_known_as_platforms_write_them(text: str, code: str) -> None:
     assert country_code(text) == code
 
@@ -62,13 +72,24 @@ def test_a_country_keeps_the_name_the_workspace_uses(
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("Search", "search"), ("SEARCH", "search"), ("Performance Max", "performance_max"),
-        ("PERFORMANCE_MAX", "performance_max"), ("PerformanceMax", "performance_max"),
-        ("Display", "display"), ("Video", "video"), ("YouTube", "video"), ("Shopping", "shopping"),
-        ("Demand Gen", "demand_gen"), ("DISCOVERY", "demand_gen"), ("MULTI_CHANNEL", "app"),
-        ("10", "performance_max"), (" --", "other"), ("UNSPECIFIED", "other"), (None, "other"),
+        ("Search", "search"),
+        ("SEARCH", "search"),
+        ("Performance Max", "performance_max"),
+        ("PERFORMANCE_MAX", "performance_max"),
+        ("PerformanceMax", "performance_max"),
+        ("Display", "display"),
+        ("Video", "video"),
+        ("YouTube", "video"),
+        ("Shopping", "shopping"),
+        ("Demand Gen", "demand_gen"),
+        ("DISCOVERY", "demand_gen"),
+        ("MULTI_CHANNEL", "app"),
+        ("10", "performance_max"),
+        (" --", "other"),
+        ("UNSPECIFIED", "other"),
+        (None, "other"),
         ("Vehicle Ads", "vehicle_ads"),
     ],
-)  # fmt: skip
+)
 def test_a_campaign_type_is_one_kind_however_it_is_written(text: str | None, kind: str) -> None:
     assert campaign_kind(text) == kind

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from liftloop.adapters.importers import ImportOptions, read_delivery
-from liftloop.adapters.importers.days import are_labels
-from liftloop.core.contracts import Account, sift
+from liftloop.adapters.importers.tables.days import are_labels
 from liftloop.core.errors import RefusedFile
+from liftloop.core.feeds.context import Account
+from liftloop.core.feeds.validate import sift
 
 ZONES = ("UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Tokyo")
 SNAP = "campaign_id,start_time,end_time,impressions,swipes,spend"
@@ -93,9 +94,11 @@ def test_a_broken_day_beside_midnights_breaks_its_row_alone(tmp_path: Path) -> N
     path = tmp_path / "performance.csv"
     path.write_text("\n".join((FEED, *lines, lines[0].replace("2026-09-01T", "someday"))) + "\n")
     sifted = sift(
-        "performance", read_delivery(path).frame, account=Account(),
+        "performance",
+        read_delivery(path).frame,
+        account=Account(),
         received_at=datetime(2026, 12, 1, tzinfo=UTC),
-    )  # fmt: skip
+    )
     assert (len(sifted.accepted), len(sifted.rejected)) == (20, 1)
     assert str(sifted.accepted["date"].min().date()) == "2026-09-01"
 
@@ -104,15 +107,25 @@ def test_a_broken_day_beside_midnights_breaks_its_row_alone(tmp_path: Path) -> N
 def test_parquet_midnights_are_days(zone: str, tmp_path: Path) -> None:
     stamps = pd.to_datetime(["2026-09-01", "2026-09-02"]).tz_localize(zone)
     frame = pd.DataFrame(
-        {"campaign_id": ["c", "c"], "start_time": stamps, "spend": [2_500_000, 1],
-         "swipes": [1, 1], "impressions": [5, 5]}
-    )  # fmt: skip
+        {
+            "campaign_id": ["c", "c"],
+            "start_time": stamps,
+            "spend": [2_500_000, 1],
+            "swipes": [1, 1],
+            "impressions": [5, 5],
+        }
+    )
     path = tmp_path / "snap.parquet"
     frame.to_parquet(path)
     got = read_delivery(path).frame["date"].dt.strftime("%Y-%m-%d").tolist()
     assert got == ["2026-09-01", "2026-09-02"]
-    feed = pd.DataFrame({"date": stamps, **{c: ["a", "b"] for c in ("segment", "channel")},
-                         **{c: [1, 2] for c in FEED.split(",")[3:]}})  # fmt: skip
+    feed = pd.DataFrame(
+        {
+            "date": stamps,
+            **{c: ["a", "b"] for c in ("segment", "channel")},
+            **{c: [1, 2] for c in FEED.split(",")[3:]},
+        }
+    )
     feed.to_parquet(tmp_path / "performance.parquet")
     got = read_delivery(tmp_path / "performance.parquet").frame["date"]
     assert got.dt.strftime("%Y-%m-%d").tolist() == ["2026-09-01", "2026-09-02"]
@@ -120,9 +133,15 @@ def test_parquet_midnights_are_days(zone: str, tmp_path: Path) -> None:
 
 def test_json_midnights_are_days(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
-        {"campaign_id": "c", "start_time": f"2026-09-0{d}T00:00:00.000-07:00", "spend": 2_500_000,
-         "swipes": 1, "impressions": 9} for d in (1, 2)
-    ]  # fmt: skip
+        {
+            "campaign_id": "c",
+            "start_time": f"2026-09-0{d}T00:00:00.000-07:00",
+            "spend": 2_500_000,
+            "swipes": 1,
+            "impressions": 9,
+        }
+        for d in (1, 2)
+    ]
     path = tmp_path / "snap.json"
     path.write_text(json.dumps(rows), encoding="utf-8")
     got = read_delivery(path, ImportOptions(timezone="Asia/Tokyo")).frame["date"]

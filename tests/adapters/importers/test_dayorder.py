@@ -36,8 +36,11 @@ def days_of(
         (MICROSOFT, ["01/09/2026", "13/09/2026"], ["2026-09-01", "2026-09-13"]),
         (GOOGLE, ["1/9/2026", "30/9/2026"], ["2026-09-01", "2026-09-30"]),
         # So do days that follow each other in one order and are months apart in the other.
-        (TIKTOK, ["01/09/2026", "02/09/2026", "03/09/2026"],
-         ["2026-09-01", "2026-09-02", "2026-09-03"]),
+        (
+            TIKTOK,
+            ["01/09/2026", "02/09/2026", "03/09/2026"],
+            ["2026-09-01", "2026-09-02", "2026-09-03"],
+        ),
         (GOOGLE, ["9/1/2026", "9/2/2026", "9/3/2026"], ["2026-09-01", "2026-09-02", "2026-09-03"]),
         # Else the platform's own way, where it writes such days.
         (MICROSOFT, ["9/1/2026"], ["2026-09-01"]),
@@ -48,7 +51,7 @@ def days_of(
         (TIKTOK, ["1 Sep 2026"], ["2026-09-01"]),
         (MICROSOFT, ["9/1/2026 12:00:00 AM"], ["2026-09-01"]),
     ],
-)  # fmt: skip
+)
 def test_the_whole_column_says_the_order_of_its_days(
     header: str, days: list[str], read: list[str], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liftloop.adapters.importers import ImportOptions, read_delivery
-from liftloop.adapters.importers.sums import number, spread_evenly
+from liftloop.adapters.importers.tables.sums import number, spread_evenly
 from liftloop.core.errors import ConfigurationError, RefusedFile
 
 GOOGLE = "Campaign,Day,Currency code,Impr.,Clicks,Cost,Conversions,Conv. value\n"
@@ -22,7 +23,7 @@ def write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-def rows_of(path: Path, **options: Any) -> list[dict[str, Any]]:
+def rows_of(path: Path, **options: Any) -> list[dict[Hashable, Any]]:
     frame = read_delivery(path, ImportOptions(**options)).frame
     return frame.assign(date=frame["date"].dt.strftime("%Y-%m-%d")).to_dict("records")
 
@@ -37,11 +38,19 @@ def test_several_rows_a_day_and_campaign_are_summed_to_the_cent(tmp_path: Path) 
     )
     assert rows_of(path) == [
         {
-            "date": "2026-09-01", "segment": "all", "channel": "google_ads", "campaign": "A",
-            "creative": "all", "currency": "EUR", "spend": 0.5, "impressions": 1033, "clicks": 8,
-            "conversions": 1.5, "revenue": 9.0,
+            "date": "2026-09-01",
+            "segment": "all",
+            "channel": "google_ads",
+            "campaign": "A",
+            "creative": "all",
+            "currency": "EUR",
+            "spend": 0.5,
+            "impressions": 1033,
+            "clicks": 8,
+            "conversions": 1.5,
+            "revenue": 9.0,
         }
-    ]  # fmt: skip
+    ]
 
 
 def test_a_campaign_called_total_is_no_totals_row(tmp_path: Path) -> None:
@@ -137,8 +146,13 @@ def test_a_country_column_becomes_the_segment_and_says_so(tmp_path: Path) -> Non
 
 
 def meta_row(**more: Any) -> dict[str, Any]:
-    base = {"date_start": "2026-09-01", "date_stop": "2026-09-01", "spend": "1.50",
-            "impressions": "10", "clicks": "1"}  # fmt: skip
+    base = {
+        "date_start": "2026-09-01",
+        "date_stop": "2026-09-01",
+        "spend": "1.50",
+        "impressions": "10",
+        "clicks": "1",
+    }
     return {**base, **more}
 
 
@@ -151,11 +165,21 @@ def test_overlapping_purchase_types_are_never_summed(tmp_path: Path) -> None:
     ]
     values = [{"action_type": "offsite_conversion.fb_pixel_purchase", "value": "70.5"}]
     path = write(
-        tmp_path, "meta.json",
+        tmp_path,
+        "meta.json",
         json.dumps({"data": [meta_row(actions=actions, action_values=values), meta_row()]}),
-    )  # fmt: skip
+    )
     assert rows_of(path)[0]["conversions"] == 9
     assert rows_of(path)[0]["revenue"] == 70.5
+
+
+@pytest.mark.parametrize("column", ["Region (Matched)", "Region (User location)"])
+def test_googles_regions_are_segments(tmp_path: Path, column: str) -> None:
+    text = f"{column},{GOOGLE}" + "".join(
+        f"{region},A,2026-09-01,USD,10,1,2.00,0,0\n" for region in ("Bayern", "Hessen")
+    )
+    got = read_delivery(write(tmp_path, "google.csv", text), ImportOptions())
+    assert sorted(got.frame["segment"]) == ["Bayern", "Hessen"]
 
 
 def test_google_api_pages_with_nested_objects_are_read(tmp_path: Path) -> None:
@@ -172,8 +196,9 @@ def test_google_api_pages_with_nested_objects_are_read(tmp_path: Path) -> None:
     path = write(tmp_path, "stream.json", json.dumps([page, other]))
     rows = rows_of(path)
     assert [(r["date"], r["spend"], r["clicks"]) for r in rows] == [
-        ("2026-09-01", 1.5, 4), ("2026-09-02", 1.5, 4),
-    ]  # fmt: skip
+        ("2026-09-01", 1.5, 4),
+        ("2026-09-02", 1.5, 4),
+    ]
     assert {r["campaign"] for r in rows} == {"Brand"}
 
 
@@ -218,8 +243,9 @@ def test_meta_results_count_only_when_they_are_purchases(tmp_path: Path) -> None
     )
     rows = rows_of(path)
     assert [(r["campaign"], r["conversions"], r["currency"]) for r in rows] == [
-        ("A", 12.0, "EUR"), ("B", 0.0, "EUR"),
-    ]  # fmt: skip
+        ("A", 12.0, "EUR"),
+        ("B", 0.0, "EUR"),
+    ]
 
 
 def test_the_copyright_line_of_a_microsoft_report_is_no_row(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from liftloop.adapters.importers import ImportOptions, read_delivery
 from liftloop.adapters.importers.feeds import FEEDS
-from liftloop.core import contracts
 from liftloop.core.errors import RefusedFile
+from liftloop.core.feeds import declared as contracts
 
 HEAD = "date,segment,channel,spend,impressions,clicks,conversions,revenue"
 ROW = "2026-09-01,001,NA,1.50,100,3,0.5,9"
@@ -29,7 +29,7 @@ def write(folder: Path, text: str, name: str = "x.csv") -> Path:
 
 def test_recognition_knows_the_columns_the_contracts_demand() -> None:
     """Two tables of columns, one here to recognise a file, one in the core to judge its rows."""
-    kinds = {"count": "number"}
+    kinds = {"count": "number", "flag": "text"}  # recognised by its name, judged in the core
     assert set(FEEDS) == set(contracts.FEEDS)
     for name, feed in FEEDS.items():
         judged = contracts.FEEDS[name]
@@ -107,8 +107,12 @@ def test_json_lines_keep_every_digit_and_mark_what_cannot_be_read(tmp_path: Path
     ]
     got = read_delivery(write(tmp_path, "\n".join(lines), "x.jsonl"))
     assert got.frame["impressions"].tolist() == [2**53 + 1, 7]
-    lines += ['{"date": "2026-', "[1]", json.dumps({**good, "segment": {"a": [1]}}),
-              json.dumps({**good, "segment": "\ud800"})]  # fmt: skip
+    lines += [
+        '{"date": "2026-',
+        "[1]",
+        json.dumps({**good, "segment": {"a": [1]}}),
+        json.dumps({**good, "segment": "\ud800"}),
+    ]
     got = read_delivery(write(tmp_path, "\n".join(lines), "y.jsonl"))
     broken = got.frame["_broken"]
     assert got.rows_read == len(got.frame) == 6
@@ -256,8 +260,10 @@ def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
 
 def test_a_million_rows_are_read_in_seconds(tmp_path: Path) -> None:
     """A tenth of it here; the limit is far above what a quiet machine needs."""
-    lines = [f"2026-09-{1 + i % 28:02d},{i % 997:03d},c{i % 5},1.{i % 100:02d},{i},1,0,2" for i in
-             range(100_000)]  # fmt: skip
+    lines = [
+        f"2026-09-{1 + i % 28:02d},{i % 997:03d},c{i % 5},1.{i % 100:02d},{i},1,0,2"
+        for i in range(100_000)
+    ]
     path = write(tmp_path, "\n".join((HEAD, *lines)), "performance.csv")
     start = dt.datetime.now(dt.UTC)
     frame = read_delivery(path).frame

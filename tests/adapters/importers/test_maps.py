@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liftloop.adapters.importers import Imported, ImportOptions, read_delivery
-from liftloop.adapters.importers.expressions import Evaluator, ExpressionError
+from liftloop.adapters.importers.maps.expressions import Evaluator, ExpressionError
 from liftloop.core.errors import ConfigurationError, RefusedFile
 
 TABLE = """day,market,network,cost,shown,clicked,sales
@@ -99,8 +99,10 @@ keep = "not missing(m_cost)"
 """
     got = read(tmp_path, table, mapping)
     assert got.frame[["channel", "spend"]].to_numpy().tolist() == [
-        ["google", 1.0], ["google", 3.0], ["meta", 2.0],
-    ]  # fmt: skip
+        ["google", 1.0],
+        ["google", 3.0],
+        ["meta", 2.0],
+    ]
     assert got.rows_read == 2
     assert got.notes[-1].startswith("1 row does not meet")
 
@@ -216,13 +218,40 @@ def test_cells_an_expression_cannot_use_break_their_rows(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "expression",
     [
-        "__import__('os').system('true')", "().__class__", "a.b", "a[0]", "[x for x in a]",
-        "lambda: 1", "open('x')", "eval('1')", "2 ** 999999", "f'{a}'", "a if b else 1", "(a := 1)",
-        "unknown + 1", "where(a, 1, 2)", "where(b > 1, 1)", "True", "None", "1 < b < 3", "'a' * 9",
-        "(" * 500 + "1" + ")" * 500, "1 +" * 300 + "1", "a" * 5000, "", "b > ", "\x00", "b'x'",
-        "part(name, '', 0)", "col(a)", "date(1, 2, 3, x=4)", "b in name", "1j", "-" * 90 + "b",
+        "__import__('os').system('true')",
+        "().__class__",
+        "a.b",
+        "a[0]",
+        "[x for x in a]",
+        "lambda: 1",
+        "open('x')",
+        "eval('1')",
+        "2 ** 999999",
+        "f'{a}'",
+        "a if b else 1",
+        "(a := 1)",
+        "unknown + 1",
+        "where(a, 1, 2)",
+        "where(b > 1, 1)",
+        "True",
+        "None",
+        "1 < b < 3",
+        "'a' * 9",
+        "(" * 500 + "1" + ")" * 500,
+        "1 +" * 300 + "1",
+        "a" * 5000,
+        "",
+        "b > ",
+        "\x00",
+        "b'x'",
+        "part(name, '', 0)",
+        "col(a)",
+        "date(1, 2, 3, x=4)",
+        "b in name",
+        "1j",
+        "-" * 90 + "b",
     ],
-)  # fmt: skip
+)
 def test_what_is_not_of_the_language_is_refused(expression: str) -> None:
     if expression == "'a' * 9":  # text that is no number: the rows break, nothing is repeated
         assert len(evaluate(expression)[1]) == 4
@@ -240,9 +269,11 @@ def test_any_expression_is_evaluated_or_refused(text: str) -> None:
         assert str(error)
 
 
-NAMELESS = MAP.replace('market = "segment"\n', "").replace('channel = "network"\n', "").replace(
-    '[values.channel]\ng = "google_ads"\ndefault = "other"\n', ""
-)  # fmt: skip
+NAMELESS = (
+    MAP.replace('market = "segment"\n', "")
+    .replace('channel = "network"\n', "")
+    .replace('[values.channel]\ng = "google_ads"\ndefault = "other"\n', "")
+)
 
 
 def read_with(folder: Path, mapping: str, table: str = TABLE, **options: Any) -> Imported:

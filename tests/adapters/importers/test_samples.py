@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from liftloop.adapters.importers import ImportOptions, read_delivery
-from liftloop.core.contracts import Account, sift
 from liftloop.core.errors import RefusedFile
+from liftloop.core.feeds.context import Account
+from liftloop.core.feeds.validate import sift
 
 pytestmark = pytest.mark.real
 MILLION = Decimal(1_000_000)
@@ -201,12 +202,16 @@ def test_hillstrom_enters_the_units_feed(real_data: Path) -> None:
     )
     frame = got.frame
     assert (got.feed, got.importer, got.rows_read, len(frame)) == (
-        "units", "map:hillstrom", 64_000, 64_000,
-    )  # fmt: skip
+        "units",
+        "map:hillstrom",
+        64_000,
+        64_000,
+    )
     assert frame["unit_id"].is_unique
     assert frame["channel"].value_counts().to_dict() == {
-        "womens_email": 21_387, "mens_email": 21_307,
-    }  # fmt: skip
+        "womens_email": 21_387,
+        "mens_email": 21_307,
+    }
     control = frame["arm"] == "control"
     assert int(control.sum()) == 21_306
     assert frame.loc[control, "channel"].isna().all()

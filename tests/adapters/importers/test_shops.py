@@ -24,8 +24,8 @@ def by_day(got: Imported) -> dict[tuple[str, str], tuple[int, Decimal]]:
     assert not got.frame.duplicated(["date", "segment"]).any()
     assert "_broken" not in got.frame, got.frame["_broken"].dropna().tolist()
     return {
-        (f"{row.date:%Y-%m-%d}", str(row.segment)): (int(row.orders), Decimal(str(row.revenue)))
-        for row in got.frame.itertuples()
+        (f"{row['date']:%Y-%m-%d}", row["segment"]): (row["orders"], Decimal(str(row["revenue"])))
+        for row in got.frame.to_dict("records")
     }
 
 
@@ -44,6 +44,15 @@ def test_shopifys_sales_over_time_count_returns_on_their_day(tmp_path: Path) -> 
     }
     assert got.importer == "shopify"
     assert any(note.startswith("Totals rows left out: 1 (") for note in got.notes)
+
+
+def test_shopifys_sales_by_region_are_segments_and_no_sum(tmp_path: Path) -> None:
+    text = "Day,Shipping region,Orders,Gross sales,Net sales,Total sales\n"
+    text += "2026-09-01,Georgia,1,10,10,12.00\n2026-09-01,Bayern,2,20,20,24.00\n"
+    assert by_day(read(tmp_path, text)) == {
+        ("2026-09-01", "Georgia"): (1, Decimal("12.0")),
+        ("2026-09-01", "Bayern"): (2, Decimal("24.0")),
+    }
 
 
 def test_shopify_by_month_is_refused_with_the_way_to_days(tmp_path: Path) -> None:

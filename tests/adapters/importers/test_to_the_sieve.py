@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from liftloop.adapters.importers import read_delivery
-from liftloop.core.contracts import Account, sift
+from liftloop.core.feeds.context import Account
+from liftloop.core.feeds.validate import sift
 
 HEAD = "date,segment,channel,spend,impressions,clicks,conversions,revenue"
 ROW = "2026-09-01,DE,meta,1.50,100,3,0.5,9"
@@ -39,8 +40,12 @@ BAD_COUNT = {
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_row_is_quarantined_and_its_neighbours_are_stored(what: str, tmp_path: Path) -> None:
     path = tmp_path / "performance.csv"
-    lines = [HEAD, *[ROW.replace("DE", f"s{i}") for i in range(20)], BAD[what],
-             *[ROW.replace("DE", f"t{i}") for i in range(20)]]  # fmt: skip
+    lines = [
+        HEAD,
+        *[ROW.replace("DE", f"s{i}") for i in range(20)],
+        BAD[what],
+        *[ROW.replace("DE", f"t{i}") for i in range(20)],
+    ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     got = read_delivery(path)
     sifted = sift("performance", got.frame, account=Account(), received_at=SEEN)

@@ -11,19 +11,31 @@ from typing import Any
 import pytest
 
 from liftloop.adapters.importers import Imported, read_delivery
-from liftloop.core.contracts import Account, Sifted, sift
 from liftloop.core.errors import RefusedFile
+from liftloop.core.feeds.context import Account
+from liftloop.core.feeds.validate import Sifted, sift
 
-ROW = {"date_start": "2026-09-01", "date_stop": "2026-09-01", "campaign_id": "1", "spend": "1.50",
-       "impressions": "10", "clicks": "1"}  # fmt: skip
+ROW = {
+    "date_start": "2026-09-01",
+    "date_stop": "2026-09-01",
+    "campaign_id": "1",
+    "spend": "1.50",
+    "impressions": "10",
+    "clicks": "1",
+}
 SEEN = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 def api(folder: Path, *actions: Any, as_csv: bool = False) -> Imported:
     rows: list[dict[str, Any]] = [
-        {**ROW, "date_start": f"2026-09-{1 + i:02d}", "date_stop": f"2026-09-{1 + i:02d}",
-         "actions": cell} for i, cell in enumerate(actions)
-    ]  # fmt: skip
+        {
+            **ROW,
+            "date_start": f"2026-09-{1 + i:02d}",
+            "date_stop": f"2026-09-{1 + i:02d}",
+            "actions": cell,
+        }
+        for i, cell in enumerate(actions)
+    ]
     if not as_csv:
         path = folder / "meta.json"
         path.write_text(json.dumps({"data": rows}), encoding="utf-8")

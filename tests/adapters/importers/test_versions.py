@@ -52,11 +52,23 @@ def total(got: Imported, column: str = "spend") -> float:
 @pytest.mark.parametrize(
     "column",
     [
-        "loaded_at", "etl_loaded_at", "ingestion_time", "synced_at", "export_date", "pulled_at",
-        "snapshot_date", "_row_inserted_timestamp", "_sling_loaded_at", "_PEERDB_SYNCED_AT",
-        "received_at", "dt_updated", "_PARTITIONTIME", "dbt_valid_from", "date_pulled",
+        "loaded_at",
+        "etl_loaded_at",
+        "ingestion_time",
+        "synced_at",
+        "export_date",
+        "pulled_at",
+        "snapshot_date",
+        "_row_inserted_timestamp",
+        "_sling_loaded_at",
+        "_PEERDB_SYNCED_AT",
+        "received_at",
+        "dt_updated",
+        "_PARTITIONTIME",
+        "dbt_valid_from",
+        "date_pulled",
     ],
-)  # fmt: skip
+)
 def test_columns_people_name_themselves_say_which_load_is_the_latest(
     column: str, tmp_path: Path
 ) -> None:
@@ -75,8 +87,10 @@ def test_columns_people_name_themselves_say_which_load_is_the_latest(
 
 
 def test_a_column_of_loads_does_not_hide_that_rows_are_parts(tmp_path: Path) -> None:
-    rows = [f"2026-09-01,all,meta,C,{cost},100,5,1,20,{device},2026-09-02"
-            for cost, device in ((10, "mobile"), (20, "desktop"))]  # fmt: skip
+    rows = [
+        f"2026-09-01,all,meta,C,{cost},100,5,1,20,{device},2026-09-02"
+        for cost, device in ((10, "mobile"), (20, "desktop"))
+    ]
     with pytest.raises(RefusedFile, match="device"):
         read(tmp_path, f"{FEED},device,loaded_at", *rows, name="performance.csv")
 
@@ -85,11 +99,12 @@ def test_a_column_of_loads_does_not_hide_that_rows_are_parts(tmp_path: Path) -> 
 def test_a_row_a_database_deleted_goes(operation: str, tmp_path: Path) -> None:
     gone = {"__op": "d", "_change_type": "delete"}[operation]
     got = read(
-        tmp_path, f"{API},{operation},loaded_at",
+        tmp_path,
+        f"{API},{operation},loaded_at",
         f"{AD.format(spend=100, shown=100)},c,2026-09-02",
         f"{AD.format(spend=100, shown=100)},{gone},2026-09-03",
         "2026-09-01,2026-09-01,1,Brand,12,Ad,7,100,9,c,2026-09-02",
-    )  # fmt: skip
+    )
     assert total(got) == 7
 
 
@@ -112,8 +127,13 @@ def test_a_campaign_that_was_renamed_between_two_reports_is_asked_about(tmp_path
 
 def test_a_day_reported_again_without_ids_is_asked_about(tmp_path: Path) -> None:
     with pytest.raises(RefusedFile, match="reported more than once"):
-        read(tmp_path, GOOGLE, "A,2026-09-01,100,1000,50", "A,2026-09-01,104,1030,52",
-             "A,2026-09-02,90,900,40")  # fmt: skip
+        read(
+            tmp_path,
+            GOOGLE,
+            "A,2026-09-01,100,1000,50",
+            "A,2026-09-01,104,1030,52",
+            "A,2026-09-02,90,900,40",
+        )
 
 
 def test_two_campaigns_of_one_name_are_added(tmp_path: Path) -> None:
@@ -123,8 +143,11 @@ def test_two_campaigns_of_one_name_are_added(tmp_path: Path) -> None:
 
 def test_hours_devices_and_keywords_of_one_id_are_added(tmp_path: Path) -> None:
     for column in ("device_platform", "hourly_stats_aggregated_by_advertiser_time_zone", "keyword"):
-        got = read(tmp_path, f"{API},{column}",
-                   *(f"{AD.format(spend=10 + n, shown=90)},{n}" for n in range(3)))  # fmt: skip
+        got = read(
+            tmp_path,
+            f"{API},{column}",
+            *(f"{AD.format(spend=10 + n, shown=90)},{n}" for n in range(3)),
+        )
         assert total(got) == 33
 
 
@@ -137,10 +160,15 @@ def test_words_that_tell_parts_apart_are_no_description(column: str, tmp_path: P
 
 def test_one_spend_by_two_targeting_types_is_asked_about(tmp_path: Path) -> None:
     head = "Date,Campaign ID,Targeting type,Targeting value,Spend in account currency,Impressions"
-    rows = [f"2026-09-01,1,{kind},{value},{cost},{shown}" for kind, value, cost, shown in (
-        ("GENDER", "female", 5, 100), ("GENDER", "male", 5.1, 101),
-        ("APPTYPE", "iphone", 7, 150), ("APPTYPE", "web", 3.1, 51),
-    )]  # fmt: skip
+    rows = [
+        f"2026-09-01,1,{kind},{value},{cost},{shown}"
+        for kind, value, cost, shown in (
+            ("GENDER", "female", 5, 100),
+            ("GENDER", "male", 5.1, 101),
+            ("APPTYPE", "iphone", 7, 150),
+            ("APPTYPE", "web", 3.1, 51),
+        )
+    ]
     with pytest.raises(RefusedFile, match=r"one spend of 10\.10"):
         read(tmp_path, head, *rows)
     assert total(read(tmp_path, head, *rows, where=("Targeting type=GENDER",))) == 10.1
@@ -153,18 +181,31 @@ def test_a_row_beside_parts_without_money_is_the_money(tmp_path: Path) -> None:
 
 
 def test_purchases_by_device_are_added(tmp_path: Path) -> None:
-    actions = [{"action_type": "purchase", "action_device": device, "value": value}
-               for device, value in (("iphone", "2"), ("desktop", "3"))]  # fmt: skip
+    actions = [
+        {"action_type": "purchase", "action_device": device, "value": value}
+        for device, value in (("iphone", "2"), ("desktop", "3"))
+    ]
     path = tmp_path / "meta.json"
-    row = {"date_start": "2026-09-01", "date_stop": "2026-09-01", "spend": "1.50",
-           "impressions": "10", "clicks": "1", "actions": actions}  # fmt: skip
+    row = {
+        "date_start": "2026-09-01",
+        "date_stop": "2026-09-01",
+        "spend": "1.50",
+        "impressions": "10",
+        "clicks": "1",
+        "actions": actions,
+    }
     path.write_text(json.dumps([row]), encoding="utf-8")
     assert total(read_delivery(path), "conversions") == 5
 
 
 def test_a_total_says_so_in_whatever_column_and_its_amount_is_named(tmp_path: Path) -> None:
-    got = read(tmp_path, f"Keyword,{GOOGLE}", "shoes,A,2026-09-01,3,100,5",
-               "boots,A,2026-09-01,4,100,5", "Total: Keywords,--,--,7,200,10")  # fmt: skip
+    got = read(
+        tmp_path,
+        f"Keyword,{GOOGLE}",
+        "shoes,A,2026-09-01,3,100,5",
+        "boots,A,2026-09-01,4,100,5",
+        "Total: Keywords,--,--,7,200,10",
+    )
     assert total(got) == 7
     assert "_broken" not in got.frame
     assert any("left out: 1 (7.00 spend)" in note for note in got.notes)
@@ -192,8 +233,13 @@ def test_one_row_of_a_foreign_day_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["device", "product", "source"])
 def test_sales_that_would_replace_each_other_are_refused(column: str, tmp_path: Path) -> None:
     with pytest.raises(RefusedFile, match=r"61\.00 revenue"):
-        read(tmp_path, f"date,segment,orders,revenue,{column}", "2026-09-01,all,2,30,a",
-             "2026-09-01,all,2,31,b", name="sales.csv")  # fmt: skip
+        read(
+            tmp_path,
+            f"date,segment,orders,revenue,{column}",
+            "2026-09-01,all,2,30,a",
+            "2026-09-01,all,2,31,b",
+            name="sales.csv",
+        )
 
 
 def test_sales_of_all_beside_those_of_each_segment_count_once(tmp_path: Path) -> None:
@@ -217,8 +263,13 @@ def test_a_mapped_table_is_counted_once_as_a_report_is(tmp_path: Path) -> None:
         mapped(tmp_path, f"{TABLE},attribution", *both)
     assert total(mapped(tmp_path, f"{TABLE},attribution", *both, parts=("attribution",))) == 200
     with pytest.raises(RefusedFile, match="replace each other"):
-        mapped(tmp_path, f"{TABLE},device", f"{row.format(10, 90)},a", f"{row.format(20, 90)},b",
-               text=MAP.replace("true", "false"))  # fmt: skip
+        mapped(
+            tmp_path,
+            f"{TABLE},device",
+            f"{row.format(10, 90)},a",
+            f"{row.format(20, 90)},b",
+            text=MAP.replace("true", "false"),
+        )
 
 
 @pytest.mark.parametrize("broken", ["9,9,1,20", "9,5,1,-20", "9,5,--,20", "9,5,1,"])

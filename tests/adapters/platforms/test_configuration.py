@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from liftloop.adapters.platforms.building import build, incomplete, secrets_of
-from liftloop.adapters.platforms.configuration import Target
 from liftloop.adapters.platforms.sql import SqlPlatform
-from liftloop.adapters.settings import Settings, parse_settings
-from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.policy import Cell
+from liftloop.settings.platforms import Target
+from liftloop.settings.schema import Settings, parse_settings
+from liftloop.settings.workspace import Workspace
 from tasks.context import Loop
 
 FILES = '[[platforms.targets]]\nname = "a"\nkind = "files"\npath = "b.csv"\n'
@@ -87,8 +87,9 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) ->
     target = Target(name="a", kind="sql", url_env="ADS_DATABASE")
     monkeypatch.delenv("ADS_DATABASE", raising=False)
     assert incomplete(target) == (
-        "the environment variable ADS_DATABASE is not set", "set ADS_DATABASE",
-    )  # fmt: skip
+        "the environment variable ADS_DATABASE is not set",
+        "set ADS_DATABASE",
+    )
     with pytest.raises(ConfigurationError, match="ADS_DATABASE"):
         build(target, settings=Settings(platforms={"targets": [target]}), workspace=_nowhere())
     monkeypatch.setenv("ADS_DATABASE", "sqlite://")
@@ -104,9 +105,13 @@ def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
 
 def test_every_value_of_a_secret_variable_is_kept_out_of_words() -> None:
     environment = {
-        "T": "token", "P": "proof", "D": "postgresql://ann:hunter2@h/x", "OTHER": "shown",
-        "GOOGLE_ADS_REFRESH_TOKEN": "refresh", "GOOGLE_ADS_CLIENT_SECRET": "client",
-    }  # fmt: skip
+        "T": "token",
+        "P": "proof",
+        "D": "postgresql://ann:hunter2@h/x",
+        "OTHER": "shown",
+        "GOOGLE_ADS_REFRESH_TOKEN": "refresh",
+        "GOOGLE_ADS_CLIENT_SECRET": "client",
+    }
     meta = Target(name="a", kind="meta", secret_env="T", app_secret_env="P")
     assert set(secrets_of(meta, environment)) == {"token", "proof"}
     sql = Target(name="a", kind="sql", url_env="D")

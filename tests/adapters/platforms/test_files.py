@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from liftloop.adapters.outbox import read_budgets
+from liftloop.adapters.files.outbox import read_budgets
 from liftloop.adapters.platforms.files import FilesPlatform
 from liftloop.adapters.platforms.protocol import PlatformRefused, PlatformUnreachable
 from liftloop.core.errors import ConfigurationError
@@ -17,9 +17,20 @@ NORTH, SOUTH = Cell("north", "search"), Cell("south", "search")
 
 def line(cell: Cell, amount: str, key: str) -> BudgetLine:
     return BudgetLine(
-        "d-1", "p-1", date(2026, 3, 2), cell.segment, cell.channel, Decimal(amount),
-        Decimal("0.00"), "full", None, None, None, "r", key,
-    )  # fmt: skip
+        "d-1",
+        "p-1",
+        date(2026, 3, 2),
+        cell.segment,
+        cell.channel,
+        Decimal(amount),
+        Decimal("0.00"),
+        "full",
+        None,
+        None,
+        None,
+        "r",
+        key,
+    )
 
 
 @pytest.mark.parametrize("name", ["budgets.csv", "budgets.json", "budgets.parquet"])

@@ -81,7 +81,7 @@ class AdsDouble:
 
     def _meet(self, request: Any, context: grpc.ServicerContext) -> None:
         assert request.customer_id == ACCOUNT
-        self.seen.append(dict(context.invocation_metadata()))
+        self.seen.append({key: str(value) for key, value in context.invocation_metadata()})
         if not self.trouble:
             return
         status, said = self.trouble.pop(0)
@@ -107,13 +107,16 @@ def certificate(folder: Path) -> tuple[bytes, bytes]:
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
-        .subject_name(name).issuer_name(name).public_key(key.public_key())
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
-    )  # fmt: skip
+    )
     private = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -154,10 +157,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AdsDouble
 
 
 def _handler(service: str, method: str, answer: Any, request: Any) -> grpc.GenericRpcHandler:
-    rpc = grpc.unary_unary_rpc_method_handler(
-        answer,
-        request_deserializer=type(request).deserialize,
-        response_serializer=lambda message: type(message).serialize(message),
+    def written(message: Any) -> bytes:
+        content: bytes = type(message).serialize(message)
+        return content
+
+    rpc: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+        answer, request_deserializer=type(request).deserialize, response_serializer=written
     )
     name = f"google.ads.googleads.{VERSION}.services.{service}"
     return grpc.method_handlers_generic_handler(name, {method: rpc})
@@ -185,9 +190,20 @@ def platform(served: tuple[AdsDouble, str]) -> GooglePlatform:
 
 def line(cell: Cell, amount: str) -> BudgetLine:
     return BudgetLine(
-        "d-1", "p-1", date(2026, 3, 2), cell.segment, cell.channel, Decimal(amount),
-        Decimal("0.00"), "full", None, None, None, "r", f"k-{cell}",
-    )  # fmt: skip
+        "d-1",
+        "p-1",
+        date(2026, 3, 2),
+        cell.segment,
+        cell.channel,
+        Decimal(amount),
+        Decimal("0.00"),
+        "full",
+        None,
+        None,
+        None,
+        "r",
+        f"k-{cell}",
+    )
 
 
 def test_budgets_are_read_from_micros_exactly(double: AdsDouble, platform: GooglePlatform) -> None:

@@ -35,9 +35,20 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], HttpPlatform]:
 
 def line(amount: str) -> BudgetLine:
     return BudgetLine(
-        "d-1", "p-1", date(2026, 3, 2), NORTH.segment, NORTH.channel, Decimal(amount),
-        Decimal("0.00"), "full", None, None, None, "r", "k-1",
-    )  # fmt: skip
+        "d-1",
+        "p-1",
+        date(2026, 3, 2),
+        NORTH.segment,
+        NORTH.channel,
+        Decimal(amount),
+        Decimal("0.00"),
+        "full",
+        None,
+        None,
+        None,
+        "r",
+        "k-1",
+    )
 
 
 def test_a_put_is_signed_over_timestamp_and_body_and_carries_its_key(
@@ -54,10 +65,14 @@ def test_a_put_is_signed_over_timestamp_and_body_and_carries_its_key(
     (request,) = seen
     assert request.method == "PUT"
     assert json.loads(request.content) == {
-        "segment": "nörth, ü", "channel": "search", "daily_budget": "1234567.80",
-        "currency": "EUR", "effective_from": "2026-03-02", "decision_id": "d-1",
+        "segment": "nörth, ü",
+        "channel": "search",
+        "daily_budget": "1234567.80",
+        "currency": "EUR",
+        "effective_from": "2026-03-02",
+        "decision_id": "d-1",
         "idempotency_key": "k-1",
-    }  # fmt: skip
+    }
     assert request.headers["Idempotency-Key"] == "k-1"
     assert request.headers["X-LiftLoop-Timestamp"] == "1772431200"
     mac = hmac.new(b"s3cret", b"1772431200." + request.content, hashlib.sha256).hexdigest()
@@ -89,12 +104,22 @@ def test_money_is_read_exactly_as_text_or_number(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "null", "<html>", '{"budgets": 1}', '{"budgets": [{}]}',
-     '{"budgets": [{"segment": "a", "channel": "b", "daily_budget": "NaN"}]}',
-     '{"budgets": [{"segment": "a", "channel": "b", "daily_budget": NaN}]}',
-     '{"budgets": [{"segment": "a", "channel": "b", "daily_budget": null}]}',
-     '{"budgets": [{"segment": "a", "channel": "b", "daily_budget": true}]}'],
-)  # fmt: skip
+    [
+        "",
+        "[]",
+        "null",
+        "<html>",
+        '{"budgets": 1}',
+        '{"budgets": [{}]}',
+        '{"budgets": [{"segment": "a", "channel": "b", "daily_budget": "NaN"}]}',
+        '{"budgets": [{"segment": "a", "channel": "b", "daily_budget": NaN}]}',
+        '{"budgets": [{"segment": "a", "channel": "b", "daily_budget": null}]}',
+        '{"budgets": [{"segment": "a", "channel": "b", "daily_budget": true}]}',
+        '{"budgets": [{"segment": "a", "channel": "b", "daily_budget": 1e999999}]}',
+        '{"budgets": [{"segment": "a", "channel": "b", "daily_budget": "1e20"}]}',
+        f'{{"budgets": {"[" * 100_000}{"]" * 100_000}}}',
+    ],
+)
 def test_an_answer_that_says_no_budgets_is_refused(
     serve: Callable[[Answer], HttpPlatform], text: str
 ) -> None:
@@ -104,10 +129,17 @@ def test_an_answer_that_says_no_budgets_is_refused(
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(500, PlatformUnreachable), (503, PlatformUnreachable), (429, PlatformUnreachable),
-     (409, PlatformUnreachable), (400, PlatformRefused), (401, PlatformRefused),
-     (404, PlatformRefused), (302, PlatformRefused)],
-)  # fmt: skip
+    [
+        (500, PlatformUnreachable),
+        (503, PlatformUnreachable),
+        (429, PlatformUnreachable),
+        (409, PlatformUnreachable),
+        (400, PlatformRefused),
+        (401, PlatformRefused),
+        (404, PlatformRefused),
+        (302, PlatformRefused),
+    ],
+)
 def test_what_may_pass_is_told_from_what_will_not(
     serve: Callable[[Answer], HttpPlatform], status: int, kind: type[Exception]
 ) -> None:

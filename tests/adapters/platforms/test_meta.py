@@ -116,9 +116,20 @@ def platform(graph: GraphDouble, *, token: str = TOKEN, minor_units: int = 100) 
 
 def line(cell: Cell, amount: str) -> BudgetLine:
     return BudgetLine(
-        "d-1", "p-1", date(2026, 3, 2), cell.segment, cell.channel, Decimal(amount),
-        Decimal("0.00"), "full", None, None, None, "r", f"k-{cell}",
-    )  # fmt: skip
+        "d-1",
+        "p-1",
+        date(2026, 3, 2),
+        cell.segment,
+        cell.channel,
+        Decimal(amount),
+        Decimal("0.00"),
+        "full",
+        None,
+        None,
+        None,
+        "r",
+        f"k-{cell}",
+    )
 
 
 def test_budgets_are_read_from_smallest_units_exactly(graph: GraphDouble) -> None:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liftloop.adapters.platforms.protocol import PlatformRefused, PlatformUnreachable
-from liftloop.adapters.platforms.setting import HELD_BACK, set_budgets
-from liftloop.core.decide import budget_lines
+from liftloop.core.curves.gain import budget_lines
 from liftloop.core.policy import BudgetLine, Cell, Policy
+from tasks.operate.platform_sync import HELD_BACK, set_budgets
 
 DAY = date(2026, 3, 2)
 CELLS = [Cell(f"s{n}", "search") for n in range(5)]
@@ -44,11 +44,10 @@ class Fickle:
             raise PlatformUnreachable("lost")
 
 
-def lines_of(before: dict[Cell, Decimal], after: dict[Cell, Decimal]) -> list[BudgetLine]:
+def lines_of(before: dict[Cell, Decimal], after: dict[Cell, Decimal]) -> tuple[BudgetLine, ...]:
     return budget_lines(
-        decision_id="d", effective_from=DAY, policy=Policy.of(after), previous=Policy.of(before),
-        stages={}, expected={}, reasons={},
-    )  # fmt: skip
+        decision_id="d", effective_from=DAY, policy=Policy.of(after), previous=Policy.of(before)
+    )
 
 
 def money(*amounts: str) -> dict[Cell, Decimal]:

@@ -19,9 +19,20 @@ NORTH, SOUTH = Cell("north", "search"), Cell("south", "search")
 
 def line(cell: Cell, amount: str, key: str) -> BudgetLine:
     return BudgetLine(
-        "d-1", "p-1", date(2026, 3, 2), cell.segment, cell.channel, Decimal(amount),
-        Decimal("0.00"), "full", None, None, None, "r", key,
-    )  # fmt: skip
+        "d-1",
+        "p-1",
+        date(2026, 3, 2),
+        cell.segment,
+        cell.channel,
+        Decimal(amount),
+        Decimal("0.00"),
+        "full",
+        None,
+        None,
+        None,
+        "r",
+        key,
+    )
 
 
 def platform(url: str, *, table: str = "budgets") -> SqlPlatform:

@@ -9,32 +9,40 @@ import pybreaker
 import pytest
 from sqlalchemy import Engine
 
-from liftloop.adapters.decisions import record_decision
-from liftloop.adapters.ledger import save_policy, session
+from liftloop.adapters.ledger.decisions import record_decision
+from liftloop.adapters.ledger.records import save_policy, session
+from liftloop.adapters.ledger.tables import Decision, PlatformBreaker
 from liftloop.adapters.platforms import writes
-from liftloop.adapters.platforms.breaker import breaker_of
+from liftloop.adapters.platforms.guarded import breaker_of
 from liftloop.adapters.platforms.protocol import PlatformUnreachable
-from liftloop.adapters.tables import Decision, PlatformBreaker
-from liftloop.core.applying import Outcome
-from liftloop.core.decide import budget_lines
+from liftloop.core.curves.gain import budget_lines
 from liftloop.core.policy import BudgetLine, Cell, Policy
+from liftloop.reporting.messages.platform_differences import PlatformOutcome
 
 AT, DAY = datetime(2026, 3, 2, 6, tzinfo=UTC), date(2026, 3, 2)
 NORTH, SOUTH = Cell("north", "search"), Cell("south", "search")
 TEN, TWENTY, THIRTY = Decimal("10.00"), Decimal("20.00"), Decimal("30.00")
 
 
-def decide(ledger: Engine, id: str, after: Policy, before: Policy) -> list[BudgetLine]:
-    lines = budget_lines(
-        decision_id=id, effective_from=DAY, policy=after, previous=before, stages={}, expected={},
-        reasons={},
-    )  # fmt: skip
+def decide(ledger: Engine, id: str, after: Policy, before: Policy) -> tuple[BudgetLine, ...]:
+    lines = budget_lines(decision_id=id, effective_from=DAY, policy=after, previous=before)
     head = Decision(
-        id=id, sequence=0, kind="move", as_of=DAY, effective_from=DAY, state="in_force",
-        policy_version=after.version, previous_policy_version=before.version, facts="{}",
-        settings_hash="s", expected_gain=0.0, gain_low=0.0, gain_high=0.0, reason="r",
+        id=id,
+        sequence=0,
+        kind="move",
+        as_of=DAY,
+        effective_from=DAY,
+        state="in_force",
+        policy_version=after.version,
+        previous_policy_version=before.version,
+        facts="{}",
+        settings_hash="s",
+        expected_gain=0.0,
+        gain_low=0.0,
+        gain_high=0.0,
+        reason="r",
         created_at=AT,
-    )  # fmt: skip
+    )
     with session(ledger) as db:
         for policy in (before, after):
             save_policy(db, policy=policy, origin="proposed", at=AT)
@@ -51,7 +59,10 @@ def test_a_write_goes_from_intention_to_confirmation_and_is_intended_once(ledger
             assert open_cells == {NORTH, SOUTH}
     with session(ledger) as db:
         writes.begin(db, platform="p", lines=lines, found={NORTH: TEN}, at=AT)
-        outcomes = {NORTH: Outcome("confirmed", TWENTY), SOUTH: Outcome("failed", None, "no")}
+        outcomes = {
+            NORTH: PlatformOutcome("confirmed", TWENTY),
+            SOUTH: PlatformOutcome("failed", None, "no"),
+        }
         writes.mark(db, platform="p", lines=lines, outcomes=outcomes, at=AT)
     with session(ledger) as db:
         assert writes.intend(db, platform="p", lines=lines, sequence=1, at=AT) == {SOUTH}
@@ -80,7 +91,7 @@ def test_what_last_stood_there_is_what_was_last_read_back(ledger: Engine) -> Non
         assert known.last == {NORTH: TEN}, "nothing yet: the budgets in force before"
         writes.intend(db, platform="p", lines=first, sequence=1, at=AT)
         writes.begin(db, platform="p", lines=first, found={NORTH: TEN}, at=AT)
-        done = {NORTH: Outcome("differs", Decimal("19.00"), "it rounds")}
+        done = {NORTH: PlatformOutcome("differs", Decimal("19.00"), "it rounds")}
         writes.mark(db, platform="p", lines=first, outcomes=done, at=AT)
     later = AT + timedelta(days=7)
     second = decide(ledger, "d-2", policies[2], policies[1])

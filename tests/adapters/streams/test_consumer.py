@@ -9,23 +9,27 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from liftloop.adapters.engine import session
-from liftloop.adapters.facts import facts_version, read_facts
-from liftloop.adapters.ledger import open_ledger
-from liftloop.adapters.quarantine import open_rows
-from liftloop.adapters.settings import Streams, load_settings
+from liftloop.adapters.facts.quarantine import open_rows
+from liftloop.adapters.facts.read_facts import facts_version, read_facts
+from liftloop.adapters.facts.recording import Intake
+from liftloop.adapters.ledger.engine import session
+from liftloop.adapters.ledger.records import open_ledger
 from liftloop.adapters.streams.broker import Broker
 from liftloop.adapters.streams.consumer import Consumer, consume, consumer_name
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.contracts import Account
 from liftloop.core.errors import OutsideServiceFailed
+from liftloop.core.feeds.context import Account
+from liftloop.settings.schema import StreamSettings, load_settings
+from liftloop.settings.workspace import Workspace
 
 
 def event(number: int, **other: Any) -> dict[str, Any]:
     return {
-        "event_id": f"e{number}", "occurred_at": "2026-03-01T10:00:00Z", "segment": "north",
-        "revenue": number + 0.25, **other,
-    }  # fmt: skip
+        "event_id": f"e{number}",
+        "occurred_at": "2026-03-01T10:00:00Z",
+        "segment": "north",
+        "revenue": number + 0.25,
+        **other,
+    }
 
 
 def send(broker: Broker, *rows: dict[str, Any] | str | bytes) -> list[str]:
@@ -33,7 +37,8 @@ def send(broker: Broker, *rows: dict[str, Any] | str | bytes) -> list[str]:
     names = []
     for row in rows:
         sent = json.dumps(row) if isinstance(row, dict) else row
-        names.append(broker.client.xadd(broker.stream, {"json": sent}).decode())
+        name: Any = broker.client.xadd(broker.stream, {"json": sent})
+        names.append(name.decode())
     return names
 
 
@@ -109,6 +114,24 @@ def test_a_batch_that_was_read_and_not_stored_is_stored_by_the_next_run(
     assert summary is not None and summary.stored == 3
 
 
+def test_while_the_facts_are_damaged_a_batch_waits_in_the_stream(
+    fresh_workspace: Workspace, broker: Broker, consumer: Callable[..., Consumer]
+) -> None:
+    send(broker, event(1))
+    consumer().step()
+    entry = next((fresh_workspace.root / "facts").rglob("_delta_log/*1.json"))
+    sound = entry.read_bytes()
+    entry.write_bytes(b"")
+    send(broker, event(2))
+    with pytest.raises(OutsideServiceFailed, match=r"waits in the stream.*liftloop repair"):
+        consumer().step()
+    entry.write_bytes(sound)
+    assert broker.lag().pending == 1
+    summary = consumer().step()
+    assert summary is not None and summary.stored == 1
+    assert broker.lag().pending == 0
+
+
 def test_what_a_dead_consumer_left_is_taken_over_as_the_batch_it_was(
     fresh_workspace: Workspace, broker: Broker, consumer: Callable[..., Consumer]
 ) -> None:
@@ -127,15 +150,22 @@ def test_poison_goes_to_quarantine_with_its_rule_and_blocks_nothing(
     fresh_workspace: Workspace, broker: Broker, consumer: Callable[..., Consumer]
 ) -> None:
     send(
-        broker, "no JSON", b"\xff\xfe", "[1, 2]", "{}", '{"event_id": "open"', {"event_id": "x"},
-        event(1, revenue="much"), event(2),
-    )  # fmt: skip
+        broker,
+        "no JSON",
+        b"\xff\xfe",
+        "[1, 2]",
+        "{}",
+        '{"event_id": "open"',
+        {"event_id": "x"},
+        event(1, revenue="much"),
+        event(2),
+    )
     reader = consumer()
     summary = reader.step()
     assert summary is not None
     assert (summary.received, summary.stored, summary.quarantined) == (8, 1, 7)
     assert dict(summary.rules) == {"broken_row": 4, "missing_value": 2, "not_a_number": 1}
-    rows = open_rows(reader.engine)
+    rows = open_rows(reader.intake.engine)
     assert "no JSON" in rows["row"][0]
     assert broker.lag().pending == 0
 
@@ -211,12 +241,14 @@ def test_trimming_keeps_what_any_group_has_not_acknowledged(
     reader.step()
     broker.trim()
     assert client.xlen(broker.stream) == 400  # the others have read nothing
-    for name, _ in client.xreadgroup("others", "o", {broker.stream: ">"}, count=350)[0][1]:
+    first: Any = client.xreadgroup("others", "o", {broker.stream: ">"}, count=350)
+    for name, _ in first[0][1]:
         client.xack(broker.stream, "others", name)
     broker.trim()
     left = client.xlen(broker.stream)
     assert 50 <= left < 400
-    assert len(client.xreadgroup("others", "o", {broker.stream: ">"}, count=400)[0][1]) == 50
+    rest: Any = client.xreadgroup("others", "o", {broker.stream: ">"}, count=400)
+    assert len(rest[0][1]) == 50
 
 
 def test_entries_trimmed_before_they_were_read_are_told(broker: Broker) -> None:
@@ -246,7 +278,7 @@ def test_running_consumers_have_names_of_their_own_and_keep_them(
 
 
 def test_a_run_ends_when_its_time_is_over_or_nothing_is_left(
-    fresh_workspace: Workspace, broker: Broker, streams: Streams
+    fresh_workspace: Workspace, broker: Broker, streams: StreamSettings
 ) -> None:
     engine = open_ledger(str(load_settings(fresh_workspace).ledger_url))
     send(broker, *(event(number) for number in range(25)))
@@ -254,9 +286,12 @@ def test_a_run_ends_when_its_time_is_over_or_nothing_is_left(
 
     def run(seconds: float | None) -> list[int]:
         done = consume(
-            fresh_workspace, engine=engine, account=Account(), streams=streams, seconds=seconds,
-            until_idle=True, clock=lambda: next(ticks) / 100,
-        )  # fmt: skip
+            Intake(fresh_workspace, engine, Account()),
+            streams,
+            seconds=seconds,
+            until_idle=True,
+            clock=lambda: next(ticks) / 100,
+        )
         return [one.received for one in done.summaries]
 
     assert run(0.001) == []
@@ -264,15 +299,12 @@ def test_a_run_ends_when_its_time_is_over_or_nothing_is_left(
 
 
 def test_a_redis_that_does_not_answer_is_said_in_a_sentence(
-    fresh_workspace: Workspace, streams: Streams
+    fresh_workspace: Workspace, streams: StreamSettings
 ) -> None:
     engine = open_ledger(str(load_settings(fresh_workspace).ledger_url))
     nowhere = streams.model_copy(update={"url": "redis://127.0.0.1:1/0"})
     with pytest.raises(OutsideServiceFailed, match="Redis"):
-        consume(
-            fresh_workspace, engine=engine, account=Account(), streams=nowhere, seconds=1,
-            until_idle=True,
-        )  # fmt: skip
+        consume(Intake(fresh_workspace, engine, Account()), nowhere, seconds=1, until_idle=True)
 
 
 def test_a_delivery_cut_short_is_finished_as_it_was_begun(
@@ -281,7 +313,7 @@ def test_a_delivery_cut_short_is_finished_as_it_was_begun(
     consumer: Callable[..., Consumer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from liftloop.adapters import deliveries
+    from liftloop.adapters.facts import recording
 
     send(broker, event(1), "poison", event(2))
 
@@ -289,11 +321,11 @@ def test_a_delivery_cut_short_is_finished_as_it_was_begun(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(deliveries, "store", killed)
+        patched.setattr(recording, "store", killed)
         consumer().step()
     reader = consumer()
     summary = reader.step()
     assert summary is not None and (summary.stored, summary.quarantined) == (2, 1)
     assert facts(fresh_workspace)["event_id"].tolist() == ["e1", "e2"]
-    with session(reader.engine, read_only=True):
-        assert len(open_rows(reader.engine)) == 1
+    with session(reader.intake.engine, read_only=True):
+        assert len(open_rows(reader.intake.engine)) == 1

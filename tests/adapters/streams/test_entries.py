@@ -21,7 +21,7 @@ from liftloop.adapters.streams.entries import (
     row_line,
     sift_entries,
 )
-from liftloop.core.contracts import Account
+from liftloop.core.feeds.context import Account
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 GOOD = '{"event_id": "a", "occurred_at": "2026-03-01T10:00:00Z", "segment": "s", "revenue": 1.10}'
@@ -82,8 +82,10 @@ def test_a_clock_ahead_of_ours_reports_nothing_in_the_future(tmp_path: Path) -> 
     imported = read(tmp_path, *(line(name, GOOD.encode()) for name in names))
     sifted = sift_entries(imported, account=Account(), received_at=NOW)
     assert sifted.accepted["reported_at"].tolist() == [
-        pd.Timestamp(NOW), pd.Timestamp(NOW), pd.Timestamp("2026-03-01T21:20:00.000007Z"),
-    ]  # fmt: skip
+        pd.Timestamp(NOW),
+        pd.Timestamp(NOW),
+        pd.Timestamp("2026-03-01T21:20:00.000007Z"),
+    ]
 
 
 def test_only_names_of_a_feed_are_files_of_entries() -> None:
@@ -96,3 +98,13 @@ def test_rows_and_broken_texts_are_lines_too() -> None:
     assert json.loads(row_line("1-0", {"a": "\n"})) == {"a": "\n", "_entry": "1-0"}
     said = json.loads(broken_line("1-0", "bad", b"\xff\n"))
     assert said == {"_broken": "bad: \\xff\n", "_entry": "1-0"}
+
+
+@pytest.mark.parametrize("depth", [100, 900, 990, 100_000])
+@pytest.mark.parametrize("column", ["revenue", "segment", "x_a", "other"])
+def test_a_row_nested_too_deeply_is_a_broken_row(tmp_path: Path, column: str, depth: int) -> None:
+    deep = f'{GOOD[:-1]}, "{column}": {"[" * depth}{"]" * depth}}}'
+    said = read(tmp_path, line("1-0", GOOD.encode()), deep.encode() + b"\n")
+    assert said.rows_read == 2
+    sifted = sift_entries(said, account=Account("EUR", "UTC"), received_at=NOW)
+    assert 1 not in set(sifted.rejected["row_number"])

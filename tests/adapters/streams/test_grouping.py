@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from liftloop.adapters.deliveries import deliver
-from liftloop.adapters.facts import read_facts
-from liftloop.adapters.ledger import open_ledger
-from liftloop.adapters.settings import load_settings
+from liftloop.adapters.facts.deliveries import deliver
+from liftloop.adapters.facts.read_facts import read_facts
+from liftloop.adapters.facts.recording import Intake
+from liftloop.adapters.ledger.records import open_ledger
 from liftloop.adapters.streams.entries import file_name, row_line
-from liftloop.adapters.workspace import Workspace
-from liftloop.core.contracts import Account
+from liftloop.core.feeds.context import Account
+from liftloop.settings.schema import load_settings
+from liftloop.settings.workspace import Workspace
 
 FIRST = 1_772_366_400_000  # 2026-03-01 12:00 UTC, in milliseconds
 
@@ -26,9 +27,11 @@ def entries(rng: np.random.Generator) -> list[tuple[str, bytes]]:
     for at in range(40):
         name = f"{FIRST + at // 2}-{at % 2}"
         row = {
-            "event_id": f"e{rng.integers(15)}", "occurred_at": "2026-03-01T10:00:00Z",
-            "segment": "north", "revenue": str(at),
-        }  # fmt: skip
+            "event_id": f"e{rng.integers(15)}",
+            "occurred_at": "2026-03-01T10:00:00Z",
+            "segment": "north",
+            "revenue": str(at),
+        }
         if rng.random() < 0.2:
             row["reported_at"] = f"2026-03-01T{rng.integers(11, 14)}:00:{at:02d}Z"
         if rng.random() < 0.1:
@@ -42,7 +45,7 @@ def facts_of(place: Workspace, batches: list[list[tuple[str, bytes]]]) -> pd.Dat
     for batch in batches:
         path = place.root / file_name("events", batch[0][0], len(batch))
         path.write_bytes(b"".join(line for _, line in batch))
-        summary = deliver(place, path, engine=engine, account=Account())
+        summary = deliver(Intake(place, engine, Account()), path)
         assert summary.refused is None
         assert summary.received == summary.stored + summary.superseded + summary.quarantined
         path.unlink()

@@ -12,8 +12,8 @@ import pytest
 
 from liftloop.adapters.streams.commits import Commits
 from liftloop.adapters.streams.journal import Journal, cut_torn_tail, journal_folder, left_over
-from liftloop.adapters.workspace import Workspace
 from liftloop.core.errors import OutsideServiceFailed
+from liftloop.settings.workspace import Workspace
 
 ROW = b'{"event_id":"a","_entry":"5-0"}\n'
 
@@ -89,8 +89,9 @@ def test_what_the_disk_did_not_take_is_taken_back(
     journal.commit("3-0", ROW, 1)
     journal.rotate()
     assert inbox(place) == {
-        "events-1-0-1.entries.jsonl": ROW, "events-3-0-1.entries.jsonl": ROW,
-    }  # fmt: skip
+        "events-1-0-1.entries.jsonl": ROW,
+        "events-3-0-1.entries.jsonl": ROW,
+    }
 
 
 def test_the_next_collector_hands_over_what_a_killed_one_left(place: Workspace) -> None:
@@ -127,7 +128,12 @@ def test_many_requests_are_flushed_together(
 ) -> None:
     flushes = []
     real = os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda handle: (flushes.append(1), real(handle))[1])
+
+    def flush(handle: int) -> None:
+        flushes.append(1)
+        real(handle)
+
+    monkeypatch.setattr(os, "fdatasync", flush)
     journal.segment_bytes = 10**9
 
     async def run() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from liftloop.core.feeds.both_arms import NEEDED, marked, users_in_both_arms
+from liftloop.core.feeds.deliveries.both_arms import NEEDED, marked, users_in_both_arms
 
 DAY, NEXT = pd.Timestamp(2026, 3, 2), pd.Timestamp(2026, 3, 3)
 NOW, LATER = pd.Timestamp(2026, 4, 1, tz="UTC"), pd.Timestamp(2026, 4, 2, tz="UTC")

@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from liftloop.core.rollout.allowance import (
     Belief,
-    Kept,
+    KeptPromise,
     Promise,
     Scepticism,
     at_risk,
@@ -27,11 +27,11 @@ MONEY = st.floats(0, 1e6)
 GAINS = st.floats(-1e6, 1e6)
 ERRORS = st.floats(1, 1e6)
 PROMISES = st.builds(Promise, GAINS, MONEY)
-PAIRS = st.builds(Kept, PROMISES, GAINS, ERRORS)
+PAIRS = st.builds(KeptPromise, PROMISES, GAINS, ERRORS)
 
 
 def regression(
-    earlier: Sequence[Kept], current: Kept | None, doubt: Scepticism
+    earlier: Sequence[KeptPromise], current: KeptPromise | None, doubt: Scepticism
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of (kept, luck) by conditioning one large normal distribution: every
     earlier stream has a luck of its own, (kept, luck, luck_1, ..., luck_n)."""
@@ -72,7 +72,7 @@ def test_before_anything_is_measured_half_of_a_promise_is_expected() -> None:
 def test_a_promise_measured_exactly_is_kept_by_just_that_share() -> None:
     """The curves' own error is 0, so the measurement can only speak of the share kept:
     precision 1 / .36 at .5, and 100**2 / 10**2 at .8."""
-    belief = believe([], Kept(Promise(100.0, 0.0), 80.0, 10.0))
+    belief = believe([], KeptPromise(Promise(100.0, 0.0), 80.0, 10.0))
     weight = 1 / 0.36
     assert belief.kept[0] == pytest.approx((0.5 * weight + 0.8 * 100) / (weight + 100))
     assert belief.kept[1] == pytest.approx((weight + 100) ** -0.5)
@@ -82,10 +82,12 @@ def test_a_promise_measured_exactly_is_kept_by_just_that_share() -> None:
 def test_the_belief_is_a_bayesian_linear_regression(with_current: bool) -> None:
     rng = np.random.default_rng(5)
     earlier = [
-        Kept(Promise(*rng.uniform(50, 900, 2)), float(rng.normal(200, 300)), rng.uniform(50, 500))
+        KeptPromise(
+            Promise(*rng.uniform(50, 900, 2)), float(rng.normal(200, 300)), rng.uniform(50, 500)
+        )
         for _ in range(4)
     ]
-    current = Kept(Promise(400.0, 250.0), -120.0, 90.0) if with_current else None
+    current = KeptPromise(Promise(400.0, 250.0), -120.0, 90.0) if with_current else None
     doubt = Scepticism(kept=0.4, kept_sd=0.7)
     mean, covariance = regression(earlier, current, doubt)
     found = believe(earlier, current, doubt=doubt)
@@ -111,7 +113,7 @@ def test_what_surely_gains_loses_nothing() -> None:
 
 
 def test_earlier_streams_say_how_promises_are_kept_and_nothing_of_todays_error() -> None:
-    belief = believe([Kept(Promise(500.0, 200.0), -400.0, 50.0)] * 3)
+    belief = believe([KeptPromise(Promise(500.0, 200.0), -400.0, 50.0)] * 3)
     assert belief.kept[0] < 0.5 and belief.kept[1] < 0.6
     assert belief.mean[1] == pytest.approx(0.0)
     assert belief.covariance[1][1] == pytest.approx(1.0)
@@ -121,13 +123,13 @@ def test_earlier_streams_say_how_promises_are_kept_and_nothing_of_todays_error()
 def test_the_stream_under_way_speaks_of_todays_error_as_well() -> None:
     """It gained more than was promised: part of that is how promises are kept, part is luck, and
     what one of them takes the other cannot have."""
-    belief = believe([], Kept(Promise(500.0, 500.0), 900.0, 100.0))
+    belief = believe([], KeptPromise(Promise(500.0, 500.0), 900.0, 100.0))
     assert belief.mean[0] > 0.5 and belief.mean[1] > 0.0
     assert belief.covariance[0][1] < 0.0
 
 
 def test_an_endless_error_says_nothing() -> None:
-    nothing = Kept(Promise(500.0, 200.0), 1e9, math.inf)
+    nothing = KeptPromise(Promise(500.0, 200.0), 1e9, math.inf)
     assert believe([nothing], nothing) == believe([])
 
 
@@ -137,7 +139,7 @@ def test_a_loop_that_kept_its_promises_risks_less_by_the_same_move_and_one_that_
     ahead, none = Promise(300.0, 100.0), Promise(0.0, 0.0)
 
     def risk(share: float) -> float:
-        record = [Kept(Promise(300.0, 60.0), share * 300.0, 60.0)] * 4
+        record = [KeptPromise(Promise(300.0, 60.0), share * 300.0, 60.0)] * 4
         return at_risk(believe(record), past=none, ahead=ahead)
 
     fresh = at_risk(believe([]), past=none, ahead=ahead)
@@ -197,7 +199,7 @@ def test_promises_of_two_stretches_add_up_and_so_do_their_errors() -> None:
 
 @given(st.lists(PAIRS, max_size=3), PROMISES, PROMISES)
 def test_two_stretches_together_never_risk_more_than_each_by_itself(
-    record: list[Kept], one: Promise, other: Promise
+    record: list[KeptPromise], one: Promise, other: Promise
 ) -> None:
     belief = believe(record)
     apart = belief.plausible_loss(one) + belief.plausible_loss(other)
@@ -213,25 +215,32 @@ def test_two_stretches_together_never_risk_more_than_each_by_itself(
     ERRORS,
 )
 def test_the_more_is_measured_the_less_is_at_risk(
-    record: list[Kept], past: Promise, ahead: Promise, measured: float, more: float, error: float
+    record: list[KeptPromise],
+    past: Promise,
+    ahead: Promise,
+    measured: float,
+    more: float,
+    error: float,
 ) -> None:
     def risk(gained: float) -> float:
-        return at_risk(believe(record, Kept(past, gained, error)), past=past, ahead=ahead)
+        return at_risk(believe(record, KeptPromise(past, gained, error)), past=past, ahead=ahead)
 
     assert risk(measured + more) <= risk(measured) * (1 + 1e-6) + 1e-3
 
 
 @given(st.lists(PAIRS, max_size=3), PROMISES, PROMISES, GAINS, ERRORS)
 def test_what_is_at_risk_covers_the_days_ahead_whatever_was_gained(
-    record: list[Kept], past: Promise, ahead: Promise, measured: float, error: float
+    record: list[KeptPromise], past: Promise, ahead: Promise, measured: float, error: float
 ) -> None:
-    belief = believe(record, Kept(past, measured, error))
+    belief = believe(record, KeptPromise(past, measured, error))
     risk = at_risk(belief, past=past, ahead=ahead)
     assert risk >= belief.plausible_loss(ahead) >= 0.0
 
 
 @given(st.lists(PAIRS, max_size=4), st.one_of(st.none(), PAIRS))
-def test_evidence_never_widens_the_belief(record: list[Kept], current: Kept | None) -> None:
+def test_evidence_never_widens_the_belief(
+    record: list[KeptPromise], current: KeptPromise | None
+) -> None:
     belief = believe(record, current)
     assert belief.kept[1] <= 0.6 * (1 + 1e-9)
     assert belief.covariance[1][1] <= 1 + 1e-9

@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftloop.core.rollout.assignment import choose_canary
-from liftloop.core.rollout.matching import likeness
+from liftloop.core.rollout.assignment import choose_canary, likeness
 
 SIZES = {f"s{i}": float(10 * (i + 1)) for i in range(10)}
 
@@ -129,8 +128,10 @@ def test_with_a_history_the_comparison_is_less_noisy_than_by_size_alone() -> Non
         noise(choose_canary(SIZES, share=0.3, seed=s, history=history).canary) for s in range(40)
     ]
     assert np.mean(better) < 0.8 * np.mean(plain)
-    assert len({choose_canary(SIZES, share=0.3, seed=s, history=history).canary
-                for s in range(40)}) > 3  # fmt: skip
+    assert (
+        len({choose_canary(SIZES, share=0.3, seed=s, history=history).canary for s in range(40)})
+        > 3
+    )
 
 
 def test_a_short_or_broken_history_is_as_none() -> None:

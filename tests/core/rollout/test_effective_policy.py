@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rollout.allowance import Kept, Promise
+from liftloop.core.rollout.allowance import KeptPromise, Promise
 from liftloop.core.rollout.effective_policy import (
     Running,
     alike,
@@ -21,7 +21,9 @@ from liftloop.core.rollout.effective_policy import (
 )
 from liftloop.core.rollout.state import RolloutState
 from liftloop.core.rollout.transitions import (
+    Expected,
     Exposure,
+    NewBudgets,
     begin,
     hold,
     move,
@@ -58,9 +60,12 @@ def grown() -> Running:
     running = fresh()
     for number, (plan, places) in enumerate(((ONE, (1, 0, 0)), (TWO, (2, 1, 0)))):
         step = move(
-            running.state, Exposure(places, 1.0), on=day(7 * number), reason="",
-            version=plan.version,
-        )  # fmt: skip
+            running.state,
+            Exposure(places, 1.0),
+            on=day(7 * number),
+            reason="",
+            budgets=NewBudgets(version=plan.version),
+        )
         running = running.after(step, plan, plan=plan)
     return running
 
@@ -92,8 +97,11 @@ def test_the_newest_plan_is_a_canary_an_earlier_one_a_ramp_and_the_reference_the
 ):
     """Segment ``still`` is in no wave."""
     assert stages_of(grown()) == {
-        "b": "canary", "a": "ramp", "c": "incumbent", "still": "incumbent",
-    }  # fmt: skip
+        "b": "canary",
+        "a": "ramp",
+        "c": "incumbent",
+        "still": "incumbent",
+    }
 
 
 def test_where_every_wave_has_the_newest_plan_it_is_full() -> None:
@@ -108,9 +116,14 @@ def test_where_every_wave_has_the_newest_plan_it_is_full() -> None:
 
 @pytest.mark.parametrize(
     ("act", "kind", "stage"),
-    [("pause", "pause", "paused"), ("resume", "hold", "canary"), ("roll_back", "roll_back",
-     "rolled_back"), ("hold", "hold", "canary"), ("promote", "promote", "full")],
-)  # fmt: skip
+    [
+        ("pause", "pause", "paused"),
+        ("resume", "hold", "canary"),
+        ("roll_back", "roll_back", "rolled_back"),
+        ("hold", "hold", "canary"),
+        ("promote", "promote", "full"),
+    ],
+)
 def test_each_act_is_told_as_what_it_does_to_budgets(act: str, kind: str, stage: str) -> None:
     running = grown()
     state = running.state
@@ -135,9 +148,12 @@ def test_a_proof_keeps_the_budgets_and_forgets_the_old_reference() -> None:
     up = move(running.state, Exposure((2, 2, 1)), on=day(14), reason="")
     running = running.after(up, TWO)
     step = prove(
-        running.state, on=day(21), reason="", kept=Kept(Promise(9.0, 1.0), 9.0, 1.0),
-        baseline=100.0, promise=(1.0, 1.0),
-    )  # fmt: skip
+        running.state,
+        on=day(21),
+        reason="",
+        kept=KeptPromise(Promise(9.0, 1.0), 9.0, 1.0),
+        expected=Expected(baseline=100.0, promise=(1.0, 1.0)),
+    )
     after = running.after(step, TWO)
     assert (follow(step, after).kind, after.reference) == ("hold", ONE)
     assert OLD.version not in after.policies
@@ -145,7 +161,13 @@ def test_a_proof_keeps_the_budgets_and_forgets_the_old_reference() -> None:
 
 def test_in_the_shadow_every_segment_of_the_stream_is_named_so() -> None:
     running = fresh()
-    step = move(running.state, Exposure((0, 0, 0), 1.0), on=BEGAN, reason="", version=ONE.version)
+    step = move(
+        running.state,
+        Exposure((0, 0, 0), 1.0),
+        on=BEGAN,
+        reason="",
+        budgets=NewBudgets(version=ONE.version),
+    )
     after = running.after(step, OLD, plan=ONE)
     assert stages_of(after)["a"] == "shadow"
     assert (follow(step, after).policy, after.head) == (OLD, ONE)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liftloop.core.allocation.constraints import Book, book, resolve_rules
+from liftloop.core.allocation.rule_patterns import Group
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.policy import Cell, Policy
-from liftloop.core.rollout.staged_budgets import blend, land, towards
-from liftloop.core.rules import Book, book, resolve_rules
+from liftloop.core.rollout.staged_budgets import Room, blend, land, towards
 
 
 def policy(**budgets: str) -> Policy:
@@ -23,10 +24,14 @@ def policy(**budgets: str) -> Policy:
 
 def groups(incumbent: Policy, *limits: tuple[str, list[str], list[str], int, int | None]) -> Book:
     rules = resolve_rules(
-        cells=incumbent.cells, total=incumbent.total, max_step=None,
-        groups=[(n, s, c, Decimal(lo), None if hi is None else Decimal(hi))
-                for n, s, c, lo, hi in limits],
-    )  # fmt: skip
+        cells=incumbent.cells,
+        total=incumbent.total,
+        max_step=None,
+        groups=[
+            Group(n, tuple(s), tuple(c), Decimal(lo), None if hi is None else Decimal(hi))
+            for n, s, c, lo, hi in limits
+        ],
+    )
     return book(rules, incumbent=incumbent)
 
 
@@ -48,7 +53,7 @@ def test_cents_that_do_not_divide_go_to_the_largest_remainders() -> None:
 def test_a_rescaled_budget_beyond_its_step_is_clipped_and_the_rest_spread_inside() -> None:
     old = policy(a_x="100.00", a_y="100.00", a_z="100.00", b_x="300.00")
     new = policy(a_x="125.00", a_y="75.00", a_z="40.00", b_x="360.00")
-    mixed = blend(old, new, {"a"}, max_step=0.25).policy.as_dict()
+    mixed = blend(old, new, {"a"}, room=Room(old, max_step=0.25)).policy.as_dict()
     assert mixed[Cell("a", "x")] == Decimal("125.00")  # wanted 156.25
     assert mixed[Cell("a", "y")] + mixed[Cell("a", "z")] == Decimal("175.00")
     assert mixed[Cell("a", "z")] >= Decimal("75.00")
@@ -58,12 +63,12 @@ def test_floors_and_caps_hold_inside_the_set_or_their_conflict_is_named() -> Non
     old = policy(a_x="50.00", a_y="50.00", b_x="10.00")
     new = policy(a_x="90.00", a_y="10.00", b_x="10.00")
     cap = {Cell("a", "x"): (Decimal(0), Decimal("60.00"))}
-    assert blend(old, new, {"a"}, bounds=cap).policy == policy(
+    assert blend(old, new, {"a"}, room=Room(old, bounds=cap)).policy == policy(
         a_x="60.00", a_y="40.00", b_x="10.00"
     )
     floors = {c: (Decimal("60.00"), Decimal("99.00")) for c in old.cells}
     with pytest.raises(InfeasibleBudget, match=r"keep 100\.00"):
-        blend(old, new, {"a"}, bounds=floors)
+        blend(old, new, {"a"}, room=Room(old, bounds=floors))
 
 
 def test_a_challenger_without_money_for_the_set_leaves_it_alone() -> None:
@@ -78,7 +83,7 @@ def test_a_groups_limit_is_kept_by_the_nearest_budgets_that_keep_it() -> None:
     new = policy(a_x="90.00", a_y="10.00", b_x="10.00", b_y="90.00")
     most = groups(old, ("x", ["*"], ["x"], 0, 120))
     # alone, a's x would be 90 and the group 140; b's x stays at 50
-    assert blend(old, new, {"a"}, groups=most).policy == policy(
+    assert blend(old, new, {"a"}, room=Room(old, groups=most)).policy == policy(
         a_x="70.00", a_y="30.00", b_x="50.00", b_y="50.00"
     )
 
@@ -87,7 +92,7 @@ def test_a_limit_that_the_budgets_in_force_break_already_is_broken_no_further() 
     old = policy(a_x="50.00", a_y="50.00", b_x="50.00", b_y="50.00")
     new = policy(a_x="90.00", a_y="10.00", b_x="10.00", b_y="90.00")
     most = groups(old, ("x", ["*"], ["x"], 0, 60))
-    assert blend(old, new, {"a"}, groups=most).policy == old
+    assert blend(old, new, {"a"}, room=Room(old, groups=most)).policy == old
 
 
 def test_groups_that_cannot_be_kept_within_floors_are_named() -> None:
@@ -96,14 +101,14 @@ def test_groups_that_cannot_be_kept_within_floors_are_named() -> None:
     most = groups(old, ("x", ["*"], ["x"], 0, 105))
     floors = {Cell("a", "x"): (Decimal("58.00"), Decimal("99.00"))}
     with pytest.raises(InfeasibleBudget, match="group x"):
-        blend(old, new, {"a"}, bounds=floors, groups=most)
+        blend(old, new, {"a"}, room=Room(old, bounds=floors, groups=most))
 
 
 def test_a_later_stage_takes_its_steps_from_the_budgets_in_force() -> None:
     old = policy(a_x="100.00", a_y="100.00", b_x="100.00", b_y="100.00", c_x="100.00")
     new = policy(a_x="125.00", a_y="75.00", b_x="125.00", b_y="75.00", c_x="100.00")
     now = policy(a_x="80.00", a_y="120.00", b_x="100.00", b_y="100.00", c_x="100.00")
-    mixed = blend(old, new, {"a", "b"}, in_force=now, max_step=0.25).policy.as_dict()
+    mixed = blend(old, new, {"a", "b"}, room=Room(now, max_step=0.25)).policy.as_dict()
     assert mixed[Cell("a", "x")] == Decimal("100.00")  # a quarter more than 80
     assert mixed[Cell("b", "x")] == Decimal("125.00")
     assert mixed[Cell("c", "x")] == Decimal("100.00")
@@ -140,7 +145,7 @@ def test_each_stages_total_is_exact_and_control_is_equal_to_the_byte(
     now, limit = old, int(most * float(old.total)) + 1
     limits = groups(old, ("x", ["*"], ["x"], 0, limit))
     for exposed in ({"a"}, {"a", "b"}):
-        mixed = blend(old, new, exposed, in_force=now, max_step=max_step, groups=limits).policy
+        mixed = blend(old, new, exposed, room=Room(now, max_step, groups=limits)).policy
         was, held, then = now.as_dict(), old.as_dict(), mixed.as_dict()
         assert mixed.total == old.total
         assert all(then[c] == held[c] for c in CELLS if c.segment not in exposed)
@@ -221,6 +226,6 @@ def test_without_a_step_limit_a_cell_may_fall_by_more_than_its_set_has_left() ->
     now = policy(a_x="3.00", a_y="0.00", b_x="1.00")
     older = policy(a_x="0.01", a_y="0.01", b_x="3.98")
     newer = policy(a_x="0.00", a_y="3.00", b_x="1.00")
-    assert blend(older, newer, {"a"}, in_force=now).policy == policy(
+    assert blend(older, newer, {"a"}, room=Room(now)).policy == policy(
         a_x="0.00", a_y="0.02", b_x="3.98"
     )

@@ -7,25 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from liftloop.core.daily_panels import COMMON_RESPONSE, Daily
+from liftloop.core.inference.panels import COMMON_RESPONSE, Daily
+from liftloop.core.inference.sequential import confidence_bounds, mixture_precision
 from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout.stream_effect import (
     BEFORE_DAYS,
     DRIFT_DAYS,
     MARGINAL,
     MARGINAL_UNLIKE,
+    MeasuredStream,
     StreamEffect,
     money_moved,
     money_received,
     plan_effect,
     stream_effect,
 )
-from liftloop.core.sequential import confidence_bounds, mixture_precision
 
 FIRST = date(2026, 1, 5)
 START = FIRST + timedelta(days=BEFORE_DAYS)
@@ -95,8 +97,8 @@ def panel(
     )
     received = money_received(budgets, REFERENCE, segments=SEGMENTS, first=FIRST, days=length)
     earned = EARNED + AVERAGE * (truth.effect * moved + truth.marginal * received)
-    for name, day in (reached or {}).items():
-        shown = 1 - 0.3 ** np.maximum(np.arange(length) - (day - FIRST).days + 1, 0)
+    for name, since in (reached or {}).items():
+        shown = 1 - 0.3 ** np.maximum(np.arange(length) - (since - FIRST).days + 1, 0)
         earned[:, SEGMENTS.index(name)] += truth.plan * shown * EARNED[SEGMENTS.index(name)]
     for day in range(BEFORE_DAYS, length, DRIFT_DAYS):
         earned[day:] += rng.normal(0, truth.common) * EARNED
@@ -115,15 +117,21 @@ def panel(
 
 
 def measured(
-    daily: Daily, budgets: Sequence[tuple[date, Policy]], *, days: int, **more: object
+    daily: Daily, budgets: Sequence[tuple[date, Policy]], *, days: int, **more: Any
 ) -> StreamEffect:
-    rest: dict[str, object] = {
-        "margin": 1.0, "baseline": float(EARNED.sum()), "wait_days": 0, "inside": SEGMENTS,
-    }  # fmt: skip
-    return stream_effect(
-        daily, budgets=budgets, reference=REFERENCE, reference_on=START,
-        as_of=START + timedelta(days=days), **{**rest, **more},  # type: ignore[arg-type]
-    )  # fmt: skip
+    rest: dict[str, Any] = {
+        "margin": 1.0,
+        "baseline": float(EARNED.sum()),
+        "wait_days": 0,
+        "inside": SEGMENTS,
+    }
+    stream = MeasuredStream(
+        budgets=budgets,
+        reference=REFERENCE,
+        as_of=START + timedelta(days=days),
+        **{**rest, **more},
+    )
+    return stream_effect(daily, stream, reference_on=START)
 
 
 def z_scores(truth: Truth, budgets: Budgets, *, panels: int, days: int) -> np.ndarray:
@@ -138,9 +146,13 @@ def until(daily: Daily, day: int) -> Daily:
     """The facts of the days before ``day`` days after the start."""
     kept = slice(0, BEFORE_DAYS + day)
     return Daily(
-        daily.first, daily.segments, daily.lift[kept], daily.lift_error[kept], daily.sales[kept],
+        daily.first,
+        daily.segments,
+        daily.lift[kept],
+        daily.lift_error[kept],
+        daily.sales[kept],
         daily.spend[kept],
-    )  # fmt: skip
+    )
 
 
 def most_by_chance(count: int, probability: float) -> int:
@@ -172,8 +184,11 @@ def test_money_that_crosses_is_received_in_one_segment_and_given_in_the_other() 
 
 
 def test_what_was_gained_is_the_effect_times_the_money_moved_at_the_average_return() -> None:
-    budgets = [(FIRST, REFERENCE), (START, policy({"a": 100.0})),
-               (START + timedelta(days=10), policy({"a": 400.0}))]  # fmt: skip
+    budgets = [
+        (FIRST, REFERENCE),
+        (START, policy({"a": 100.0})),
+        (START + timedelta(days=10), policy({"a": 400.0})),
+    ]
     daily = panel(0, budgets, 20, Truth(effect=0.4))
     found = measured(daily, budgets, days=20, carry_over=0.0)
     assert found.day == START + timedelta(days=19)
@@ -215,9 +230,10 @@ def test_what_cannot_be_measured_says_why() -> None:
     daily = panel(3, budgets, 28, Truth(sales=True))
     nan = np.full_like(daily.lift, np.nan)
     short = Daily(
-        START - timedelta(days=20), SEGMENTS,
+        START - timedelta(days=20),
+        SEGMENTS,
         *(x[BEFORE_DAYS - 20 :] for x in (daily.lift, daily.lift_error, daily.sales, daily.spend)),
-    )  # fmt: skip
+    )
     silent = replace(daily, lift=nan, lift_error=nan, sales=nan)
     broke = replace(daily, spend=np.where(np.arange(6) == 2, 0.0, daily.spend))
     cases = [
@@ -357,9 +373,10 @@ def test_a_holdback_is_compared_with_and_the_baseline_is_of_the_others() -> None
         shifted[True].append((found.effect - 0.3) / found.standard_error)
         columns = [SEGMENTS.index(name) for name in moving]
         alone = Daily(
-            FIRST, moving,
+            FIRST,
+            moving,
             *(x[:, columns] for x in (daily.lift, daily.lift_error, daily.sales, daily.spend)),
-        )  # fmt: skip
+        )
         found = measured(alone, budgets, days=42, baseline=earned, inside=moving)
         shifted[False].append(found.effect - 0.3)
     assert abs(np.mean(shifted[True])) <= 1  # within what is claimed, as above
@@ -411,11 +428,16 @@ LEADING = dict.fromkeys(WAVES[0], ENTERED)
 
 def own_effect(daily: Daily, budgets: Budgets, day: int) -> StreamEffect:
     """Of the plan that the first wave has since ``ENTERED``, by the days before ``day``."""
-    return plan_effect(
-        until(daily, 28 + day), reached=LEADING, budgets=budgets, reference=REFERENCE,
-        as_of=ENTERED + timedelta(days=day), margin=1.0, baseline=float(EARNED.sum()), wait_days=0,
+    stream = MeasuredStream(
+        budgets=budgets,
+        reference=REFERENCE,
+        as_of=ENTERED + timedelta(days=day),
+        margin=1.0,
+        baseline=float(EARNED.sum()),
+        wait_days=0,
         inside=SEGMENTS,
-    )  # fmt: skip
+    )
+    return plan_effect(until(daily, 28 + day), stream, reached=LEADING)
 
 
 def caught(loss: float, *, panels: int, alpha: float) -> list[int | None]:

@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftloop.core.guardrails import GuardrailVerdict
-from liftloop.core.rollout.allowance import Kept, Promise
+from liftloop.core.guardrails.verdict import GuardrailVerdict
+from liftloop.core.rollout.allowance import KeptPromise, Promise
 from liftloop.core.rollout.state import ENDED, Risk, RolloutState, StreamPlan
 from liftloop.core.rollout.transitions import (
     KEPT_RECORD,
     SHARES,
+    Expected,
     Exposure,
+    Findings,
+    NewBudgets,
     adopt,
     begin,
     exposures,
@@ -31,7 +34,7 @@ from liftloop.core.rollout.transitions import (
 )
 
 BEGAN = date(2026, 3, 2)
-PAIR = Kept(Promise(100.0, 40.0), 70.0, 30.0)
+PAIR = KeptPromise(Promise(100.0, 40.0), 70.0, 30.0)
 RISK = Risk(12_000.0, 3_400.0, 0.0, 150.0, 0.5, 0.6, 300.0, 150.0, 90.0, left=8_600.0)
 FAILED = GuardrailVerdict("revenue", "fail", "roll_back", "Sales fell.", {"effect": -0.2})
 
@@ -49,11 +52,14 @@ def flowing(*positions: int, every: int = 7) -> RolloutState:
     newest = max(positions)
     plans = tuple(
         StreamPlan(
-            n, f"p-{n}", day(every * (n - 1)), 1.0,
+            n,
+            f"p-{n}",
+            day(every * (n - 1)),
+            1.0,
             tuple(day(every * (n - 1)) if place >= n else None for place in positions),
         )
         for n in range(max(min(positions), 1), newest + 1)
-    )  # fmt: skip
+    )
     return replace(fresh(len(positions)), stage="canary", plans=plans, positions=positions)
 
 
@@ -106,14 +112,24 @@ def test_in_the_shadow_a_new_plan_is_kept_and_those_that_were_kept_long_enough_a
 ):
     first = exposures(fresh(), new=True, on=BEGAN, shadow_days=7)
     assert first == (
-        Exposure((0, 0, 0), 1.0), Exposure((0, 0, 0), 1.0), Exposure((0, 0, 0)),
-    )  # fmt: skip
-    state = move(fresh(), first[0], on=BEGAN, reason="Kept.", version="p-1").after
+        Exposure((0, 0, 0), 1.0),
+        Exposure((0, 0, 0), 1.0),
+        Exposure((0, 0, 0)),
+    )
+    state = move(
+        fresh(),
+        first[0],
+        on=BEGAN,
+        reason="Kept.",
+        budgets=NewBudgets(version="p-1"),
+    ).after
     assert (state.stage, state.positions, state.newest) == ("shadow", (0, 0, 0), 0)
     assert exposures(state, new=False, on=day(6), shadow_days=7) == (Exposure((0, 0, 0)),)
     assert exposures(state, new=True, on=day(7), shadow_days=7) == (
-        Exposure((1, 0, 0), 1.0), Exposure((0, 0, 0), 1.0), Exposure((0, 0, 0)),
-    )  # fmt: skip
+        Exposure((1, 0, 0), 1.0),
+        Exposure((0, 0, 0), 1.0),
+        Exposure((0, 0, 0)),
+    )
 
 
 def test_where_only_the_reference_can_be_compared_with_plan_and_reference_take_turns() -> None:
@@ -152,23 +168,29 @@ def test_exposure_falls_from_option_to_option_and_no_wave_ever_goes_back(
 
 def test_the_first_plan_starts_the_stream_and_later_ones_move_it() -> None:
     first = move(
-        fresh(), Exposure((1, 0, 0), 0.5), on=BEGAN, reason="New.", version="p-1",
-        promise=(20.0, 9.0), risk=RISK,
-    )  # fmt: skip
+        fresh(),
+        Exposure((1, 0, 0), 0.5),
+        on=BEGAN,
+        reason="New.",
+        budgets=NewBudgets(version="p-1", promise=(20.0, 9.0)),
+        findings=Findings(risk=RISK),
+    )
     assert (first.act, first.before.stage, first.after.stage) == ("start", "incumbent", "canary")
     assert first.after.plans == (StreamPlan(1, "p-1", BEGAN, 0.5, (BEGAN, None, None)),)
     assert first.after.promises == ((BEGAN, 20.0, 9.0),)
     assert first.after.risk == RISK
     second = move(
-        first.after, Exposure((2, 1, 0), 1.0), on=day(7), reason="New.", version="p-2",
-        promise=(30.0, 12.0),
-    )  # fmt: skip
+        first.after,
+        Exposure((2, 1, 0), 1.0),
+        on=day(7),
+        reason="New.",
+        budgets=NewBudgets(version="p-2", promise=(30.0, 12.0)),
+    )
     assert second.act == "move"
     assert second.after.plans == (
         StreamPlan(1, "p-1", BEGAN, 0.5, (BEGAN, day(7), None)),
         StreamPlan(2, "p-2", day(7), 1.0, (day(7), None, None)),
     )
-    assert second.after.flowing == "canary"
 
 
 def test_waves_that_move_up_without_a_new_plan_are_a_promotion_and_old_plans_are_forgotten() -> (
@@ -183,7 +205,7 @@ def test_waves_that_move_up_without_a_new_plan_are_a_promotion_and_old_plans_are
     assert late.after.plan(1) is None
     assert (step.after.newest, step.after.oldest) == (3, 2)
     last = move(step.after, Exposure((3, 3, 3)), on=day(28), reason="Up.").after
-    assert (last.stage, last.flowing) == ("canary", "full")
+    assert (last.stage, last.newest, last.oldest) == ("canary", 3, 3)
 
 
 def test_a_hold_changes_nothing_but_the_numbers_of_the_risk() -> None:
@@ -195,7 +217,11 @@ def test_a_hold_changes_nothing_but_the_numbers_of_the_risk() -> None:
 def test_a_proof_makes_the_plan_of_every_wave_the_reference_and_remembers_what_was_kept() -> None:
     state = replace(flowing(3, 2, 2), promises=((BEGAN, 9.0, 3.0), (day(7), 20.0, 8.0)))
     step = prove(
-        state, on=day(30), reason="Measured.", kept=PAIR, baseline=1_100.0, promise=(4.0, 2.0)
+        state,
+        on=day(30),
+        reason="Measured.",
+        kept=PAIR,
+        expected=Expected(baseline=1_100.0, promise=(4.0, 2.0)),
     )
     after = step.after
     assert (step.act, after.reference, after.reference_on) == ("prove", "p-2", day(30))
@@ -207,7 +233,13 @@ def test_a_proof_makes_the_plan_of_every_wave_the_reference_and_remembers_what_w
 
 def test_what_only_some_waves_have_cannot_be_the_reference() -> None:
     with pytest.raises(ValueError, match="every wave"):
-        prove(flowing(1, 0), on=day(9), reason="", kept=PAIR, baseline=1.0, promise=(0.0, 0.0))
+        prove(
+            flowing(1, 0),
+            on=day(9),
+            reason="",
+            kept=PAIR,
+            expected=Expected(baseline=1.0, promise=(0.0, 0.0)),
+        )
 
 
 def test_only_the_last_comparisons_are_remembered() -> None:
@@ -215,18 +247,29 @@ def test_only_the_last_comparisons_are_remembered() -> None:
     state = begin("r", on=BEGAN, reference="p-0", waves=2, baseline=1.0, record=pairs)
     assert [k.measured for k in state.record] == [float(k) for k in range(5, KEPT_RECORD + 5)]
     live = replace(flowing(1, 0), record=state.record)
-    back = roll_back(live, now=day(1), cooldown_days=7, reason="", kept=PAIR).after
+    back = roll_back(
+        live,
+        now=day(1),
+        cooldown_days=7,
+        reason="",
+        findings=Findings(kept=PAIR),
+    ).after
     assert len(back.record) == KEPT_RECORD and back.record[-1] == PAIR
 
 
 def test_a_stream_taken_back_ends_at_the_reference_and_bars_plans_for_the_cool_down() -> None:
     step = roll_back(
-        flowing(3, 2, 1), now=day(20), cooldown_days=28, reason="Sales fell.", verdicts=[FAILED],
-        kept=PAIR, risk=RISK,
-    )  # fmt: skip
+        flowing(3, 2, 1),
+        now=day(20),
+        cooldown_days=28,
+        reason="Sales fell.",
+        findings=Findings(verdicts=[FAILED], kept=PAIR, risk=RISK),
+    )
     assert (step.act, step.after.stage, step.after.positions) == (
-        "roll_back", "rolled_back", (0, 0, 0),
-    )  # fmt: skip
+        "roll_back",
+        "rolled_back",
+        (0, 0, 0),
+    )
     assert step.barred_until == day(48)
     assert (step.after.record, step.after.risk, step.verdicts) == ((PAIR,), RISK, (FAILED,))
     room = roll_back(flowing(1, 0), now=day(1), cooldown_days=9, reason="", bar=False)
@@ -248,14 +291,19 @@ def test_a_pause_keeps_every_wave_where_it_is_and_its_days_are_counted() -> None
     paused = pause(state, now=day(10), by="ada", reason="Holiday.")
     assert (paused.act, paused.after.stage) == ("pause", "paused")
     assert (paused.after.positions, paused.after.plans) == (state.positions, state.plans)
-    assert paused.after.flowing == "canary"
     back = resume(paused.after, now=day(15), reason="Back.")
     assert (back.act, back.after) == ("resume", replace(state, held_days=5))
     assert resume(state, now=day(15), reason="Back.").act == "hold"
 
 
 def test_a_paused_shadow_is_a_shadow_again() -> None:
-    shadow = move(fresh(), Exposure((0, 0, 0), 1.0), on=BEGAN, reason="", version="p-1").after
+    shadow = move(
+        fresh(),
+        Exposure((0, 0, 0), 1.0),
+        on=BEGAN,
+        reason="",
+        budgets=NewBudgets(version="p-1"),
+    ).after
     paused = pause(shadow, now=day(1), by="ada", reason="").after
     assert resume(paused, now=day(2), reason="").after.stage == "shadow"
 
@@ -272,17 +320,24 @@ def test_taking_back_ends_a_pause() -> None:
     paused = pause(flowing(1, 0), now=day(4), by="ada", reason="Holiday.").after
     gone = roll_back(paused, now=day(6), cooldown_days=7, reason="Harm.").after
     assert (gone.stage, gone.paused_since, gone.paused_by, gone.held_days) == (
-        "rolled_back", None, "", 2,
-    )  # fmt: skip
+        "rolled_back",
+        None,
+        "",
+        2,
+    )
 
 
 # -- rollouts of an older workspace ----------------------------------------------------------------
 
 GATE = {
-    "rollout_id": "r1", "stage": "ramp", "started_on": "2026-03-02", "paused_since": None,
-    "paused_days": 3, "paused_by": "",
+    "rollout_id": "r1",
+    "stage": "ramp",
+    "started_on": "2026-03-02",
+    "paused_since": None,
+    "paused_days": 3,
+    "paused_by": "",
     "exposed": {"a": "2026-03-02", "b": "2026-03-02", "c": "2026-03-16"},
-}  # fmt: skip
+}
 OLD_WAVES = (("a", "b"), ("c",), ("d", "e"))
 
 
@@ -326,8 +381,10 @@ def test_a_promise_counts_from_its_day_to_the_day_before_the_next() -> None:
 
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.floats(-99, 99), st.floats(0, 99)), max_size=4),
-    st.integers(0, 40), st.integers(0, 40), st.integers(0, 40),
-)  # fmt: skip
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.integers(0, 40),
+)
 def test_promises_of_neighbouring_stretches_add_up(
     made: list[tuple[int, float, float]], one: int, two: int, three: int
 ) -> None:
@@ -350,11 +407,18 @@ DAYS = st.integers(-400, 400).map(day)
 NUMBERS = st.floats(-1e12, 1e12)
 MAYBE_DAY = st.one_of(st.none(), DAYS)
 RISKS = st.builds(
-    Risk, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS,
+    Risk,
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
     measured=st.one_of(NUMBERS, st.just(math.nan)),
     standard_error=st.one_of(NUMBERS, st.just(math.inf)),
     left=NUMBERS,
-)  # fmt: skip
+)
 
 
 @st.composite
@@ -363,12 +427,16 @@ def any_state(draw: st.DrawFn) -> RolloutState:
     plans = draw(
         st.lists(
             st.builds(
-                StreamPlan, st.integers(1, 99), st.text(max_size=9), DAYS, st.floats(0.01, 1),
+                StreamPlan,
+                st.integers(1, 99),
+                st.text(max_size=9),
+                DAYS,
+                st.floats(0.01, 1),
                 st.tuples(*[MAYBE_DAY] * waves),
             ),
             max_size=4,
         )
-    )  # fmt: skip
+    )
     return RolloutState(
         rollout_id=draw(st.text(max_size=9)),
         stage=draw(st.sampled_from(["incumbent", "shadow", "canary", "paused", *sorted(ENDED)])),
@@ -380,7 +448,7 @@ def any_state(draw: st.DrawFn) -> RolloutState:
         positions=tuple(draw(st.lists(st.integers(0, 99), min_size=waves, max_size=waves))),
         promises=tuple(draw(st.lists(st.tuples(DAYS, NUMBERS, NUMBERS), max_size=4))),
         record=tuple(
-            Kept(Promise(*pair[:2]), *pair[2:])
+            KeptPromise(Promise(*pair[:2]), *pair[2:])
             for pair in draw(
                 st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, st.floats(0, 1e12)), max_size=3)
             )
@@ -405,9 +473,14 @@ def test_a_state_comes_back_from_json_as_it_was(state: RolloutState) -> None:
 
 def test_a_transition_tells_the_ledger_its_state_its_verdicts_and_the_cool_down() -> None:
     step = roll_back(
-        flowing(2, 1), now=day(20), cooldown_days=28, reason="Sales fell.", verdicts=[FAILED],
-        risk=replace(RISK, measured=math.nan, standard_error=math.inf),
-    )  # fmt: skip
+        flowing(2, 1),
+        now=day(20),
+        cooldown_days=28,
+        reason="Sales fell.",
+        findings=Findings(
+            verdicts=[FAILED], risk=replace(RISK, measured=math.nan, standard_error=math.inf)
+        ),
+    )
     said = json.loads(json.dumps(step.as_dict(), allow_nan=False))
     assert same(RolloutState.from_dict(said["state"]), step.after)
     assert said["verdicts"][0]["sentence"] == "Sales fell."
@@ -416,8 +489,12 @@ def test_a_transition_tells_the_ledger_its_state_its_verdicts_and_the_cool_down(
 
 def test_the_state_of_a_gate_for_one_plan_is_not_mistaken_for_a_streams() -> None:
     old = {
-        "rollout_id": "r1", "stage": "canary", "started_on": "2026-03-02", "paused_since": None,
-        "paused_days": 3, "paused_by": "",
-    }  # fmt: skip
+        "rollout_id": "r1",
+        "stage": "canary",
+        "started_on": "2026-03-02",
+        "paused_since": None,
+        "paused_days": 3,
+        "paused_by": "",
+    }
     with pytest.raises(KeyError):
         RolloutState.from_dict(old)

@@ -10,7 +10,7 @@ from typing import Any
 
 from liftloop.adapters.importers.importer import Importer, Row, register
 from liftloop.adapters.importers.platforms.parts import adset_from, headers, text_of
-from liftloop.adapters.importers.sums import number
+from liftloop.adapters.importers.tables.sums import number
 
 # Meta reports one purchase under several action types at once. Only one type counts: omni_purchase
 # holds all others; purchase holds the web's and the shop's; the rest are parts.
@@ -42,7 +42,7 @@ def _purchases(row: Row, listed: str, plain_name: str) -> str | None:
         # A pipeline tool writes the list into a cell of text.
         try:
             actions = json.loads(actions, parse_float=Decimal)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(f"column {listed!r} holds no list of actions") from None
     if not isinstance(actions, list):
         value = row.get(plain_name)
@@ -130,15 +130,26 @@ def _results(row: Row) -> str | None:
 
 
 _NAMES = (
-    "campaign name", "ad set name", "ad name", "account name",
-    "campaign id", "ad set id", "ad id",
-)  # fmt: skip
+    "campaign name",
+    "ad set name",
+    "ad name",
+    "account name",
+    "campaign id",
+    "ad set id",
+    "ad id",
+)
 
 register(
     Importer(
         name="meta",
         channel="meta",
-        signatures=headers("reporting starts|reporting ends|amount spent"),
+        signatures=headers(
+            "reporting starts|reporting ends|amount spent",
+            "ad set name|day|amount spent|link clicks",
+            "ad set name|day|amount spent|clicks (all)",
+            "campaign name|day|amount spent|link clicks",
+            "campaign name|day|amount spent|clicks (all)",
+        ),
         columns={
             "account": ("account id", "account name"),
             "campaign": ("campaign name",),

@@ -34,7 +34,12 @@ register(
         period=english_period,
         day_formats=("%b %d, %Y", "%B %d, %Y"),
         is_total=total_in("campaign status", "campaign", "day", "campaign state", "ad group"),
-        segment=("country/territory (user location)", "country/territory", "region (matched)"),
+        segment=(
+            "country/territory (user location)",
+            "country/territory",
+            "region (matched)",
+            "region (user location)",
+        ),
         by_day="in Google Ads, choose Segment > Time > Day before you download",
     )
 )
@@ -42,9 +47,11 @@ register(
 _AD_GROUP_IDS = ("ad_group.id", "adgroup.id", "ad_group_id")
 _AD_IDS = ("ad_id", "ad_group_ad.ad.id", "adgroupad.ad.id", "ad_group_ad_ad_id")
 _COSTS = (
-    "cost_micros", "metrics.cost_micros", "metrics.costmicros",
+    "cost_micros",
+    "metrics.cost_micros",
+    "metrics.costmicros",
     "metrics_cost_micros",  # BigQuery's transfer of Google Ads
-)  # fmt: skip
+)
 
 register(
     Importer(
@@ -107,9 +114,16 @@ register(
         ),
         columns={
             "account": (
-                "account_id", "account id", "accountid",
-                "account number", "account_number", "accountnumber",
-                "account name", "account_name", "accountname", "account",
+                "account_id",
+                "account id",
+                "accountid",
+                "account number",
+                "account_number",
+                "accountnumber",
+                "account name",
+                "account_name",
+                "accountname",
+                "account",
             ),
             "campaign": (
                 "campaign_name",
@@ -140,12 +154,18 @@ register(
         day=("date", "gregorian date", "timeperiod", "day"),
         day_formats=("%m/%d/%Y",),
         is_total=total_in(
-            "date", "gregorian date", "timeperiod", "day", "campaign name", "campaign",
-            "account name", "status",
+            "date",
+            "gregorian date",
+            "timeperiod",
+            "day",
+            "campaign name",
+            "campaign",
+            "account name",
+            "status",
             says=_BING_TOTAL,
         ),
         segment=("country/region", "country"),
         footer=r": \W*[©@]\s*\d{4} Microsoft",
         by_day="in Microsoft Advertising, choose Show (time unit): Day",
     )
-)  # fmt: skip
+)

@@ -94,8 +94,11 @@ register(
         feed="sales",
         channel="",
         signatures=headers(
-            "day|orders|total sales", "day|orders|net sales", "day|total sales|gross sales",
-            "date|orders|gross sales|discounts", "week|orders|total sales",
+            "day|orders|total sales",
+            "day|orders|net sales",
+            "day|total sales|gross sales",
+            "date|orders|gross sales|discounts",
+            "week|orders|total sales",
             "month|orders|total sales",
         ),
         columns={
@@ -106,11 +109,18 @@ register(
         day=("day", "date"),
         is_total=_no_day("day", "date"),
         segment=(
-            "billing country", "shipping country", "billing location country", "country",
+            "billing country",
+            "shipping country",
+            "billing location country",
+            "country",
+            "billing region",
+            "shipping region",
+            "billing location region",
+            "region",
         ),
         by_day="in Shopify, open Analytics > Reports > Sales over time and group by Day",
     )
-)  # fmt: skip
+)
 
 
 def _shopify_left_out(row: Row) -> str | None:
@@ -149,9 +159,11 @@ register(
 )
 
 _SHOPIFY_COUNTRIES = (
-    "shipping_address.country_code", "shipping_address_country_code",
-    "billing_address.country_code", "billing_address_country_code",
-)  # fmt: skip
+    "shipping_address.country_code",
+    "shipping_address_country_code",
+    "billing_address.country_code",
+    "billing_address_country_code",
+)
 
 register(
     Importer(
@@ -168,14 +180,16 @@ register(
             "segment": lambda row: text_of(row, *_SHOPIFY_COUNTRIES),
         },
         counts=lambda: once_an_order(
-            names=("name", "order_number"), ids=("id",), total="total_price",
+            names=("name", "order_number"),
+            ids=("id",),
+            total="total_price",
             left_out=_shopify_left_out,
         ),
         day=("created_at",),
         segment=_SHOPIFY_COUNTRIES,
         notes=("Refunds are taken off the day of their order.",),
     )
-)  # fmt: skip
+)
 
 
 # --- WooCommerce --------------------------------------------------------------------------------
@@ -197,10 +211,16 @@ register(
 
 # Statuses of orders nobody paid, or nobody placed; WooCommerce's own reports leave them out, too.
 _WOO_LEFT_OUT = {
-    "pending": "unpaid orders", "pending payment": "unpaid orders", "failed": "failed orders",
-    "cancelled": "cancelled orders", "canceled": "cancelled orders", "trash": "deleted orders",
-    "draft": "drafts", "checkout-draft": "drafts", "auto-draft": "drafts",
-}  # fmt: skip
+    "pending": "unpaid orders",
+    "pending payment": "unpaid orders",
+    "failed": "failed orders",
+    "cancelled": "cancelled orders",
+    "canceled": "cancelled orders",
+    "trash": "deleted orders",
+    "draft": "drafts",
+    "checkout-draft": "drafts",
+    "auto-draft": "drafts",
+}
 
 
 def _woo_left_out(row: Row) -> str | None:
@@ -210,9 +230,11 @@ def _woo_left_out(row: Row) -> str | None:
 
 def _woo_orders() -> Why:
     once = once_an_order(
-        names=("order number",), ids=("order id",), total="order total amount",
+        names=("order number",),
+        ids=("order id",),
+        total="order total amount",
         left_out=_woo_left_out,
-    )  # fmt: skip
+    )
 
     def why(row: Row) -> str | None:
         # Analytics has a row an order and a row a refund; other exports a row an item.
@@ -249,25 +271,51 @@ register(
         day=("date", "order date"),
         day_formats=("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%B %d, %Y"),
         segment=(
-            "country code (shipping)", "country code (billing)", "shipping country",
-            "billing country", "country name (billing)",
+            "country code (shipping)",
+            "country code (billing)",
+            "shipping country",
+            "billing country",
+            "country name (billing)",
         ),
         by_day="export the orders from WooCommerce, Analytics > Orders",
     )
-)  # fmt: skip
+)
 
 
 # --- Stripe -------------------------------------------------------------------------------------
 
-_PAID = frozenset({
-    "paid", "succeeded", "refunded", "partially refunded", "partial refund", "disputed",
-    "dispute needs response", "needs response", "early fraud warning", "available",
-})  # fmt: skip
-_NOT_PAID = frozenset({
-    "failed", "canceled", "cancelled", "blocked", "expired", "incomplete", "pending", "uncaptured",
-    "requires_payment_method", "requires_action", "requires_confirmation", "requires_capture",
-    "processing", "declined",
-})  # fmt: skip
+_PAID = frozenset(
+    {
+        "paid",
+        "succeeded",
+        "refunded",
+        "partially refunded",
+        "partial refund",
+        "disputed",
+        "dispute needs response",
+        "needs response",
+        "early fraud warning",
+        "available",
+    }
+)
+_NOT_PAID = frozenset(
+    {
+        "failed",
+        "canceled",
+        "cancelled",
+        "blocked",
+        "expired",
+        "incomplete",
+        "pending",
+        "uncaptured",
+        "requires_payment_method",
+        "requires_action",
+        "requires_confirmation",
+        "requires_capture",
+        "processing",
+        "declined",
+    }
+)
 
 
 def _stripe_payments() -> Why:
@@ -292,9 +340,11 @@ def _stripe_payments() -> Why:
 
 
 _STRIPE_COUNTRIES = (
-    "card address country", "customer address country", "billing address country",
+    "card address country",
+    "customer address country",
+    "billing address country",
     "card issue country",
-)  # fmt: skip
+)
 
 register(
     Importer(
@@ -323,10 +373,18 @@ register(
 
 # Movements of a Stripe balance that are sales (and orders), and those that take sales back.
 _STRIPE_SALES = frozenset({"charge", "payment"})
-_STRIPE_BACK = frozenset({
-    "refund", "payment_refund", "refund_failure", "payment_failure_refund", "charge_failure",
-    "dispute", "dispute_reversal", "partial_capture_reversal",
-})  # fmt: skip
+_STRIPE_BACK = frozenset(
+    {
+        "refund",
+        "payment_refund",
+        "refund_failure",
+        "payment_failure_refund",
+        "charge_failure",
+        "dispute",
+        "dispute_reversal",
+        "partial_capture_reversal",
+    }
+)
 
 
 def _stripe_kind(row: Row) -> str:
@@ -376,9 +434,13 @@ register(
 
 # Dimensions of reports that are not by day.
 _GA4_WITHOUT_DAYS = (
-    "session source / medium", "session default channel group",
-    "session primary channel group (default channel group)", "country", "month", "week",
-)  # fmt: skip
+    "session source / medium",
+    "session default channel group",
+    "session primary channel group (default channel group)",
+    "country",
+    "month",
+    "week",
+)
 
 
 def ga4_period(preamble: tuple[str, ...]) -> tuple[date, date] | None:
@@ -399,14 +461,22 @@ register(
         feed="sales",
         channel="",
         signatures=headers(
-            "date|transactions|total revenue", "date|transactions|purchase revenue",
-            "date|ecommerce purchases|total revenue", "date|ecommerce purchases|purchase revenue",
-            "date|purchases|total revenue", "date|purchases|purchase revenue",
-            "date|transactions|totalrevenue", "date|transactions|purchaserevenue",
-            "date|ecommercepurchases|totalrevenue", "date|ecommercepurchases|purchaserevenue",
+            "date|transactions|total revenue",
+            "date|transactions|purchase revenue",
+            "date|ecommerce purchases|total revenue",
+            "date|ecommerce purchases|purchase revenue",
+            "date|purchases|total revenue",
+            "date|purchases|purchase revenue",
+            "date|transactions|totalrevenue",
+            "date|transactions|purchaserevenue",
+            "date|ecommercepurchases|totalrevenue",
+            "date|ecommercepurchases|purchaserevenue",
             "date + hour (yyyymmddhh)|transactions|total revenue",
-            *(f"{without}|transactions|{revenue}" for without in _GA4_WITHOUT_DAYS
-              for revenue in ("total revenue", "purchase revenue")),
+            *(
+                f"{without}|transactions|{revenue}"
+                for without in _GA4_WITHOUT_DAYS
+                for revenue in ("total revenue", "purchase revenue")
+            ),
         ),
         columns={
             "orders": ("transactions", "ecommerce purchases", "ecommercepurchases", "purchases"),
@@ -422,4 +492,4 @@ register(
         footer=r"(: #|Grand total\W*$)",
         by_day="in GA4, add the dimension Date to the report",
     )
-)  # fmt: skip
+)

@@ -13,7 +13,7 @@ from liftloop.adapters.importers.platforms.parts import (
     text_of,
     total_in,
 )
-from liftloop.adapters.importers.sums import number
+from liftloop.adapters.importers.tables.sums import number
 
 # TikTok closes a report with "Total of 12 results", other platforms with "Total" or "Grand total".
 _TOTAL_OF = r"(grand )?totals?( of [\d,.]+ .*)?(:.*)?"
@@ -37,8 +37,14 @@ register(
         ),
         columns={
             "account": (
-                "advertiser_id", "dimensions.advertiser_id", "advertiser id", "account id",
-                "advertiser_name", "metrics.advertiser_name", "advertiser name", "account name",
+                "advertiser_id",
+                "dimensions.advertiser_id",
+                "advertiser id",
+                "account id",
+                "advertiser_name",
+                "metrics.advertiser_name",
+                "advertiser name",
+                "account name",
             ),
             "campaign": (
                 "campaign_name",
@@ -49,26 +55,45 @@ register(
                 "campaign id",
             ),
             "campaign_id": (
-                "campaign_id", "dimensions.campaign_id", "metrics.campaign_id", "campaign id",
+                "campaign_id",
+                "dimensions.campaign_id",
+                "metrics.campaign_id",
+                "campaign id",
             ),
             "adset_id": _TIKTOK_GROUP_IDS,
             "ad_id": ("ad_id", "dimensions.ad_id", "ad id"),
             "creative": (
-                "ad_name", "metrics.ad_name", "ad name", "ad_id", "dimensions.ad_id", "ad id",
+                "ad_name",
+                "metrics.ad_name",
+                "ad name",
+                "ad_id",
+                "dimensions.ad_id",
+                "ad id",
             ),
             "spend": ("spend", "metrics.spend", "cost", "total cost"),
             "impressions": ("impressions", "metrics.impressions"),
             "clicks": (
-                "clicks", "metrics.clicks", "clicks (destination)", "clicks (all)",
+                "clicks",
+                "metrics.clicks",
+                "clicks (destination)",
+                "clicks (all)",
             ),
             "conversions": (
-                "conversion", "metrics.conversion", "conversions",
-                "complete payment", "purchases (website)", "total complete payment",
+                "conversion",
+                "metrics.conversion",
+                "conversions",
+                "complete payment",
+                "purchases (website)",
+                "total complete payment",
             ),
             "revenue": (
-                "total_purchase_value", "metrics.total_purchase_value", "total purchase value",
-                "purchase value (website)", "total complete payment value",
-                "complete payment value", "total conversion value",
+                "total_purchase_value",
+                "metrics.total_purchase_value",
+                "total purchase value",
+                "purchase value (website)",
+                "total complete payment value",
+                "complete payment value",
+                "total conversion value",
             ),
             "currency": ("currency", "metrics.currency"),
         },
@@ -89,16 +114,28 @@ register(
         ),
         day_formats=("%Y-%m-%d %H:%M:%S",),
         segment=(
-            "country_code", "dimensions.country_code", "country/region", "country code", "country",
+            "country_code",
+            "dimensions.country_code",
+            "country/region",
+            "country code",
+            "country",
         ),
         is_total=total_in(
-            "campaign_id", "campaign_name", "campaign name", "campaign id", "ad group name",
-            "ad name", "by day", "date", "day", "account name",
+            "campaign_id",
+            "campaign_name",
+            "campaign name",
+            "campaign id",
+            "ad group name",
+            "ad name",
+            "by day",
+            "date",
+            "day",
+            "account name",
             says=_TOTAL_OF,
         ),
         by_day="in TikTok Ads Manager, add the dimension By Day (API: stat_time_day) to the report",
     )
-)  # fmt: skip
+)
 
 
 def linkedin_period(preamble: tuple[str, ...]) -> tuple[date, date] | None:
@@ -210,13 +247,20 @@ register(
         day=("date", "day", "start time", "start date"),
         segment=("country", "country code"),
         is_total=total_in(
-            "campaign name", "campaign", "ad set name", "ad name", "date", "day", "start time",
-            "account name", "ad account name",
+            "campaign name",
+            "campaign",
+            "ad set name",
+            "ad name",
+            "date",
+            "day",
+            "start time",
+            "account name",
+            "ad account name",
             says=_TOTAL_OF,
         ),
         by_day="in Snapchat Ads Manager, choose Breakdown by time: Day before you export",
     )
-)  # fmt: skip
+)
 
 _PIN_GROUP_IDS = ("ad group id", "ad_group_id", "adgroup_id")
 
@@ -234,36 +278,67 @@ register(
         ),
         columns={
             "account": (
-                "ad account id", "advertiser_id", "advertiser id", "ad_account_id", "account id",
-                "ad account name", "advertiser_name", "advertiser name", "account name",
+                "ad account id",
+                "advertiser_id",
+                "advertiser id",
+                "ad_account_id",
+                "account id",
+                "ad account name",
+                "advertiser_name",
+                "advertiser name",
+                "account name",
             ),
             "campaign": (
-                "campaign name", "campaign_name", "campaign", "campaign id", "campaign_id",
+                "campaign name",
+                "campaign_name",
+                "campaign",
+                "campaign id",
+                "campaign_id",
             ),
             "campaign_id": ("campaign id", "campaign_id"),
             "adset_id": _PIN_GROUP_IDS,
             "ad_id": ("ad id", "ad_id", "pin_promotion_id", "pin promotion id"),
             "creative": (
-                "ad name", "ad_name", "pin promotion name", "pin_promotion_name", "ad id", "ad_id",
-                "pin_promotion_id", "pin promotion id",
+                "ad name",
+                "ad_name",
+                "pin promotion name",
+                "pin_promotion_name",
+                "ad id",
+                "ad_id",
+                "pin_promotion_id",
+                "pin promotion id",
             ),
             "spend": ("spend in account currency", "spend_in_dollar", "spend_in_micro_dollar"),
             "impressions": (
-                "impressions", "paid impressions", "paid_impression", "total_impression",
+                "impressions",
+                "paid impressions",
+                "paid_impression",
+                "total_impression",
                 "impression_1",
             ),
             "clicks": (
-                "outbound clicks", "pin clicks", "clicks", "outbound_click_1", "clickthrough_1",
+                "outbound clicks",
+                "pin clicks",
+                "clicks",
+                "outbound_click_1",
+                "clickthrough_1",
                 "total_clickthrough",
             ),
             "conversions": (
-                "total conversions (checkout)", "conversions (checkout)", "total_checkout",
-                "checkout", "total conversions", "total_conversions",
+                "total conversions (checkout)",
+                "conversions (checkout)",
+                "total_checkout",
+                "checkout",
+                "total conversions",
+                "total_conversions",
             ),
             "revenue": (
-                "total order value (checkout)", "order value (checkout)",
-                "total_checkout_value_in_micro_dollar", "total order value",
-                "total conversions value", "total_conversions_value_in_micro_dollar",
+                "total order value (checkout)",
+                "order value (checkout)",
+                "total_checkout_value_in_micro_dollar",
+                "total order value",
+                "total conversions value",
+                "total_conversions_value_in_micro_dollar",
             ),
             "currency": ("currency", "currency_code", "advertiser_currency"),
         },
@@ -272,19 +347,27 @@ register(
                 ids=_PIN_GROUP_IDS, names=("ad group name", "ad_group_name", "ad group")
             )
         },
-        micros=frozenset({
-            "spend_in_micro_dollar", "total_checkout_value_in_micro_dollar",
-            "total_conversions_value_in_micro_dollar",
-        }),
+        micros=frozenset(
+            {
+                "spend_in_micro_dollar",
+                "total_checkout_value_in_micro_dollar",
+                "total_conversions_value_in_micro_dollar",
+            }
+        ),
         day=("date", "day"),
         segment=("country", "targeting country"),
         is_total=total_in(
-            "campaign name", "campaign", "ad group name", "ad name", "date", "campaign id",
+            "campaign name",
+            "campaign",
+            "ad group name",
+            "ad name",
+            "date",
+            "campaign id",
             says=_TOTAL_OF,
         ),
         by_day="in Pinterest Ads Manager, choose the time breakdown Day (API: granularity=DAY)",
     )
-)  # fmt: skip
+)
 
 _REDDIT_GROUP_IDS = ("ad group id", "ad_group id", "ad_group_id")
 _REDDIT_GROUPS = adset_from(ids=_REDDIT_GROUP_IDS, names=("ad group name", "ad_group_name"))
@@ -313,12 +396,19 @@ register(
             "impressions": ("impressions",),
             "clicks": ("clicks",),
             "conversions": (
-                "purchases", "total purchases", "purchase", "purchase (total)",
-                "purchase - total conversions", "conversions",
+                "purchases",
+                "total purchases",
+                "purchase",
+                "purchase (total)",
+                "purchase - total conversions",
+                "conversions",
             ),
             "revenue": (
-                "purchase value", "total purchase value", "purchases value",
-                "purchase total value", "conversion value",
+                "purchase value",
+                "total purchase value",
+                "purchases value",
+                "purchase total value",
+                "conversion value",
             ),
             "currency": ("currency", "currency code"),
         },
@@ -326,12 +416,18 @@ register(
         day=("date", "day"),
         segment=("country",),
         is_total=total_in(
-            "campaign name", "campaign", "ad group name", "ad name", "date", "day", "account name",
+            "campaign name",
+            "campaign",
+            "ad group name",
+            "ad name",
+            "date",
+            "day",
+            "account name",
             says=_TOTAL_OF,
         ),
         by_day="in Reddit Ads Manager, choose the breakdown Date before you export",
     )
-)  # fmt: skip
+)
 
 
 def _reddit_purchases(row: Row) -> str | None:
@@ -382,8 +478,10 @@ register(
         micros=frozenset({"spend"}),
         day=("date", "hour"),
         segment=("country",),
-        notes=("Spend is read in millionths and the value of purchases in cents, as Reddit's API "
-               "writes them.",),
+        notes=(
+            "Spend is read in millionths and the value of purchases in cents, as Reddit's API "
+            "writes them.",
+        ),
         by_day="add the breakdown DATE to the request",
     )
-)  # fmt: skip
+)

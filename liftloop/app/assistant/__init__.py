@@ -1,0 +1,1 @@
+"""Tools for an assistant, over the Model Context Protocol."""

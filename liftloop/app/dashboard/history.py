@@ -1,0 +1,64 @@
+"""What changed, who did it and what came of it; and the experiments."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from liftloop.adapters.pasteable import pasteable
+from liftloop.app.dashboard.acting import Visit
+from liftloop.app.dashboard.wording import table_height
+
+
+def draw_experiments(visit: Visit) -> None:
+    """Draw the experiments and lift tests, and how much each counts."""
+    from tasks.experiments.listing import listed_tests
+
+    rows = listed_tests(str(visit.workspace.root))
+    if not rows:
+        words = "No experiment yet. The one worth most: `liftloop experiments suggest`"
+        st.info(pasteable(words, visit.workspace, anywhere=True))
+        return
+    frame = experiment_table(rows)
+    st.dataframe(frame, hide_index=True, height=table_height(len(frame)), placeholder="–")
+
+
+def experiment_table(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """A row an experiment, as people read it."""
+    names = {
+        "experiment": "experiment",
+        "channel": "channel",
+        "segments": "segments",
+        "design": "design",
+        "start": "first day",
+        "days": "days",
+        "incremental_revenue": "incremental revenue",
+        "low": "90 % from",
+        "high": "to",
+        "status": "status",
+        "weight": "weight in the model",
+        "why": "why",
+    }
+    return pd.DataFrame(rows, columns=list(names)).rename(columns=names)
+
+
+def draw_history(visit: Visit) -> None:
+    """Draw what changed in data, models, settings, budgets and people, the last first."""
+    from liftloop.reporting.history.changelog import COLUMNS
+    from tasks.context import Loop
+    from tasks.report.changelog import changelog
+
+    changes = changelog(Loop(visit.workspace, visit.settings))
+    kinds = sorted({change.kind.value for change in changes})
+    chosen = st.pills("Of", kinds, selection_mode="multi", default=kinds)
+    shown = [change for change in changes if change.kind.value in (chosen or kinds)]
+    if not shown:
+        st.caption("Nothing yet.")
+        return
+    account = visit.settings.account
+    rows = [
+        change.row(timezone=account.timezone, currency=account.currency)
+        for change in reversed(shown)
+    ]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    st.dataframe(frame, hide_index=True, height=table_height(len(frame)), placeholder="–")

@@ -1,0 +1,129 @@
+"""What the next plan would be under another total, floors and caps; and taking it to approval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+
+from liftloop.app.dashboard.acting import Visit, perform
+from liftloop.app.dashboard.wording import md, table_height
+from liftloop.core.access.roles import Action, who_may
+from liftloop.core.errors import LiftLoopError
+from liftloop.settings.budget import GroupSettings
+
+if TYPE_CHECKING:
+    from tasks.decision.what_if import NextPlan
+
+
+def draw_what_if(visit: Visit) -> None:
+    """Draw the form, and the plan that was asked for last."""
+    if not visit.may(Action.WHAT_IF):
+        st.info(f"This takes {who_may(Action.WHAT_IF)}.")
+        return
+    st.markdown("What would the next plan be, and what would it earn? Nothing is applied.")
+    channels = sorted({cell.channel for cell in visit.cells()})
+    if not channels:
+        st.info("No budgets yet: the first cycle proposes some.")
+        return
+    currency = visit.settings.account.currency
+    with st.form("what if"):
+        total = st.number_input(
+            f"Total, {currency} a day (empty: as it is)", min_value=0.0, value=None, format="%.2f"
+        )
+        st.markdown(f"Floors and caps of channels, {currency} a day for all segments together")
+        limits = st.data_editor(
+            pd.DataFrame({"channel": channels, "floor": None, "cap": None}).astype(
+                {"floor": "float64", "cap": "float64"}
+            ),
+            hide_index=True,
+            disabled=["channel"],
+            key="limits",
+        )
+        asked = st.form_submit_button("Show the plan", type="primary")
+    if asked:
+        _ask(visit, changes_of(total, limits, visit.settings.budget.groups))
+    plan = st.session_state.get("next plan")
+    if plan is not None:
+        _draw(visit, plan)
+
+
+def changes_of(
+    total: float | None, limits: pd.DataFrame, groups: Sequence[GroupSettings] = ()
+) -> list[str]:
+    """Changes of settings, as ``liftloop what-if --set`` takes them; the ``groups`` of the settings
+    stay beside the floors and caps of channels."""
+    changes = [] if total is None else [f'budget.total = "{Decimal(str(total)):.2f}"']
+    rules = []
+    for row in limits.to_dict("records"):
+        names = {"floor": "minimum", "cap": "maximum"}
+        bounds = {
+            name: f"{Decimal(str(row[n])):.2f}" for n, name in names.items() if pd.notna(row[n])
+        }
+        if bounds:
+            channel = str(row["channel"])
+            rules.append(_inline({"name": f"what if: {channel}", "channels": [channel], **bounds}))
+    if rules:
+        own = [_inline(group.model_dump(mode="json")) for group in groups]
+        changes.append(f"budget.groups = [{', '.join([*own, *rules])}]")
+    return changes
+
+
+def _inline(values: Mapping[str, Any]) -> str:
+    """An inline table of TOML: of texts, numbers and lists of texts JSON's notation is TOML's."""
+    said = (f"{name} = {json.dumps(v)}" for name, v in values.items() if v is not None)
+    return f"{{ {', '.join(said)} }}"
+
+
+def _ask(visit: Visit, changes: list[str]) -> None:
+    from tasks.decision.what_if import what_next
+
+    st.session_state.pop("next plan", None)
+    try:
+        with st.spinner("Planning…"):
+            st.session_state["next plan"] = what_next(str(visit.workspace.root), changes)
+    except LiftLoopError as error:
+        st.error(md(str(error)))
+
+
+def _draw(visit: Visit, plan: NextPlan) -> None:
+    st.markdown(f"**{md(plan.sentence)}**")
+    now, usual, changed = (
+        plan.in_force.as_dict(),
+        plan.usual[1].as_dict(),
+        plan.changed[1].as_dict(),
+    )
+    rows: list[dict[str, Any]] = [
+        {
+            "segment": cell.segment,
+            "channel": cell.channel,
+            "in force": float(now.get(cell, 0)),
+            "next plan": float(usual.get(cell, 0)),
+            "with the changes": float(changed[cell]),
+            "difference": float(changed[cell] - usual.get(cell, Decimal(0))),
+        }
+        for cell in plan.changed[1].cells
+    ]
+    frame = pd.DataFrame(rows).sort_values("difference", key=lambda c: -c.abs(), kind="stable")
+    st.dataframe(frame, hide_index=True, height=table_height(len(frame)))
+    if not visit.may(Action.PROPOSE):
+        st.caption(f"To take it to approval takes {who_may(Action.PROPOSE)}.")
+        return
+    st.text_input("Reason", key="what-if reason", max_chars=500, placeholder="for the audit trail")
+    st.button(
+        "Take this to approval",
+        on_click=perform,
+        args=(visit, Action.PROPOSE, lambda actor, why: _propose(visit, plan, actor, why)),
+        kwargs={"reason": "what-if reason"},
+    )
+
+
+def _propose(visit: Visit, plan: NextPlan, actor: str, why: str) -> str:
+    from tasks.operate.budget_acts import propose_budgets
+
+    source = f"a what-if plan ({why})"
+    return propose_budgets(str(visit.workspace.root), plan.changed[1], source=source, actor=actor)

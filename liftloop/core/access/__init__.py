@@ -1,0 +1,1 @@
+"""Who may do what: roles, actions, and the one table of both."""
