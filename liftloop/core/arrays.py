@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from pandas.api.types import is_datetime64_dtype
+
+if TYPE_CHECKING:  # whoever needs the arrays' names alone starts without it
+    import pandas as pd
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -18,12 +19,17 @@ Z90 = 1.6448536269514722  # of the normal distribution: a 90 % interval ends her
 
 def days_of(dates: pd.Series[Any]) -> Days:
     """The day of each row, shape (n,), ``datetime64[D]``. Datetimes are not parsed again."""
+    import pandas as pd
+    from pandas.api.types import is_datetime64_dtype
+
     when = dates if is_datetime64_dtype(dates) else pd.to_datetime(dates)
     return np.asarray(when.to_numpy().astype("datetime64[D]"))
 
 
 def coded(texts: pd.Series[Any]) -> tuple[Index, pd.Index[Any]]:
     """Each text as its place (n,) among the distinct ones, which are sorted."""
+    import pandas as pd
+
     if isinstance(texts.dtype, pd.CategoricalDtype):
         texts = texts.astype(texts.cat.categories.dtype)
     codes, names = pd.factorize(texts, sort=True)
@@ -53,6 +59,8 @@ def summed(group: Index, **values: Array) -> dict[str, Array]:
         row[group] = np.arange(len(group))
         row = row[count > 0]
         return {name: np.where(np.isnan(v[row]), 0.0, v[row]) for name, v in values.items()}
+    import pandas as pd
+
     sums = pd.DataFrame(values, copy=False).groupby(group, sort=True).sum()
     return {name: sums[name].to_numpy() for name in values}
 

@@ -238,8 +238,7 @@ def planned_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Plan]:
             filter(
                 None,
                 (
-                    plan.reason,
-                    *plan.notes,
+                    *plan.sentences,
                     basis.holds.defaults,
                     held_sentence(
                         {c: why for c, why in basis.holds.no_raise.items() if isinstance(why, str)}

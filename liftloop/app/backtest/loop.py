@@ -34,12 +34,12 @@ Learn = Callable[[Settings, Facts, date, date | None], ResponseCurves | None]
 
 
 class PlannedBudgets(Protocol):
-    """A plan: the budgets it proposes and the sentence of the whole."""
+    """A plan: the budgets it proposes and what there is to say of the whole."""
 
     @property
     def policy(self) -> Policy: ...
     @property
-    def reason(self) -> str: ...
+    def sentences(self) -> tuple[str, ...]: ...
 
 
 class Planner(Protocol):
@@ -158,7 +158,7 @@ class MemoryLoop:
                 evidence=PlanEvidence(facts, as_of),
                 slow=held.no_raise,
             )
-            proposal = Proposed(plan.policy, plan.reason)
+            proposal = Proposed(plan.policy, " ".join(plan.sentences))
         except InfeasibleBudget as why:  # as in production: no plan, but a rollout is judged
             conflict = str(why)
             if self.running is None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from liftloop.core.allocation.constraints import BoundRule, book, sum_rules
 from liftloop.core.allocation.infeasibility import extreme_total, possible
 from liftloop.core.allocation.rule_patterns import Group, Rules, covered
 from liftloop.core.money.currencies import amount_words
-from liftloop.core.policy import Cell, Policy, from_cents, to_cents
+from liftloop.core.policy import CENT, Cell, Policy, from_cents, to_cents
 
 FROZEN_BY_SETTING = "frozen"
 _PASSING = ("step", "no_raise", "unknown", "frequency")
@@ -145,3 +145,13 @@ def total_sentence(
         f"{words}. Steps of at most {max_step:.0%} a cycle lead there; "
         f"this cycle reaches {amount_words(reached, currency)}."
     )
+
+
+def total_at_once(total: Decimal, incumbent: Policy, most: float) -> Decimal:
+    """The nearest to ``total`` that budgets in force may change to at once, where their sum may
+    change by the fraction ``most`` of itself."""
+    if not incumbent.total:
+        return total
+    low, high = (incumbent.total * (1 + sign * Decimal(str(most))) for sign in (-1, 1))
+    low, high = low.quantize(CENT, ROUND_CEILING), high.quantize(CENT, ROUND_FLOOR)
+    return min(max(total, low), high)

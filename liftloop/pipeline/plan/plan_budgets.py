@@ -35,7 +35,7 @@ from liftloop.core.curves.saturating import untested_cells
 from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.exploration.explore import Exploration
 from liftloop.core.money.currencies import budget_unit
-from liftloop.core.money.reachable_total import total_sentence
+from liftloop.core.money.reachable_total import total_at_once, total_sentence
 from liftloop.core.money.whole_units import in_whole_units
 from liftloop.core.policy import Cell, Policy, to_cents
 from liftloop.core.rollout.staged_budgets import rescaled
@@ -47,7 +47,6 @@ from liftloop.pipeline.plan.rules import (
     PlanLimits,
     Slow,
     rules_of,
-    total_at_once,
     with_frequency_caps,
 )
 from liftloop.pipeline.plan.total import (
@@ -80,6 +79,11 @@ class Plan:
     notes: tuple[str, ...] = ()
     total: TotalProposal | None = None
     judged: JudgedTotal | None = None
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The sentence of the whole and the notes."""
+        return tuple(filter(None, (self.reason, *self.notes)))
 
 
 def plan_budgets(
@@ -262,15 +266,15 @@ def _total_words(settings: Settings, incumbent: Policy, reached: Decimal) -> str
     budget = settings.budget
     if budget.total is None:
         return ""
-    at_once = total_at_once(settings, budget.total, incumbent)
-    held = reached == at_once != budget.total
+    most = settings.guardrails.total_change
+    held = reached == total_at_once(budget.total, incumbent, most) != budget.total
     return total_sentence(
         wanted=budget.total,
         spent=incumbent.total,
         reached=reached,
         max_step=budget.max_step,
         currency=settings.account.currency,
-        at_once=settings.guardrails.total_change if held else None,
+        at_once=most if held else None,
     )
 
 

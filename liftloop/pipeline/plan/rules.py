@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from types import MappingProxyType
 
 import pandas as pd
@@ -14,8 +14,12 @@ import pandas as pd
 from liftloop.core.allocation.constraints import Group, NoRaise, ReachCap, Rules, resolve_rules
 from liftloop.core.curves.gain import share_moved
 from liftloop.core.guardrails.plan import ROUNDING, PlanRule, channel_limits, channels_beyond
-from liftloop.core.money.reachable_total import shares_within_reach, total_within_reach
-from liftloop.core.policy import CENT, Cell, Policy
+from liftloop.core.money.reachable_total import (
+    shares_within_reach,
+    total_at_once,
+    total_within_reach,
+)
+from liftloop.core.policy import Cell, Policy
 from liftloop.pipeline.plan.reach import caps_by_frequency
 from liftloop.settings.schema import Settings
 
@@ -49,10 +53,11 @@ def rules_of(
     lost = tuple(unknown)
     rules = configured_rules(settings, incumbent, frozen, slow, as_of)
     rules = total_within_reach(rules, incumbent=incumbent, unknown=lost)
+    most = settings.guardrails.total_change
     rules = replace(
         rules,
-        total=total_at_once(settings, rules.total, incumbent),
-        least_total=total_at_once(settings, Decimal(0), incumbent),
+        total=total_at_once(rules.total, incumbent, most),
+        least_total=total_at_once(Decimal(0), incumbent, most),
     )
     return shares_within_reach(rules, incumbent=incumbent, unknown=lost)
 
@@ -121,17 +126,6 @@ def with_frequency_caps(
     """``rules`` with the frequency caps of the settings, by the facts known on ``as_of``."""
     caps = caps_by_frequency(settings, cells=rules.cells, facts=facts, as_of=as_of)
     return replace(rules, reach=tuple(ReachCap(cell, caps[cell]) for cell in sorted(caps)))
-
-
-def total_at_once(settings: Settings, total: Decimal, incumbent: Policy) -> Decimal:
-    """The nearest to ``total`` that the budgets in force may change to at once, by ``total_change``
-    in ``[guardrails]``."""
-    if not incumbent.total:
-        return total
-    most = Decimal(str(settings.guardrails.total_change))
-    low, high = (incumbent.total * (1 + sign * most) for sign in (-1, 1))
-    low, high = low.quantize(CENT, ROUND_CEILING), high.quantize(CENT, ROUND_FLOOR)
-    return min(max(total, low), high)
 
 
 @dataclass(frozen=True, slots=True)

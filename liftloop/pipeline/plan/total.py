@@ -22,8 +22,8 @@ from liftloop.core.errors import InfeasibleBudget
 from liftloop.core.money.currencies import amount_words
 from liftloop.core.money.losing_spend import MATERIAL, LosingSpend, losing_spend
 from liftloop.core.money.paying_total import paying_total
+from liftloop.core.money.reachable_total import total_at_once
 from liftloop.core.policy import Policy, from_cents, to_cents
-from liftloop.pipeline.plan.rules import total_at_once
 from liftloop.settings.schema import Settings
 
 BREAK_EVEN = 1.0
@@ -92,7 +92,7 @@ def what_pays(
         margin=settings.budget.margin,
         unknown=set(rules.cells) - set(curves.cells),
     )
-    total = total_at_once(settings, total, incumbent)
+    total = total_at_once(total, incumbent, settings.guardrails.total_change)
     if float(rules.total - total) < MATERIAL * float(rules.total):
         return rules
     return replace(rules, total=total)

@@ -210,8 +210,13 @@ def test_new_users_need_the_columns_the_model_reads(
     table.write_text("unit_id,segment,x_taste\nu1,new,much\n", encoding="utf-8")
     with pytest.raises(RefusedFile, match="'much'"):
         find_targets(str(place.root), users=table)
-    table.write_text("unit_id,segment,x_taste\nlow,new,-1\nhigh,loyal,1\n", encoding="utf-8")
-    mail, _ = find_targets(str(place.root), users=table).lists
-    rows = mail.rows()
-    assert list(rows["unit_id"]) == ["high", "low"]
-    assert rows["predicted_uplift"].iloc[0] - rows["predicted_uplift"].iloc[1] > 1.5
+    few = open_loop(place.root).settings.privacy.minimum_group
+    many = [f"low{i},new,-1\nhigh{i},loyal,1\n" for i in range(few)]
+    for lines, listed in ((many[1:], 0), (many, 2 * few)):  # a group too small is not listed
+        table.write_text("unit_id,segment,x_taste\n" + "".join(lines), encoding="utf-8")
+        mail, _ = find_targets(str(place.root), users=table).lists
+        rows = mail.rows()
+        assert len(rows) == listed
+    uplift = rows.set_index("unit_id")["predicted_uplift"]
+    assert uplift.index[0].startswith("high") and uplift.index[-1].startswith("low")
+    assert uplift.iloc[0] - uplift.iloc[-1] > 1.5
