@@ -56,7 +56,7 @@ def curves(search: float = 4.0) -> SaturatingCurves:
 @dataclass
 class Plan:
     policy: Policy
-    reason: str = "It pays."
+    sentences: tuple[str, ...] = ("It pays.",)
 
 
 @dataclass
