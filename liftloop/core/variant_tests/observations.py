@@ -2,7 +2,7 @@
 
 A *variant* is one of the creatives, bids or audiences that share a cell's money. Units are whatever
 was assigned to variants at random: users, geographies' users, or impressions where a platform
-rotates creatives. A unit belongs to the day it was assigned on, and so do its outcomes, whenever they
+rotates creatives. A unit belongs to the day it was assigned on, as do its outcomes, whenever they
 come: a day that is still young has fewer of them (:attr:`VariantDays.matured`).
 """
 
