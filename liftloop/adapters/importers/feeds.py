@@ -85,6 +85,11 @@ FEEDS: dict[str, FeedColumns] = {
             "incremental_revenue:number standard_error:number",
             "reported_at:instant",
         ),
+        _feed(
+            "variants",
+            "test date:day segment channel variant units:number conversions:number revenue:number",
+            "spend:number revenue_sq:number currency reported_at:instant",
+        ),
     )
 }
 

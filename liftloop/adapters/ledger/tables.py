@@ -392,3 +392,36 @@ class PlatformBreaker(Table, table=True):
     failures: int = 0  # in a row
     successes: int = 0  # since it is half-open
     opened_at: datetime | None = _instant(default=None, nullable=True)
+
+
+class VariantTestRecord(Table, table=True):
+    """A test inside a cell, as it was planned, and what became of it.
+
+    ``state``: running, stopped (a person ended it), won (a variant has taken over), or ended (its
+    time was over, or there was nothing to find); ``reason`` says why."""
+
+    name: str = Field(primary_key=True)
+    channel: str
+    starts_on: date
+    ends_on: date
+    plan: str = _text()  # liftloop.core.variant_tests.plan.VariantTest
+    design: str = _text()  # what it was expected to need and to cost
+    actor: str
+    created_at: datetime = _instant()
+    state: str = Field(index=True)
+    ended_on: date | None = None
+    winner: str = ""
+    reason: str = _text(default="")
+
+
+class VariantTestReview(Table, table=True):
+    """What a test came to on a day, and the shares of its variants from that day on."""
+
+    id: str = Field(primary_key=True)
+    test: str = Field(index=True)
+    as_of: date
+    facts: str  # names the rows it rests on
+    reading: str = _text()  # liftloop.pipeline.variant_tests.TestReview
+    shares: str = _text()  # variant -> share, JSON
+    sentence: str = _text()
+    created_at: datetime = _instant()

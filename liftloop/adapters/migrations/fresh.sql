@@ -1,4 +1,4 @@
--- Made by liftloop/adapters/ledger/fresh_ledger.py from the migrations with the hash 3ac358f0621b0dfd42a8855212ac4dc6eeb6f40839da500cd1b0b1cfc8aedec5
+-- Made by liftloop/adapters/ledger/fresh_ledger.py from the migrations with the hash 671cc5f0b87480db5d86b1e3084baa85db8fc67a4e583edf8153026d465d50c8
 BEGIN IMMEDIATE;
 CREATE TABLE auditentry (
 	sequence INTEGER NOT NULL, 
@@ -107,7 +107,7 @@ CREATE TABLE liftloop_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT liftloop_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "liftloop_version" VALUES('0010');
+INSERT INTO "liftloop_version" VALUES('0011');
 CREATE TABLE message (
 	"key" VARCHAR NOT NULL, 
 	sequence INTEGER NOT NULL, 
@@ -294,6 +294,32 @@ CREATE TABLE useraccount (
 	created_by VARCHAR NOT NULL, 
 	CONSTRAINT pk_useraccount PRIMARY KEY (name)
 );
+CREATE TABLE varianttestrecord (
+	name VARCHAR NOT NULL, 
+	channel VARCHAR NOT NULL, 
+	starts_on DATE NOT NULL, 
+	ends_on DATE NOT NULL, 
+	"plan" TEXT NOT NULL, 
+	design TEXT NOT NULL, 
+	actor VARCHAR NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	state VARCHAR NOT NULL, 
+	ended_on DATE, 
+	winner VARCHAR NOT NULL, 
+	reason TEXT NOT NULL, 
+	CONSTRAINT pk_varianttestrecord PRIMARY KEY (name)
+);
+CREATE TABLE varianttestreview (
+	id VARCHAR NOT NULL, 
+	test VARCHAR NOT NULL, 
+	as_of DATE NOT NULL, 
+	facts VARCHAR NOT NULL, 
+	reading TEXT NOT NULL, 
+	shares TEXT NOT NULL, 
+	sentence TEXT NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	CONSTRAINT pk_varianttestreview PRIMARY KEY (id)
+);
 CREATE INDEX ix_auditentry_subject ON auditentry (subject);
 CREATE INDEX ix_delivery_feed ON delivery (feed);
 CREATE INDEX ix_delivery_sha256 ON delivery (sha256);
@@ -310,4 +336,6 @@ CREATE INDEX ix_experimentrecord_state ON experimentrecord (state);
 CREATE INDEX ix_signin_name ON signin (name);
 CREATE INDEX ix_playbooknote_about ON playbooknote (about);
 CREATE INDEX ix_playbooknote_kind ON playbooknote (kind);
+CREATE INDEX ix_varianttestrecord_state ON varianttestrecord (state);
+CREATE INDEX ix_varianttestreview_test ON varianttestreview (test);
 COMMIT;

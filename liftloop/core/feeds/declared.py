@@ -1,4 +1,4 @@
-"""The six feeds by name: contract, key, and the column that dates a row."""
+"""The seven feeds by name: contract, key, and the column that dates a row."""
 
 from __future__ import annotations
 
@@ -99,5 +99,6 @@ FEEDS: Mapping[str, Feed] = {
         Feed("sales", models.Sales, ("date", "segment"), prefixes=("x_",)),
         Feed("events", models.Events, ("event_id",), date_column="occurred_at"),
         Feed("experiments", models.Experiments, ("experiment",), date_column="end"),
+        Feed("variants", models.Variants, ("test", "date", "segment", "channel", "variant")),
     )
 }

@@ -1,4 +1,4 @@
-"""The six feeds, one class each: what a column holds, and the rules a row must keep.
+"""The seven feeds, one class each: what a column holds, and the rules a row must keep.
 
 A method marked as a check is a rule; its name is the name under which a row that breaks it goes to
 quarantine. A column declared with ``negative=False`` has a rule as well: ``spend_not_negative``.
@@ -199,3 +199,23 @@ class Experiments(_Dated):
     @classmethod
     def start_not_after_end(cls, rows: pd.DataFrame) -> Truth:
         return rows["start"] <= rows["end"]
+
+
+class Variants(_Dated):
+    """Outcomes of the variants of a test inside a cell (creatives, bids, audiences), by the day on
+    which their units were assigned: a day that is reported again has more of them."""
+
+    test: Series[str] = text()
+    segment: Series[str] = text()
+    channel: Series[str] = text()
+    variant: Series[str] = text()
+    units: Series[int] = count()
+    spend: Series[float] = number(default=0.0, money=True, negative=False)
+    conversions: Series[float] = number(negative=False)
+    revenue: Series[float] = number()
+    revenue_sq: Series[float] = number(optional=True, negative=False)
+
+    @pa.check("units")
+    @classmethod
+    def units_positive(cls, units: Series[int]) -> Truth:
+        return units > 0

@@ -1,0 +1,157 @@
+"""A test inside a cell as it was planned: which creatives, bids or audiences share the cell's
+money, what is measured, and when it is worth acting on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from liftloop.core.arrays import days_of
+from liftloop.core.policy import Cell
+from liftloop.core.variant_tests.observations import VariantDays
+
+
+class Metric(StrEnum):
+    """What a variant is to bring more of."""
+
+    CONVERSIONS = "conversions per unit"
+    REVENUE = "revenue per unit"
+    PROFIT = "profit per unit of spend"
+
+
+class AssignedBy(StrEnum):
+    """What is assigned to one variant or another at random."""
+
+    USER = "user"
+    GEO = "geo"
+    TIME = "time"
+
+
+class Acting(StrEnum):
+    """What becomes of the cell's money while the test runs."""
+
+    EVEN = "even"  # the shares stay as they began; a winner takes over in steps
+    SPLIT = "split"  # the shares follow what is learned, from day to day
+
+
+@dataclass(frozen=True, slots=True)
+class VariantTest:
+    """One test as it was planned.
+
+    Attributes
+    ----------
+    segments, channel
+        The cells inside which it runs.
+    variants
+        The first is the one compared with.
+    ads
+        What each variant is called on the platform (ad ids), for the file it needs; may be empty.
+    smallest_effect
+        The smallest relative difference worth acting on: 0.05 is 5 %.
+    delay_days
+        Days after its assignment on which a unit's outcomes are complete.
+    start, last
+        First day, and the last one on which it may still run.
+    """
+
+    name: str
+    hypothesis: str
+    segments: tuple[str, ...]
+    channel: str
+    variants: tuple[str, ...]
+    metric: Metric
+    smallest_effect: float
+    start: date
+    last: date
+    assigned_by: AssignedBy = AssignedBy.USER
+    acting: Acting = Acting.SPLIT
+    delay_days: int = 0
+    ads: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells inside which it runs."""
+        return tuple(Cell(segment, self.channel) for segment in self.segments)
+
+    @property
+    def even(self) -> dict[str, float]:
+        """Equal shares by variant."""
+        return dict.fromkeys(self.variants, 1.0 / len(self.variants))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; :meth:`from_dict` reads them."""
+        return {**asdict(self), "start": self.start.isoformat(), "last": self.last.isoformat()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VariantTest:
+        """What :meth:`as_dict` wrote."""
+        read = {
+            "start": date.fromisoformat(values["start"]),
+            "last": date.fromisoformat(values["last"]),
+            "metric": Metric(values["metric"]),
+            "assigned_by": AssignedBy(values["assigned_by"]),
+            "acting": Acting(values["acting"]),
+            **{name: tuple(values[name]) for name in ("segments", "variants", "ads")},
+        }
+        return cls(**{**values, **read})
+
+
+def observed(test: VariantTest, rows: pd.DataFrame, *, as_of: date, margin: float) -> VariantDays:
+    """What a test observed of the days from its start to the one before ``as_of``, all its cells
+    together; variants without a row on a day have no units on it.
+
+    Parameters
+    ----------
+    rows
+        The ``variants`` feed as known on ``as_of``.
+    margin
+        Profit per unit of revenue; it counts where profit is what is measured.
+    """
+    days = np.arange(test.start, min(as_of, test.last + timedelta(days=1)), dtype="datetime64[D]")
+    rows = rows[
+        (rows["test"] == test.name)
+        & rows["segment"].isin(test.segments)
+        & (rows["channel"] == test.channel)
+        & rows["variant"].isin(test.variants)
+    ]
+    when = days_of(rows["date"])
+    inside = np.isin(when, days)
+    rows, when = rows[inside], when[inside]
+    place = pd.Index(test.variants).get_indexer(rows["variant"]) * len(days) + np.searchsorted(
+        days, when
+    )
+    shape = (len(test.variants), len(days))
+    size = len(test.variants) * len(days)
+
+    def summed(values: pd.Series[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        sums = np.bincount(
+            place, weights=values.to_numpy(dtype=float), minlength=shape[0] * shape[1]
+        )
+        return sums.reshape(shape)
+
+    counted = test.metric is Metric.CONVERSIONS
+    worth = margin if test.metric is Metric.PROFIT else 1.0
+    known = not counted and len(rows) > 0 and bool(rows["revenue_sq"].notna().all())
+    return VariantDays(
+        variants=test.variants,
+        days=days,
+        units=summed(rows["units"]),
+        spend=summed(rows["spend"]),
+        value=summed(rows["conversions"]) if counted else worth * summed(rows["revenue"]),
+        value_squares=worth**2 * summed(rows["revenue_sq"]) if known else None,
+        matured=_matured(days, as_of, test.delay_days),
+    )
+
+
+def _matured(
+    days: np.ndarray[Any, np.dtype[np.datetime64]], as_of: date, delay: int
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """How much of each day's outcomes is expected to be there: they come evenly over the delay."""
+    age = (np.datetime64(as_of, "D") - days).astype(float)
+    return np.clip(age / (delay + 1.0), 1.0 / (delay + 1.0), 1.0)
