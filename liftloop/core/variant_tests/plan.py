@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from liftloop.core.arrays import days_of
+from liftloop.core.arrays import Array, Days, days_of
 from liftloop.core.policy import Cell
 from liftloop.core.variant_tests.observations import VariantDays
 
@@ -113,7 +113,8 @@ def observed(test: VariantTest, rows: pd.DataFrame, *, as_of: date, margin: floa
     margin
         Profit per unit of revenue; it counts where profit is what is measured.
     """
-    days = np.arange(test.start, min(as_of, test.last + timedelta(days=1)), dtype="datetime64[D]")
+    first, after = np.datetime64(test.start), np.datetime64(test.last + timedelta(days=1))
+    days: Days = np.arange(first, min(np.datetime64(as_of), after), dtype="datetime64[D]")
     rows = rows[
         (rows["test"] == test.name)
         & rows["segment"].isin(test.segments)
@@ -123,17 +124,14 @@ def observed(test: VariantTest, rows: pd.DataFrame, *, as_of: date, margin: floa
     when = days_of(rows["date"])
     inside = np.isin(when, days)
     rows, when = rows[inside], when[inside]
-    place = pd.Index(test.variants).get_indexer(rows["variant"]) * len(days) + np.searchsorted(
-        days, when
-    )
+    variant = pd.Index(test.variants).get_indexer(pd.Index(rows["variant"]))
     shape = (len(test.variants), len(days))
-    size = len(test.variants) * len(days)
+    place = variant * len(days) + np.searchsorted(days, when)
 
-    def summed(values: pd.Series[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        sums = np.bincount(
-            place, weights=values.to_numpy(dtype=float), minlength=shape[0] * shape[1]
-        )
-        return sums.reshape(shape)
+    def summed(values: pd.Series[Any]) -> Array:
+        sums = np.zeros(shape)
+        np.add.at(sums.reshape(-1), place, values.to_numpy(dtype=float))
+        return sums
 
     counted = test.metric is Metric.CONVERSIONS
     worth = margin if test.metric is Metric.PROFIT else 1.0
@@ -149,9 +147,7 @@ def observed(test: VariantTest, rows: pd.DataFrame, *, as_of: date, margin: floa
     )
 
 
-def _matured(
-    days: np.ndarray[Any, np.dtype[np.datetime64]], as_of: date, delay: int
-) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _matured(days: Days, as_of: date, delay: int) -> Array:
     """How much of each day's outcomes is expected to be there: they come evenly over the delay."""
     age = (np.datetime64(as_of, "D") - days).astype(float)
     return np.clip(age / (delay + 1.0), 1.0 / (delay + 1.0), 1.0)
