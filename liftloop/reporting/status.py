@@ -76,6 +76,8 @@ class Situation:
         How a rollout ended that was taken back after the last plan went in force; "".
     proposed_total
         The total that waits for a person, as a sentence; "".
+    judged_total
+        What the total is worth at its margin, a sentence; "" where it was not judged.
     is_known
         Whether a response is known: whether anything can be predicted.
     """
@@ -92,6 +94,7 @@ class Situation:
     held: str = ""
     taken_back: str = ""
     proposed_total: str = ""
+    judged_total: str = ""
     quarantined: int = 0
     trial: Trial | None = None
     is_known: bool = True

@@ -54,6 +54,7 @@ from tasks.decision.total_proposals import (
     JUDGED,
     approved_total,
     judged_record,
+    judged_total,
     offer_total,
     with_total,
 )
@@ -325,11 +326,12 @@ def show_proposal(workspace: str, shown: dict[str, Any]) -> str:
 @dataclass(frozen=True, slots=True)
 class ProposalArtifact:
     """A proposal's reason, and why each cell moves or not, as (segment, channel, why); ``as_of`` is
-    None where nothing is proposed."""
+    None where nothing is proposed. ``judged_total``: what the total is worth at its margin."""
 
     reason: str
     as_of: date | None = None
     cells: Sequence[tuple[str, str, str]] = ()
+    judged_total: str = ""
 
 
 def proposal_page(loop: Loop, shown: dict[str, Any]) -> str:
@@ -338,6 +340,12 @@ def proposal_page(loop: Loop, shown: dict[str, Any]) -> str:
     if shown["id"] is not None:
         with session(loop.engine, read_only=True) as db:
             kept = proposal(db, id=shown["id"])
+            judged = judged_total(db, shown["id"]) or {}
         assert kept is not None
-        found = ProposalArtifact(kept.reason, kept.as_of, tuple(json.loads(kept.cells).values()))
+        found = ProposalArtifact(
+            kept.reason,
+            kept.as_of,
+            tuple(json.loads(kept.cells).values()),
+            str(judged.get("sentence", "")),
+        )
     return render("markdown/proposal.md.j2", proposal=found)

@@ -16,7 +16,7 @@ from liftloop.adapters.audit.sealing import AuditEvent
 from liftloop.adapters.audit.trail import payload_of
 from liftloop.adapters.ledger.decisions import budgets_in_force
 from liftloop.adapters.ledger.records import append_audit, session
-from liftloop.adapters.ledger.tables import AuditEntry
+from liftloop.adapters.ledger.tables import AuditEntry, Decision
 from liftloop.core.access.roles import Caller
 from liftloop.core.curves.gain import Estimate
 from liftloop.core.errors import Declined, UnknownName
@@ -172,10 +172,22 @@ def judged_record(found: JudgedTotal, settings: Settings) -> dict[str, Any]:
     }
 
 
+def judged_from(kept: Mapping[str, Any]) -> JudgedTotal:
+    """What :func:`judged_record` kept."""
+    gain = Estimate(*(float(x) for x in kept["gain"]))
+    return JudgedTotal(Decimal(kept["now"]), Decimal(kept["to"]), float(kept["next_unit"]), gain)
+
+
 def judged_total(db: Session, proposal_id: str) -> dict[str, Any] | None:
     """As of :func:`judged_record`, of a plan; None where its total was not judged."""
     found: dict[str, Any] | None = (payload_of(db, subject=proposal_id) or {}).get(JUDGED)
     return found
+
+
+def judged_by(found: Decision | None) -> str:
+    """What the total of a decision's plan is worth at its margin, a sentence; "" where it was not
+    judged."""
+    return str(json.loads(found.evidence).get(JUDGED, {}).get("sentence", "")) if found else ""
 
 
 def waiting_sentence(db: Session, settings: Settings) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from sqlmodel import Session
 
@@ -16,12 +17,13 @@ from liftloop.core.errors import LiftLoopError
 from liftloop.core.money.currencies import amount_words
 from liftloop.core.policy import Cell
 from liftloop.pipeline.plan.plan_budgets import outcome_words
+from liftloop.pipeline.plan.total import judged_clause
 from liftloop.reporting.explain_guardrails import in_brief, step_verdicts
 from liftloop.reporting.held_plans import TO_DO, cost_of_waiting, without
 from liftloop.reporting.messages.decision_message import Announcement
 from liftloop.settings.schema import Settings
 from tasks.context import Loop
-from tasks.decision.total_proposals import JUDGED, open_offer
+from tasks.decision.total_proposals import JUDGED, judged_from, open_offer
 from tasks.links import decision_links
 from tasks.model.curves import curves_of
 
@@ -55,13 +57,18 @@ def announcement_of(
         gain_high=head.gain_high if known else None,
         todo=to_do or _by_platforms(loop, head),
         total=total_step(db, loop.settings),
-        judged_total=str(evidence.get(JUDGED, {}).get("sentence", "")),
+        judged_total=_judged(loop, evidence),
         waiting=_waiting(loop, db, head, is_held=bool(to_do)),
         returns=returns,
         links=decision_links(loop, db, head, page),
         audit_head=head_with(db, head.id),
         outcome=outcome_words(loop.settings),
     )
+
+
+def _judged(loop: Loop, evidence: Mapping[str, Any]) -> str:
+    kept = evidence.get(JUDGED)
+    return judged_clause(judged_from(kept), loop.settings.account.currency) if kept else ""
 
 
 def returns_before(loop: Loop, head: Decision) -> dict[Cell, float]:

@@ -22,7 +22,7 @@ from liftloop.reporting.pages.decision_page import DecisionPage
 from liftloop.reporting.rollout_sentences import day_text
 from liftloop.reporting.rollout_summary import ACTS, RolloutSummary
 from tasks.context import Loop
-from tasks.decision.total_proposals import waiting_sentence
+from tasks.decision.total_proposals import judged_by, waiting_sentence
 from tasks.model.curves import curves_of
 from tasks.report.rollout_summary import summary_of
 from tasks.report.weekly import gained
@@ -43,6 +43,7 @@ def gather_page(loop: Loop, db: Session, head: Decision) -> DecisionPage:
         decision_id=head.id,
         sentences=[
             in_brief(head.reason, step_verdicts(head.evidence)),
+            judged_by(head),
             waiting_sentence(db, loop.settings),
             f"Gained so far: {worth}" if worth else "",
         ],

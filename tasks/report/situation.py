@@ -19,7 +19,7 @@ from liftloop.pipeline.plan.plan_budgets import outcome_words
 from liftloop.reporting.rollout_summary import RolloutSummary
 from liftloop.reporting.status import Situation, Trial, WaitingPlan
 from tasks.context import Loop
-from tasks.decision.total_proposals import waiting_sentence
+from tasks.decision.total_proposals import judged_by, waiting_sentence
 from tasks.operate.acts import WAITING, cells_in_words, resume_command
 
 
@@ -33,6 +33,7 @@ def situation(
     lines = budget_lines(db, decision_id=head.id) if head else []
     pauses = active_pauses(db)
     verdict = last_verdict(db)
+    newest = next(iter(decisions(db, limit=1)), None)
     return Situation(
         words=outcome_words(loop.settings),
         has_facts=db.exec(select(Delivery.id).limit(1)).first() is not None,
@@ -52,9 +53,10 @@ def situation(
         paused_cells=sum(any(_names(p, line) for p in pauses) for line in lines),
         cells=len(lines),
         alarm=verdict.summary if verdict is not None and verdict.drifted else "",
-        held=_held(db, head),
+        held=_held(newest),
         taken_back=_taken_back(summary, head),
         proposed_total=waiting_sentence(db, loop.settings),
+        judged_total=judged_by(newest) or judged_by(head),
         quarantined=count(db, QuarantinedRow, QuarantinedRow.state == "open"),
         trial=_trial(summary, head),
         is_known=any(line.expected_incremental_revenue is not None for line in lines),
@@ -81,9 +83,8 @@ def _names(pause: Pause, line: BudgetLine) -> bool:
     return pause.segment in ("*", line.segment) and pause.channel in ("*", line.channel)
 
 
-def _held(db: Session, head: Decision | None) -> str:
+def _held(newest: Decision | None) -> str:
     """Why the newest decision holds a plan back; "" where it does not, or no plan was made."""
-    newest = next(iter(decisions(db, limit=1)), None)
     if newest is None or newest.kind != "hold" or newest.proposal_id is None:
         return ""
     return newest.reason

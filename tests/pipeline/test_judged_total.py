@@ -12,7 +12,7 @@ from liftloop.core.allocation.constraints import resolve_rules
 from liftloop.core.curves.gain import Estimate
 from liftloop.core.curves.saturating import SaturatingCurves
 from liftloop.core.policy import Cell, Policy
-from liftloop.pipeline.plan.total import JudgedTotal, judge_total, judged_sentence
+from liftloop.pipeline.plan.total import JudgedTotal, judge_total, judged_clause, judged_sentence
 from liftloop.settings.schema import Settings
 
 CELLS = (Cell("a", "search"), Cell("b", "search"))
@@ -93,3 +93,13 @@ def test_a_total_that_is_not_spent_for_profit_is_not_judged(budget: dict[str, An
 
 def test_a_total_is_not_judged_where_nothing_may_move() -> None:
     assert judged(2.25, 100, step=0.0) is None
+
+
+def test_a_message_has_it_in_a_clause() -> None:
+    less = judged(2.25, 100)
+    right = judged(2.25, 50)
+    assert less is not None and right is not None
+    assert judged_clause(less, "USD") == (
+        "Next unit of the total: 0.56 (break-even 1.00); 100.00 less a day earns 25 more."
+    )
+    assert judged_clause(right, "USD") == "Next unit of the total: 1.00 (break-even 1.00)."

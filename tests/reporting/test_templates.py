@@ -253,7 +253,9 @@ MARKDOWN: dict[str, Callable[[], str]] = {
     ),
     "markdown/proposal.md.j2": lambda: render(
         "markdown/proposal.md.j2",
-        proposal=SimpleNamespace(reason=EVIL, as_of=EVIL, cells=[(EVIL, EVIL, EVIL)]),
+        proposal=SimpleNamespace(
+            reason=EVIL, as_of=EVIL, cells=[(EVIL, EVIL, EVIL)], judged_total=EVIL
+        ),
     ),
     "markdown/score_card.md.j2": lambda: render(
         "markdown/score_card.md.j2",

@@ -104,6 +104,8 @@ def _headline(view: DashboardView, *, currency: str, timezone: str, last: date |
     facts = f"spend known up to {day(last)}" if last else "no spend known"
     since = f"budgets in force from {day(head.effective_from)}" if head else "nothing decided yet"
     st.caption(f"All money in {currency}, days in {md(timezone)} · {facts} · {since}")
+    if view.situation.judged_total:
+        st.markdown(f"**The total:** {md(view.situation.judged_total)}")
     total, earned, gain, trail = st.columns(4)
     budgets = view.budgets
     spent = sum(budgets["daily_budget"]) if head else 0

@@ -268,6 +268,16 @@ def judged_sentence(found: JudgedTotal, currency: str) -> str:
     )
 
 
+def judged_clause(found: JudgedTotal, currency: str) -> str:
+    """As of :func:`judged_sentence`, for a message that has little room."""
+    words = f"Next unit of the total: {found.next_unit:.2f} (break-even {BREAK_EVEN:.2f})"
+    if found.to == found.now:
+        return f"{words}."
+    change = amount_words(abs(found.to - found.now), currency)
+    more = "more" if found.to > found.now else "less"
+    return f"{words}; {change} {more} a day earns {found.gain.mean:,.0f} more."
+
+
 def _rounded(amount: Decimal, towards: Decimal) -> Decimal:
     """An amount in round figures, three of them, on the side of ``towards``."""
     unit = Decimal(10) ** max(math.floor(math.log10(float(towards))) - 2, -2)

@@ -419,3 +419,17 @@ def test_what_could_not_be_compared_is_no_all_clear(
 def test_one_is_one() -> None:
     assert counted(1, "entry", "entries") == "1 entry"
     assert counted(1200, "entry", "entries") == "1,200 entries"
+
+
+def test_the_total_is_judged_on_the_first_screen(
+    busy_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "The next unit of the total returns 0.56, break-even is 1.00: spending 9 USD less"
+    kept = json.dumps({"judged_total": {"sentence": words}})
+    with open_ledger(str(load_settings(busy_workspace).ledger_url)).begin() as db:
+        db.execute(text("UPDATE decision SET evidence = :it WHERE id = 'd-three'"), {"it": kept})
+    page = shown(busy_workspace.root, monkeypatch)
+    said = [element.value for element in page.markdown]
+    place = next(n for n, each in enumerate(said) if each.startswith("**The total:** "))
+    assert md(words) in said[place]
+    assert place < next(n for n, each in enumerate(said) if "Rows of the last" in each)

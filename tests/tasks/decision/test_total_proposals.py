@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -12,11 +13,22 @@ from typer.testing import CliRunner
 from liftloop.adapters.audit.trail import verify
 from liftloop.adapters.ledger.records import session
 from liftloop.app.cli import app
+from liftloop.core.curves.gain import Estimate
 from liftloop.core.errors import Declined, UnknownName
+from liftloop.core.ids import canonical
+from liftloop.pipeline.plan.total import JudgedTotal
 from liftloop.settings.schema import Settings
 from tasks.context import Loop
 from tasks.decision.replay import replay
-from tasks.decision.total_proposals import Offer, approved_total, offer_total, offers, open_offer
+from tasks.decision.total_proposals import (
+    Offer,
+    approved_total,
+    judged_from,
+    judged_record,
+    offer_total,
+    offers,
+    open_offer,
+)
 from tasks.operate import acts
 from tasks.report.notify import announce_once
 
@@ -155,3 +167,8 @@ def test_the_settings_of_earlier_versions_keep_their_hash(world: Any) -> None:
     other = plain.settings.budget.model_copy(update={"total_is": "proposal"})
     asked: Settings = plain.settings.model_copy(update={"budget": other})
     assert Loop(plain.workspace, asked).settings_hash != plain.settings_hash
+
+
+def test_what_is_kept_of_a_judged_total_is_read_again() -> None:
+    found = JudgedTotal(Decimal("100.00"), Decimal("80.00"), 0.5, Estimate(3.0, -1.0, 7.0))
+    assert judged_from(json.loads(canonical(judged_record(found, Settings())))) == found
