@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from liftloop.adapters.files.growthbook import growthbook_rows
 from liftloop.adapters.files.reading import RawTable
 from liftloop.core.errors import RefusedFile
 
@@ -87,7 +88,8 @@ def _document(name: str, text: str) -> list[dict[str, Any]]:
         raise RefusedFile(
             name, "its JSON is nested too deeply.", fix="deliver a list of flat objects."
         ) from None
-    return [_clean(record) for record in _records_in(found)]
+    results = growthbook_rows(name, found)
+    return [_clean(record) for record in (_records_in(found) if results is None else results)]
 
 
 def _records_in(found: Any) -> list[dict[str, Any]]:

@@ -12,7 +12,11 @@ import pandas as pd
 
 from liftloop.adapters.files.reading import RawTable, ReadOptions, printable, read_table, shown
 from liftloop.adapters.importers import platforms as platforms  # registers our importers
-from liftloop.adapters.importers.contract_files import import_contract, with_outcome_days
+from liftloop.adapters.importers.contract_files import (
+    import_contract,
+    with_constants,
+    with_outcome_days,
+)
 from liftloop.adapters.importers.exports import import_export
 from liftloop.adapters.importers.feeds import FEEDS, feeds_with, named_feed
 from liftloop.adapters.importers.importer import (
@@ -44,7 +48,7 @@ class Imported:
     Attributes
     ----------
     feed
-        performance, holdout, units, sales, events or experiments.
+        A name in :data:`FEEDS`.
     frame
         One row a row of the delivery, in its order (summed where an importer sums). Days are
         datetime64, counts int64, other numbers float64; a column with a cell of another kind is
@@ -159,6 +163,10 @@ def _read(path: Path, options: ImportOptions) -> Imported:
         return bool(feeds_with(normal(cell) for cell in cells))
 
     raw = read_table(path, ReadOptions(is_header=is_header))
+    if {"test", "variant", "units"} <= {normal(name) for name in raw.header}:
+        # what a tool for experiments gives out knows no cell
+        options = replace(options, feed=options.feed or "variants")
+        raw = with_constants(raw, {"segment": options.segment, "channel": options.channel or ""})
     chosen = _recognise(path, raw, options, importers)
     if isinstance(chosen, str):
         if raw.table is not None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
+import pyarrow as pa
 
 from liftloop.adapters.files.reading import RawTable, shown
 from liftloop.adapters.importers.feed_rows import select_feed_rows
@@ -75,6 +78,22 @@ def import_contract(
     if not keep.all():
         frame = frame[keep].reset_index(drop=True)
     return frame, (*notes, *chosen)
+
+
+def with_constants(raw: RawTable, values: Mapping[str, str]) -> RawTable:
+    """The table with a column more for each of ``values`` that is not empty and not there."""
+    have = {normal(name) for name in raw.header}
+    new = {name: text for name, text in values.items() if text and name not in have}
+    if not new:
+        return raw
+    header = (*raw.header, *new)
+    if raw.records is not None:
+        return replace(raw, header=header, records=[{**row, **new} for row in raw.records])
+    table = raw.table
+    for at, text in enumerate(new.values(), start=len(raw.header)):
+        assert table is not None  # records or a table
+        table = table.append_column(str(at), pa.array([text] * raw.rows, pa.string()))
+    return replace(raw, header=header, table=table)
 
 
 def with_outcome_days(
