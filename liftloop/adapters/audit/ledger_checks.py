@@ -30,7 +30,10 @@ from liftloop.adapters.ledger.tables import (
     Proposal,
     RolloutRecord,
     RolloutTransition,
+    VariantTestRecord,
+    VariantTestReview,
 )
+from liftloop.adapters.ledger.variant_tests import REVIEW_ACT, TEST_ACTS, TEST_CHANGES
 from liftloop.core.ids import key
 from liftloop.core.money.currencies import amount_words
 from liftloop.core.policy import Cell, Policy, from_cents
@@ -68,6 +71,7 @@ def differing(db: Session) -> Iterator[tuple[int | None, str]]:
     yield from _pauses(db, said)
     yield from _experiments(db, said)
     yield from _notes(db, said)
+    yield from _variant_tests(db, said)
     yield from _platforms(db)
     yield from _deliveries(db, said)
 
@@ -303,40 +307,70 @@ def _pauses(db: Session, said: list[Said]) -> Iterator[tuple[int | None, str]]:
             yield None, f"the pause of {row.segment} x {row.channel} has no entry in the trail"
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """How the trail seals something that is planned, runs and ends: its acts, the columns that
+    change while it runs, and those of its end that an entry does not seal."""
+
+    what: str
+    acts: frozenset[str]
+    changes: frozenset[str]
+    unsealed: frozenset[str] = frozenset()
+
+
 def _experiments(db: Session, said: list[Said]) -> Iterator[tuple[int | None, str]]:
-    """Each experiment is as its first entry planned it, and ended as its last entry says."""
-    rows = {row.name: row for row in db.exec(select(ExperimentRecord))}
+    experiments = {row.name: row for row in db.exec(select(ExperimentRecord))}
+    sealed = Sealed("experiment", EXPERIMENT_ACTS, EXPERIMENT_CHANGES, UNSEALED)
+    yield from _as_planned(experiments, said, sealed)
+
+
+def _variant_tests(db: Session, said: list[Said]) -> Iterator[tuple[int | None, str]]:
+    tests = {row.name: row for row in db.exec(select(VariantTestRecord))}
+    yield from _as_planned(tests, said, Sealed("test", TEST_ACTS, TEST_CHANGES))
+    reviews = {row.id: row for row in db.exec(select(VariantTestReview))}
+    yield from _as_written(reviews, said, act=REVIEW_ACT, what="review")
+
+
+def _as_planned(
+    rows: Mapping[str, ExperimentRecord | VariantTestRecord], said: list[Said], sealed: Sealed
+) -> Iterator[tuple[int | None, str]]:
+    """Each one is as its first entry planned it, and ended as its last entry says."""
     taken: dict[str, list[Said]] = defaultdict(list)
     for one in said:
-        if one.act in EXPERIMENT_ACTS:
+        if one.act in sealed.acts:
             taken[one.subject].append(one)
     for name, acts in taken.items():
-        row, first, last = rows.pop(name, None), acts[0], acts[-1]
+        row, first, last = rows.get(name), acts[0], acts[-1]
         if row is None:
-            yield first.sequence, f"the experiment {name} is gone from the ledger"
-        elif first.payload.get("content") != row_content(row, changes=EXPERIMENT_CHANGES):
-            yield first.sequence, f"the plan of the experiment {name} was changed"
+            yield first.sequence, f"the {sealed.what} {name} is gone from the ledger"
+        elif first.payload.get("content") != row_content(row, changes=sealed.changes):
+            yield first.sequence, f"the plan of the {sealed.what} {name} was changed"
         elif last.payload.get("state") != row.state or (
-            last is not first and last.payload.get("outcome") != row_content(row, changes=UNSEALED)
+            last is not first
+            and last.payload.get("outcome") != row_content(row, changes=sealed.unsealed)
         ):
-            yield last.sequence, f"what came of the experiment {name} was changed"
-    for name in rows:
-        yield None, f"the experiment {name} has no entry in the trail"
+            yield last.sequence, f"what came of the {sealed.what} {name} was changed"
+    for name in sorted(rows.keys() - taken.keys()):
+        yield None, f"the {sealed.what} {name} has no entry in the trail"
 
 
 def _notes(db: Session, said: list[Said]) -> Iterator[tuple[int | None, str]]:
-    """Each note of the playbook is as its entry sealed it."""
     rows = {row.id: row for row in db.exec(select(PlaybookNote))}
-    for one in said:
-        if one.act != "note":
-            continue
-        row = rows.pop(one.subject, None)
-        if row is None:
-            yield one.sequence, f"the note {one.subject} is gone from the ledger"
-        elif one.payload.get("content") != row_content(row):
-            yield one.sequence, f"the note {one.subject} was changed"
-    for id in rows:
-        yield None, f"the note {id} has no entry in the trail"
+    yield from _as_written(rows, said, act="note", what="note")
+
+
+def _as_written(
+    rows: Mapping[str, PlaybookNote | VariantTestReview], said: list[Said], *, act: str, what: str
+) -> Iterator[tuple[int | None, str]]:
+    """Each row is as its entry sealed it; none ever changes."""
+    sealed = {one.subject: one for one in said if one.act == act}
+    for id, one in sealed.items():
+        if id not in rows:
+            yield one.sequence, f"the {what} {id} is gone from the ledger"
+        elif one.payload.get("content") != row_content(rows[id]):
+            yield one.sequence, f"the {what} {id} was changed"
+    for id in sorted(rows.keys() - sealed.keys()):
+        yield None, f"the {what} {id} has no entry in the trail"
 
 
 def _platforms(db: Session) -> Iterator[tuple[int | None, str]]:

@@ -1,0 +1,234 @@
+"""Tests inside cells that a person starts and stops. Each act is one ledger transaction with its
+audit entry; the file that the platform needs goes to the outbox."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlmodel import Session
+
+from liftloop.adapters.audit.sealing import AuditEvent, row_content
+from liftloop.adapters.files.shares_file import write_shares
+from liftloop.adapters.ledger.decisions import budgets_in_force
+from liftloop.adapters.ledger.experiments import holding
+from liftloop.adapters.ledger.experiments import plan_of as plan_of_experiment
+from liftloop.adapters.ledger.records import append_audit, session
+from liftloop.adapters.ledger.tables import VariantTestRecord
+from liftloop.adapters.ledger.variant_tests import (
+    RUNNING,
+    STOPPED,
+    TEST_CHANGES,
+    add_test,
+    end_test,
+    last_review,
+    planned_test,
+    running_tests,
+    variant_test,
+)
+from liftloop.core.errors import Declined, UnknownName
+from liftloop.core.ids import canonical, key
+from liftloop.core.variant_tests.plan import VariantTest
+from tasks.context import Loop, open_loop
+from tasks.operate.audit_notes import anchor
+
+MOST_VARIANTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class StartedTest:
+    """A test that runs: whether it is new, its shares, and the file in the outbox."""
+
+    test: VariantTest
+    is_new: bool
+    shares: dict[str, float]
+    file: str
+
+
+def start_test(
+    workspace: str,
+    planned: VariantTest,
+    *,
+    design: dict[str, Any],
+    actor: str,
+    on: date | None = None,
+) -> StartedTest:
+    """Record a test before its first day and write the shares its platform needs. Started again
+    with the same plan, nothing changes.
+
+    Parameters
+    ----------
+    design
+        What it was expected to need and to cost, as plain values.
+    on
+        The day on which it is recorded; None: today.
+
+    Raises
+    ------
+    Declined
+        When it cannot be told apart from what runs already, starts in the past, or its name is
+        taken.
+    """
+    loop = open_loop(workspace)
+    _must_be_possible(planned, on or loop.today())
+    record = VariantTestRecord(
+        name=planned.name,
+        channel=planned.channel,
+        starts_on=planned.start,
+        ends_on=planned.last,
+        plan=canonical(planned.as_dict()),
+        design=canonical(design),
+        actor=actor,
+        created_at=loop.now(),
+        state=RUNNING,
+    )
+    with session(loop.engine) as db:
+        known = variant_test(db, name=planned.name)
+        if known is not None and known.plan != record.plan:
+            raise Declined(
+                f"There is a test {planned.name} already ({known.state}): choose another name. "
+                "liftloop tests lists them."
+            )
+        if known is None:
+            _must_be_alone(db, loop, planned)
+            add_test(db, record=record)
+            content = row_content(record, changes=TEST_CHANGES)
+            said = {**planned.as_dict(), "content": content, "state": RUNNING}
+            note_test(db, loop, record, actor=actor, act="start_test", said=said)
+    anchor(loop)
+    shares = shares_in_force(loop, planned)
+    return StartedTest(
+        planned, known is None, shares, write_shares(loop.workspace, planned, planned.start, shares)
+    )
+
+
+def shares_in_force(loop: Loop, test: VariantTest) -> dict[str, float]:
+    """The shares of a test's variants by its last review; equal ones before the first."""
+    with session(loop.engine, read_only=True) as db:
+        found = last_review(db, test=test.name)
+    return test.even if found is None else shares_of(found.shares)
+
+
+def shares_of(text: str) -> dict[str, float]:
+    """Shares by variant as a review keeps them."""
+    return {str(name): float(share) for name, share in json.loads(text).items()}
+
+
+def _must_be_possible(planned: VariantTest, day: date) -> None:
+    if not planned.name.strip():
+        raise Declined("A test needs a name, under which its rows are delivered.")
+    if not 2 <= len(set(planned.variants)) == len(planned.variants) <= MOST_VARIANTS:
+        raise Declined(f"A test has from 2 to {MOST_VARIANTS} variants, each with its own name.")
+    if planned.ads and len(planned.ads) != len(planned.variants):
+        raise Declined(
+            f"{len(planned.ads)} ads for {len(planned.variants)} variants: name one ad a variant."
+        )
+    if not planned.hypothesis.strip():
+        raise Declined("A test needs a hypothesis: what you suppose, in a sentence.")
+    if not 0 < planned.smallest_effect < 10:
+        raise Declined("The smallest effect worth acting on is a share above 0, such as 0.05.")
+    if planned.start < day:
+        raise Declined(f"{planned.start} is in the past: a test is recorded before it begins.")
+    if planned.last <= planned.start:
+        raise Declined(f"The test ends on {planned.last}, before it can say anything.")
+
+
+def _must_be_alone(db: Session, loop: Loop, planned: VariantTest) -> None:
+    """No other test or experiment is in its cells meanwhile, and the cells have budgets."""
+    now = budgets_in_force(db, before=date.max)
+    known = set(loop.names.policy(now[0]).cells) if now is not None else set()
+    for cell in planned.cells:
+        if now is not None and cell not in known:
+            raise Declined(f"{cell} has no budget: see liftloop budgets.")
+    for record in running_tests(db):
+        other = planned_test(record)
+        shared = set(other.cells) & set(planned.cells)
+        if shared and not (other.last < planned.start or planned.last < other.start):
+            raise Declined(
+                f"The test {other.name} runs in {min(shared)} until {other.last}: two at once "
+                "cannot be told apart."
+            )
+    for running in holding(db):
+        experiment = plan_of_experiment(running)
+        shared = set(experiment.cells) & set(planned.cells)
+        if shared and not (experiment.end < planned.start or planned.last < experiment.start):
+            raise Declined(
+                f"The experiment {experiment.name} changes the spend of {min(shared)} until "
+                f"{experiment.end}: start the test after it."
+            )
+
+
+def stop_test(workspace: str, name: str, *, reason: str, actor: str) -> str:
+    """End a running test; the shares stay as they are. Stopped again, nothing changes.
+
+    Raises
+    ------
+    UnknownName
+        When it was never started.
+    Declined
+        When it is over.
+    """
+    loop = open_loop(workspace)
+    with session(loop.engine) as db:
+        found = recorded_test(db, name)
+        if found.state == STOPPED:
+            return f"Stopped already: {name}, on {found.ended_on}."
+        if found.state != RUNNING:
+            raise Declined(f"{name} is over ({found.state}): there is nothing to stop.")
+        ended = end_test(
+            db, name=name, state=STOPPED, on=loop.today(), reason=f"Stopped: {reason}."
+        )
+        assert ended is not None  # it runs
+        note_end(db, loop, ended, actor=actor, act="stop_test")
+    anchor(loop)
+    return f"Stopped: {name}. Its variants keep their shares until you change them."
+
+
+def recorded_test(db: Session, name: str) -> VariantTestRecord:
+    """The record of that name.
+
+    Raises
+    ------
+    UnknownName
+        Where there is none.
+    """
+    found = variant_test(db, name=name)
+    if found is None:
+        raise UnknownName(f"There is no test {name}. liftloop tests lists them.")
+    return found
+
+
+def note_end(db: Session, loop: Loop, record: VariantTestRecord, *, actor: str, act: str) -> None:
+    """Enter into the trail how a test ended, in the caller's transaction."""
+    said = {
+        "state": record.state,
+        "reason": record.reason,
+        "winner": record.winner,
+        "outcome": row_content(record),
+    }
+    note_test(db, loop, record, actor=actor, act=act, said=said)
+
+
+def note_test(
+    db: Session,
+    loop: Loop,
+    record: VariantTestRecord,
+    *,
+    actor: str,
+    act: str,
+    said: dict[str, Any],
+) -> None:
+    """Enter an act on a test into the trail, in the caller's transaction."""
+    append_audit(
+        db,
+        AuditEvent(
+            key=key("a", act, record.name),
+            actor=actor,
+            act=act,
+            subject=record.name,
+            payload=said,
+            at=loop.now(),
+        ),
+    )
