@@ -8,17 +8,30 @@ from datetime import date, timedelta
 from sqlmodel import Session, select
 
 from liftloop.adapters.audit.sealing import AuditEvent
-from liftloop.adapters.ledger.decisions import budgets_in_force, decisions, set_decision_state
+from liftloop.adapters.ledger.decisions import (
+    budgets_in_force,
+    decision,
+    decisions,
+    set_decision_state,
+)
 from liftloop.adapters.ledger.records import append_audit, policy, session
 from liftloop.adapters.ledger.tables import AuditEntry, Message
+from liftloop.adapters.notify import queue_message
+from liftloop.core.curves.gain import Estimate
 from liftloop.core.ids import key
 from liftloop.core.policy import Policy
 from liftloop.pipeline.guardrails import PlanEvidence, guard_plan
+from liftloop.pipeline.plan.plan_budgets import outcome_words
+from liftloop.reporting.escalation import WaitingApproval, approval_message
 from tasks.context import Loop, open_loop
+from tasks.decision.escalation import due_on, escalation_of_decision
 from tasks.decision.holds import holds_on
 from tasks.decision.running_rollout import plan_facts
+from tasks.links import act_links
 from tasks.model.curves import learned_until, source_of
 from tasks.step import step
+
+REMINDED = timedelta(days=1)  # before the last day
 
 
 @step("what never went out")
@@ -43,14 +56,13 @@ def unpublished_once(loop: Loop) -> list[str]:
 @step("review what waits")
 def review_waiting(workspace: str, as_of: date) -> list[str]:
     """Judge the plans that wait for approval; those that a guardrail fails now, or for which nobody
-    decided in time, are rejected."""
+    decided in time, are rejected. The day before its last one, a plan is told once more."""
     return review_waiting_once(open_loop(workspace), as_of)
 
 
 def review_waiting_once(loop: Loop, as_of: date) -> list[str]:
     """The decisions that were rejected: each guardrail that failed is its reason, or that nobody
     decided in time."""
-    days = loop.settings.access.approve_within_days
     with session(loop.engine, read_only=True) as db:
         waiting = [
             (
@@ -62,13 +74,16 @@ def review_waiting_once(loop: Loop, as_of: date) -> list[str]:
             for d in decisions(db, state="awaiting_approval")
             if d.effective_from <= as_of
         ]
-        late = [
-            d.id
-            for d in decisions(db, state="awaiting_approval")
-            if d.effective_from + timedelta(days=days) < as_of
-        ]
-    why = f"Nobody decided within {days} days: the current budgets stay."
-    rejected = [id for id in late if _reject(loop, id, as_of, why)]
+        dates = {d.id: due_on(loop, d) for d in decisions(db, state="awaiting_approval")}
+    rejected = []
+    for id, due in dates.items():
+        if due < as_of:
+            why = f"Nobody decided by {due}: the current budgets stay."
+            if _reject(loop, id, as_of, why):
+                rejected.append(id)
+                _tell_of_waiting(loop, id, due, is_withdrawn=True)
+        elif due <= as_of + REMINDED:
+            _tell_of_waiting(loop, id, due)
     for id, training_key, proposed, incumbent in waiting:
         door = source_of(loop, training_key)
         verdicts = guard_plan(
@@ -102,6 +117,30 @@ def _reject(loop: Loop, id: str, as_of: date, why: str) -> bool:
                 ),
             )
     return done
+
+
+def _tell_of_waiting(loop: Loop, id: str, due: date, *, is_withdrawn: bool = False) -> None:
+    """Queue the message that a plan is soon withdrawn, or was; each once."""
+    with session(loop.engine) as db:
+        found = decision(db, id=id)
+        assert found is not None  # it waited a moment ago
+        known = found.training_key is not None
+        words = approval_message(
+            WaitingApproval(
+                decision_id=id,
+                effective_from=found.effective_from,
+                due=due,
+                asked=escalation_of_decision(found),
+                outcome=outcome_words(loop.settings),
+                gain=Estimate(found.expected_gain, found.gain_low, found.gain_high)
+                if known
+                else None,
+                is_withdrawn=is_withdrawn,
+                links=() if is_withdrawn else act_links(loop, found),
+            )
+        )
+        kind = "withdrawn" if is_withdrawn else "reminder"
+        queue_message(db, key=key("n", id, kind), kind="approval", words=words, at=loop.now())
 
 
 def _known(db: Session, version: str) -> Policy:

@@ -17,9 +17,11 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from liftloop.core.access.escalation import EscalationRule, Trigger
 from liftloop.core.errors import ConfigurationError
 from liftloop.core.guardrails.outcomes import OutcomeRule
 from liftloop.core.quiet_hours import QuietHours
+from liftloop.settings.approval import Approval
 from liftloop.settings.budget import Budget
 from liftloop.settings.platforms import Platforms
 from liftloop.settings.privacy import Privacy
@@ -376,8 +378,26 @@ class Settings(Section):
     audit: Audit = Field(Audit(), exclude=True)  # decides nothing about budgets either
     privacy: Privacy = Field(Privacy(), exclude=True)  # what decides of it is named apart
     access: Access = Field(Access(), exclude=True)  # nor do people's rights
+    approval: Approval = Field(Approval(), exclude=True)  # what is asked is in each decision
     cycle_days: int = Field(7, ge=1, le=31)
     ledger_url: str | None = Field(None, description="default: ledger.db in the workspace")
+
+    @property
+    def escalation_rules(self) -> tuple[EscalationRule, ...]:
+        """Which plans wait for whom; ``approve_above`` is a rule that whoever may approve decides
+        on."""
+        rules = tuple(one.rule for one in self.approval.rules)
+        above = self.budget.approve_above
+        if above is None:
+            return rules
+        usual = EscalationRule(Trigger.SIZE, above, self.access.approve_within_days)
+        return (usual, *rules)
+
+    @property
+    def moves_unasked(self) -> float | None:
+        """The share of the money that may move without anybody being asked; None: all of it."""
+        limits = [rule.limit for rule in self.escalation_rules if rule.trigger == Trigger.SIZE]
+        return min(limits, default=None)
 
     @model_validator(mode="after")
     def _money_for_a_total_that_moves(self) -> Settings:

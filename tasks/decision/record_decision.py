@@ -22,6 +22,7 @@ from liftloop.adapters.ledger.rollouts import (
     transitions,
 )
 from liftloop.adapters.ledger.tables import Decision, Proposal, RolloutRecord, RolloutTransition
+from liftloop.core.access.escalation import Escalation
 from liftloop.core.curves.gain import LineDetails, budget_lines
 from liftloop.core.curves.interacting import separable_at
 from liftloop.core.exploration.budget_variation import Variation
@@ -96,6 +97,8 @@ class DecisionContext:
     judged_total
         What the plan's total is worth at its margin
         (:func:`tasks.decision.total_proposals.judged_record`); None where that is not known.
+    escalation
+        Which rules make it wait for whom.
     """
 
     as_of: date
@@ -109,9 +112,10 @@ class DecisionContext:
     act: str = ""
     words: str = ""
     origin: str = "rollout"
-    notes: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
     defaults: Sequence[Mapping[str, Any]] = ()
     judged_total: Mapping[str, Any] | None = None
+    escalation: Escalation = field(default_factory=Escalation)
 
 
 def record(
@@ -192,6 +196,7 @@ def compose(
                 **_ensemble(loop, grounds.training_key),
                 **_defaults(grounds),
                 **({"judged_total": grounds.judged_total} if grounds.judged_total else {}),
+                **({"approval": grounds.escalation.as_dict()} if grounds.escalation.met else {}),
                 **grounds.notes,
             }
         ),

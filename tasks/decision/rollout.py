@@ -20,9 +20,11 @@ from liftloop.adapters.ledger.rollouts import rollouts, transitions
 from liftloop.adapters.ledger.tables import Decision, Proposal, RolloutRecord
 from liftloop.core.ids import canonical, key
 from liftloop.core.policy import Policy
-from liftloop.core.rollout.effective_policy import Running, needs_approval
+from liftloop.core.rollout.effective_policy import Running
+from liftloop.pipeline.approval import PlanToApprove, escalation_of
 from liftloop.pipeline.rollout import Proposed, RolloutDecision, decide
 from tasks.context import Loop, open_loop
+from tasks.decision.escalation import rolled_back_days
 from tasks.decision.holds import holds_on
 from tasks.decision.record_decision import DecisionContext, DecisionOutcome, record, record_step
 from tasks.decision.running_rollout import inputs_of, rollout_facts, running_rollout, training_of
@@ -99,10 +101,18 @@ def settlement_of(loop: Loop, plan: Proposal, running: Running | None) -> Unreco
         rollout_id=key("r", plan.id),
         seed=int(key("seed", plan.id).removeprefix("seed-")[:7], 16),
     )
-    share = found.share_to_approve(
-        plan.share_moved, in_force, approved=running is not None and _was_approved(loop, running)
+    escalation = escalation_of(
+        inputs,
+        found,
+        PlanToApprove(
+            policy=proposed,
+            instead_of=running.head if running else before,
+            share=plan.share_moved,
+            is_approved=running is not None and _was_approved(loop, running),
+            rolled_back_days=rolled_back_days(loop, plan.as_of, plan.training_key),
+        ),
     )
-    waits = needs_approval(share, loop.settings.budget.approve_above)
+    waits = bool(escalation.met)
     meanwhile = decide(inputs, proposal=None, running=running) if waits and running else None
     grounds = DecisionContext(
         plan.as_of,
@@ -114,6 +124,7 @@ def settlement_of(loop: Loop, plan: Proposal, running: Running | None) -> Unreco
         proposed,
         defaults=defaults_behind(loop, plan.as_of, in_force, training_key=plan.training_key),
         judged_total=judged,
+        escalation=escalation,
     )
     return UnrecordedDecision(grounds, _outcome(loop, found, plan.as_of, meanwhile), waits)
 

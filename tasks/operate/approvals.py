@@ -1,4 +1,5 @@
-"""Who may approve what: an approval binds to one plan, is not its author's, and keeps a limit."""
+"""Who may approve what: an approval binds to one plan, is not its author's, is by the role that its
+rules ask for, and keeps a limit."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from liftloop.adapters.ledger.tables import Decision
 from liftloop.core.access.roles import Caller, names_in
 from liftloop.core.errors import Declined, NotAllowed
 from liftloop.core.money.currencies import amount_words
+from liftloop.reporting.escalation import because, who_decides
 from tasks.context import Loop
+from tasks.decision.escalation import escalation_of_decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,9 @@ class Approval:
 def must_be_approvable(
     loop: Loop, waiting: Decision, approval: Approval, *, moved: Decimal
 ) -> None:
-    """Refuse an approval of another plan, one that comes too late, from the plan's author, or over
-    a limit. ``moved``: the money a day that the plan moves, account currency.
+    """Refuse an approval of another plan, one that comes too late, from the plan's author or a role
+    that its rules do not ask for, or over a limit. ``moved``: the money a day that the plan
+    moves, account currency.
 
     Raises
     ------
@@ -41,7 +45,8 @@ def must_be_approvable(
             f"{waiting.id} is the plan {waiting.policy_version}, not {plan}: look at it again "
             "before you approve."
         )
-    days = loop.settings.access.approve_within_days
+    escalation = escalation_of_decision(waiting)
+    days = escalation.within_days or loop.settings.access.approve_within_days
     if waiting.created_at + timedelta(days=days) < loop.now():
         raise Declined(
             f"{waiting.id} cannot be approved any more: it waited longer than {days} days. Run "
@@ -51,6 +56,11 @@ def must_be_approvable(
     author = str(json.loads(waiting.evidence).get("actor", ""))
     if not caller.is_anyone and caller.name in names_in(author):
         raise NotAllowed(f"{waiting.id} is your own plan: somebody else approves it.")
+    if not caller.is_anyone and not escalation.is_decided_by(caller.role):
+        raise NotAllowed(
+            f"{caller.name} ({caller.role}) may not approve {waiting.id}: "
+            f"{who_decides(escalation)} decides, because {because(escalation)}."
+        )
     must_be_within_limit(caller, moved)
 
 

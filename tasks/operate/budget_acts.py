@@ -3,6 +3,7 @@ rollout in its own terms; the budgets go out through the same door as a cycle's.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -16,13 +17,25 @@ from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.ids import key
 from liftloop.core.money.currencies import amount_words
 from liftloop.core.policy import Policy, Stage
-from liftloop.core.rollout.effective_policy import Running, Settlement, follow, needs_approval
+from liftloop.core.rollout.effective_policy import Running, Settlement, follow
 from liftloop.core.rollout.state import Transition
 from liftloop.core.rollout.transitions import roll_back as go_back
+from liftloop.pipeline.approval import PlanToApprove
 from liftloop.pipeline.rollout import cooldown_days
+from liftloop.reporting.budget_terms import terms_in_words
+from liftloop.reporting.escalation import asked_words
 from tasks.context import Loop, open_loop
+from tasks.decision.budget_terms import (
+    Terms,
+    must_hold_together,
+    planning_settings,
+    proposed_terms,
+    with_terms,
+)
+from tasks.decision.escalation import due_on, escalation_by_hand
 from tasks.decision.record_decision import DecisionContext, DecisionOutcome, record
 from tasks.decision.running_rollout import ended_streams, running_rollout
+from tasks.decision.what_if import NextPlan
 from tasks.operate.manual_budgets import complete, must_keep_money_rules, must_keep_the_rules
 from tasks.operate.manual_decisions import bring_out, deciding
 from tasks.report.notify import announce_once, write_page_once
@@ -64,7 +77,10 @@ def _roll_back(loop: Loop, *, to: str | None, reason: str, actor: str) -> tuple[
         target = complete(target, current)
     if target.version == current.version and not ends_shadow:
         return last.id, f"The budgets of {target.version} are in force already.", True
-    must_keep_money_rules(loop, target, current, what=f"{target.version} is not put back in force")
+    settings = planning_settings(loop)
+    must_keep_money_rules(
+        settings, target, current, what=f"{target.version} is not put back in force"
+    )
     effective = _from_tomorrow(loop, last)
     words = reason or "rolled back by hand"
     said = f"Rolled back by {actor}: {words}."
@@ -104,39 +120,47 @@ def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -
     """
     loop = open_loop(workspace)
     target = read_policy(path, currency=loop.settings.account.currency)
-    return _put(loop, target, path.name, start, actor)
+    return _put(loop, ManualBudgets(target, path.name, actor), start)
 
 
-def propose_budgets(workspace: str, target: Policy, *, source: str, actor: str) -> str:
-    """Let budgets wait for somebody's approval, whatever they move; ``source`` says where they are
-    from. They keep the rules that every plan keeps, and take effect tomorrow or the day after
-    the last decision.
+@dataclass(frozen=True, slots=True)
+class ManualBudgets:
+    """Budgets that a person brings: from what ``source``, by whom; whether they wait for somebody's
+    approval whatever they move; and the terms that hold once they are approved."""
+
+    target: Policy
+    source: str
+    actor: str
+    always_waits: bool = False
+    terms: Terms = field(default_factory=dict)
+
+
+def propose_next(workspace: str, plan: NextPlan, *, source: str, actor: str) -> str:
+    """Let the plan of a what-if wait for somebody's approval, whatever it moves; ``source`` says
+    where it is from. Its budgets keep the rules that every plan keeps, those of the what-if's own
+    terms (total, step, floors and caps), which hold once it is approved. They take effect tomorrow
+    or the day after the last decision.
 
     Raises
     ------
     Declined
-        As :func:`set_budgets`.
+        As :func:`set_budgets`; where the terms cannot hold together.
     """
-    return _put(open_loop(workspace), target, source, None, actor, always_waits=True)
+    loop = open_loop(workspace)
+    must_hold_together(with_terms(planning_settings(loop), plan.terms), loop, id="This plan")
+    asked = ManualBudgets(plan.changed[1], source, actor, always_waits=True, terms=plan.terms)
+    return _put(loop, asked, None)
 
 
-def _put(
-    loop: Loop,
-    target: Policy,
-    source: str,
-    start: date | None,
-    actor: str,
-    *,
-    always_waits: bool = False,
-) -> str:
+def _put(loop: Loop, asked: ManualBudgets, start: date | None) -> str:
     with session(loop.engine, read_only=True) as db:
         now = budgets_in_force(db, before=date.max)
     tomorrow = loop.today() + timedelta(days=1)
-    if always_waits and now is not None:
+    if asked.always_waits and now is not None:
         tomorrow = _from_tomorrow(loop, now[1])
     effective = start or tomorrow
     with deciding(loop):
-        id, state, said = _set(loop, target, source, effective, actor, always_waits=always_waits)
+        id, state, said = _set(loop, asked, effective)
     if state == "in_force":
         bring_out(loop, id)
     else:
@@ -144,26 +168,29 @@ def _put(
     return said
 
 
-def _set(
-    loop: Loop, target: Policy, file: str, effective: date, actor: str, *, always_waits: bool
-) -> tuple[str, str, str]:
+def _set(loop: Loop, asked: ManualBudgets, effective: date) -> tuple[str, str, str]:
     """The decision to set budgets: its id, its state, and what to say of it."""
+    target, file, actor = asked.target, asked.source, asked.actor
     with session(loop.engine, read_only=True) as db:
         now, running = budgets_in_force(db, before=date.max), running_rollout(db)
-    if now and running is None and now[0].version == target.version:
+    if now and running is None and now[0].version == target.version and not asked.terms:
         words = f"Set already: these budgets are in force from {now[1].effective_from}."
         return now[1].id, now[1].state, words  # a kill may have kept them from going out
     if now and now[1].effective_from > effective:
         raise Declined(f"{now[1].id} is in force from {now[1].effective_from} already.")
     current = now[0] if now else target
-    moved = must_keep_the_rules(loop, target, now[0] if now else None, file=file, on=effective)
-    limit = loop.settings.budget.approve_above
-    waits = always_waits or needs_approval(moved, limit)
-    reason = f"Set by {actor} from {file}."
+    moved = must_keep_the_rules(
+        loop, target, now[0] if now else None, file=file, on=effective, terms=asked.terms
+    )
+    plan = PlanToApprove(policy=target, instead_of=current, share=moved)
+    escalation = escalation_by_hand(loop, effective, plan)
+    waits = asked.always_waits or bool(escalation.met)
+    new_terms = terms_in_words(asked.terms, loop.settings.account.currency)
+    reason = f"Set by {actor} from {file}." + (f" With it: {new_terms}." if new_terms else "")
     step = _ending(loop, running, effective, f"Budgets set by hand by {actor}.", bar=False)
     grounds = DecisionContext(
         effective,
-        key("set", target.version, current.version, effective),
+        key("set", target.version, current.version, effective, *([asked.terms] * bool(new_terms))),
         current,
         None,
         "{}",
@@ -171,7 +198,8 @@ def _set(
         act="set",
         words=reason,
         origin="imported",
-        notes={"actor": actor, "file": file},
+        notes={"actor": actor, "file": file, **proposed_terms(loop.settings, asked.terms)},
+        escalation=escalation,
     )
     outcome = DecisionOutcome(Settlement("move", target, {}, reason), (step,) if step else ())
     act = record(loop, grounds, outcome, waits=waits)
@@ -183,15 +211,8 @@ def _set(
         kept = decision(db, id=act.id)
     if kept is not None and kept.state == "rejected":
         raise Declined(f"{act.id} with these budgets was rejected. Change the file, or --from.")
-    return (
-        act.id,
-        act.state,
-        (
-            f"Waits for approval: {said} {moved:.0%} of the money moves"
-            f"{f', more than {limit:.0%} (approve_above)' if limit is not None else ''}. "
-            f"liftloop approve {act.id}"
-        ),
-    )
+    why = asked_words(escalation, due_on(loop, act))
+    return act.id, act.state, f"Waits for approval: {said} {why} liftloop approve {act.id}"
 
 
 def _from_tomorrow(loop: Loop, last: Decision) -> date:

@@ -18,11 +18,13 @@ from liftloop.core.money.currencies import amount_words
 from liftloop.core.policy import Cell
 from liftloop.pipeline.plan.plan_budgets import outcome_words
 from liftloop.pipeline.plan.total import judged_clause
+from liftloop.reporting.escalation import asked_words
 from liftloop.reporting.explain_guardrails import in_brief, step_verdicts
 from liftloop.reporting.held_plans import TO_DO, cost_of_waiting, without
 from liftloop.reporting.messages.decision_message import Announcement
 from liftloop.settings.schema import Settings
 from tasks.context import Loop
+from tasks.decision.escalation import due_on, escalation_of_decision
 from tasks.decision.total_proposals import JUDGED, judged_from, open_offer
 from tasks.links import decision_links
 from tasks.model.curves import curves_of
@@ -59,11 +61,19 @@ def announcement_of(
         total=total_step(db, loop.settings),
         judged_total=_judged(loop, evidence),
         waiting=_waiting(loop, db, head, is_held=bool(to_do)),
+        asked=_asked(loop, head),
         returns=returns,
         links=decision_links(loop, db, head, page),
         audit_head=head_with(db, head.id),
         outcome=outcome_words(loop.settings),
     )
+
+
+def _asked(loop: Loop, head: Decision) -> str:
+    """Who decides on a plan that waits, by when and why; "" where it does not wait."""
+    if head.state != "awaiting_approval":
+        return ""
+    return asked_words(escalation_of_decision(head), due_on(loop, head))
 
 
 def _judged(loop: Loop, evidence: Mapping[str, Any]) -> str:

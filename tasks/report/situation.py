@@ -19,6 +19,7 @@ from liftloop.pipeline.plan.plan_budgets import outcome_words
 from liftloop.reporting.rollout_summary import RolloutSummary
 from liftloop.reporting.status import Situation, Trial, WaitingPlan
 from tasks.context import Loop
+from tasks.decision.escalation import due_on
 from tasks.decision.total_proposals import judged_by, waiting_sentence
 from tasks.operate.acts import WAITING, cells_in_words, resume_command
 
@@ -75,7 +76,7 @@ def _waiting(found: Decision, loop: Loop) -> WaitingPlan:
         found.reason,
         gain_of_decision(found),
         (loop.now() - found.created_at).days,
-        loop.settings.access.approve_within_days,
+        (due_on(loop, found) - found.effective_from).days,
     )
 
 

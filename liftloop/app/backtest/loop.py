@@ -15,8 +15,9 @@ from liftloop.core.curves.protocol import ResponseCurves
 from liftloop.core.errors import InfeasibleBudget, InsufficientEvidence
 from liftloop.core.ids import key
 from liftloop.core.policy import Policy
-from liftloop.core.rollout.effective_policy import Running, needs_approval, stay
+from liftloop.core.rollout.effective_policy import Running, stay
 from liftloop.core.rollout.holdback import draw_holdback
+from liftloop.pipeline.approval import PlanToApprove, escalation_of
 from liftloop.pipeline.arms import broken_test_holds, check_tests
 from liftloop.pipeline.guardrails import PlanEvidence, known_until
 from liftloop.pipeline.holds import Frozen, Holds, alarms_in, feed_health, holds, slow_cells
@@ -173,8 +174,10 @@ class MemoryLoop:
             seed=int(key("seed", id).removeprefix("seed-")[:7], 16),
         )
         plan_share = share_moved(proposal.policy, head) if proposal else 0.0
-        share = found.share_to_approve(plan_share, self.in_force, approved=False)
-        if needs_approval(share, self.settings.budget.approve_above):
+        asked = PlanToApprove(
+            policy=proposal.policy if proposal else head, instead_of=head, share=plan_share
+        )
+        if escalation_of(inputs, found, asked).met:
             if self.running is None:
                 return _decided(as_of, found, False, waits=True)
             meanwhile = decide(inputs, proposal=None, running=self.running)

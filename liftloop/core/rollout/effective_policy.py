@@ -136,11 +136,6 @@ def follow(step: Transition, after: Running) -> Settlement:
     return Settlement(kind, after.current, stages_of(after), step.reason)
 
 
-def needs_approval(share_moved: float, approve_above: float | None) -> bool:
-    """Whether a plan that moves this share of the total waits for a person."""
-    return approve_above is not None and share_moved > approve_above
-
-
 def alike(one: Policy, other: Policy) -> bool:
     """Whether two policies differ by at most a cent in every cell: the same plan, rounded anew."""
     left, right, nothing = one.as_dict(), other.as_dict(), Decimal(0)

@@ -23,7 +23,7 @@ from liftloop.core.inference.panels import two_way_noise
 from liftloop.core.money.currencies import budget_unit
 from liftloop.core.policy import Cell
 from liftloop.core.rollout.allowance import PLAN_SHARE
-from liftloop.core.rollout.effective_policy import Running, needs_approval
+from liftloop.core.rollout.effective_policy import Running
 from liftloop.core.rollout.transitions import Exposure
 from liftloop.pipeline.plan.explore import cycle_noise
 from liftloop.pipeline.rollout.evidence import (
@@ -98,9 +98,8 @@ def _drawn(inputs: RolloutInputs, running: Running, plain: StagedBudgets) -> Var
         request,
         seed=key("vary", running.state.rollout_id, inputs.as_of),
     )
-    if found is None or needs_approval(
-        share_moved(found.policy, plain.policy), budget.approve_above
-    ):
+    unasked = inputs.settings.moves_unasked
+    if found is None or (unasked is not None and share_moved(found.policy, plain.policy) > unasked):
         return None
     return found
 

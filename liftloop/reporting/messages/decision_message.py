@@ -30,6 +30,8 @@ class Announcement:
         What the present total is worth at its margin.
     waiting
         What a day costs that a plan waits, held or for approval.
+    asked
+        Who has to decide on a plan that waits for approval, by when and why.
     returns
         What each extra unit of money returned in a cell, at its budget before.
     links
@@ -53,6 +55,7 @@ class Announcement:
     total: str = ""
     judged_total: str = ""
     waiting: str = ""
+    asked: str = ""
     returns: Mapping[Cell, float] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
     audit_head: str = ""

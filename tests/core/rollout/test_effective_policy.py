@@ -15,7 +15,6 @@ from liftloop.core.rollout.effective_policy import (
     alike,
     at_once,
     follow,
-    needs_approval,
     stages_of,
     stay,
 )
@@ -171,12 +170,6 @@ def test_in_the_shadow_every_segment_of_the_stream_is_named_so() -> None:
     after = running.after(step, OLD, plan=ONE)
     assert stages_of(after)["a"] == "shadow"
     assert (follow(step, after).policy, after.head) == (OLD, ONE)
-
-
-def test_a_large_move_waits_for_a_person_only_where_a_rule_asks() -> None:
-    assert not needs_approval(0.9, None)
-    assert needs_approval(0.11, 0.10)
-    assert not needs_approval(0.10, 0.10)
 
 
 def test_policies_within_a_cent_in_every_cell_are_the_same_plan() -> None:
