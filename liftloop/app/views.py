@@ -93,10 +93,9 @@ def _proposed_total(
     db: Session, place: Workspace, settings: Settings
 ) -> tuple[str, Decimal | None]:
     """The proposal of another total that waits, in a sentence, and the total that was approved."""
-    if settings.budget.total_is != "proposal":
-        return "", None
     from tasks.context import open_loop
-    from tasks.decision.total_proposals import approved_total, waiting_sentence
+    from tasks.decision.budget_terms import approved_total
+    from tasks.decision.total_proposals import waiting_sentence
 
     return waiting_sentence(db, settings), approved_total(db, open_loop(place.root))
 

@@ -34,9 +34,9 @@ from liftloop.pipeline.plan.total import parks, what_pays
 from models.season.demand import Season, against_evidence, season_index
 from models.season.in_the_fit import mean_coming
 from tasks.context import Loop, open_loop, view
+from tasks.decision.budget_terms import planning_settings
 from tasks.decision.holds import holds_on
 from tasks.decision.reallocate import budgets_before
-from tasks.decision.total_proposals import planning_settings
 from tasks.model.curves import MODEL_OF, load_model_curves, recent_spend
 
 PREVIEW = "A preview: nothing is changed, and each cycle decides anew."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -47,16 +47,15 @@ from liftloop.settings.platforms import Target
 from liftloop.settings.schema import AccountSettings
 from models.uplift.costs import unit_test_sentences
 from tasks.context import Loop, open_loop, view
+from tasks.decision.budget_terms import Terms, terms_in_force, with_terms
 from tasks.decision.holdback import begin_holdback
 from tasks.decision.holds import holds_on
 from tasks.decision.running_rollout import head_before
 from tasks.decision.total_proposals import (
     JUDGED,
-    approved_total,
     judged_record,
     judged_total,
     offer_total,
-    with_total,
 )
 from tasks.evidence.sales_gaps import empty_sales_words
 from tasks.evidence.user_tests import costs_known
@@ -129,14 +128,14 @@ def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
 @dataclass(frozen=True, slots=True)
 class Basis:
     """All that a proposal rests on beside the facts and the settings; ``id`` names it and them.
-    ``incumbent``: the newest plan of the stream under way, else the budgets in force; ``total``:
-    the total that a person approved in the place of the settings'."""
+    ``incumbent``: the newest plan of the stream under way, else the budgets in force; ``terms``:
+    what a person approved in the place of the settings'."""
 
     id: str
     incumbent: Policy
     champion: Training | None
     holds: Holds
-    total: Decimal | None = None
+    terms: Terms = field(default_factory=dict)
 
 
 def basis_of(
@@ -152,7 +151,7 @@ def basis_of(
     and the budgets in force (default: those it is made from). Writes nothing."""
     held = holds_on(loop, as_of, in_force or incumbent, door=door)
     with session(loop.engine, read_only=True) as db:
-        total = approved_total(db, loop)
+        terms = terms_in_force(db, loop)
     unusual = [
         (str(cell), pace if isinstance(pace, str) else f"{pace:.6f}")
         for cell, pace in sorted(held.no_raise.items())
@@ -165,9 +164,16 @@ def basis_of(
         loop.settings_hash,
         sorted(held.frozen),
         *((unusual, held.defaults) if unusual or held.defaults else ()),
-        *((("total", total),) if total is not None else ()),
+        *_named(terms),
     )
-    return Basis(id, incumbent, champion, held, total)
+    return Basis(id, incumbent, champion, held, terms)
+
+
+def _named(terms: Terms) -> tuple[tuple[str, object], ...]:
+    """The terms in a proposal's id; an approved total alone stands as before there were others."""
+    if set(terms) == {"total"} and terms["total"] is not None:
+        return (("total", Decimal(terms["total"])),)
+    return (("terms", terms),) if terms else ()
 
 
 def budgets_before(loop: Loop, as_of: date, *, door: str) -> tuple[Policy | None, str]:
@@ -210,7 +216,7 @@ def planned_on(loop: Loop, as_of: date, basis: Basis) -> tuple[Proposal, Plan]:
     incumbent, champion = basis.incumbent, basis.champion
     known = view(loop, as_of, ["performance", "holdout"]).frames
     plan = plan_budgets(
-        with_total(loop.settings, basis.total),
+        with_terms(loop.settings, basis.terms),
         curves=load_model_curves(loop, champion) if champion else None,
         incumbent=incumbent,
         frozen=basis.holds.frozen,

@@ -102,29 +102,12 @@ def open_offer(db: Session) -> Offer | None:
     return next((offer for offer in reversed(offers(db)) if offer.state == "open"), None)
 
 
-def approved_total(db: Session, loop: Loop) -> Decimal | None:
-    """The total that a person approved last, while the settings still propose, and name the total
-    they named then."""
-    if loop.settings.budget.total_is != "proposal":
-        return None
-    wanted = _wanted(loop.settings)
-    known = (o for o in reversed(offers(db, until=loop.at)) if o.state == "approved")
-    last = next(known, None)
-    return last.proposal.to if last is not None and last.wanted == wanted else None
-
-
 def with_total(settings: Settings, total: Decimal | None) -> Settings:
     """The settings with an approved total in the place of their own."""
     if total is None:
         return settings
     budget = settings.budget.model_copy(update={"total": total})
     return settings.model_copy(update={"budget": budget})
-
-
-def planning_settings(loop: Loop) -> Settings:
-    """The settings that plans are made with: an approved total is in the place of their own."""
-    with session(loop.engine, read_only=True) as db:
-        return with_total(loop.settings, approved_total(db, loop))
 
 
 def offer_total(db: Session, loop: Loop, as_of: date, found: TotalProposal | None) -> None:
@@ -151,7 +134,7 @@ def offer_total(db: Session, loop: Loop, as_of: date, found: TotalProposal | Non
         key(PREFIX, as_of, found.now, found.to, loop.settings_hash),
         {
             "as_of": as_of,
-            "wanted": _wanted(loop.settings),
+            "wanted": wanted_total(loop.settings),
             "now": found.now,
             "to": found.to,
             "gain": [found.gain.mean, found.gain.low, found.gain.high],
@@ -207,7 +190,10 @@ def approve_total(workspace: str, id: str, *, actor: str, caller: Caller = ANYON
     loop = open_loop(workspace)
     with session(loop.engine) as db:
         offer = _waiting(db, id)
-        if _wanted(loop.settings) != offer.wanted or loop.settings.budget.total_is != "proposal":
+        if (
+            wanted_total(loop.settings) != offer.wanted
+            or loop.settings.budget.total_is != "proposal"
+        ):
             raise Declined(
                 f"{id} cannot be approved any more: the total in [budget] was changed since. The "
                 "next cycle proposes anew."
@@ -263,7 +249,8 @@ def _offer(id: str, said: Mapping[str, Any]) -> Offer:
     return Offer(id, date.fromisoformat(said["as_of"]), str(said["wanted"]), proposal)
 
 
-def _wanted(settings: Settings) -> str:
+def wanted_total(settings: Settings) -> str:
+    """The total of the settings, as text; "" where they have none."""
     total = settings.budget.total
     return "" if total is None else str(total)
 

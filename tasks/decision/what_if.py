@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -19,6 +19,13 @@ from liftloop.reporting.outcome_words import OutcomeWords
 from liftloop.settings.schema import Settings, parse_settings
 from tasks.context import open_loop
 from tasks.data_end import planning_day
+from tasks.decision.budget_terms import (
+    Terms,
+    planning_settings,
+    terms_in_force,
+    terms_of,
+    with_terms,
+)
 from tasks.decision.reallocate import basis_of, budgets_before, proposal_on
 from tasks.model.curves import MODEL_OF
 from tasks.provenance import as_then, provenance_of
@@ -115,20 +122,23 @@ def what_if(workspace: str, id: str, changes: Sequence[str]) -> WhatIf:
         champion = training(db, key=planned.training_key) if planned.training_key else None
     assert before is not None and was is not None  # foreign keys hold them
     then = as_then(loop, made)
-    then = replace(then, settings=changed_settings(then.settings, changes))
+    with session(then.engine, read_only=True) as db:
+        planned_with = with_terms(then.settings, terms_in_force(db, then))
+    then = replace(then, settings=changed_settings(planned_with, changes))
     door = champion.door if champion else "holdout"
     in_force, origin = budgets_before(then, planned.as_of, door=door)
     if origin == "observed":  # how they were observed then is on record
         in_force = before
     basis = basis_of(then, planned.as_of, before, champion, door=door, in_force=in_force)
-    now = proposal_on(then, planned.as_of, basis)
+    now = proposal_on(then, planned.as_of, replace(basis, terms={}))
     currency = then.settings.account.currency
     return WhatIf(id, tuple(changes), currency, before, (planned, was), now)
 
 
 @dataclass(frozen=True, slots=True)
 class NextPlan:
-    """The next plan under ``changes`` of the settings, beside what it is without them."""
+    """The next plan under ``changes`` of the settings, beside what it is without them; ``terms``
+    are the changes that hold once it is approved (total, step, floors and caps)."""
 
     changes: tuple[str, ...]
     as_of: date
@@ -136,6 +146,7 @@ class NextPlan:
     in_force: Policy
     usual: tuple[Proposal, Policy]
     changed: tuple[Proposal, Policy]
+    terms: Terms = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -190,15 +201,25 @@ def what_next(workspace: str, changes: Sequence[str], *, as_of: date | None = No
         made_by = training(db, key=last) if last else None
         door = made_by.door if made_by else "holdout"
         champion = champion_training(db, model_name=MODEL_OF[door])
-    before, _ = budgets_before(loop, day, door=door)
+    before = loop.names.policy(now[0]) if now else budgets_before(loop, day, door=door)[0]
     if before is None:
         raise Declined("No spend is known yet: there is nothing to plan from.")
-    plans = [
-        proposal_on(each, day, basis_of(each, day, before, champion, door=door))
-        for each in (loop, replace(loop, settings=changed_settings(loop.settings, changes)))
-    ]
-    words = outcome_words(loop.settings)
-    return NextPlan(tuple(changes), day, words, before, plans[0], plans[1])
+    planning = planning_settings(loop)
+    changed = changed_settings(planning, changes)
+    plans = []
+    for settings in (planning, changed):
+        each = replace(loop, settings=settings)
+        basis = basis_of(each, day, before, champion, door=door)
+        plans.append(proposal_on(each, day, replace(basis, terms={})))
+    return NextPlan(
+        tuple(changes),
+        day,
+        outcome_words(loop.settings),
+        before,
+        plans[0],
+        plans[1],
+        terms_of(planning, changed),
+    )
 
 
 def changed_settings(settings: Settings, changes: Sequence[str]) -> Settings:

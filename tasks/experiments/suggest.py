@@ -43,9 +43,9 @@ from liftloop.reporting.lift_test_sentences import (
 )
 from tasks.context import Loop, View, open_loop, view
 from tasks.data_end import OLD_DAYS, planning_day
+from tasks.decision.budget_terms import planning_settings
 from tasks.decision.horizon import read_calendar
 from tasks.decision.reallocate import budgets_before
-from tasks.decision.total_proposals import planning_settings
 from tasks.experiments.results import FEED_COLUMNS, csv_line
 from tasks.experiments.runs import ExperimentPromise
 from tasks.model.curves import MODEL_OF, load_model_curves

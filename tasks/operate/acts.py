@@ -28,7 +28,14 @@ from liftloop.core.rollout.effective_policy import Running
 from liftloop.core.rollout.state import RolloutState, Transition
 from liftloop.core.rollout.transitions import pause as hold_still
 from liftloop.core.rollout.transitions import resume as go_on
+from liftloop.reporting.budget_terms import terms_in_words
 from tasks.context import Loop, open_loop
+from tasks.decision.budget_terms import (
+    INSTEAD,
+    TERMS,
+    must_hold_together,
+    settings_to_approve,
+)
 from tasks.decision.holds import holds_on
 from tasks.decision.record_decision import record_step
 from tasks.decision.running_rollout import running_rollout
@@ -64,26 +71,33 @@ def approve(
     if _approved_before(loop, id):
         bring_out(loop, id)  # a kill may have kept them from going out
     with deciding(loop):
-        day = _approve(loop, id, Approval(actor, caller, plan))
+        day, terms = _approve(loop, id, Approval(actor, caller, plan))
     bring_out(loop, id)
-    return f"Approved: the budgets of {id} take effect on {day}."
+    words = f"Approved: the budgets of {id} take effect on {day}."
+    return f"{words} From then on: {terms}." if terms else words
 
 
-def _approve(loop: Loop, id: str, approval: Approval) -> date:
-    """Put a waiting decision in force; the day on which it takes effect."""
+def _approve(loop: Loop, id: str, approval: Approval) -> tuple[date, str]:
+    """Put a waiting decision in force: the day on which it takes effect, and the terms that hold
+    from then on, in words."""
     with session(loop.engine, read_only=True) as db:
         waiting = _waiting(db, id)
         after = policy(db, version=waiting.policy_version)
         before = policy(db, version=waiting.previous_policy_version)
         assert after is not None and before is not None  # foreign keys hold them
-        must_be_approvable(loop, waiting, approval, moved=money_moved(after, before))
-        if "actor" in json.loads(waiting.evidence):  # set by hand: the state of the facts held none
-            held = "; ".join(broken_now(loop, after, before))
+        evidence = json.loads(waiting.evidence)
+        settings = settings_to_approve(loop, evidence, id=id)
+        moved = max(money_moved(after, before), abs(after.total - before.total))
+        must_be_approvable(loop, waiting, approval, moved=moved)
+        if "actor" in evidence:  # set by hand: the state of the facts held none
+            held = "; ".join(broken_now(loop, after, before, settings))
         else:
             held = _moves_held(db, loop, waiting)
     if held:
         raise Declined(f"{id} cannot be approved today: {held}")
-    must_keep_money_rules(loop, after, before, what=f"{id} cannot be approved any more")
+    must_keep_money_rules(settings, after, before, what=f"{id} cannot be approved any more")
+    if evidence.get(TERMS):
+        must_hold_together(settings, loop, id=id)
     with session(loop.engine) as db:
         found = _waiting(db, id)
         newer = budgets_in_force(db, before=date.max)
@@ -97,9 +111,11 @@ def _approve(loop: Loop, id: str, approval: Approval) -> date:
         said: dict[str, object] = {
             "policy": found.policy_version,
             "total": _total(db, found.policy_version),
+            **{name: evidence[name] for name in (TERMS, INSTEAD) if name in evidence},
         }
         note(db, loop, "approve", id, actor=approval.actor, payload=said)
-    return found.effective_from
+    terms = evidence.get(TERMS, {})
+    return found.effective_from, terms_in_words(terms, loop.settings.account.currency)
 
 
 def _total(db: Session, version: str) -> str:

@@ -36,7 +36,12 @@ from tasks.decision.escalation import due_on, escalation_by_hand
 from tasks.decision.record_decision import DecisionContext, DecisionOutcome, record
 from tasks.decision.running_rollout import ended_streams, running_rollout
 from tasks.decision.what_if import NextPlan
-from tasks.operate.manual_budgets import complete, must_keep_money_rules, must_keep_the_rules
+from tasks.operate.manual_budgets import (
+    budgets_spent,
+    complete,
+    must_keep_money_rules,
+    must_keep_the_rules,
+)
 from tasks.operate.manual_decisions import bring_out, deciding
 from tasks.report.notify import announce_once, write_page_once
 
@@ -182,7 +187,8 @@ def _set(loop: Loop, asked: ManualBudgets, effective: date) -> tuple[str, str, s
     moved = must_keep_the_rules(
         loop, target, now[0] if now else None, file=file, on=effective, terms=asked.terms
     )
-    plan = PlanToApprove(policy=target, instead_of=current, share=moved)
+    before = now[0] if now else budgets_spent(loop, effective)
+    plan = PlanToApprove(policy=target, instead_of=before or target, share=moved)
     escalation = escalation_by_hand(loop, effective, plan)
     waits = asked.always_waits or bool(escalation.met)
     new_terms = terms_in_words(asked.terms, loop.settings.account.currency)

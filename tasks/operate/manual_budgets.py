@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
+from types import MappingProxyType
 
 from liftloop.adapters.ledger.records import active_pauses, session
 from liftloop.core.curves.gain import share_moved
@@ -13,17 +14,25 @@ from liftloop.core.errors import Declined
 from liftloop.core.money.currencies import amount_words
 from liftloop.core.policy import Cell, Policy
 from liftloop.pipeline.plan.manual_budgets import broken_by_hand, money_rules_broken
+from liftloop.settings.schema import Settings
 from tasks.context import Loop, view
+from tasks.decision.budget_terms import Terms, planning_settings, with_terms
 from tasks.decision.holds import experiment_holds
 from tasks.decision.reallocate import budgets_before
-from tasks.decision.total_proposals import planning_settings
 
 FEEDS = ("performance", "holdout", "units")
 SHOWN = 3
+NO_TERMS: Terms = MappingProxyType({})
 
 
 def must_keep_the_rules(
-    loop: Loop, target: Policy, incumbent: Policy | None, *, file: str, on: date
+    loop: Loop,
+    target: Policy,
+    incumbent: Policy | None,
+    *,
+    file: str,
+    on: date,
+    terms: Terms = NO_TERMS,
 ) -> float:
     """Refuse budgets that break a rule; returns the share of the money that they move.
 
@@ -34,24 +43,29 @@ def must_keep_the_rules(
         the facts say.
     on
         The day the budgets take effect.
+    terms
+        Those that are proposed with them.
 
     Raises
     ------
     Declined
         With every rule that is broken.
     """
-    spent = None if incumbent is not None else _spent(loop, on)
+    spent = None if incumbent is not None else budgets_spent(loop, on)
     before = loop.names.policy(incumbent) if incumbent is not None else spent
     _must_name_the_cells(loop, target, before, file=file, on=on)
-    found = broken_now(loop, target, incumbent)
+    settings = with_terms(planning_settings(loop), terms)
+    found = broken_now(loop, target, incumbent, settings)
     if spent is not None and loop.settings.budget.total is None:
         found += _far_above(loop, target, spent)
     _refuse(f"{file} was not set", found)
     return share_moved(target, before) if before is not None else 0.0
 
 
-def broken_now(loop: Loop, target: Policy, incumbent: Policy | None) -> list[str]:
-    """The rules that budgets set by hand break by the settings and pauses of now."""
+def broken_now(
+    loop: Loop, target: Policy, incumbent: Policy | None, settings: Settings
+) -> list[str]:
+    """The rules that budgets set by hand break by these settings and the pauses of now."""
     with session(loop.engine, read_only=True) as db:
         pauses = tuple(
             (p.segment, p.channel, f"paused by {p.actor}, liftloop resume lifts it,")
@@ -62,7 +76,7 @@ def broken_now(loop: Loop, target: Policy, incumbent: Policy | None) -> list[str
         for segment, channel, why in experiment_holds(loop, loop.today())
     )
     found = broken_by_hand(
-        planning_settings(loop),
+        settings,
         target=target,
         incumbent=loop.names.policy(incumbent) if incumbent is not None else target,
         frozen=pauses if incumbent is not None else (),
@@ -70,15 +84,18 @@ def broken_now(loop: Loop, target: Policy, incumbent: Policy | None) -> list[str
     return list(found)
 
 
-def must_keep_money_rules(loop: Loop, target: Policy, incumbent: Policy, *, what: str) -> None:
-    """Refuse to put budgets decided earlier in force where they break a rule on amounts of today.
+def must_keep_money_rules(
+    settings: Settings, target: Policy, incumbent: Policy, *, what: str
+) -> None:
+    """Refuse to put budgets decided earlier in force where they break a rule of the settings on
+    amounts.
 
     Raises
     ------
     Declined
         With every rule that is broken.
     """
-    _refuse(what, money_rules_broken(planning_settings(loop), target=target, incumbent=incumbent))
+    _refuse(what, money_rules_broken(settings, target=target, incumbent=incumbent))
 
 
 def complete(target: Policy, incumbent: Policy) -> Policy:
@@ -87,7 +104,7 @@ def complete(target: Policy, incumbent: Policy) -> Policy:
     return Policy.of(dict.fromkeys(incumbent.cells, Decimal(0)) | target.as_dict())
 
 
-def _spent(loop: Loop, on: date) -> Policy | None:
+def budgets_spent(loop: Loop, on: date) -> Policy | None:
     """What is spent, by the facts; None where they do not say."""
     for door in ("holdout", "units"):
         found, _ = budgets_before(loop, on, door=door)

@@ -209,7 +209,7 @@ def propose(
     from liftloop.adapters.ledger.records import session
     from tasks.decision.what_if import what_next
     from tasks.operate.acts import WAITING
-    from tasks.operate.budget_acts import propose_budgets
+    from tasks.operate.budget_acts import propose_next
 
     why = " ".join(reason.split())
     if not why:
@@ -217,7 +217,7 @@ def propose(
     found = what_next(str(place.root), changes)
     _must_be_the_plan(found, plan)
     source = f"a what-if plan ({why})"
-    said = propose_budgets(str(place.root), found.changed[1], source=source, actor=actor)
+    said = propose_next(str(place.root), found, source=source, actor=actor)
     with session(_loop(place).engine, read_only=True) as db:
         ids = [one.id for one in recorded(db, state=WAITING) if one.policy_version == plan]
     return {"sentence": said, "waiting": ids, "plan": plan, "entered_by": actor}

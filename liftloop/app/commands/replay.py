@@ -115,10 +115,10 @@ def what_if(
         )
         say(found.sentence)
     if propose:
-        from tasks.operate.budget_acts import propose_budgets
+        from tasks.operate.budget_acts import propose_next
 
         words = f"what-if ({' and '.join(found.changes)})"
-        said = propose_budgets(str(place.root), found.changed[1], source=words, actor=by)
+        said = propose_next(str(place.root), found, source=words, actor=by)
         say(said, err=as_json)
 
 

@@ -15,6 +15,7 @@ from liftloop.app.dashboard.wording import md, table_height
 from liftloop.core.access.roles import Action, who_may
 from liftloop.core.errors import LiftLoopError
 from liftloop.settings.budget import GroupSettings
+from liftloop.settings.schema import Settings
 
 if TYPE_CHECKING:
     from tasks.decision.what_if import NextPlan
@@ -30,45 +31,92 @@ def draw_what_if(visit: Visit) -> None:
     if not channels:
         st.info("No budgets yet: the first cycle proposes some.")
         return
-    currency = visit.settings.account.currency
+    settings = planning(visit)
+    currency = settings.account.currency
     with st.form("what if"):
-        total = st.number_input(
+        total, step = st.columns(2)
+        amount = total.number_input(
             f"Total, {currency} a day (empty: as it is)", min_value=0.0, value=None, format="%.2f"
+        )
+        percent = step.number_input(
+            f"Most that a cell moves in a cycle, % (empty: {settings.budget.max_step:.0%})",
+            min_value=0.0,
+            max_value=100.0,
+            value=None,
+            format="%.1f",
         )
         st.markdown(f"Floors and caps of channels, {currency} a day for all segments together")
         limits = st.data_editor(
-            pd.DataFrame({"channel": channels, "floor": None, "cap": None}).astype(
-                {"floor": "float64", "cap": "float64"}
-            ),
+            bounds_of(settings.budget.groups, channels),
             hide_index=True,
             disabled=["channel"],
             key="limits",
         )
         asked = st.form_submit_button("Show the plan", type="primary")
     if asked:
-        _ask(visit, changes_of(total, limits, visit.settings.budget.groups))
+        _ask(visit, changes_of(amount, limits, settings.budget.groups, percent=percent))
     plan = st.session_state.get("next plan")
     if plan is not None:
         _draw(visit, plan)
 
 
+def planning(visit: Visit) -> Settings:
+    """The settings that plans are made with: those of the file, and what was approved since."""
+    from tasks.context import Loop
+    from tasks.decision.budget_terms import planning_settings
+
+    return planning_settings(Loop(visit.workspace, visit.settings))
+
+
+def bounds_of(groups: Sequence[GroupSettings], channels: Sequence[str]) -> pd.DataFrame:
+    """Floor and cap of each channel, as they were asked for on this page and approved."""
+    own = {group.name: group for group in groups}
+    rows = []
+    for channel in channels:
+        group = own.get(_group_name(channel))
+        cap = group.maximum if group is not None else None
+        rows.append(
+            {
+                "channel": channel,
+                "floor": float(group.minimum) if group is not None and group.minimum else None,
+                "cap": None if cap is None else float(cap),
+            }
+        )
+    return pd.DataFrame(rows).astype({"floor": "float64", "cap": "float64"})
+
+
+def _group_name(channel: str) -> str:
+    return f"what if: {channel}"
+
+
 def changes_of(
-    total: float | None, limits: pd.DataFrame, groups: Sequence[GroupSettings] = ()
+    total: float | None,
+    limits: pd.DataFrame,
+    groups: Sequence[GroupSettings] = (),
+    *,
+    percent: float | None = None,
 ) -> list[str]:
     """Changes of settings, as ``liftloop what-if --set`` takes them; the ``groups`` of the settings
-    stay beside the floors and caps of channels."""
+    stay beside the floors and caps of channels, which take the place of those asked for before."""
     changes = [] if total is None else [f'budget.total = "{Decimal(str(total)):.2f}"']
+    if percent is not None:
+        changes.append(f"budget.max_step = {percent / 100:.4f}")
+    rows = limits.to_dict("records")
+    asked = {_group_name(str(row["channel"])) for row in rows}
+    before = [group for group in groups if group.name in asked]
     rules = []
-    for row in limits.to_dict("records"):
+    for row in rows:
         names = {"floor": "minimum", "cap": "maximum"}
         bounds = {
             name: f"{Decimal(str(row[n])):.2f}" for n, name in names.items() if pd.notna(row[n])
         }
         if bounds:
             channel = str(row["channel"])
-            rules.append(_inline({"name": f"what if: {channel}", "channels": [channel], **bounds}))
-    if rules:
-        own = [_inline(group.model_dump(mode="json")) for group in groups]
+            rules.append(_inline({"name": _group_name(channel), "channels": [channel], **bounds}))
+    if rules or before:
+        own = [
+            _inline(group.model_dump(mode="json")) for group in groups if group.name not in asked
+        ]
         changes.append(f"budget.groups = [{', '.join([*own, *rules])}]")
     return changes
 
@@ -123,7 +171,7 @@ def _draw(visit: Visit, plan: NextPlan) -> None:
 
 
 def _propose(visit: Visit, plan: NextPlan, actor: str, why: str) -> str:
-    from tasks.operate.budget_acts import propose_budgets
+    from tasks.operate.budget_acts import propose_next
 
     source = f"a what-if plan ({why})"
-    return propose_budgets(str(visit.workspace.root), plan.changed[1], source=source, actor=actor)
+    return propose_next(str(visit.workspace.root), plan, source=source, actor=actor)

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from liftloop.core.money.currencies import amount_words
+from liftloop.reporting.budget_terms import terms_in_words
 
 COLUMNS = ("no", "when", "who", "what", "about", "in words")
 LONGEST = 240  # characters of a reason that the table shows; --json and --export have all
@@ -172,7 +173,9 @@ def _trained(payload: Payload) -> str:
 
 
 def _approved(payload: Payload) -> str:
-    return str(payload.get("reason") or "Its budgets go out.")
+    terms = terms_in_words(payload.get("terms", {}))
+    words = str(payload.get("reason") or "Its budgets go out.")
+    return f"{words} From then on: {terms}." if terms else words
 
 
 def _resumed(payload: Payload) -> str:

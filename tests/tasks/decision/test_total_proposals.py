@@ -19,10 +19,10 @@ from liftloop.core.ids import canonical
 from liftloop.pipeline.plan.total import JudgedTotal
 from liftloop.settings.schema import Settings
 from tasks.context import Loop
+from tasks.decision.budget_terms import approved_total
 from tasks.decision.replay import replay
 from tasks.decision.total_proposals import (
     Offer,
-    approved_total,
     judged_from,
     judged_record,
     offer_total,
