@@ -125,24 +125,41 @@ def inflations(weeks: Sequence[tuple[Array, Array]]) -> list[float]:
     return [max(own, usual) * (1 + memory) / (1 - memory) for own in found]
 
 
+def multinomial_log_e_values(
+    counts: Array, expected: Array, *, concentration: float = CONCENTRATION
+) -> Array:
+    """Log of each row's e-value against "the counts have these shares" (theorem 2.1).
+
+    Parameters
+    ----------
+    counts : shape (n, k), of independent users; they need not be whole
+    expected : shares, shape (n, k), each row sums to 1
+
+    Returns
+    -------
+    Shape (n,).
+    """
+    from scipy.special import gammaln, xlogy
+
+    prior = concentration * expected
+    return np.asarray(
+        gammaln(prior.sum(axis=1))
+        - gammaln(prior.sum(axis=1) + counts.sum(axis=1))
+        + (gammaln(prior + counts) - gammaln(prior)).sum(axis=1)
+        - xlogy(counts, expected).sum(axis=1)
+    )
+
+
 def mismatch_log_e_values(
     counts: Sequence[ArmCounts], *, concentration: float = CONCENTRATION
 ) -> Array:
     """Log of each cell's e-value against "the arms keep their historic ratio", (n_cells,)."""
-    from scipy.special import gammaln, xlogy
-
     before = np.array([c.treated_before + c.control_before for c in counts])
     seen = np.array([(c.treated, c.control) for c in counts])
     worth = before / (before + seen.sum(axis=1)) / np.array([c.inflation for c in counts])
-    seen = worth[:, None] * seen
     share = np.array([c.share_before for c in counts])
-    expected = np.stack([1 - share, share], axis=1)
-    prior = concentration * expected
-    return np.asarray(
-        gammaln(prior.sum(axis=1))
-        - gammaln(prior.sum(axis=1) + seen.sum(axis=1))
-        + (gammaln(prior + seen) - gammaln(prior)).sum(axis=1)
-        - xlogy(seen, expected).sum(axis=1)
+    return multinomial_log_e_values(
+        worth[:, None] * seen, np.stack([1 - share, share], axis=1), concentration=concentration
     )
 
 

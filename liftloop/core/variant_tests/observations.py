@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from liftloop.core.arrays import Array, Days
+from liftloop.core.arrays import Array, Days, Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +57,22 @@ class VariantDays:
         elif np.shape(self.matured) != (len(self.days),):
             raise ValueError(f"matured is of shape {np.shape(self.matured)}.")
 
-    def first(self, count: int) -> VariantDays:
-        """The first ``count`` days."""
-        squares = None if self.value_squares is None else self.value_squares[:, :count]
+    def where(self, chosen: Mask) -> VariantDays:
+        """The days that are ``chosen``, shape (d,)."""
+        squares = None if self.value_squares is None else self.value_squares[:, chosen]
         return VariantDays(
             self.variants,
-            self.days[:count],
-            self.units[:, :count],
-            self.spend[:, :count],
-            self.value[:, :count],
+            self.days[chosen],
+            self.units[:, chosen],
+            self.spend[:, chosen],
+            self.value[:, chosen],
             squares,
-            self.matured[:count],
+            self.matured[chosen],
         )
+
+    def first(self, count: int) -> VariantDays:
+        """The first ``count`` days."""
+        return self.where(np.arange(len(self.days)) < count)
 
     def of(self, variants: Sequence[str]) -> VariantDays:
         """Some variants, in the order asked for."""
