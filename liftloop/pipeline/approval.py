@@ -106,12 +106,14 @@ def _new_channels(after: Policy, before: Policy) -> tuple[str, ...]:
 
 
 def _confidence(inputs: RolloutInputs, after: Policy, before: Policy) -> float | None:
-    """Probability that a plan gains; None where no response is known."""
+    """Probability that a plan loses nothing; None where no response is known."""
+    if after.version == before.version:
+        return 1.0
     if inputs.curves is None:
         return None
     mean, spread = expected_of(inputs, after, before)
     if spread <= 0:
-        return float(mean > 0)
+        return float(mean >= 0)
     return NormalDist().cdf(mean / spread)
 
 

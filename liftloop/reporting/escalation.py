@@ -19,21 +19,21 @@ def who_decides(found: Escalation) -> str:
     return found.decides.value.replace("-", " ") if found.decides else "whoever may approve"
 
 
-def because(found: Escalation) -> str:
-    """Why a plan waits, without a full stop; "somebody took it to approval" where no rule asks."""
-    if not found.met:
-        return "somebody took it to approval"
-    return listed([_reason(one) for one in found.met])
+def because(found: Escalation, *, most: int = 3) -> str:
+    """Why a plan waits, at most so many reasons, without a full stop."""
+    reasons = [_reason(one) for one in found.met] or ["somebody took it to approval"]
+    more = len(reasons) - most
+    return listed([*reasons[:most], *([f"{more} more"] if more > 0 else [])])
 
 
-def asked_words(found: Escalation, due: date) -> str:
-    """Who has to decide by when and why, and what happens otherwise, in two sentences."""
+def asked_words(found: Escalation, due: date, *, most: int = 3) -> str:
+    """Who has to decide by when, for at most so many reasons, and what happens otherwise."""
     who = who_decides(found)
     told = [role.value.replace("-", " ") for role in found.tell]
-    for_whom = f" For information: {listed(told)}." if told else ""
+    copy = f" Copy: {listed(told)}." if told else ""
     return (
-        f"{who[0].upper()}{who[1:]} by {day(due)}, because {because(found)}; else the current "
-        f"budgets stay.{for_whom}"
+        f"{who[0].upper()}{who[1:]} by {day(due)}, because {because(found, most=most)}; else the "
+        f"current budgets stay.{copy}"
     )
 
 
@@ -85,7 +85,7 @@ class WaitingApproval:
     @property
     def words(self) -> str:
         """Who decides by when and why."""
-        return asked_words(self.asked, self.due)
+        return asked_words(self.asked, self.due, most=1)
 
 
 def approval_message(found: WaitingApproval) -> Words:

@@ -73,7 +73,7 @@ def _asked(loop: Loop, head: Decision) -> str:
     """Who decides on a plan that waits, by when and why; "" where it does not wait."""
     if head.state != "awaiting_approval":
         return ""
-    return asked_words(escalation_of_decision(head), due_on(loop, head))
+    return asked_words(escalation_of_decision(head), due_on(loop, head), most=1)
 
 
 def _judged(loop: Loop, evidence: Mapping[str, Any]) -> str:

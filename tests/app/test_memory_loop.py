@@ -192,10 +192,14 @@ def test_after_a_stream_was_taken_back_no_plan_enters_before_the_cool_down_ends(
     assert "no plan enters before 2026-03-30" in loop.decided[3].reason
 
 
-def test_a_large_plan_waits_for_a_person_whom_a_backtest_does_not_have() -> None:
-    told = Settings.model_validate(
-        {"rollout": {"allowance": 1e9}, "budget": {"approve_above": 0.01}}
-    )
+@pytest.mark.parametrize(
+    "asks",
+    [{"budget": {"approve_above": 0.01}}, {"approval": {"rules": [{"on": "risk", "limit": 0}]}}],
+)
+def test_a_plan_that_meets_a_rule_waits_for_a_person_whom_a_backtest_does_not_have(
+    asks: dict[str, Any],
+) -> None:
+    told = Settings.model_validate({"rollout": {"allowance": 1e9}, **asks})
     loop = MemoryLoop(told, OLD, learn=lambda *_: curves(), plan=Planner([NEW]))
     week(loop, 0)
     assert loop.decided[-1].waits and not loop.decided[-1].in_force

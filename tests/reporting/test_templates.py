@@ -17,8 +17,10 @@ from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from liftloop.core.access.escalation import Escalation, MetRule, Trigger
 from liftloop.core.curves.gain import Estimate
 from liftloop.core.policy import BudgetLine, Cell
+from liftloop.reporting.escalation import WaitingApproval, approval_message
 from liftloop.reporting.history.playbook import PlaybookEntry
 from liftloop.reporting.history.realized_gains import RealizedGain
 from liftloop.reporting.messages import message_parts
@@ -44,6 +46,7 @@ from liftloop.reporting.messages.weekly_message import (
     disagreement_message,
     weekly_message,
 )
+from liftloop.reporting.outcome_words import OutcomeWords
 from liftloop.reporting.pages.charts import CurveSamples, response_chart
 from liftloop.reporting.pages.decision_page import DecisionPage, decision_page
 from liftloop.reporting.pages.review_page import DecisionReview, Deviation, Review, review_page
@@ -297,6 +300,17 @@ MESSAGES: dict[str, Callable[[], Words]] = {
     "messages/decision.txt.j2": announced,
     "messages/week.txt.j2": lambda: weekly_message(A_WEEK),
     "messages/alarm.txt.j2": alarm,
+    "messages/approval.txt.j2": lambda: approval_message(
+        WaitingApproval(
+            decision_id=EVIL,
+            effective_from=DAY,
+            due=DAY,
+            asked=Escalation((MetRule(Trigger.NEW_CHANNEL, 0.0, 1.0, (EVIL,)),), within_days=3),
+            outcome=OutcomeWords(EVIL),
+            gain=GAIN,
+            links=LINKS,
+        )
+    ),
     "messages/disagreement.txt.j2": lambda: disagreement_message([EVIL], links=LINKS),
     "messages/platform_changed.txt.j2": lambda: outside_notice(EVIL, EVIL, CHANGED, currency=EVIL),
     "messages/platform_differs.txt.j2": lambda: difference_notice(

@@ -140,7 +140,7 @@ def remarks(runs: list) -> list[str]:  # type: ignore[type-arg]
     if waits:
         told.append(
             f"{waits} plans waited for approval and were taken as not approved: nobody is asked in "
-            "a backtest (budget.approve_above)."
+            "a backtest (budget.approve_above, approval.rules)."
         )
     lost = sum(run.received.quarantined + run.received.refused for run in runs)
     if lost:
