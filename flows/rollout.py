@@ -35,7 +35,8 @@ def rollout(
     for begun in unpublished(place):
         publish_budgets(place, begun)
         report(place, day, begun)
-    review_waiting(place, day)
+    withdrawn: list[str] = review_waiting(place, day)
+    log(*(f"{id} waited for approval and was withdrawn." for id in withdrawn))
     decision = settle(place, day, proposal_id)
     if decision["id"] is None:
         decision = look(place, day) or decision

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from prefect import flow, unmapped
 from pydantic import Field
 
-from tasks.flow_runs import AsOf, Reason, Source, WorkspaceFolder, log
+from tasks.flow_runs import AsOf, Reason, Source, WorkspaceFolder, log, run_name
 from tasks.many_workspaces import Where, runner, train_and_promote
 
 Workspaces = Annotated[
@@ -30,7 +30,7 @@ Scheduler = Annotated[
 ]
 
 
-@flow(name="train_many")
+@flow(name="train_many", flow_run_name=run_name)
 def train_many(
     workspaces: Workspaces,
     as_of: AsOf = None,
@@ -52,9 +52,11 @@ def train_many(
     return found
 
 
-@flow(name="train_each")
+@flow(name="train_each", flow_run_name=run_name)
 def _each(workspaces: list[str], as_of: AsOf, source: Source, reason: str) -> list[dict[str, Any]]:
     begun = train_and_promote.map(
         workspaces, unmapped(as_of), door=unmapped(source), reason=unmapped(reason)
     )
-    return list(begun.result())
+    found = list(begun.result())
+    log(f"{sum(bool(one['key']) for one in found)} of {len(found)} workspaces were trained.")
+    return found

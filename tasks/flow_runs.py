@@ -63,7 +63,8 @@ def run_name() -> str:
 
     given = flow_run.parameters
     try:
-        _, day = resolve(given["workspace"], given.get("as_of"))
+        place = given["workspace"] if "workspace" in given else given["workspaces"][0]
+        _, day = resolve(place, given.get("as_of"))
     except LiftLoopError:  # the flow itself says what is wrong
         return str(flow_run.flow_name)
     return f"{flow_run.flow_name} {day}"

@@ -43,6 +43,12 @@ def render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(**values)
 
 
+def macro(template: str, name: str, *values: object) -> str:
+    """What a macro of a template gives, as plain text: to be escaped where it is written."""
+    found = getattr(_environment().get_template(template).module, name)(*values)
+    return str.__str__(found)
+
+
 def visible(text: str) -> str:
     """``text`` without control characters (line feeds stay): a name must not steer a terminal."""
     return _CONTROL.sub(" ", text)

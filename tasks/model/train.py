@@ -30,7 +30,7 @@ from liftloop.core.ids import key
 from liftloop.pipeline.arms import LeftOut, left_out_of
 from liftloop.reporting.ensemble_weights import weights_of, why_weights
 from liftloop.reporting.lift_test_sentences import conflict_sentences
-from liftloop.reporting.rendering import render
+from liftloop.reporting.rendering import day, render
 from liftloop.reporting.targets import harm_sentence
 from models.lift.user_test_lifts import finished_users
 from models.uplift.targets import harm_of
@@ -277,14 +277,20 @@ def show_training(workspace: str, trained: dict[str, Any]) -> str:
     loop = open_loop(workspace)
     metrics: dict[str, float] | None = None
     harms: list[str] = []
+    title = "No model was trained"
     if trained["key"] is not None:
         with session(loop.engine, read_only=True) as db:
             found = training(db, key=trained["key"])
         assert found is not None
         metrics = {name: float(value) for name, value in json.loads(found.metrics).items()}
         harms = harm_of_training(loop, found)
+        title = f"Model of {day(found.as_of)}, version {found.model_version}"
     text = render(
-        "markdown/training.md.j2", sentence=trained["sentence"], metrics=metrics, harms=harms
+        "markdown/training.md.j2",
+        title=title,
+        sentence=trained["sentence"],
+        metrics=metrics,
+        harms=harms,
     )
     leave_page(text, workspace=workspace, key="training", description="What the model learned")
     return text

@@ -24,6 +24,7 @@ from monitoring.monitor_page import PageNotes, triage_page
 from monitoring.panel import Watched
 from monitoring.response.slopes import calibration
 from tasks.context import Loop
+from tasks.links import link
 from tasks.monitor.comparable import nothing_to_compare
 
 TITLES = {
@@ -175,6 +176,6 @@ def framed(page: str, *, title: str, sentences: Sequence[str], back: str) -> str
 def artifact_of(loop: Loop, verdict: dict[str, Any]) -> str:
     """The verdict as Markdown, for Prefect: what was found, and where to read more."""
     report = verdict["report"]
-    place = (loop.workspace.root / report).resolve().as_uri() if report else ""
-    address = Markup(place)  # percent-encoded: none of Markdown's marks is left in it
+    found = link(loop, "Page", report).address if report else ""
+    address = Markup(found.replace("(", "%28").replace(")", "%29"))  # else percent-encoded
     return render("markdown/monitor.md.j2", verdict=verdict, address=address)

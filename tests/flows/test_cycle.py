@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +50,33 @@ def events_of(name: str, seconds: float = 20) -> list[dict[str, Any]]:
             time.sleep(0.3)
 
 
+@pytest.fixture
+def logged() -> Iterator[dict[str, list[str]]]:
+    """Flow -> what its runs log at INFO or above, without Prefect's own words."""
+    found: dict[str, list[str]] = defaultdict(list)
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.module == "flow_runs":  # tasks.flow_runs.log
+                found[getattr(record, "flow_name", "")].append(record.getMessage())
+
+    logger, kept = logging.getLogger("prefect.flow_runs"), Kept(logging.INFO)
+    logger.addHandler(kept)
+    yield found
+    logger.removeHandler(kept)
+
+
 def test_a_cycle_decides_once_and_leaves_pages(
-    shop: Workspace, small_market: DemoMarket, write_feeds: Write
+    shop: Workspace,
+    small_market: DemoMarket,
+    write_feeds: Write,
+    logged: dict[str, list[str]],
 ) -> None:
     write_feeds(shop.inbox, small_market.history())
     first = cycle(str(shop.root), small_market.start)
+    assert logged.keys() >= {"cycle", "monitor", "train", "reallocate", "rollout", "report"}
+    assert any("performance" in line for line in logged["ingest"])
+    assert first.text in logged["cycle"]
     assert first.changed
     assert first.decision_id is not None
     (exported,) = shop.outbox.glob("*.csv")
@@ -71,6 +95,12 @@ def test_a_cycle_decides_once_and_leaves_pages(
     assert any("misfit" in text for text in texts_of("training"))
     assert any("north" in text for text in texts_of("proposed-budgets"))
     assert any(first.decision_id in text for text in texts_of("budgets"))
+    keys = ("ingest-quality", "training", "proposed-budgets", "budgets", "monitor")
+    pages = [text for key in keys for text in texts_of(key)]
+    assert not any("file://" in text for text in pages)
+    assert all(text.startswith("# ") for text in pages)
+    titles = ("# New budgets from ", "# Testing new budgets in ")
+    assert any(text.startswith(titles) for text in texts_of("budgets"))
     told = [event["resource"] for event in events_of(FACTS_EVENT)]
     ours = [one for one in told if one["liftloop.path"] == str(shop.root.resolve())]
     assert {one["prefect.resource.id"] for one in ours} == {f"liftloop.workspace.{shop.root.name}"}

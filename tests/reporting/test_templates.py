@@ -252,22 +252,27 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 MARKDOWN: dict[str, Callable[[], str]] = {
     "markdown/decision.md.j2": lambda: render(
-        "markdown/decision.md.j2", shown=SHOWN, lines=[LINE], total=Decimal(5), currency=EVIL
+        "markdown/decision.md.j2",
+        title=EVIL,
+        shown=SHOWN,
+        lines=[LINE],
+        total=Decimal(5),
+        currency=EVIL,
     ),
     "markdown/proposal.md.j2": lambda: render(
         "markdown/proposal.md.j2",
         proposal=SimpleNamespace(
-            reason=EVIL, as_of=EVIL, cells=[(EVIL, EVIL, EVIL)], judged_total=EVIL
+            reason=EVIL, as_of=DAY, cells=[(EVIL, EVIL, EVIL)], judged_total=EVIL
         ),
     ),
     "markdown/score_card.md.j2": lambda: render(
         "markdown/score_card.md.j2",
-        trained=SimpleNamespace(model_name=EVIL, model_version=EVIL, key=EVIL),
+        trained=SimpleNamespace(model_name=EVIL, model_version=EVIL, key=EVIL, as_of=DAY),
         verdict=SimpleNamespace(sentence=EVIL, challenge=EVIL, checks=[CHECK]),
         binding=[EVIL],
     ),
     "markdown/training.md.j2": lambda: render(
-        "markdown/training.md.j2", sentence=EVIL, metrics={EVIL: 1.0}, harms=[EVIL]
+        "markdown/training.md.j2", title=EVIL, sentence=EVIL, metrics={EVIL: 1.0}, harms=[EVIL]
     ),
     "markdown/monitor.md.j2": lambda: render(
         "markdown/monitor.md.j2", verdict=VERDICT, address=Markup("https://x.y/a.html")

@@ -11,6 +11,7 @@ from liftloop.reporting.messages.message_parts import MessageParts, compose, wit
 from liftloop.reporting.messages.moves import Moves, NetMove
 from liftloop.reporting.messages.slack_blocks import Link, Words
 from liftloop.reporting.outcome_words import OutcomeWords
+from liftloop.reporting.rendering import day, macro
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,13 @@ def decision_message(*, announcement: Announcement, lines: Sequence[BudgetLine])
             outcome=announcement.outcome or OutcomeWords(announcement.currency),
         )
     )
+
+
+def headline(kind: str, state: str, lines: Sequence[BudgetLine], effective_from: date) -> str:
+    """A decision in one line, as its message begins: "New budgets from 2 March 2026"."""
+    places = DecisionPlaces.of(lines)
+    found = macro("messages/parts.txt.j2", "headline", kind, state, places, day(effective_from))
+    return " ".join(found.split())
 
 
 def notice(*, title: str, paragraphs: Sequence[str]) -> Words:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from liftloop.settings.schema import Notify
+from liftloop.settings.workspace import Workspace
 from monitoring.drift.evidently_drift import DriftConfig, as_html
 from monitoring.drift.evidently_reports import snapshots
 from monitoring.drift.windows import windows
@@ -82,3 +86,26 @@ def test_the_artifact_takes_names_for_names() -> None:
     text = artifact_of(SimpleNamespace(), verdict)  # type: ignore[arg-type]
     assert "\\<b\\> fell." in text
     assert "- a \\| b" in text
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({}, "The monitor's page: reports/m (1).html in the workspace"),
+        (
+            {"base_url": "https://x.y"},
+            "[The monitor's page](https://x.y/reports/m%20%281%29.html)",
+        ),
+    ],
+)
+def test_the_artifact_leads_to_where_the_page_is_served(
+    told: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    loop = SimpleNamespace(
+        settings=SimpleNamespace(notify=Notify.model_validate(told)),
+        workspace=Workspace(tmp_path),
+    )
+    verdict = {"as_of": "2026-03-02", "summary": "", "health": "", "report": "reports/m (1).html"}
+    text = artifact_of(loop, {**verdict, "noted": [], "findings": [], "consistency": []})  # type: ignore[arg-type]
+    assert expected in text.replace("\\", "")
+    assert "file:" not in text and str(tmp_path) not in text
