@@ -28,6 +28,7 @@ BELOW = {
     "monitor": ("ui",),
     "names": ("join",),
     "playbook": ("note",),
+    "tests": ("new", "read", "show", "stop"),
     "quarantine": ("discard", "export", "list", "readmit"),
 }
 COMMANDS = (
@@ -71,6 +72,7 @@ COMMANDS = (
     "sources",
     "stop",
     "targets",
+    "tests",
     "up",
     "what-if",
 )

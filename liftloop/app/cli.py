@@ -13,10 +13,8 @@ from liftloop.app.commands import (
     assistant,
     backtest,
     changelog,
-    experiments,
     loop,
     monitor,
-    playbook,
     replay,
     review,
     setup,
@@ -24,6 +22,7 @@ from liftloop.app.commands import (
     sources,
     targets,
 )
+from liftloop.app.commands.experiment import experiments, playbook, variant_tests
 from liftloop.app.commands.inputs import collect, data, names
 from liftloop.app.commands.operate import (
     accounts,
@@ -54,6 +53,7 @@ for room in (
     data,
     collect,
     experiments,
+    variant_tests,
     sources,
     loop,
     names,

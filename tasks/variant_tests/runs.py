@@ -105,10 +105,10 @@ def start_test(
 
 
 def shares_in_force(loop: Loop, test: VariantTest) -> dict[str, float]:
-    """The shares of a test's variants by its last review; equal ones before the first."""
+    """The shares of a test's variants by its last review; those it began with before the first."""
     with session(loop.engine, read_only=True) as db:
         found = last_review(db, test=test.name)
-    return test.even if found is None else shares_of(found.shares)
+    return test.first_shares if found is None else shares_of(found.shares)
 
 
 def shares_of(text: str) -> dict[str, float]:

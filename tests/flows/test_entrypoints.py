@@ -60,7 +60,10 @@ def test_every_entrypoint_loads_without_a_placeholder(
 
 
 def test_every_flow_is_deployed(deployments: list[dict[str, Any]]) -> None:
-    assert sorted(one["name"] for one in deployments) == FLOWS
+    files = {one["name"]: Path(one["entrypoint"].partition(":")[0]).stem for one in deployments}
+    assert sorted(files.values()) == FLOWS
+    # flows/tests.py would hide the package of the tests
+    assert {name for name, file in files.items() if name != file} == {"tests"}
 
 
 def test_every_parameter_that_prefect_yaml_names_is_one_of_the_flow(
@@ -130,6 +133,7 @@ def test_triggers_listen_for_what_the_tasks_tell(deployments: list[dict[str, Any
     heard = {one["name"]: t["expect"] for one in deployments for t in one.get("triggers", [])}
     assert heard == {
         "monitor": [events.FACTS_EVENT],
+        "tests": [events.FACTS_EVENT],
         "train": [events.DRIFT_EVENT],
         "reallocate": [events.MODEL_EVENT],
         "rollout": [events.PLAN_EVENT, events.APPROVED_EVENT, events.FEED_RECOVERED_EVENT],

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from enum import StrEnum
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,16 @@ class Acting(StrEnum):
     SPLIT = "split"  # the shares follow what is learned, from day to day
 
 
+class TestEnd(StrEnum):
+    """How a test ends by itself."""
+
+    __test__ = False  # what pytest asks of a class of this name
+
+    WON = "won"
+    NOTHING_THERE = "nothing there"
+    OVER = "over"
+
+
 @dataclass(frozen=True, slots=True)
 class VariantTest:
     """One test as it was planned.
@@ -56,6 +67,8 @@ class VariantTest:
         The smallest relative difference worth acting on: 0.05 is 5 %.
     delay_days
         Days after its assignment on which a unit's outcomes are complete.
+    seed
+        Drew which geography or turn has which variant; of no effect on users.
     start, last
         First day, and the last one on which it may still run.
     """
@@ -73,6 +86,7 @@ class VariantTest:
     acting: Acting = Acting.SPLIT
     delay_days: int = 0
     ads: tuple[str, ...] = ()
+    seed: int = 0
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -80,9 +94,14 @@ class VariantTest:
         return tuple(Cell(segment, self.channel) for segment in self.segments)
 
     @property
-    def even(self) -> dict[str, float]:
-        """Equal shares by variant."""
-        return dict.fromkeys(self.variants, 1.0 / len(self.variants))
+    def first_shares(self) -> dict[str, float]:
+        """Shares by variant on the first day. Several are best compared with the first one where it
+        has the square root of their number as much as each of them (Dunnett 1955); where shares
+        follow what is learned, or groups are assigned whole, they begin equal."""
+        compared = self.acting is Acting.EVEN and self.assigned_by is AssignedBy.USER
+        first = sqrt(len(self.variants) - 1) if compared else 1.0
+        total = first + len(self.variants) - 1
+        return {name: (1.0 if at else first) / total for at, name in enumerate(self.variants)}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; :meth:`from_dict` reads them."""

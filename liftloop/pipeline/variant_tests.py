@@ -1,0 +1,186 @@
+"""What a day makes of the tests that run inside cells: how they read, together, and how the cell's
+money is shared from this day on. Used by the daily ``tests`` flow and the command alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from math import isclose
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+
+from liftloop.core.arrays import Array
+from liftloop.core.experiments.design import ASSUMED_CARRYOVER
+from liftloop.core.variant_tests.assignment import VariantTurn, assign_days, by_rounds, turns_for
+from liftloop.core.variant_tests.checks import CheckCode, CheckFinding, check_test
+from liftloop.core.variant_tests.comparison import VariantQuestion
+from liftloop.core.variant_tests.multiplicity import corrected
+from liftloop.core.variant_tests.plan import (
+    Acting,
+    AssignedBy,
+    Metric,
+    TestEnd,
+    VariantTest,
+    observed,
+)
+from liftloop.core.variant_tests.reading import ReadingVerdict, TestReading, read_test
+from liftloop.core.variant_tests.shares import NextShares, Per, ShareRule, next_shares
+from liftloop.settings.schema import Settings
+
+DAYS_BEFORE = 56  # of a test by geography: what its groups sold before it
+
+
+@dataclass(frozen=True, slots=True)
+class TestState:
+    """A running test before its review: its plan and the shares in force."""
+
+    __test__ = False
+
+    test: VariantTest
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TestReview:
+    """What a day made of a test.
+
+    Attributes
+    ----------
+    shares
+        By variant, from this day on; they sum to 1.
+    split
+        Where the shares follow what is learned: why they are these; None elsewhere.
+    taking_over
+        The variant to which the shares move in steps; "" for none.
+    end
+        How the test ended; None while it runs.
+    """
+
+    __test__ = False
+
+    test: VariantTest
+    as_of: date
+    reading: TestReading
+    findings: tuple[CheckFinding, ...]
+    shares: Mapping[str, float]
+    split: NextShares | None
+    taking_over: str
+    end: TestEnd | None
+
+
+def question_of(test: VariantTest, settings: Settings) -> VariantQuestion:
+    """What a test asks, with what a unit of its value is worth under these settings."""
+    outcome, margin = settings.outcome, settings.budget.margin
+    counted = test.metric is Metric.CONVERSIONS
+    return VariantQuestion(
+        test.variants,
+        test.metric,
+        test.smallest_effect,
+        worth=margin * (outcome.worth if counted else 1.0),
+        assigned_by=test.assigned_by,
+    )
+
+
+def review_tests(
+    settings: Settings, states: Mapping[str, TestState], rows: pd.DataFrame, *, as_of: date
+) -> dict[str, TestReview]:
+    """Read all running tests together and decide their shares from ``as_of`` on.
+
+    Parameters
+    ----------
+    states
+        By name, every test that runs.
+    rows
+        The ``variants`` feed as known on ``as_of``.
+    """
+    readings = {
+        name: _read(settings, state.test, rows, as_of=as_of) for name, state in states.items()
+    }
+    believed = corrected(readings)
+    return {
+        name: _review(settings, state, believed[name], rows, as_of=as_of)
+        for name, state in states.items()
+    }
+
+
+def _read(settings: Settings, test: VariantTest, rows: pd.DataFrame, *, as_of: date) -> TestReading:
+    margin, question = settings.budget.margin, question_of(test, settings)
+    facts = observed(test, rows, as_of=as_of, margin=margin)
+    if test.assigned_by is AssignedBy.TIME:
+        return read_test(by_rounds(facts, turns_of(test)), question)
+    if test.assigned_by is AssignedBy.GEO:
+        earlier = replace(
+            test,
+            start=test.start - timedelta(days=DAYS_BEFORE),
+            last=test.start - timedelta(days=1),
+        )
+        before = observed(earlier, rows, as_of=as_of, margin=margin)
+        return read_test(facts, question, before=before)
+    return read_test(facts, question)
+
+
+def _review(
+    settings: Settings, state: TestState, reading: TestReading, rows: pd.DataFrame, *, as_of: date
+) -> TestReview:
+    test = state.test
+    facts = observed(test, rows, as_of=as_of, margin=settings.budget.margin)
+    findings = check_test(facts, question_of(test, settings), shares=_promised(state))
+    review = TestReview(test, as_of, reading, findings, state.shares, None, "", None)
+    if any(finding.code is CheckCode.SAMPLE_RATIO for finding in findings):
+        # who has which variant is not as planned: nothing is concluded, nothing moves
+        return replace(review, end=TestEnd.OVER if as_of > test.last else None)
+    if reading.verdict is ReadingVerdict.CONCLUSIVE and reading.best is not None:
+        return _towards(review, reading.best)
+    if reading.verdict is ReadingVerdict.NOTHING_THERE:
+        return replace(review, end=TestEnd.NOTHING_THERE)
+    if as_of > test.last:
+        return replace(review, end=TestEnd.OVER)
+    if test.acting is Acting.EVEN or test.assigned_by is not AssignedBy.USER:
+        return review
+    rule = share_rule(settings, test)
+    split = next_shares(facts, rule, seed=_seed(test, as_of), before=state.shares)
+    return replace(review, split=split, shares=split.by_variant)
+
+
+def _promised(state: TestState) -> Array | None:
+    """The shares that units are compared with, shape (v,): those of a test that began with them and
+    kept them. Where they moved, a platform follows in its own time, and each day is compared in
+    itself anyway."""
+    first = state.test.first_shares
+    kept = all(isclose(first[name], state.shares.get(name, 0.0), abs_tol=1e-6) for name in first)
+    return np.array(list(first.values())) if kept and state.test.acting is Acting.EVEN else None
+
+
+def _towards(review: TestReview, winner: str) -> TestReview:
+    """A step of the shares to the winner. It is watched like every day of the test: the reading of
+    the day after decides the next step, or that it was none."""
+    rule = ShareRule()
+    shares = dict(review.shares)
+    missing = 1.0 - shares.get(winner, 0.0)
+    step = min(rule.largest_step, missing)
+    kept = (missing - step) / missing if missing > 0 else 0.0
+    moved = {name: share * kept for name, share in shares.items()}
+    moved[winner] = shares.get(winner, 0.0) + step
+    end = TestEnd.WON if moved[winner] >= 1.0 - 1e-9 else None
+    return replace(review, shares=moved, taking_over=winner, end=end)
+
+
+def share_rule(settings: Settings, test: VariantTest) -> ShareRule:
+    """How the shares of a test's variants may follow what is learned."""
+    per = Per.SPEND if test.metric is Metric.PROFIT else Per.UNITS
+    return ShareRule(per=per, horizon_days=max((test.last - test.start).days + 1, 1))
+
+
+def turns_of(test: VariantTest) -> tuple[VariantTurn, ...]:
+    """The turns of a test by time, as its seed drew them."""
+    turns = turns_for(ASSUMED_CARRYOVER)
+    days = (test.last - test.start).days + 1
+    rounds = days // (turns.days * len(test.variants))
+    return assign_days(test.variants, start=test.start, turns=turns, rounds=rounds, seed=test.seed)
+
+
+def _seed(test: VariantTest, as_of: date) -> int:
+    return crc32(f"{test.name}{as_of}".encode())

@@ -1,0 +1,158 @@
+"""A test inside a cell before it starts: what the cell's past says of its length and cost, what it
+collides with, and what earlier tests of its kind found."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from liftloop.adapters.ledger.decisions import budgets_in_force
+from liftloop.adapters.ledger.records import session
+from liftloop.adapters.ledger.variant_tests import ENDED, WON, planned_test, variant_tests
+from liftloop.core.arrays import days_of
+from liftloop.core.errors import UnknownName
+from liftloop.core.variant_tests.design import (
+    Collision,
+    UnderWay,
+    VariantDesign,
+    collisions,
+    design_test,
+)
+from liftloop.core.variant_tests.observations import VariantDays
+from liftloop.core.variant_tests.plan import Metric, VariantTest
+from liftloop.pipeline.variant_tests import question_of
+from liftloop.reporting.variant_tests import collision_words, design_sentences, earlier_words
+from tasks.context import Loop, open_loop, view
+from tasks.decision.running_rollout import running_rollout
+
+PAST_DAYS = 91
+
+
+@dataclass(frozen=True, slots=True)
+class TestProposal:
+    """A planned test with what is known of it beforehand."""
+
+    __test__ = False
+
+    test: VariantTest
+    design: VariantDesign | None
+    collisions: tuple[Collision, ...]
+    sentences: tuple[str, ...]
+
+    @property
+    def design_values(self) -> dict[str, Any]:
+        """What it was expected to need and to cost, as plain values."""
+        if self.design is None:
+            return {}
+        values = asdict(self.design)
+        found = values["detectable"]
+        return {**values, "detectable": found if found < float("inf") else None}
+
+
+def plan_test(workspace: str, test: VariantTest) -> TestProposal:
+    """What is known of a test before it starts. Writes nothing."""
+    loop = open_loop(workspace)
+    past = past_of(loop, test)
+    limit = (test.last - test.start).days + 1
+    design = design_test(
+        past, question_of(test, loop.settings), limit_days=limit, delay_days=test.delay_days
+    )
+    found = collisions(test.cells, test.assigned_by, under_way(loop, test))
+    said = (
+        *design_sentences(test, design, loop.settings.account.currency),
+        collision_words(found),
+        earlier_words(test, earlier_tests(loop, test)),
+    )
+    return TestProposal(test, design, found, tuple(filter(None, said)))
+
+
+def past_of(loop: Loop, test: VariantTest) -> VariantDays:
+    """The last weeks of the test's cells, all of them as one variant: the users who saw ads where
+    the cells have a holdout, else what platforms report by impression."""
+    day = min(test.start, loop.today() + timedelta(days=1))
+    start = day - timedelta(days=PAST_DAYS)
+    facts = view(loop, day, ["performance", "holdout"], start=start).frames
+    margin = loop.settings.budget.margin if test.metric is Metric.PROFIT else 1.0
+    spent = _inside(facts["performance"], test)
+    treated = _inside(facts["holdout"], test)
+    treated = treated[treated["arm"] == "treated"]
+    rows, units = (treated, "users") if len(treated) else (spent, "impressions")
+    days = np.arange(start, day, dtype="datetime64[D]")
+    counted = test.metric is Metric.CONVERSIONS
+    value = _daily(rows, "conversions" if counted else "revenue", days)
+    squares = None
+    if not counted and "revenue_sq" in rows:
+        squares = margin**2 * _daily(rows, "revenue_sq", days)
+    count = _daily(rows, units, days)
+    shown = (count > 0).any(axis=0)
+    return VariantDays(
+        variants=("all",),
+        days=days[shown],
+        units=count[:, shown],
+        spend=_daily(spent, "spend", days)[:, shown],
+        value=(value if counted else margin * value)[:, shown],
+        value_squares=None if squares is None else squares[:, shown],
+    )
+
+
+def _inside(rows: pd.DataFrame, test: VariantTest) -> pd.DataFrame:
+    return rows[rows["segment"].isin(test.segments) & (rows["channel"] == test.channel)]
+
+
+def _daily(rows: pd.DataFrame, column: str, days: Any) -> Any:
+    """Sums of a column by day, shape (1, d)."""
+    found = np.zeros((1, len(days)))
+    place = (days_of(rows["date"]) - days[0]).astype(int)
+    np.add.at(found[0], place, np.nan_to_num(rows[column].to_numpy(dtype=float)))
+    return found
+
+
+def under_way(loop: Loop, test: VariantTest) -> UnderWay:
+    """What runs in the account that a test could disturb."""
+    with session(loop.engine, read_only=True) as db:
+        stream = running_rollout(db)
+        records = [one for one in variant_tests(db) if one.state == "running"]
+    facts = view(loop, min(test.start, loop.today() + timedelta(days=1)), ["holdout"])
+    control = _inside(facts["holdout"], test)
+    held = set(control.loc[control["arm"] == "control", "segment"])
+    segments = {cell.segment for cell in stream.head.cells} if stream is not None else set()
+    return UnderWay(
+        rollout=stream.state.rollout_id if stream is not None else "",
+        rollout_segments=frozenset(segments),
+        tests=tuple((one.name, planned_test(one).cells) for one in records),
+        holdouts=frozenset(cell for cell in test.cells if cell.segment in held),
+    )
+
+
+def earlier_tests(loop: Loop, test: VariantTest) -> tuple[tuple[str, bool], ...]:
+    """Earlier tests of the same channel that are over, by name, and whether a variant won."""
+    with session(loop.engine, read_only=True) as db:
+        records = variant_tests(db)
+    return tuple(
+        (one.name, one.state == WON)
+        for one in records
+        if one.state in (WON, ENDED) and one.channel == test.channel and one.name != test.name
+    )
+
+
+def segments_of(loop: Loop, channel: str) -> tuple[str, ...]:
+    """The segments in which a channel has a budget.
+
+    Raises
+    ------
+    UnknownName
+        Where no budgets in force have this channel.
+    """
+    with session(loop.engine, read_only=True) as db:
+        now = budgets_in_force(db, before=date.max)
+    cells = loop.names.policy(now[0]).cells if now is not None else ()
+    found = tuple(sorted(cell.segment for cell in cells if cell.channel == channel))
+    if not found:
+        raise UnknownName(
+            f"No budgets in force have the channel {channel}: name the segments (--segments)."
+        )
+    return found
