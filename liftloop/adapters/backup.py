@@ -30,6 +30,8 @@ from liftloop.adapters.files.whole_files import private_folder, publish_made, wr
 from liftloop.adapters.ledger.copy import copy_ledger
 from liftloop.adapters.ledger.engine import ledger_address, open_ledger, session
 from liftloop.adapters.ledger.migrate import upgrade
+from liftloop.adapters.ledger.records import trainings
+from liftloop.adapters.registry.repair import follow_ledger, registry_problem
 from liftloop.core.errors import ConfigurationError, OutsideServiceFailed, RefusedFile
 from liftloop.settings.schema import load_settings
 from liftloop.settings.workspace import Workspace
@@ -127,7 +129,18 @@ def restore(source: Path, root: Path) -> Backup:
     address = ledger_address(url)
     if address.get_backend_name() == "sqlite":
         _set_journal(Path(str(address.database)), "WAL")
-    return _described(root, manifest, problems=_problems(workspace, open_ledger(url)))
+    engine = open_ledger(url)
+    _follow_ledger(workspace, engine)
+    return _described(root, manifest, problems=_problems(workspace, engine))
+
+
+def _follow_ledger(workspace: Workspace, engine: Engine) -> None:
+    """A backup of a cycle at work may hold the registry of before a promotion that its ledger has
+    already: the ledger's model is in force."""
+    with session(engine, read_only=True) as db:
+        known = trainings(db)
+    if known and not registry_problem(workspace, known):
+        follow_ledger(workspace, known)
 
 
 def _refuse_target(workspace: Workspace, target: Path) -> None:

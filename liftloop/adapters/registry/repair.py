@@ -64,12 +64,19 @@ def repair_registry(workspace: Workspace, known: Sequence[Training]) -> list[str
     said = []
     if problem := registry_problem(workspace, known):
         said.append(_register_again(workspace, known, problem))
-    if problem := alias_problem(workspace, known):
+    if problem := follow_ledger(workspace, known):
+        said.append(f"Model registry: {problem}; the ledger's is in force.")
+    return said
+
+
+def follow_ledger(workspace: Workspace, known: Sequence[Training]) -> str:
+    """Make the ledger's champions the registry's; what differed, as of :func:`alias_problem`."""
+    problem = alias_problem(workspace, known)
+    if problem:
         for one in known:
             if one.state == "champion":
                 set_champion(workspace, one.model_name, str(one.model_version))
-        said.append(f"Model registry: {problem}; the ledger's is in force.")
-    return said
+    return problem
 
 
 def _register_again(workspace: Workspace, known: Sequence[Training], problem: str) -> str:
