@@ -50,7 +50,7 @@ def measure_worth(workspace: str, as_of: date) -> dict[str, Any] | None:
 def measure_once(loop: Loop, as_of: date) -> dict[str, Any] | None:
     """The month's figure, as the audit trail keeps it."""
     until = as_of.replace(day=1)
-    since = _since(loop)
+    since = loop_start(loop)
     settled = until + timedelta(days=loop.settings.rollout.wait_days)  # late rows arrive first
     if since is None or since.start >= until or as_of < settled:
         return None
@@ -75,7 +75,7 @@ def measure_once(loop: Loop, as_of: date) -> dict[str, Any] | None:
     return said
 
 
-def _since(loop: Loop) -> Since | None:
+def loop_start(loop: Loop) -> Since | None:
     """Since the standing holdout began; without one, since the loop's first decision in force."""
     with session(loop.engine, read_only=True) as db:
         kept = standing(db)
@@ -93,7 +93,7 @@ def _since(loop: Loop) -> Since | None:
 
 def _measured(loop: Loop, since: Since, *, until: date, as_of: date) -> Worth | str:
     margin = loop.settings.budget.margin
-    daily = _daily(loop, since, until=until, as_of=as_of)
+    daily = daily_since(loop, since, until=until, as_of=as_of)
     if isinstance(daily, str):
         return daily
     if since.standing:
@@ -115,7 +115,7 @@ def _measured(loop: Loop, since: Since, *, until: date, as_of: date) -> Worth | 
     )
 
 
-def _daily(loop: Loop, since: Since, *, until: date, as_of: date) -> Daily | str:
+def daily_since(loop: Loop, since: Since, *, until: date, as_of: date) -> Daily | str:
     """The facts of the days that count, as known on ``as_of``; back as far as it takes."""
     first = since.start - timedelta(days=BEFORE_DAYS)
     frames = {feed: _frame(loop, feed, first, as_of) for feed in FEEDS}

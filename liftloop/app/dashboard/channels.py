@@ -3,13 +3,13 @@ curve and what the platform reports of its campaigns."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
 from liftloop.app.dashboard.acting import Visit
+from liftloop.app.dashboard.caching import in_force
 from liftloop.app.dashboard.charts import curve_chart, inked
 from liftloop.app.dashboard.wording import md, table_height
 from liftloop.core.curves.returns import (
@@ -23,8 +23,6 @@ from liftloop.core.policy import Cell
 from liftloop.pipeline.plan.plan_budgets import outcome_words
 from liftloop.reporting.explain_moves import why_not_more
 from liftloop.reporting.outcome_words import OutcomeWords
-from liftloop.settings.schema import Settings
-from liftloop.settings.workspace import Workspace
 
 if TYPE_CHECKING:
     from tasks.report.returns import InForce
@@ -32,18 +30,9 @@ if TYPE_CHECKING:
 DAYS = 28  # of platform-reported figures
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the model…")
-def _in_force(root: Path, head: str, _settings: Settings) -> InForce | None:
-    """Cached by the decision in force: its budgets and curves never change."""
-    from tasks.context import Loop
-    from tasks.report.returns import in_force
-
-    return in_force(Loop(Workspace(root), _settings))
-
-
 def draw_channels(visit: Visit) -> None:
     """Draw the tables, and the cell that is chosen."""
-    now = _in_force(visit.workspace.root, visit.decision_in_force(), visit.settings)
+    now = in_force(visit)
     if now is None:
         st.info("No budgets yet: the first cycle proposes some.")
         return

@@ -10,7 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from liftloop.core.curves.returns import CurvePoints
+from liftloop.core.inference.weekly_profit import WeekProfit
 from liftloop.core.money.currencies import budget_unit
+from liftloop.reporting.outcome_words import OutcomeWords
 
 PALETTE = (
     "#0072B2",
@@ -24,6 +26,7 @@ PALETTE = (
 INK = "#4a5260"
 OTHER, OTHER_COLOUR = "all others", "#8A8A8A"
 LABEL = 16  # letters of a name beside a chart: a telephone has room for two such names
+MOST_TICKS, WEEK_MS = 6, 7 * 86_400_000  # a telephone has room for six days on an axis
 MOST_CELLS = 40  # more rows than this and nobody reads them; the table has them all
 
 
@@ -215,6 +218,75 @@ def gain_chart(
     )
     figure.update_yaxes(tickformat="+,.0f")
     figure.update_xaxes(range=[-0.02 * latest, 1.03 * latest])
+    return figure
+
+
+def before_after_chart(
+    weeks: Sequence[WeekProfit], *, decided: Sequence[date], words: OutcomeWords
+) -> go.Figure:
+    """Incremental profit of each week: measured with its 90 % interval, predicted, and the 90 %
+    band of the budgets left as they were; a line where budgets were ``decided`` that moved."""
+    unit = words.worth if words.counted else 1.0
+    days = [week.first for week in weeks]
+
+    def amounts(values: Sequence[float | None]) -> list[float | None]:
+        return [None if value is None else value / unit for value in values]
+
+    figure = go.Figure()
+    edge = {"width": 1, "color": "rgba(138, 138, 138, 0.7)"}
+    for end, fill in (("high", None), ("low", "tonexty")):
+        figure.add_scatter(
+            x=days,
+            y=amounts([getattr(week.left, end) for week in weeks]),
+            mode="lines",
+            line=edge,
+            fill=fill,
+            fillcolor="rgba(138, 138, 138, 0.25)",
+            name="budgets left as they were (90 %)",
+            showlegend=fill is not None,
+            hoverinfo="skip",
+        )
+    figure.add_scatter(
+        x=days,
+        y=amounts([week.predicted for week in weeks]),
+        mode="lines",
+        line={"color": PALETTE[1], "width": 2, "dash": "dash"},
+        name="predicted",
+        hovertemplate="predicted %{y:+,.0f}<extra></extra>",
+    )
+    known = [week for week in weeks if week.measured is not None]
+    mean, low, high = (
+        amounts([getattr(week.measured, name) for week in known])
+        for name in ("mean", "low", "high")
+    )
+    figure.add_scatter(
+        x=[week.first for week in known],
+        y=mean,
+        mode="lines+markers",
+        line={"color": PALETTE[0], "width": 2},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [(h or 0.0) - (m or 0.0) for h, m in zip(high, mean, strict=True)],
+            "arrayminus": [(m or 0.0) - (n or 0.0) for n, m in zip(low, mean, strict=True)],
+            "thickness": 1.4,
+            "width": 3,
+        },
+        name="measured (90 %)",
+        hovertemplate="%{x|%-d %b %Y}: measured %{y:+,.0f}<extra></extra>",
+    )
+    for day in decided:
+        figure.add_vline(
+            x=pd.Timestamp(day), line={"dash": "dot", "width": 1, "color": OTHER_COLOUR}
+        )
+    figure.update_layout(
+        xaxis_title="week from; dotted: budgets moved",
+        yaxis_title=f"{words.gain_label} a week",
+        **_layout(360),
+    )
+    figure.update_yaxes(tickformat="+,.0f")
+    apart = -(-len(weeks) // MOST_TICKS) * WEEK_MS
+    figure.update_xaxes(tick0=days[0], dtick=apart, tickformat="%-d %b<br>%Y")
     return figure
 
 

@@ -1,4 +1,5 @@
-"""What changed, who did it and what came of it; and the experiments."""
+"""What the loop earned week by week, what changed, who did it and what came of it; and the
+experiments."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ import streamlit as st
 
 from liftloop.adapters.pasteable import pasteable
 from liftloop.app.dashboard.acting import Visit
-from liftloop.app.dashboard.wording import table_height
+from liftloop.app.dashboard.caching import before_and_after
+from liftloop.app.dashboard.wording import md, table_height
+from liftloop.reporting.history.before_and_after import week_rows
 
 
 def draw_experiments(visit: Visit) -> None:
@@ -43,7 +46,10 @@ def experiment_table(rows: list[dict[str, object]]) -> pd.DataFrame:
 
 
 def draw_history(visit: Visit) -> None:
-    """Draw what changed in data, models, settings, budgets and people, the last first."""
+    """Draw what the budgets in force earned beside the old ones; and what changed in data, models,
+    settings, budgets and people, the last first."""
+    _before_and_after(visit)
+    st.header("What changed", anchor=False)
     from liftloop.reporting.history.changelog import COLUMNS
     from tasks.context import Loop
     from tasks.report.changelog import changelog
@@ -62,3 +68,29 @@ def draw_history(visit: Visit) -> None:
     ]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     st.dataframe(frame, hide_index=True, height=table_height(len(frame)), placeholder="–")
+
+
+def _before_and_after(visit: Visit) -> None:
+    """Each week's profit: measured, predicted, and with the budgets left as they were."""
+    from liftloop.app.dashboard.charts import before_after_chart, inked
+    from liftloop.pipeline.plan.plan_budgets import outcome_words
+
+    st.header("Before and after", anchor=False)
+    found = before_and_after(visit)
+    if found is None:
+        st.caption("Nothing yet: it begins a week after the first decision that moves budgets.")
+        return
+    words = outcome_words(visit.settings)
+    said = found.sentence(words)
+    st.markdown(md(said))
+    st.plotly_chart(
+        inked(
+            before_after_chart(found.weeks, decided=found.decided, words=words),
+            theme=st.context.theme.type,
+        ),
+        alt=f"Incremental profit week by week with 90 % intervals. {said} The table has each week",
+        config={"displayModeBar": False},
+    )
+    with st.expander("Each week"):
+        frame = pd.DataFrame(week_rows(found.weeks, words))
+        st.dataframe(frame, hide_index=True, height=table_height(len(frame)))

@@ -9,6 +9,8 @@ import streamlit as st
 
 from liftloop.adapters.pasteable import pasteable
 from liftloop.app.dashboard.acting import Visit, act_on_all, act_on_notice
+from liftloop.app.dashboard.caching import ledger_view
+from liftloop.app.dashboard.caching import spend as spend_of
 from liftloop.app.dashboard.rollout import draw_rollout
 from liftloop.app.dashboard.wording import (
     ACTS,
@@ -53,13 +55,12 @@ PERIODS = {"4 weeks": 28, "13 weeks": 91, "26 weeks": 182, "all": 0}
 def draw_today(visit: Visit) -> None:
     """Draw the page, what a person has to do first."""
     from liftloop.app.dashboard.charts import colours_of
-    from liftloop.app.dashboard.queries import look, spend_by_day
 
     workspace, settings = visit.workspace, visit.settings
-    view = look(workspace, settings)
+    view = ledger_view(visit)
     currency = settings.account.currency
     _status(visit, status_of(view.situation))
-    spend = spend_by_day(workspace, timezone=settings.account.timezone)
+    spend = spend_of(visit)
     last = spend["date"].max().date() if len(spend) else None
     _headline(view, currency=currency, timezone=settings.account.timezone, last=last)
     if view.deliveries.empty:

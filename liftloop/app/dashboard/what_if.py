@@ -14,6 +14,8 @@ from liftloop.app.dashboard.acting import Visit, perform
 from liftloop.app.dashboard.wording import md, table_height
 from liftloop.core.access.roles import Action, who_may
 from liftloop.core.errors import LiftLoopError
+from liftloop.core.money.currencies import amount_words
+from liftloop.reporting.budget_terms import terms_in_words
 from liftloop.settings.budget import GroupSettings
 from liftloop.settings.schema import Settings
 
@@ -31,12 +33,17 @@ def draw_what_if(visit: Visit) -> None:
     if not channels:
         st.info("No budgets yet: the first cycle proposes some.")
         return
-    settings = planning(visit)
+    settings, approved = planning(visit)
     currency = settings.account.currency
+    if approved:
+        st.markdown(f"Approved beside the configuration file, and in force: {md(approved)}.")
     with st.form("what if"):
         total, step = st.columns(2)
         amount = total.number_input(
-            f"Total, {currency} a day (empty: as it is)", min_value=0.0, value=None, format="%.2f"
+            f"Total, {currency} a day (empty: {_total_now(settings)})",
+            min_value=0.0,
+            value=None,
+            format="%.2f",
         )
         percent = step.number_input(
             f"Most that a cell moves in a cycle, % (empty: {settings.budget.max_step:.0%})",
@@ -60,12 +67,20 @@ def draw_what_if(visit: Visit) -> None:
         _draw(visit, plan)
 
 
-def planning(visit: Visit) -> Settings:
-    """The settings that plans are made with: those of the file, and what was approved since."""
-    from tasks.context import Loop
-    from tasks.decision.budget_terms import planning_settings
+def _total_now(settings: Settings) -> str:
+    total = settings.budget.total
+    return "as it is" if total is None else amount_words(total, settings.account.currency)
 
-    return planning_settings(Loop(visit.workspace, visit.settings))
+
+def planning(visit: Visit) -> tuple[Settings, str]:
+    """The settings that plans are made with, and what of them was approved in the place of those
+    in the file, in words."""
+    from tasks.context import Loop
+    from tasks.decision.budget_terms import planning_settings, terms_of
+
+    settings = planning_settings(Loop(visit.workspace, visit.settings))
+    terms = terms_of(visit.settings, settings)
+    return settings, terms_in_words(terms, settings.account.currency)
 
 
 def bounds_of(groups: Sequence[GroupSettings], channels: Sequence[str]) -> pd.DataFrame:

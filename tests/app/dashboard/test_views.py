@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import date
 from decimal import Decimal
 
 import pandas as pd
 import pytest
 
 from liftloop.app.dashboard.channels import returns_table
+from liftloop.app.dashboard.charts import before_after_chart
 from liftloop.app.dashboard.history import experiment_table
-from liftloop.app.dashboard.what_if import changes_of
+from liftloop.app.dashboard.what_if import bounds_of, changes_of
 from liftloop.core.curves.gain import Estimate
 from liftloop.core.curves.returns import GroupReturn
+from liftloop.core.inference.weekly_profit import WeekProfit
 from liftloop.reporting.outcome_words import OutcomeWords
 from liftloop.settings.budget import GroupSettings
 from liftloop.settings.schema import Settings
@@ -71,3 +74,40 @@ def test_an_experiment_is_a_row() -> None:
     row = {"experiment": "video off", "channel": "video", "weight": 0.5, "hidden": 1}
     table = experiment_table([row])
     assert table.loc[0, "weight in the model"] == 0.5 and "hidden" not in table
+
+
+def test_floors_and_caps_that_were_approved_are_shown_and_replaced() -> None:
+    own = GroupSettings(name="brand", channels=("tv",), maximum_share=0.5)
+    first = changed_settings(Settings(), changes_of(None, limits(tv=(10.0, 90.0)), [own]))
+    shown = bounds_of(first.budget.groups, ["search", "tv"])
+    rows = {row["channel"]: row for row in shown.to_dict("records")}
+    assert (rows["tv"]["floor"], rows["tv"]["cap"]) == (10.0, 90.0)
+    assert pd.isna(rows["search"]["floor"]) and pd.isna(rows["search"]["cap"])
+    shown.loc[shown["channel"] == "tv", ["floor", "cap"]] = [None, 80.0]
+    again = changes_of(None, shown, first.budget.groups, percent=10.0)
+    settings = changed_settings(first, again)
+    assert settings.budget.max_step == 0.1
+    kept, replaced = settings.budget.groups
+    assert (kept.name, replaced.minimum, replaced.maximum) == ("brand", Decimal(0), Decimal("80.00"))
+    shown["cap"] = None
+    cleared = changed_settings(settings, changes_of(None, shown, settings.budget.groups))
+    assert [group.name for group in cleared.budget.groups] == ["brand"]
+
+
+def test_weeks_are_drawn_beside_the_budgets_left_as_they_were() -> None:
+    left = Estimate(50.0, 40.0, 60.0)
+    weeks = [
+        WeekProfit(date(2026, 3, 2), 7, Estimate(100.0, 70.0, 130.0), 90.0, left),
+        WeekProfit(date(2026, 3, 9), 7, None, None, left),
+    ]
+    figure = before_after_chart(weeks, decided=[date(2026, 3, 2)], words=OutcomeWords("EUR"))
+    traces = {trace.name: trace for trace in figure.data if trace.showlegend is not False}
+    measured = traces["measured (90 %)"]
+    assert (list(measured.y), measured.error_y.array[0]) == ([100.0], 30.0)
+    assert list(traces["predicted"].y) == [90.0, None]
+    assert list(traces["budgets left as they were (90 %)"].y) == [40.0, 40.0]
+    assert len(figure.layout.shapes) == 1
+    counted = OutcomeWords("EUR", counted=True, worth=10.0)
+    figure = before_after_chart(weeks, decided=[], words=counted)
+    assert figure.layout.yaxis.title.text == "conversions a week"
+    assert max(figure.data[0].y) == 6.0

@@ -1,0 +1,89 @@
+"""What is read once for all visits: everything is cached by the state of the ledger and of the
+facts, so that a page is drawn anew only where something changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from liftloop.settings.schema import Settings
+from liftloop.settings.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from liftloop.app.dashboard.acting import Visit
+    from liftloop.app.dashboard.queries import DashboardView
+    from liftloop.reporting.history.before_and_after import BeforeAndAfter
+    from tasks.report.returns import InForce
+
+KEPT = 300  # seconds: a ledger that somebody edits in place is looked at again after that
+ENTRIES = 8
+
+
+def state_of(visit: Visit) -> str:
+    """Names what the page shows: the audit trail's end, the versions of the facts, the settings."""
+    from sqlmodel import col, select
+
+    from liftloop.adapters.facts.read_facts import facts_version
+    from liftloop.adapters.ledger.records import open_ledger, session
+    from liftloop.adapters.ledger.tables import AuditEntry
+    from liftloop.core.feeds.declared import FEEDS
+
+    with session(open_ledger(str(visit.settings.ledger_url)), read_only=True) as db:
+        query = select(AuditEntry.sequence, AuditEntry.hash)
+        last = db.exec(query.order_by(col(AuditEntry.sequence).desc()).limit(1)).first()
+    facts = [facts_version(visit.workspace, feed) for feed in FEEDS]
+    return f"{last} {facts} {visit.settings.model_dump_json()}"
+
+
+def ledger_view(visit: Visit) -> DashboardView:
+    """As of :func:`liftloop.app.dashboard.queries.look`."""
+    return _ledger_view(visit.workspace.root, state_of(visit), visit.settings)
+
+
+@st.cache_data(max_entries=ENTRIES, ttl=KEPT, show_spinner=False)
+def _ledger_view(root: Path, state: str, _settings: Settings) -> DashboardView:
+    from liftloop.app.dashboard.queries import look
+
+    return look(Workspace(root), _settings)
+
+
+def spend(visit: Visit) -> pd.DataFrame:
+    """As of :func:`liftloop.app.dashboard.queries.spend_by_day`."""
+    return _spend(visit.workspace.root, state_of(visit), visit.settings)
+
+
+@st.cache_data(max_entries=ENTRIES, ttl=KEPT, show_spinner="Reading the spend…")
+def _spend(root: Path, state: str, _settings: Settings) -> pd.DataFrame:
+    from liftloop.app.dashboard.queries import spend_by_day
+
+    return spend_by_day(Workspace(root), timezone=_settings.account.timezone)
+
+
+def in_force(visit: Visit) -> InForce | None:
+    """As of :func:`tasks.report.returns.in_force`; kept by the decision, which never changes."""
+    return _in_force(visit.workspace.root, visit.decision_in_force(), visit.settings)
+
+
+@st.cache_resource(max_entries=ENTRIES, show_spinner="Reading the model…")
+def _in_force(root: Path, head: str, _settings: Settings) -> InForce | None:
+    from tasks.context import Loop
+    from tasks.report.returns import in_force as read
+
+    return read(Loop(Workspace(root), _settings))
+
+
+def before_and_after(visit: Visit) -> BeforeAndAfter | None:
+    """As of :func:`tasks.report.before_and_after.before_and_after`."""
+    return _before_and_after(visit.workspace.root, state_of(visit), visit.settings)
+
+
+@st.cache_data(max_entries=ENTRIES, show_spinner="Measuring each week…")
+def _before_and_after(root: Path, state: str, _settings: Settings) -> BeforeAndAfter | None:
+    from tasks.context import Loop
+    from tasks.report.before_and_after import before_and_after as measure
+
+    return measure(Loop(Workspace(root), _settings))
