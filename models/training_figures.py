@@ -23,6 +23,7 @@ def holdout_figures(model: HoldoutModel, *, currency: str = CURRENCY) -> dict[st
     curves = model.tables()["curves"]
     return {
         "response_curves": curves_figure(curves, value="mean", currency=currency),
+        "all_response_curves": every_curve_figure(curves, value="mean", currency=currency),
         "lifts": fitted_figure(model.fit.evidence, currency=currency),
     }
 
@@ -40,6 +41,9 @@ def units_figures(
         found["importance"] = importance_figure(frames["importance"])
     if not frames["curves"].empty:
         found["response_curves"] = curves_figure(
+            frames["curves"], value="revenue", currency=currency
+        )
+        found["all_response_curves"] = every_curve_figure(
             frames["curves"], value="revenue", currency=currency
         )
     return found
@@ -81,6 +85,54 @@ def curves_figure(curves: pd.DataFrame, *, value: str, currency: str = CURRENCY)
         title="Incremental revenue a day by daily spend (band: 90 %)",
         height=260 * lines + 80,
         template="none",
+    )
+    return figure
+
+
+def every_curve_figure(curves: pd.DataFrame, *, value: str, currency: str = CURRENCY) -> go.Figure:
+    """One cell's curve with its 90 % band, chosen from a list of all cells, by name. Axes as of
+    :func:`curves_figure`."""
+    import plotly.graph_objects as go
+
+    def rounded(values: pd.Series) -> list[float]:
+        return [float(f"{one:.5g}") for one in values]
+
+    choices = []
+    for (segment, channel), own in curves.groupby(["segment", "channel"], sort=True):
+        spend = rounded(own["spend"])
+        shown = [rounded(own[name]) for name in ("high", "low", value)]
+        choices.append((f"{segment} x {channel}", [spend] * 3, shown))
+    _, spends, first = choices[0]
+    figure = go.Figure(
+        [
+            go.Scatter(x=spends[0], y=first[0], line_width=0),
+            go.Scatter(
+                x=spends[1],
+                y=first[1],
+                line_width=0,
+                fill="tonexty",
+                fillcolor="rgba(0,114,178,0.2)",
+            ),
+            go.Scatter(x=spends[2], y=first[2], line_color=BLUE),
+        ]
+    )
+    figure.update_layout(
+        title="Incremental revenue a day by daily spend (band: 90 %)",
+        xaxis_title=f"spend a day, {currency}",
+        yaxis_title=f"incremental revenue a day, {currency}",
+        showlegend=False,
+        template="none",
+        updatemenus=[
+            {
+                "buttons": [
+                    {"label": label, "method": "restyle", "args": [{"x": x, "y": y}]}
+                    for label, x, y in choices
+                ],
+                "x": 1,
+                "xanchor": "right",
+                "y": 1.12,
+            }
+        ],
     )
     return figure
 

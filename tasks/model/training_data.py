@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -79,6 +79,17 @@ def learn(loop: Loop, lesson: TrainingSet, *, studies: Studies) -> TrainingRecor
     return door(loop, lesson, studies)
 
 
+def data_versions(facts: View) -> dict[str, Any]:
+    """What a training learns from, as parameters: for each feed the versions of its Delta tables
+    and the hash of its content as known on the day, and one hash of all."""
+    found: dict[str, Any] = {"data/facts": facts.fingerprint}
+    for feed, entry in facts.facts.items():
+        found[f"data/{feed}/content"] = entry["content"]
+        for table, version in (entry["version"] or {}).items():
+            found[f"data/{feed}/{table}"] = version
+    return found
+
+
 def kept_study(loop: Loop, name: str) -> optuna.Study:
     """The workspace's study of this name, to be gone on with where it stopped."""
     import optuna
@@ -104,7 +115,8 @@ def _from_holdout(loop: Loop, lesson: TrainingSet, studies: Studies) -> Training
     return TrainingRecord(
         key=lesson.key,
         name=MODEL_OF["holdout"],
-        parameters=parameters_of(model, holdout_config(loop.settings)),
+        as_of=facts.as_of,
+        parameters=parameters_of(model, holdout_config(loop.settings)) | data_versions(facts),
         metrics=model.metrics,
         tags=facts.facts,
         tables=model.tables(),
@@ -153,7 +165,9 @@ def _from_units(loop: Loop, lesson: TrainingSet, studies: Studies) -> TrainingRe
     return TrainingRecord(
         key=lesson.key,
         name=MODEL_OF["units"],
-        parameters={
+        as_of=facts.as_of,
+        parameters=data_versions(facts)
+        | {
             f"{name}/{field}": value
             for name, parameters in model.parameters.items()
             for field, value in asdict(parameters).items()

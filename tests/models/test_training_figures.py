@@ -8,6 +8,7 @@ from models.training_figures import (
     calibration_figure,
     curves_figure,
     effects_figure,
+    every_curve_figure,
     fitted_figure,
 )
 
@@ -42,6 +43,17 @@ def test_curves_name_both_axes_with_the_currency() -> None:
     assert "incremental revenue a day, EUR" in words
 
 
+def test_every_cell_can_be_chosen_and_has_its_own_curve() -> None:
+    table = curves()
+    table.loc[table.segment == "c", ["mean", "low", "high"]] *= 2
+    (menu,) = every_curve_figure(table, value="mean").layout.updatemenus
+    by_name = {button.label: button.args[0] for button in menu.buttons}
+    assert set(by_name) == {f"{name} x search" for name in ("north", "b", "c", "d", "e")}
+    assert by_name["c x search"]["x"] == [[0.0, 100.0, 200.0]] * 3
+    assert by_name["c x search"]["y"] == [[0.0, 200.0, 400.0]] * 3
+    assert by_name["b x search"]["y"] == [[0.0, 100.0, 200.0]] * 3
+
+
 def test_lifts_and_effects_name_their_unit() -> None:
     lifts = pd.DataFrame({"channel": ["search"], "fitted": [1.0], "lift": [2.0]})
     layout = fitted_figure(lifts).layout
@@ -66,6 +78,7 @@ def test_predicted_and_observed_are_told_per_user() -> None:
 
 
 def test_a_name_cannot_run_as_a_script_in_the_registrys_figures() -> None:
-    page = curves_figure(curves(EVIL), value="mean").to_html(include_plotlyjs=False)
-    assert "<script>alert" not in page
-    assert "alert(1)" in page
+    for drawn in (curves_figure, every_curve_figure):
+        page = drawn(curves(EVIL), value="mean").to_html(include_plotlyjs=False)
+        assert "<script>alert" not in page
+        assert "alert(1)" in page

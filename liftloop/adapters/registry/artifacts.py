@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,9 @@ class TrainingRecord:
     Parameters
     ----------
     key
-        The training's key: the run's name and the version's tag.
+        The training's key, a tag of the run and of the version.
+    as_of
+        The day of the facts, which names the run with the version: "2026-02-23 v7".
     name
         The registered model: ``response`` (holdout door) or ``uplift`` (units door).
     parameters, metrics, tags
@@ -93,6 +96,7 @@ class TrainingRecord:
 
     key: str
     name: str
+    as_of: date | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, Any] = field(default_factory=dict)

@@ -28,6 +28,11 @@ from liftloop.settings.workspace import Workspace
 
 _ALLOWED = re.compile(r"[^A-Za-z0-9_\-. /]")
 _BATCH = 100  # MLflow's limit for parameters and tags
+NOTE = "mlflow.note.content"  # what MLflow's page shows as a run's description
+ABOUT = {
+    "response": "What each segment and channel brings a day for its daily spend.",
+    "uplift": "Who responds to ads, and what reaching more users brings.",
+}
 
 
 def experiment_of(opened: Any, artifacts: Path) -> str:
@@ -46,13 +51,20 @@ def log_training(workspace: Workspace, *, record: TrainingRecord) -> RegisteredM
     with registry_session(workspace) as opened:
         found = registered(opened, name=record.name, training_key=record.key)
         if found is not None:
+            _name_run(opened, record, found)
             return found
         experiment = experiment_of(opened, artifacts_folder(workspace))
         _forget_unfinished(opened, experiment, record.key)
         run = opened.create_run(
             experiment,
             run_name=record.key,
-            tags={"training_key": record.key, "model": record.name} | _texts(record.tags),
+            tags={
+                "training_key": record.key,
+                "model": record.name,
+                NOTE: f"{ABOUT.get(record.name, record.name)} By the facts as known on "
+                f"{record.as_of}, in the versions that the parameters data/… name.",
+            }
+            | _texts(record.tags),
         )
         run_id = run.info.run_id
         _log_numbers(opened, run_id, record)
@@ -60,7 +72,9 @@ def log_training(workspace: Workspace, *, record: TrainingRecord) -> RegisteredM
             write_artifacts(Path(folder), record, artifacts_folder(workspace))
             opened.log_artifacts(run_id, folder)
         opened.set_terminated(run_id)
-        return _register(opened, record, run_id, run_folder(workspace, run_id))
+        made = _register(opened, record, run_id, run_folder(workspace, run_id))
+        _name_run(opened, record, made)
+        return made
 
 
 def log_examination(
@@ -84,9 +98,15 @@ def log_examination(
         for name, text in pages.items():
             opened.log_text(run_id, text, f"examination/{name}")
             if name.endswith(".md"):
-                opened.set_tag(run_id, "mlflow.note.content", text)
+                opened.set_tag(run_id, NOTE, text)
                 for version in opened.search_model_versions(f"run_id = '{run_id}'"):
                     opened.update_model_version(version.name, version.version, description=text)
+
+
+def _name_run(opened: Any, record: TrainingRecord, made: RegisteredModel) -> None:
+    """Name a run by its day and the version that it became; doing it again changes nothing."""
+    if record.as_of is not None:
+        opened.update_run(made.run_id, name=f"{record.as_of} v{made.version}")
 
 
 def _forget_unfinished(opened: Any, experiment: str, key: str) -> None:
@@ -131,7 +151,7 @@ def _register(opened: Any, record: TrainingRecord, run_id: str, folder: Path) ->
     from mlflow.exceptions import MlflowException
 
     try:
-        opened.create_registered_model(record.name)
+        opened.create_registered_model(record.name, description=ABOUT.get(record.name))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -1,9 +1,11 @@
+"""Trainings as MLflow runs and model versions, and the champion's alias."""
+
 from __future__ import annotations
 
 import multiprocessing
 import os
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,27 @@ def test_a_score_card_describes_its_run_and_its_version(fresh_workspace: Workspa
     opened = client(fresh_workspace)
     assert opened.get_model_version("response", made.version).description == "# Passed"
     assert opened.get_run(made.run_id).data.tags["mlflow.note.content"] == "# Passed"
+
+
+def test_a_run_is_named_by_its_day_and_version_and_says_what_it_is(
+    fresh_workspace: Workspace,
+) -> None:
+    for number in (1, 2):
+        thin = TrainingRecord(
+            key=f"t-{number}",
+            name="response",
+            as_of=date(2026, 2, 16) + timedelta(days=7 * (number - 1)),
+            curves={"m": np.full(2, number)},
+        )
+        for _ in range(2):
+            log_training(fresh_workspace, record=thin)
+    assert {run.info.run_name for run in runs(fresh_workspace)} == {
+        "2026-02-16 v1",
+        "2026-02-23 v2",
+    }
+    notes = [run.data.tags["mlflow.note.content"] for run in runs(fresh_workspace)]
+    assert all("facts as known on 2026-02-" in note for note in notes)
+    assert client(fresh_workspace).get_registered_model("response").description
 
 
 def test_a_training_is_a_run_with_everything_and_a_registered_version(
