@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from math import isnan
 
 from liftloop.core.money.currencies import amount_words
 from liftloop.core.variant_tests.checks import CheckCode, CheckFinding
@@ -48,6 +49,8 @@ def effect_words(effect: VariantEffect) -> str:
     if effect.missing is not None:
         return f"{effect.variant}: {_MISSING[effect.missing]}"
     low, high = effect.relative_low, effect.relative_high
+    if isnan(effect.relative):
+        return f"{effect.variant}: nothing is known yet"
     interval = "how surely is not known yet"
     if abs(low) < float("inf") and abs(high) < float("inf"):
         interval = f"90 % interval {low:+z.1%} to {high:+z.1%}, valid at every look"

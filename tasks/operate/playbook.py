@@ -14,7 +14,13 @@ from liftloop.adapters.ledger.experiments import MEASURED, UNMEASURED, experimen
 from liftloop.adapters.ledger.experiments import plan_of as plan_of_experiment
 from liftloop.adapters.ledger.playbook import add_note, events_between, note_of, notes
 from liftloop.adapters.ledger.records import session
-from liftloop.adapters.ledger.tables import ExperimentRecord, PlaybookNote
+from liftloop.adapters.ledger.tables import ExperimentRecord, PlaybookNote, VariantTestRecord
+from liftloop.adapters.ledger.variant_tests import (
+    RUNNING,
+    planned_test,
+    variant_test,
+    variant_tests,
+)
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.ids import key
 from liftloop.reporting.history.playbook import KINDS, PlaybookEntry
@@ -44,7 +50,7 @@ def write_note(loop: Loop, new: NewNote, *, actor: str) -> str:
     Declined
         When it says nothing, is of an unknown kind, or ends before it begins.
     UnknownName
-        When what it is about is no decision, experiment or note.
+        When what it is about is no decision, experiment, test or note.
     """
     last = new.last or new.first
     text = " ".join(new.text.split())
@@ -80,13 +86,18 @@ def write_note(loop: Loop, new: NewNote, *, actor: str) -> str:
 
 
 def _is_known(db: Session, name: str) -> bool:
-    rows = (decision(db, id=name), experiment(db, name=name), note_of(db, id=name))
+    rows = (
+        decision(db, id=name),
+        experiment(db, name=name),
+        variant_test(db, name=name),
+        note_of(db, id=name),
+    )
     return any(row is not None for row in rows)
 
 
 def playbook(loop: Loop, words: str = "") -> tuple[PlaybookEntry, ...]:
-    """Every entry that has all the words, by its first day: notes, and of each experiment what was
-    supposed and what came out."""
+    """Every entry that has all the words, by its first day: notes, and of each experiment and each
+    test inside a cell what was supposed and what came out."""
     with session(loop.engine, read_only=True) as db:
         found = playbook_in(db)
     return tuple(one for one in found if one.has(words))
@@ -97,6 +108,8 @@ def playbook_in(db: Session) -> tuple[PlaybookEntry, ...]:
     found = [_of_note(row) for row in notes(db)]
     for record in experiments(db):
         found += _of_experiment(record)
+    for test in variant_tests(db):
+        found += _of_variant_test(test)
     return tuple(sorted(found, key=lambda one: (one.first, KINDS.index(one.kind), one.id)))
 
 
@@ -134,6 +147,28 @@ def _of_experiment(record: ExperimentRecord) -> list[PlaybookEntry]:
             text=text,
             first=planned.start,
             last=planned.end,
+            segment=", ".join(planned.segments),
+            channel=planned.channel,
+            about=record.name,
+            who=record.actor,
+        )
+        for kind, text in texts.items()
+    ]
+
+
+def _of_variant_test(record: VariantTestRecord) -> list[PlaybookEntry]:
+    """What it tests, and once it is over what came out."""
+    planned = planned_test(record)
+    texts = {"hypothesis": f"{planned.hypothesis} ({' against '.join(planned.variants)})"}
+    if record.state != RUNNING:
+        texts["result"] = record.reason
+    return [
+        PlaybookEntry(
+            id=record.name,
+            kind=kind,
+            text=text,
+            first=record.starts_on,
+            last=record.ended_on or record.ends_on,
             segment=", ".join(planned.segments),
             channel=planned.channel,
             about=record.name,

@@ -13,7 +13,7 @@ import pandas as pd
 from liftloop.adapters.ledger.decisions import budgets_in_force
 from liftloop.adapters.ledger.records import session
 from liftloop.adapters.ledger.variant_tests import ENDED, WON, planned_test, variant_tests
-from liftloop.core.arrays import days_of
+from liftloop.core.arrays import Array, Days, days_of
 from liftloop.core.errors import UnknownName
 from liftloop.core.variant_tests.design import (
     Collision,
@@ -81,7 +81,7 @@ def past_of(loop: Loop, test: VariantTest) -> VariantDays:
     treated = _inside(facts["holdout"], test)
     treated = treated[treated["arm"] == "treated"]
     rows, units = (treated, "users") if len(treated) else (spent, "impressions")
-    days = np.arange(start, day, dtype="datetime64[D]")
+    days: Days = np.arange(np.datetime64(start), np.datetime64(day), dtype="datetime64[D]")
     counted = test.metric is Metric.CONVERSIONS
     value = _daily(rows, "conversions" if counted else "revenue", days)
     squares = None
@@ -103,7 +103,7 @@ def _inside(rows: pd.DataFrame, test: VariantTest) -> pd.DataFrame:
     return rows[rows["segment"].isin(test.segments) & (rows["channel"] == test.channel)]
 
 
-def _daily(rows: pd.DataFrame, column: str, days: Any) -> Any:
+def _daily(rows: pd.DataFrame, column: str, days: Days) -> Array:
     """Sums of a column by day, shape (1, d)."""
     found = np.zeros((1, len(days)))
     place = (days_of(rows["date"]) - days[0]).astype(int)
