@@ -24,6 +24,7 @@ from liftloop.reporting.rollout_summary import RolloutSummary
 from tasks.context import Loop
 from tasks.evidence.arms import arm_findings
 from tasks.links import act_links, link, prefect_link
+from tasks.operate.playbook import noted_events
 from tasks.report.announcement import returns_before, total_step
 from tasks.report.rollout_summary import summary_of
 
@@ -50,6 +51,10 @@ def week_of(loop: Loop, db: Session, last: date) -> Week | None:
         cells=len(after.budgets) if after else 0,
         steps=_steps(loop, db, every, first),
         alarms=_with_arms(loop, _alarms(db, first, last), first, last),
+        events=[
+            one.brief.removesuffix(f" [{one.id}]")
+            for one in noted_events(db, first=first, last=last)
+        ],
         measured=_measured(rollout),
         worth=_worth(db, last),
         links=_links(loop, db, every[0], last),

@@ -164,6 +164,7 @@ A_WEEK = Week(
     measured=EVIL,
     worth=EVIL,
     alarms=[EVIL, EVIL],
+    events=[EVIL, EVIL],
     steps=[EVIL, EVIL],
     links=LINKS,
 )

@@ -38,6 +38,7 @@ class Week:
     cells : how many there are in all
     steps : what waits for a person, one sentence each, the most urgent first
     alarms : what was told of the data in this week, the newest last
+    events : what people noted of days of this week, in their words; the first stands for all
     measured : what the rollout under way has measured so far; "" where there is nothing
     worth : what the loop gained so far; "" where no figure is known
     audit_head : the hash of the audit trail's last entry, carried out of the ledger
@@ -50,6 +51,7 @@ class Week:
     cells: int
     steps: Sequence[str] = ()
     alarms: Sequence[str] = ()
+    events: Sequence[str] = ()
     measured: str = ""
     worth: str = ""
     links: Sequence[Link] = ()

@@ -28,6 +28,7 @@ from monitoring.alerts import Telling
 from monitoring.causes.cause import Cause, Finding
 from tasks.context import Loop, open_loop
 from tasks.monitor.monitor import alarm_of
+from tasks.operate.playbook import NewNote, write_note
 from tasks.report.delivery import URLS_VARIABLE, deliver_queued
 from tasks.report.notify import CycleSteps, announce_once, sum_up, summarize_once
 from tests.doubles.slack import Slack, faults, running
@@ -246,6 +247,17 @@ def test_on_a_monday_the_week_tells_the_decision_of_the_day(loop: Loop) -> None:
         db.add(head)
     announce_once(loop, id, None)
     assert [message.state for message in messages(loop)] == ["delivered", "included", "delivered"]
+
+
+def test_the_week_names_the_events_that_were_noted_of_its_days(loop: Loop) -> None:
+    decide(loop)
+    days = (MONDAY - timedelta(days=20), MONDAY - timedelta(days=2), MONDAY - timedelta(days=6))
+    for text, day in zip(("Storm.", "Spring sale.", "Strike."), days, strict=True):
+        write_note(loop, NewNote(text=text, kind="event", first=day, channel="tv"), actor="mia")
+    assert summarize_once(loop, MONDAY)
+    (week,) = messages(loop)
+    assert "Noted: Strike (all segments x tv), 2026-02-24; 1 more" in week.text
+    assert "Storm" not in week.text
 
 
 @pytest.mark.parametrize(
