@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -50,6 +51,19 @@ def explain_moves(
     return sentences
 
 
+def binding_rule(sentence: str) -> str:
+    """The rule that a sentence of :func:`explain_moves` says holds the cell; "" for none.
+
+    >>> binding_rule("Up 25%: the next 1.00 here earns about 2.00 against 1.00; held to +25%.")
+    'held to +25%'
+    >>> binding_rule("Unchanged: frozen at 100.00 (the next 1.00 here earns about 2.00).")
+    'frozen at 100.00'
+    """
+    held = re.match(r"Unchanged: (?P<rule>.+?) \(the next .*\)\.$", sentence)
+    held = held or re.search(r"\A[^:]+: .+; (?P<rule>[^;]+)\.\Z", sentence)
+    return held["rule"] if held else ""
+
+
 def explain_stage(
     *,
     cells: Collection[Cell],
@@ -69,17 +83,42 @@ def explain_stage(
     }
 
 
-def why_not_more(unit: NextUnit, *, margin: float, currency: str) -> str:
-    """Why a cell gets no more than it does: what one more unit returns, and up to where it pays."""
-    words = f"One more {currency} a day returns {unit.marginal:.2f} here"
-    words += "." if unit.average is None else f" (its average is {unit.average:.2f})."
+def why_not_more(unit: NextUnit, *, margin: float, words: OutcomeWords) -> str:
+    """Why a cell gets no more than it does: what one more unit returns, and up to where it pays;
+    where conversions are counted, what the next one costs, and up to where it costs no more than
+    what stands for its worth."""
+    if words.counted:
+        return _next_conversion(unit, margin=margin, words=words)
+    currency = words.currency
+    said = f"One more {currency} a day returns {unit.marginal:.2f} here"
+    said += "." if unit.average is None else f" (its average is {unit.average:.2f})."
     if unit.pays_up_to is None:
-        return f"{words} No budget pays here: the first {currency} already returns less."
+        return f"{said} No budget pays here: the first {currency} already returns less."
     if unit.pays_beyond:
-        return f"{words} It pays up to twice this budget and beyond, as far as the curve is known."
+        return f"{said} It pays up to twice this budget and beyond, as far as the curve is known."
     return (
-        f"{words} Up to about {unit.pays_up_to:,.0f} {currency} a day it returns more than it "
+        f"{said} Up to about {unit.pays_up_to:,.0f} {currency} a day it returns more than it "
         f"costs ({1 / margin:.2f})."
+    )
+
+
+def _next_conversion(unit: NextUnit, *, margin: float, words: OutcomeWords) -> str:
+    said = words.extra(unit.marginal)
+    said = f"{said[0].upper()}{said[1:]} here"
+    said += (
+        "." if unit.average is None else f" (on average {words.extra(unit.average, full=False)})."
+    )
+    most = words.extra(1 / margin, full=False)
+    if unit.pays_up_to is None:
+        return f"{said} No budget brings one for less than {most} here, what one usually costs."
+    if unit.pays_beyond:
+        return (
+            f"{said} Up to twice this budget and beyond one costs less than {most}, what one "
+            "usually costs."
+        )
+    return (
+        f"{said} Up to about {unit.pays_up_to:,.0f} {words.currency} a day one costs less than "
+        f"{most}, what one usually costs."
     )
 
 

@@ -1,4 +1,4 @@
-"""Which covariates move a predicted uplift: SHAP values.
+"""Which covariates move a prediction of LightGBM: SHAP values.
 
 LightGBM's ``pred_contrib`` computes the TreeSHAP values of Lundberg et al. (2020), the same numbers
 as ``shap.TreeExplainer`` on the booster, without a second copy of the model. A difference of two
@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from models.gbm.encoding import Encoding, Matrix, Vector
-from models.uplift.learners import Cate
 
 if TYPE_CHECKING:
     import lightgbm as lgb
+
+    from models.uplift.learners import Cate
 
 
 def uplift_shap(cate: Cate, matrix: Matrix) -> Vector:
@@ -95,3 +96,30 @@ def _correlation(x: Vector, y: Vector) -> float:
     if known.sum() < 3 or x[known].std() == 0 or y[known].std() == 0:
         return 0.0
     return float(np.corrcoef(x[known], y[known])[0, 1])
+
+
+def shap_by_cell(
+    booster: lgb.Booster, features: pd.DataFrame, *, rows: int = 5_000, seed: int = 0
+) -> pd.DataFrame:
+    """Mean absolute SHAP value of each feature by segment and channel (both are features), on at
+    most ``rows`` rows: segment, channel, feature, mean_abs_shap; the greatest of a cell first."""
+    if len(features) > rows:
+        features = features.sample(rows, random_state=seed)
+    names = list(booster.feature_name())
+    values = np.abs(np.asarray(booster.predict(features[names], pred_contrib=True))[:, :-1])
+    count, wide = len(values), len(names)
+    long = pd.DataFrame(
+        {
+            "segment": np.repeat(features["segment"].astype(str).to_numpy(), wide),
+            "channel": np.repeat(features["channel"].astype(str).to_numpy(), wide),
+            "feature": np.tile(names, count),
+            "mean_abs_shap": values.ravel(),
+        }
+    )
+    means = long.groupby(["segment", "channel", "feature"], as_index=False).mean()
+    return means.sort_values(
+        ["segment", "channel", "mean_abs_shap"],
+        ascending=[True, True, False],
+        kind="stable",
+        ignore_index=True,
+    )

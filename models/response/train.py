@@ -22,6 +22,7 @@ from liftloop.core.curves.protocol import ResponseCurves
 from liftloop.core.curves.saturating import SaturatingCurves
 from liftloop.core.errors import InsufficientEvidence
 from models.gbm.booster import BoosterParameters, fit_booster, predict
+from models.gbm.importance import shap_by_cell
 from models.gbm.tuning import time_ordered_folds, tune_regressor
 from models.lift.attributed_revenue import weekly_claims
 from models.lift.holdout_lifts import LiftConfig, contrasts, variance_reduction, weekly_lifts
@@ -101,6 +102,9 @@ class HoldoutModel:
         LightGBM's, as tuned.
     interactions
         Which channels lift or eat each other; None where nobody looked.
+    shap
+        What moves the outcome model's predictions in each cell, as of ``shap_by_cell``; None
+        without one.
     """
 
     fit: ResponseFit
@@ -111,6 +115,7 @@ class HoldoutModel:
     predictions: NDArray[np.float64] | None
     parameters: BoosterParameters
     interactions: Interactions | None = None
+    shap: pd.DataFrame | None = None
 
     @property
     def curves(self) -> SaturatingCurves | InteractingCurves:
@@ -169,6 +174,8 @@ class HoldoutModel:
                     "gain": self.booster.feature_importance("gain"),
                 }
             ).sort_values("gain", ascending=False, ignore_index=True)
+        if self.shap is not None:
+            found["shap"] = self.shap
         return found
 
 
@@ -279,7 +286,8 @@ def train_holdout(
     found = None
     if config.interactions is not None and fit.mode is not None:
         found = find_interactions(*fit.mode, config.interactions)
-    return HoldoutModel(fit, ensemble, lifts, booster, sample, predictions, parameters, found)
+    shap = shap_by_cell(booster, table.features) if booster is not None and table else None
+    return HoldoutModel(fit, ensemble, lifts, booster, sample, predictions, parameters, found, shap)
 
 
 def fit_with_discrepancy(feeds: FitFeeds, config: ResponseConfig) -> tuple[ResponseFit, FitFeeds]:

@@ -116,6 +116,7 @@ def _group(group: GroupReturn) -> Answer:
 def why(place: Workspace, segment: str, channel: str) -> Answer:
     """Why a cell has the budget it has, what it is expected to earn, and why not more."""
     from liftloop.core.curves.returns import curve_points, next_unit
+    from liftloop.pipeline.plan.plan_budgets import outcome_words
     from liftloop.reporting.explain_moves import why_not_more
     from tasks.report.returns import in_force
 
@@ -125,7 +126,7 @@ def why(place: Workspace, segment: str, channel: str) -> Answer:
     now = in_force(loop)
     if head is None or line is None or now is None:
         raise UnknownName(f"No budget is in force for {segment} x {channel}.")
-    currency, margin = loop.settings.account.currency, loop.settings.budget.margin
+    words, margin = outcome_words(loop.settings), loop.settings.budget.margin
     budget = float(Decimal(line["daily_budget"]))
     most = 2 * max(budget, float(Decimal(line["previous_daily_budget"])), 1.0)
     cell = Cell(segment, channel)
@@ -135,10 +136,10 @@ def why(place: Workspace, segment: str, channel: str) -> Answer:
     return {
         "cell": line,
         "decision": {name: head[name] for name in named},
-        "currency": currency,
+        "currency": words.currency,
         "break_even": 1 / margin,
         "next_unit": unit and asdict(unit),
-        "why_not_more": unit and why_not_more(unit, margin=margin, currency=currency),
+        "why_not_more": unit and why_not_more(unit, margin=margin, words=words),
     }
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from liftloop.app.dashboard.acting import Visit
     from liftloop.app.dashboard.queries import DashboardView
+    from liftloop.reporting.grounds import ModelGrounds
     from liftloop.reporting.history.before_and_after import BeforeAndAfter
     from tasks.report.returns import InForce
 
@@ -74,6 +75,24 @@ def _in_force(root: Path, head: str, _settings: Settings) -> InForce | None:
     from tasks.report.returns import in_force as read
 
     return read(Loop(Workspace(root), _settings))
+
+
+def grounds(visit: Visit) -> ModelGrounds | None:
+    """As of :func:`tasks.report.grounds.model_grounds`, of the decision in force."""
+    return _grounds(visit.workspace.root, visit.decision_in_force(), visit.settings)
+
+
+@st.cache_resource(max_entries=ENTRIES, show_spinner="Reading what it rests on…")
+def _grounds(root: Path, head: str, _settings: Settings) -> ModelGrounds | None:
+    from liftloop.adapters.ledger.decisions import decision
+    from liftloop.adapters.ledger.records import open_ledger, session
+    from tasks.context import Loop
+    from tasks.report.grounds import model_grounds
+
+    with session(open_ledger(str(_settings.ledger_url)), read_only=True) as db:
+        found = decision(db, id=head)
+        key = found.training_key if found is not None else None
+    return model_grounds(Loop(Workspace(root), _settings), key)
 
 
 def before_and_after(visit: Visit) -> BeforeAndAfter | None:

@@ -3,13 +3,14 @@ curve and what the platform reports of its campaigns."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
 from liftloop.app.dashboard.acting import Visit
-from liftloop.app.dashboard.caching import in_force
+from liftloop.app.dashboard.caching import grounds, in_force
 from liftloop.app.dashboard.charts import curve_chart, inked
 from liftloop.app.dashboard.wording import md, table_height
 from liftloop.core.curves.returns import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tasks.report.returns import InForce
 
 DAYS = 28  # of platform-reported figures
+LEAST = 0.005  # a smaller share is said to be under 1 %
 
 
 def draw_channels(visit: Visit) -> None:
@@ -84,7 +86,7 @@ def _change(group: GroupReturn) -> float:
 
 def _cell(visit: Visit, now: InForce) -> None:
     """One cell: its curve with the budget before and now, why not more, and its campaigns."""
-    currency, margin = visit.settings.account.currency, visit.settings.budget.margin
+    words, margin = outcome_words(visit.settings), visit.settings.budget.margin
     st.header("One cell", anchor=False)
     cells = sorted(now.policy.cells)
     asked = st.query_params.get("cell", "")
@@ -97,21 +99,21 @@ def _cell(visit: Visit, now: InForce) -> None:
         if curve is not None:
             st.plotly_chart(
                 inked(
-                    curve_chart(curve, before=before, now=budget, currency=currency),
+                    curve_chart(curve, before=before, now=budget, words=words),
                     theme=st.context.theme.type,
                 ),
-                alt=f"Incremental revenue of {name} by daily budget, with its 90 % band; before "
-                f"{before:,.0f}, now {budget:,.0f} {currency} a day",
+                alt=f"What {name} brings by daily budget, with its 90 % band; before "
+                f"{before:,.0f}, now {budget:,.0f} {words.currency} a day",
                 config={"displayModeBar": False},
             )
             unit = next_unit(curve, spend=budget, margin=margin)
-            words = why_not_more(unit, margin=margin, currency=currency)
-            st.markdown(f"**Why not more?** {words}")
-    _reason(visit, now.decision_id, cell)
+            st.markdown(f"**Why not more?** {why_not_more(unit, margin=margin, words=words)}")
+    _rests_on(visit, cell, _reason(visit, now.decision_id, cell))
     _campaigns(visit, cell)
 
 
-def _reason(visit: Visit, decision_id: str, cell: Cell) -> None:
+def _reason(visit: Visit, decision_id: str, cell: Cell) -> str:
+    """What the decision in force says of the cell; "" where it does not name it."""
     from liftloop.adapters.ledger.decisions import budget_lines
     from liftloop.adapters.ledger.records import open_ledger, session
 
@@ -120,6 +122,34 @@ def _reason(visit: Visit, decision_id: str, cell: Cell) -> None:
     for line in lines:
         if (line.segment, line.channel) == (cell.segment, cell.channel):
             st.markdown(f"**The last decision:** {md(line.reason)}")
+            return line.reason
+    return ""
+
+
+def _rests_on(visit: Visit, cell: Cell, reason: str) -> None:
+    """What the recommendation rests on: evidence, rule, ensemble, and LightGBM's part."""
+    from liftloop.reporting.explain_moves import binding_rule
+    from liftloop.reporting.grounds import drivers, evidence_sentence, members
+
+    found = grounds(visit)
+    if found is None:
+        return
+    with st.expander("What it rests on", expanded=True):
+        st.markdown(f"**Evidence:** {md(evidence_sentence(found, cell))}")
+        rule = binding_rule(reason)
+        st.markdown(f"**Rule that binds:** {md(rule) if rule else 'none'}")
+        st.markdown(f"**Model:** {md(found.model)}")
+        moves, of = drivers(found, cell)
+        _shares("Its ensemble, by weight", members(found))
+        _shares(of, moves)
+
+
+def _shares(name: str, rows: Sequence[tuple[str, float]]) -> None:
+    """A list of shares: it wraps on a telephone, and can be heard."""
+    if rows:
+        shares = (f"{share:.0%}" if share >= LEAST else "under 1%" for _, share in rows)
+        lines = [f"- {share} {md(of)}" for share, (of, _) in zip(shares, rows, strict=True)]
+        st.markdown("\n".join([f"**{md(name)}:**", "", *lines]))
 
 
 def _campaigns(visit: Visit, cell: Cell) -> None:

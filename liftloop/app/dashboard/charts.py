@@ -319,14 +319,16 @@ def _layout(height: int) -> dict[str, object]:
     }
 
 
-def curve_chart(curve: CurvePoints, *, before: float, now: float, currency: str) -> go.Figure:
-    """A cell's incremental revenue by daily budget with its 90 % band, and the budget before and
-    now as points on it."""
+def curve_chart(curve: CurvePoints, *, before: float, now: float, words: OutcomeWords) -> go.Figure:
+    """A cell's incremental revenue (or conversions, where they are counted) by daily budget with
+    its 90 % band, and the budget before and now as points on it."""
+    unit = words.worth if words.counted else 1.0
+    of = "conversions" if words.counted else f"revenue, {words.currency}"
     figure = go.Figure()
     band = "rgba(68, 119, 170, 0.18)"
     figure.add_scatter(
         x=[*curve.spend, *curve.spend[::-1]],
-        y=[*curve.high, *curve.low[::-1]],
+        y=[*(curve.high / unit), *(curve.low[::-1] / unit)],
         fill="toself",
         fillcolor=band,
         line={"width": 0},
@@ -334,19 +336,23 @@ def curve_chart(curve: CurvePoints, *, before: float, now: float, currency: str)
         name="90 % interval",
     )
     figure.add_scatter(
-        x=curve.spend, y=curve.mean, mode="lines", line={"color": PALETTE[0]}, name="predicted"
+        x=curve.spend,
+        y=curve.mean / unit,
+        mode="lines",
+        line={"color": PALETTE[0]},
+        name="predicted",
     )
     for name, budget, symbol in (("before", before, "circle-open"), ("now", now, "circle")):
         figure.add_scatter(
             x=[budget],
-            y=[float(np.interp(budget, curve.spend, curve.mean))],
+            y=[float(np.interp(budget, curve.spend, curve.mean)) / unit],
             mode="markers",
             marker={"size": 12, "symbol": symbol, "color": PALETTE[0]},
             name=name,
         )
     figure.update_layout(
-        xaxis_title=f"budget, {currency} a day",
-        yaxis_title=f"incremental revenue, {currency} a day",
+        xaxis_title=f"budget, {words.currency} a day",
+        yaxis_title=f"incremental {of} a day",
         **_layout(380),
     )
     figure.update_layout(legend={"orientation": "h", "y": 1.12, "x": 0})

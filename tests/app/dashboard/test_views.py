@@ -88,7 +88,8 @@ def test_floors_and_caps_that_were_approved_are_shown_and_replaced() -> None:
     settings = changed_settings(first, again)
     assert settings.budget.max_step == 0.1
     kept, replaced = settings.budget.groups
-    assert (kept.name, replaced.minimum, replaced.maximum) == ("brand", Decimal(0), Decimal("80.00"))
+    assert (kept.name, replaced.minimum) == ("brand", Decimal(0))
+    assert replaced.maximum == Decimal("80.00")
     shown["cap"] = None
     cleared = changed_settings(settings, changes_of(None, shown, settings.budget.groups))
     assert [group.name for group in cleared.budget.groups] == ["brand"]
