@@ -29,12 +29,16 @@ def because(found: Escalation, *, most: int = 3) -> str:
 def asked_words(found: Escalation, due: date, *, most: int = 3) -> str:
     """Who has to decide by when, for at most so many reasons, and what happens otherwise."""
     who = who_decides(found)
-    told = [role.value.replace("-", " ") for role in found.tell]
-    copy = f" Copy: {listed(told)}." if told else ""
     return (
         f"{who[0].upper()}{who[1:]} by {day(due)}, because {because(found, most=most)}; else the "
-        f"current budgets stay.{copy}"
+        "current budgets stay."
     )
+
+
+def also_told(found: Escalation) -> str:
+    """The roles that are told beside, in words; "" for none."""
+    names = [role.value.replace("-", " ") for role in found.tell]
+    return listed(names) if names else ""
 
 
 def _reason(met: MetRule) -> str:
@@ -49,11 +53,11 @@ def _reason(met: MetRule) -> str:
     if met.trigger == Trigger.MODEL_ROLLED_BACK:
         return f"a model was rolled back {value:.0f} days ago"
     words = {
-        Trigger.SIZE: f"{value:.0%} of the money moves, more than {limit:.0%}",
-        Trigger.RISK: f"{value:.0%} of the allowance would be in use, more than {limit:.0%}",
-        Trigger.LOW_CONFIDENCE: f"it gains with {value:.0%} probability, less than {limit:.0%}",
+        Trigger.SIZE: f"{value:.0%} of the money moves (limit {limit:.0%})",
+        Trigger.RISK: f"{value:.0%} of the allowance would be in use (limit {limit:.0%})",
+        Trigger.LOW_CONFIDENCE: f"it gains with {value:.0%} probability (limit {limit:.0%})",
         Trigger.WIDENS: f"more segments follow and {value:.0%} of the money moves",
-        Trigger.PERFORMANCE: f"profit is {value:.0%} below the old budgets', more than {limit:.0%}",
+        Trigger.PERFORMANCE: f"profit is {value:.0%} below the old budgets' (limit {limit:.0%})",
     }
     return words[met.trigger]
 
@@ -81,6 +85,11 @@ class WaitingApproval:
     def who(self) -> str:
         """The role that decides."""
         return who_decides(self.asked)
+
+    @property
+    def copies(self) -> str:
+        """Who is told beside."""
+        return also_told(self.asked)
 
     @property
     def words(self) -> str:

@@ -84,6 +84,6 @@ def cost_of_waiting(gain: Estimate, words: OutcomeWords) -> str:
         Expected profit a day of the plan over the budgets in force, account currency.
     """
     return (
-        f"A day of waiting costs {words.gain(gain.mean)} {words.gain_label} as expected (90 %: "
+        f"A day of waiting costs {words.gain(gain.mean)} {words.gain_label} (90 %: "
         f"{words.gain(gain.low)} to {words.gain(gain.high)})."
     )

@@ -18,7 +18,7 @@ from liftloop.core.money.currencies import amount_words
 from liftloop.core.policy import Cell
 from liftloop.pipeline.plan.plan_budgets import outcome_words
 from liftloop.pipeline.plan.total import judged_clause
-from liftloop.reporting.escalation import asked_words
+from liftloop.reporting.escalation import also_told, asked_words
 from liftloop.reporting.explain_guardrails import in_brief, step_verdicts
 from liftloop.reporting.held_plans import TO_DO, cost_of_waiting, without
 from liftloop.reporting.messages.decision_message import Announcement
@@ -45,6 +45,7 @@ def announcement_of(
     known = head.training_key is not None
     evidence = json.loads(head.evidence)
     to_do = str(evidence.get("to_do", ""))
+    is_waiting = head.state == "awaiting_approval"
     return Announcement(
         decision_id=head.id,
         kind=head.kind,
@@ -62,6 +63,7 @@ def announcement_of(
         judged_total=_judged(loop, evidence),
         waiting=_waiting(loop, db, head, is_held=bool(to_do)),
         asked=_asked(loop, head),
+        copies=also_told(escalation_of_decision(head)) if is_waiting else "",
         returns=returns,
         links=decision_links(loop, db, head, page),
         audit_head=head_with(db, head.id),

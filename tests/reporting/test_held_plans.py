@@ -23,7 +23,7 @@ HELD = Announcement(
 
 def test_what_a_day_of_waiting_costs_has_its_interval() -> None:
     assert cost_of_waiting(Estimate(120.4, -5.0, 260.0), OutcomeWords("EUR")) == (
-        "A day of waiting costs +120 EUR profit as expected (90 %: -5 to +260)."
+        "A day of waiting costs +120 EUR profit (90 %: -5 to +260)."
     )
 
 

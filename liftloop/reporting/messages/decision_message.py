@@ -33,6 +33,8 @@ class Announcement:
         What a day costs that a plan waits, held or for approval.
     asked
         Who has to decide on a plan that waits for approval, by when and why.
+    copies
+        The roles that are told beside.
     returns
         What each extra unit of money returned in a cell, at its budget before.
     links
@@ -57,6 +59,7 @@ class Announcement:
     judged_total: str = ""
     waiting: str = ""
     asked: str = ""
+    copies: str = ""
     returns: Mapping[Cell, float] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
     audit_head: str = ""

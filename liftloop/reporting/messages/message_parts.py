@@ -125,15 +125,19 @@ class MessageParts:
     def links(self, links: Sequence[Link]) -> str:
         """Where more is to be read or done: a button for each address; in the text, labels that
         lead to the same place share a line."""
-        targets: dict[str, list[str]] = {}
+        targets: dict[str, list[Link]] = {}
         for one in links:
             if not one.is_act or one.address:
-                targets.setdefault(one.target, []).append(one.label)
-        lines = [f"{', '.join(labels)}: {target}" for target, labels in targets.items()]
+                targets.setdefault(one.target, []).append(one)
         row = buttons(links)
         paths = [one for one in links if not one.address and not one.is_act]
         blocks = [*([row] if row else []), *([context("", paths)] if paths else [])]
-        return self._add(lines[:LINKS_IN_TEXT], blocks)
+        self._add([], blocks)
+        for number, (target, same) in enumerate(list(targets.items())[:LINKS_IN_TEXT]):
+            line = f"{', '.join(one.label for one in same)}: {target}"
+            is_needed = number == 0 or any(one.is_act for one in same)
+            self._add([line], [], spare=not is_needed)  # in Slack all are buttons
+        return ""
 
     def small(self, words: str) -> str:
         """Small print; nothing where there are no words."""

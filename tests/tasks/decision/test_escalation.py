@@ -63,7 +63,7 @@ def test_only_the_role_that_the_rule_names_approves(world: Any) -> None:
     (told,) = messages(world)
     due = world.day + timedelta(days=3)
     assert f"Needs you: Finance approver by {due.day} {due:%B %Y}, because" in told
-    assert "of the money moves, more than 0%" in told and "Copy: analyst." in told
+    assert "of the money moves (limit 0%)" in told and "Copy: analyst" in told
     assert len(told.split()) <= 80
     place = str(world.workspace.root)
     with pytest.raises(NotAllowed, match="finance approver decides, because"):
@@ -143,7 +143,7 @@ def test_of_a_move_and_its_opposite_the_one_that_loses_is_asked_for(
         )
         if said[-1].startswith("Set"):
             before = moved
-    assert sum("probability, less than 50%" in words for words in said) == 1
+    assert sum("probability (limit 50%)" in words for words in said) == 1
 
 
 def test_a_plan_of_all_segments_is_looked_at_without_a_rollout(world: Any) -> None:
