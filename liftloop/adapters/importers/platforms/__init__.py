@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from liftloop.adapters.importers.platforms import (  # registers them
     meta,
+    reddit,
     search,
     shops,
     social,
+    stripe,
 )
 
-__all__ = ["meta", "search", "shops", "social"]
+__all__ = ["meta", "reddit", "search", "shops", "social", "stripe"]

@@ -11,6 +11,10 @@ from liftloop.adapters.importers.importer import Row
 
 NOTHING = frozenset({"", "-", "--", "—", "n/a", "na", "null", "none", "(not set)"})
 """Cells that stand for no name or id, in lower case."""
+GRAND_TOTAL = r"(grand )?totals?( of [\d,.]+ .*)?(:.*)?"
+"""TikTok closes a report with "Total of 12 results", others with "Total" or "Grand total"."""
+Why = Callable[[Row], "str | None"]
+"""Says why a row does not count, or None for one that does."""
 
 
 def headers(*names: str) -> tuple[frozenset[str], ...]:
@@ -81,3 +85,37 @@ def _english_day(text: str) -> date | None:
         except ValueError:
             continue
     return None
+
+
+def truth(row: Row, name: str) -> bool:
+    """Whether a cell says yes."""
+    return str(row.get(name) or "").strip().lower() in ("true", "1", "yes")
+
+
+def one(row: Row) -> str | None:
+    """A row is one order."""
+    return "1"
+
+
+def listed_once(what: str) -> Callable[[str | None], str | None]:
+    """Says why an id does not count again: ``what``, where it was counted before."""
+    counted: set[str] = set()
+
+    def again(id: str | None) -> str | None:
+        if id is None or id not in counted:
+            counted.update(() if id is None else (id,))
+            return None
+        return f"{what} listed twice"
+
+    return again
+
+
+def no_day(*columns: str) -> Callable[[Row], bool]:
+    """Totals rows: they are of none of what the rows are of, or say what they are."""
+    named = total_in(*columns, says=r"(grand )?totals?(:.*)?|summary")
+
+    def is_total(row: Row) -> bool:
+        there = [str(row[name] or "").strip() for name in columns if name in row]
+        return (bool(there) and not any(there)) or named(row)
+
+    return is_total

@@ -8,14 +8,19 @@ payments that failed are left out, and the delivery's notes count them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import date, datetime
 
 from liftloop.adapters.importers.importer import Importer, Row, register
-from liftloop.adapters.importers.platforms.parts import headers, text_of, total_in
+from liftloop.adapters.importers.platforms.parts import (
+    Why,
+    headers,
+    no_day,
+    one,
+    text_of,
+    truth,
+)
 
 FURTHER = "further lines of orders that are counted"
-Why = Callable[[Row], "str | None"]
 
 
 def once_an_order(
@@ -54,38 +59,6 @@ def once_an_order(
     return why
 
 
-def _truth(row: Row, name: str) -> bool:
-    return str(row.get(name) or "").strip().lower() in ("true", "1", "yes")
-
-
-def _one(row: Row) -> str | None:
-    return "1"
-
-
-def _listed_once(what: str) -> Callable[[str | None], str | None]:
-    """Says why an id does not count again: ``what``, where it was counted before."""
-    counted: set[str] = set()
-
-    def again(id: str | None) -> str | None:
-        if id is None or id not in counted:
-            counted.update(() if id is None else (id,))
-            return None
-        return f"{what} listed twice"
-
-    return again
-
-
-def _no_day(*columns: str) -> Callable[[Row], bool]:
-    """Totals rows: they are of none of what the rows are of, or say what they are."""
-    named = total_in(*columns, says=r"(grand )?totals?(:.*)?|summary")
-
-    def is_total(row: Row) -> bool:
-        there = [str(row[name] or "").strip() for name in columns if name in row]
-        return (bool(there) and not any(there)) or named(row)
-
-    return is_total
-
-
 # --- Shopify ------------------------------------------------------------------------------------
 
 register(
@@ -107,7 +80,7 @@ register(
             "currency": ("currency",),
         },
         day=("day", "date"),
-        is_total=_no_day("day", "date"),
+        is_total=no_day("day", "date"),
         segment=(
             "billing country",
             "shipping country",
@@ -126,7 +99,7 @@ register(
 def _shopify_left_out(row: Row) -> str | None:
     if text_of(row, "cancelled at", "cancelled_at") is not None:
         return "cancelled orders"
-    if "bogus" in str(row.get("payment method") or "").lower() or _truth(row, "test"):
+    if "bogus" in str(row.get("payment method") or "").lower() or truth(row, "test"):
         return "test orders"
     status = (text_of(row, "financial status", "financial_status") or "").lower()
     if status in ("voided", "expired"):
@@ -144,7 +117,7 @@ register(
         columns={"revenue": ("total",), "currency": ("currency",)},
         less={"total": "refunded amount"},
         cells={
-            "orders": _one,
+            "orders": one,
             "segment": lambda row: text_of(row, "shipping country", "billing country"),
         },
         counts=lambda: once_an_order(
@@ -176,7 +149,7 @@ register(
             "currency": ("currency",),
         },
         cells={
-            "orders": _one,
+            "orders": one,
             "segment": lambda row: text_of(row, *_SHOPIFY_COUNTRIES),
         },
         counts=lambda: once_an_order(
@@ -204,7 +177,7 @@ register(
         day=("date",),
         day_formats=("%Y-%m-%d %H:%M:%S", "%B %d, %Y"),
         starts_only=True,
-        is_total=_no_day("date"),
+        is_total=no_day("date"),
         by_day="in WooCommerce, open Analytics > Revenue and show it by day",
     )
 )
@@ -284,153 +257,6 @@ register(
 
 # --- Stripe -------------------------------------------------------------------------------------
 
-_PAID = frozenset(
-    {
-        "paid",
-        "succeeded",
-        "refunded",
-        "partially refunded",
-        "partial refund",
-        "disputed",
-        "dispute needs response",
-        "needs response",
-        "early fraud warning",
-        "available",
-    }
-)
-_NOT_PAID = frozenset(
-    {
-        "failed",
-        "canceled",
-        "cancelled",
-        "blocked",
-        "expired",
-        "incomplete",
-        "pending",
-        "uncaptured",
-        "requires_payment_method",
-        "requires_action",
-        "requires_confirmation",
-        "requires_capture",
-        "processing",
-        "declined",
-    }
-)
-
-
-def _stripe_payments() -> Why:
-    again = _listed_once("payments")
-
-    def why(row: Row) -> str | None:
-        if (text_of(row, "mode") or "live").lower() == "test":
-            return "test payments"
-        status = (text_of(row, "status") or "paid").lower()
-        if status in _NOT_PAID or (
-            "captured" in row and text_of(row, "captured") and not _truth(row, "captured")
-        ):
-            return "payments that failed or were not taken"
-        if status not in _PAID:
-            raise ValueError(f"column 'status': {status!r} is no status of a payment")
-        twice = again(text_of(row, "id"))
-        if twice is None and text_of(row, "converted amount", "amount") is None:
-            raise ValueError("a payment without an amount")
-        return twice
-
-    return why
-
-
-_STRIPE_COUNTRIES = (
-    "card address country",
-    "customer address country",
-    "billing address country",
-    "card issue country",
-)
-
-register(
-    Importer(
-        name="stripe",
-        feed="sales",
-        channel="",
-        signatures=headers(
-            "id|amount|amount refunded|status|created",
-            "id|amount|amount refunded|status|created date",
-        ),
-        columns={
-            "revenue": ("converted amount", "amount"),
-            "currency": ("converted currency", "currency"),
-        },
-        less={"converted amount": "converted amount refunded", "amount": "amount refunded"},
-        cells={"orders": _one, "segment": lambda row: text_of(row, *_STRIPE_COUNTRIES)},
-        counts=_stripe_payments,
-        day=("created", "created date"),
-        day_formats=("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M"),
-        zones={"created": "UTC", "created date": "UTC"},
-        segment=_STRIPE_COUNTRIES,
-        notes=("Refunds are taken off the day of their payment.",),
-        by_day="export the payments from Stripe, Payments > Export, with all columns",
-    )
-)
-
-# Movements of a Stripe balance that are sales (and orders), and those that take sales back.
-_STRIPE_SALES = frozenset({"charge", "payment"})
-_STRIPE_BACK = frozenset(
-    {
-        "refund",
-        "payment_refund",
-        "refund_failure",
-        "payment_failure_refund",
-        "charge_failure",
-        "dispute",
-        "dispute_reversal",
-        "partial_capture_reversal",
-    }
-)
-
-
-def _stripe_kind(row: Row) -> str:
-    kind = (text_of(row, "reporting_category", "reporting category", "type") or "").lower()
-    if kind == "adjustment" and "chargeback" in str(row.get("description") or "").lower():
-        return "dispute"
-    return kind
-
-
-def _stripe_balance() -> Why:
-    again = _listed_once("movements")
-
-    def why(row: Row) -> str | None:
-        kind = _stripe_kind(row)
-        if kind not in _STRIPE_SALES | _STRIPE_BACK:
-            return "movements that are no sale (payouts, fees, transfers)"
-        twice = again(text_of(row, "balance_transaction_id", "id"))
-        if twice is None and text_of(row, "gross", "amount") is None:
-            raise ValueError("a movement without an amount")
-        return twice
-
-    return why
-
-
-register(
-    Importer(
-        name="stripe_balance",
-        feed="sales",
-        channel="",
-        signatures=headers(
-            "balance_transaction_id|gross|reporting_category",
-            "id|type|amount|fee|net|created",
-        ),
-        columns={"revenue": ("gross", "amount"), "currency": ("currency",)},
-        cells={"orders": lambda row: "1" if _stripe_kind(row) in _STRIPE_SALES else "0"},
-        counts=_stripe_balance,
-        day=("created_utc", "created"),
-        day_formats=("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M"),
-        zones={"created_utc": "UTC", "created": "UTC"},
-        segment=("card_country", "customer_address_country"),
-        notes=("Refunds and disputes count on their own day.",),
-        by_day="export the balance history from Stripe, with all columns",
-    )
-)
-
-# --- GA4 ----------------------------------------------------------------------------------------
 
 # Dimensions of reports that are not by day.
 _GA4_WITHOUT_DAYS = (
@@ -487,7 +313,7 @@ register(
         period=ga4_period,
         day_formats=("%Y%m%d", "%Y%m%d%H"),
         null=frozenset({"", "--", "-", "n/a", "null", "(not set)", "(other)"}),
-        is_total=_no_day("date", "date + hour (yyyymmddhh)", *_GA4_WITHOUT_DAYS),
+        is_total=no_day("date", "date + hour (yyyymmddhh)", *_GA4_WITHOUT_DAYS),
         segment=("country", "country id"),
         footer=r"(: #|Grand total\W*$)",
         by_day="in GA4, add the dimension Date to the report",
