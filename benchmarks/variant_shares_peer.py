@@ -1,7 +1,8 @@
 """MABWiser and Vowpal Wabbit as the peers of variant_shares.py; run by its ``--peer-python``.
 
-A line of JSON is a day of all runs: who can be shown, units and conversions of the day that became
-complete (or null); the answer is the shares of each run. ``--list`` prints the methods.
+A line of JSON is a day of all runs: whether they begin, who can be shown, units and conversions of
+the day that became complete (or null); the answer is the shares of each run. ``--list`` prints the
+methods.
 """
 
 from __future__ import annotations
@@ -106,8 +107,10 @@ def main() -> None:
     start = known[sys.argv[1]]
     runs: list[Any] = []
     for line in sys.stdin:
-        days = json.loads(line)
-        runs = runs or [start(len(day["here"])) for day in days]
+        request = json.loads(line)
+        days = request["runs"]
+        if request["new"]:
+            runs = [start(len(day["here"])) for day in days]
         for run, day in zip(runs, days, strict=True):
             if day["units"] is not None:
                 run.learn(day["units"], day["value"])

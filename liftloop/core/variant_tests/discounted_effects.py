@@ -26,7 +26,7 @@ from liftloop.core.arrays import Array
 from liftloop.core.variant_tests.observations import VariantDays
 
 DISCOUNTS = np.array([1.0, 0.98, 0.95, 0.9, 0.8])  # half-lives: never, 34, 14, 7 and 3 days
-_PRIOR = np.array([0.6, 0.1, 0.1, 0.1, 0.1])  # of the discounts: most tests do not drift
+_PRIOR = np.array([0.8, 0.05, 0.05, 0.05, 0.05])  # of the discounts: most tests do not drift
 _SPREADS = np.array([0.03, 0.06, 0.12, 0.25, 0.5])  # of effects, standard deviations of logs
 _SPEED = 0.4  # standard deviation of how much faster a variant matures, log per unmatured fraction
 _MATURE = 0.9  # from here on a day may choose the discount and size the noise

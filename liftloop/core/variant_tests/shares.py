@@ -7,7 +7,8 @@ top-two rule of Russo (2016), "Simple Bayesian algorithms for best arm identific
 
 What learning may cost is bounded as in conservative bandits (Wu, Shariff, Lattimore and Szepesvari
 2016): the shares keep so near to an even split that what it would have earned over the horizon is
-not missed by more than ``shortfall``, by a lower bound of the gain so far and of tomorrow's.
+not missed by more than ``shortfall``, by a lower bound of the gain so far and of tomorrow's, unless
+a lower bound of tomorrow's gain alone is above that split.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from liftloop.core.variant_tests.new_variants import (
 from liftloop.core.variant_tests.observations import VariantDays
 
 _TOP_TWO = 0.5  # Russo's beta: how often the first of the two is taken
-_GUARD_DRAWS = 200
+_GUARD_DRAWS = 100
 _GUARD_QUANTILE = 0.05
 _USED = 0.5  # of the shortfall that may be planned with; what drifts unseen takes the rest
 _LEVEL_DAYS = 14  # days that tell what a unit of spend earns at present
@@ -71,11 +72,11 @@ class ShareRule:
     per: Per = Per.SPEND
     aim: Aim = Aim.EARN
     margin: float = 1.0
-    floor: float = 0.02
+    floor: float = 0.01
     largest_step: float = 0.15
     shortfall: float = 0.02
     horizon_days: int = 84
-    draws: int = 4000
+    draws: int = 2000
     new: NewVariantRule = field(default_factory=NewVariantRule)
 
     def __post_init__(self) -> None:
@@ -243,6 +244,8 @@ def _guard(
     ahead = np.exp(few)
     moved = daily * (ahead @ (wanted - even)) / (ahead @ even)
     allowance = _USED * rule.shortfall * daily * rule.horizon_days
+    if np.quantile(moved, _GUARD_QUANTILE) >= 0:
+        return float(gains.mean()) / total, 1.0
     for part in (1.0, 0.75, 0.5, 0.25):
         if np.quantile(gains + part * moved, _GUARD_QUANTILE) >= -allowance:
             return float(gains.mean()) / total, part
