@@ -1,70 +1,49 @@
-"""How many words the messages of a workspace have, by kind, as they would be sent today.
+"""The messages of half a year: how many words they have, and whether every figure in them, the ends
+of intervals, counts and days included, is the ledger's.
 
-uv run python benchmarks/message_words.py WORKSPACE   # such as that of liftloop demo --weeks 26
+uv run python -m benchmarks.message_words              # makes a demo of 26 weeks (4 minutes)
+uv run python -m benchmarks.message_words WORKSPACE    # the messages of a workspace
 
-Every decision and week of the ledger is worded anew, and nothing is sent. Fails where a message has
-more than 80 words, or names another gain or another change of a budget than the ledger has.
+Fails where a message has more than 80 words or a figure that the ledger does not explain.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterator
-from decimal import Decimal
+import tempfile
+from collections import defaultdict
+from pathlib import Path
 
-from liftloop.adapters.ledger.decisions import budget_lines, decisions
-from liftloop.adapters.ledger.records import session
-from liftloop.core.policy import BudgetLine
-from liftloop.reporting.messages.decision_message import decision_message
+from benchmarks.message_demo import run_half_a_year
+from benchmarks.message_figures import Sent, sent_messages
 from liftloop.reporting.messages.message_parts import MOST_WORDS
-from liftloop.reporting.messages.weekly_message import weekly_message
 from tasks.context import Loop, open_loop
-from tasks.report.announcement import announcement_of, returns_before
-from tasks.report.weekly import week_of
 
-CHANGE = re.compile(r"([+-][\d,]+\.\d\d)(?: [A-Z]{3} a day)? (?:to|from) ")
+SHOWN = 20
 
 
-def messages_of(loop: Loop) -> Iterator[tuple[str, str, list[str]]]:
-    """Kind, text and what is wrong with it, for each message."""
-    with session(loop.engine, read_only=True) as db:
-        for head in reversed(decisions(db)):
-            lines = budget_lines(db, decision_id=head.id)
-            announcement = announcement_of(loop, db, head, None, returns_before(loop, head))
-            text = decision_message(announcement=announcement, lines=lines).text
-            wrong = list(_other_changes(text, lines))
-            if "Expected: " in text and head.training_key:
-                gain = f"{head.expected_gain:+z,.0f} "
-                wrong += [] if f"Expected: {gain}" in text else [f"the gain is {gain}"]
-            yield head.kind, text, wrong
-            week = week_of(loop, db, head.as_of)
-            if week is not None:
-                yield "weekly", weekly_message(week).text, []
-
-
-def _other_changes(text: str, lines: list[BudgetLine]) -> Iterator[str]:
-    known = {line.daily_budget - line.previous_daily_budget for line in lines}
-    for amount in CHANGE.findall(text):
-        if Decimal(amount.replace(",", "")) not in known:
-            yield f"no budget changes by {amount}"
-
-
-def main(workspace: str) -> int:
-    """Print the words of each kind; 1 where a message breaks a rule."""
-    counts: dict[str, list[int]] = {}
-    broken = 0
-    for kind, text, other in messages_of(open_loop(workspace)):
-        words = len(text.split())
-        counts.setdefault(kind, []).append(words)
-        wrong = [*other, f"{words} words"] if words > MOST_WORDS else other
-        if wrong:
-            broken += 1
-            print(f"{'; '.join(wrong)}:\n{text}\n")
-    for kind, found in counts.items():
-        print(f"{kind:10} {len(found):4} messages, {min(found)} to {max(found)} words")
+def main(loop: Loop) -> int:
+    """Print the words of each kind and twenty messages, of every kind some; 1 where a message
+    breaks a rule."""
+    by_kind: dict[str, list[Sent]] = defaultdict(list)
+    for one in sent_messages(loop):
+        by_kind[one.kind].append(one)
+    every = [one for sent in by_kind.values() for one in sent]
+    turns = [sent[i] for i in range(SHOWN) for sent in by_kind.values() if i < len(sent)]
+    for one in turns[:SHOWN]:
+        print(f"--- {one.kind}, {one.words} words\n{one.text}\n")
+    broken = [one for one in every if one.words > MOST_WORDS or one.unexplained]
+    for one in broken:
+        print(f"!!! {one.kind}, {one.words} words, unexplained: {one.unexplained}\n{one.text}\n")
+    for kind, sent in by_kind.items():
+        words = [one.words for one in sent]
+        print(f"{kind:10} {len(sent):4} messages, {min(words)} to {max(words)} words")
+    print(f"{len(every)} messages, {len(broken)} with a figure or a length that is wrong")
     return 1 if broken else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    if len(sys.argv) > 1:
+        sys.exit(main(open_loop(sys.argv[1])))
+    with tempfile.TemporaryDirectory() as folder:
+        sys.exit(main(run_half_a_year(Path(folder) / "demo")))

@@ -63,16 +63,26 @@ def clip(text: str, limit: int) -> str:
 
 def brief(text: str, words: int) -> str:
     """At most so many words: whole sentences where at least half of the words are left, else a cut
-    that is shown.
+    that is shown, after a clause where there is one, and never within brackets.
 
     >>> brief("Sales are late. Nobody knows why.", 4), brief("Sales of the north are late.", 3)
     ('Sales are late.', 'Sales of the…')
+    >>> brief("About 206 are lost (67 to 345) a day.", 5), brief("North is late; south is, too.", 4)
+    ('About 206 are lost…', 'North is late…')
     """
     found = text.split()
     if len(found) <= words:
         return " ".join(found)
-    ends = [n for n in range((words + 1) // 2, words + 1) if found[n - 1].endswith((".", "!", "?"))]
-    return " ".join(found[: ends[-1]]) if ends else " ".join(found[:words]) + "…"
+    least = (words + 1) // 2
+    for marks in ((".", "!", "?"), (";",)):
+        ends = [n for n in range(least, words + 1) if found[n - 1].endswith(marks)]
+        if ends:
+            cut = " ".join(found[: ends[-1]])
+            return cut if marks != (";",) else f"{cut[:-1]}…"
+    cut = " ".join(found[:words])
+    if cut.count("(") > cut.count(")") and cut.rindex("("):
+        cut = cut[: cut.rindex("(")]
+    return f"{cut.rstrip(' ,:;')}…"
 
 
 def name(text: str) -> str:

@@ -55,7 +55,7 @@ def week_of(loop: Loop, db: Session, last: date) -> Week | None:
             one.brief.removesuffix(f" [{one.id}]")
             for one in noted_events(db, first=first, last=last)
         ],
-        measured=_measured(rollout),
+        measured=_measured(rollout, after),
         worth=_worth(db, last),
         links=_links(loop, db, every[0], last),
         audit_head=head_with(db, every[0].id),
@@ -81,11 +81,15 @@ def _worth(db: Session, as_of: date) -> str:
     )
 
 
-def _measured(rollout: RolloutSummary | None) -> str:
-    """What the rollout under way has gained so far."""
+def _measured(rollout: RolloutSummary | None, budgets: Policy | None) -> str:
+    """What the rollout under way has gained so far. An interval that is wider than all that was
+    spent in its days says nothing, and its figures would only frighten."""
     if rollout is None or not rollout.measured:
         return ""
     last = rollout.measured[-1]
+    spent = float(budgets.total) * max((last.on - last.since).days, 1) if budgets else 0.0
+    if last.high - last.low > 2 * spent:
+        return f"too early to tell since {day_text(last.since)}."
     early = " Too early to tell." if last.low < 0 < last.high else ""
     return (
         f"{last.gained:+z,.0f} {rollout.currency} since {day_text(last.since)} (interval valid at "
