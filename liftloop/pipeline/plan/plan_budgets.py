@@ -8,14 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-import numpy as np
-
 from liftloop.core.allocation.allocate import Allocation
 from liftloop.core.allocation.constraints import (
     Freeze,
     Rules,
     book,
-    covered,
 )
 from liftloop.core.allocation.no_trade_region import NoTradeResult, TradeRule, steady
 from liftloop.core.allocation.objectives import (
@@ -37,7 +34,7 @@ from liftloop.core.exploration.explore import Exploration
 from liftloop.core.money.currencies import budget_unit
 from liftloop.core.money.reachable_total import total_at_once, total_sentence
 from liftloop.core.money.whole_units import in_whole_units
-from liftloop.core.policy import Cell, Policy, to_cents
+from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout.staged_budgets import rescaled
 from liftloop.pipeline.guardrails import PlanEvidence
 from liftloop.pipeline.plan.explore import explore_plan
@@ -60,10 +57,16 @@ from liftloop.pipeline.plan.total import (
     what_pays,
 )
 from liftloop.reporting.explain_moves import explain_moves
+from liftloop.reporting.explain_plan import (
+    all_held,
+    limit_words,
+    limits_reached,
+    plan_reason,
+    slow_words,
+    untested_note,
+)
 from liftloop.reporting.outcome_words import OutcomeWords
 from liftloop.settings.schema import Settings
-
-MOVED = "at most"  # the label of the limit on what moves at once begins so
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ def _best_under(
     planned, allowed = _planned(settings, alone, rules, incumbent)
     found, rules = planned.allocation, planned.rules
     notes.extend(planned.notes)
-    reached = _limits_reached(found, rules, incumbent)
+    reached = limits_reached(found, rules, incumbent)
     notes.extend(reached.values())
     if settings.budget.objective == "expected_profit":
         costs = rule_costs(
@@ -189,7 +192,7 @@ def _best_under(
     )
     policy = in_whole_units(explored.policy, unit, written=written, exact_total=exact)
     expected = gain(curves, policy=policy, incumbent=incumbent, margin=margin)
-    reason = _all_held(rules) or _reason(taken, found.policy, incumbent, expected, policy, said)
+    reason = all_held(rules) or plan_reason(taken, found.policy, incumbent, expected, policy, said)
     if explored.learned:
         reason += f" {explored.reason}"
     if settings.budget.total is not None and found.policy.total == allowed.total:
@@ -198,9 +201,9 @@ def _best_under(
         0,
         parked_note(settings, curves=alone, rules=allowed, incumbent=incumbent, policy=policy),
     )
-    notes.insert(0, _untested_note(curves))
+    notes.insert(0, untested_note(curves))
     told = {
-        cell: f"{text}{_slow_words(slow.get(cell))}{_limit_words(cell, reached)}"
+        cell: f"{text}{slow_words(slow.get(cell))}{limit_words(cell, reached)}"
         for cell, text in words.items()
     }
     judged = judge_total(settings, curves=alone, rules=rules, incumbent=incumbent, best=found)
@@ -278,58 +281,6 @@ def _total_words(settings: Settings, incumbent: Policy, reached: Decimal) -> str
     )
 
 
-def _untested_note(curves: ResponseCurves) -> str:
-    """What the levels of cells without any test rest on, in a sentence; "" where there are none."""
-    untested = untested_cells(curves)
-    if not untested:
-        return ""
-    channels = sorted({cell.channel for cell in untested})
-    named = ", ".join(channels[:3]) + (f" and {len(channels) - 3} more" * (len(channels) > 3))
-    return (
-        f"No test says what {named} earn{'s' * (len(channels) == 1)}: that rests on sales, spend "
-        "and what platforms claim. "
-        "A lift test would tell (liftloop experiments suggest)."
-    )
-
-
-def _limits_reached(found: Allocation, rules: Rules, incumbent: Policy) -> dict[str, str]:
-    """The limits of the guardrails on plans that hold the plan, each with what one unit beyond it
-    would earn: channel -> sentence, and :data:`MOVED` -> sentence of what moves at once."""
-    said, budgets = {}, found.policy.as_dict()
-    cents = np.array([to_cents(budgets[cell]) for cell in rules.cells], dtype=np.int64)
-    for limit in (group for group in rules.groups if group.may_keep):
-        (bound,) = book(replace(rules, groups=(limit,)), incumbent=incumbent).rules[-2:-1]
-        got, most = int(cents[bound.members].sum()), limit.maximum_share or 1.0
-        if got < int(bound.high[0]):
-            continue
-        words = f"{limit.name} is at its limit of {most:.0%} of the total"
-        if got > most * cents.sum() + 1:
-            words = f"{limit.name} gets no more than it has: the limit is {most:.0%} of the total"
-        words += " (channel_share in [guardrails])"
-        said[limit.name] = f"{words}{_price_words(found.group_prices.get(bound.label))}."
-    if rules.max_moved is not None:
-        price = next((p for name, p in found.group_prices.items() if name.startswith(MOVED)), None)
-        words = f"At most {rules.max_moved:.0%} of the money moves at once (total_change in "
-        said[MOVED] = f"{words}[guardrails]){_price_words(price)}."
-    return said
-
-
-def _price_words(price: float | None) -> str:
-    return f"; one unit a day beyond it would earn {price:,.2f} more" if price else ""
-
-
-def _limit_words(cell: Cell, reached: Mapping[str, str]) -> str:
-    return f" {cell.channel} is at its limit." if cell.channel in reached else ""
-
-
-def _slow_words(pace: float | str | None) -> str:
-    if pace is None:
-        return ""
-    if isinstance(pace, str):
-        return f" {pace}: it gets no raise."
-    return f" It spends {pace:.0%} of its budget: it gets no raise until it spends what it has."
-
-
 def _taken(
     settings: Settings,
     curves: ResponseCurves,
@@ -404,53 +355,7 @@ def objective_of(settings: Settings) -> Objective:
     return ExpectedProfit()
 
 
-def _all_held(rules: Rules) -> str:
-    """Why nothing may move, where every cell is frozen; else ""."""
-    named = {(f.segment, f.channel) for f in rules.frozen}
-    wide = {name for name in named if "*" in name}
-    left = [cell for cell in rules.cells if (cell.segment, cell.channel) not in named]
-    for segment, channel in wide:
-        inside = covered(left, [segment], [channel])
-        left = [cell for cell, held in zip(left, inside, strict=True) if not held]
-    if left or not named:
-        return ""
-    first, *others = dict.fromkeys(f.reason for f in rules.frozen)
-    more = f", and {len(others)} more {'reason' if len(others) == 1 else 'reasons'}"
-    return (
-        f"Nothing may move: every cell is held ({first}{more if others else ''}). The budgets stay."
-    )
-
-
 def outcome_words(settings: Settings) -> OutcomeWords:
     """How gains and returns are said under these settings."""
     outcome = settings.outcome
     return OutcomeWords(settings.account.currency, outcome.counted, outcome.worth)
-
-
-def _reason(
-    taken: NoTradeResult,
-    best: Policy,
-    incumbent: Policy,
-    expected: Estimate,
-    policy: Policy,
-    words: OutcomeWords,
-) -> str:
-    if best.version == incumbent.version:
-        return "No move pays under the rules: the budgets stay."
-    if taken.share == 0 and policy.total != incumbent.total:
-        return (
-            "The budgets follow the total in their present proportions: that a move beyond that "
-            f"gains more than it costs is likely by {taken.probability:.0%} only."
-        )
-    if taken.share == 0:
-        return (
-            f"The budgets stay: the best plan would move {share_moved(best, incumbent):.1%} of the "
-            f"money, and that even its first part gains more than moving costs is likely by "
-            f"{taken.probability:.0%} only."
-        )
-    part = "" if taken.share == 1 else f" ({taken.share:.0%} of the way to the best plan)"
-    return (
-        f"Moving {share_moved(policy, incumbent):.1%} of the money{part} is expected to earn "
-        f"{words.gain(expected.mean)} {words.gain_label} a day (9 times in 10 between "
-        f"{words.gain(expected.low)} and {words.gain(expected.high)})."
-    )
