@@ -25,10 +25,10 @@ from tasks.operate.acts import WAITING, cells_in_words, resume_command
 
 
 def situation(
-    db: Session, loop: Loop, audit: AuditVerdict, summary: RolloutSummary | None
+    db: Session, loop: Loop, audit: AuditVerdict | None, summary: RolloutSummary | None
 ) -> Situation:
-    """The situation in one transaction, given the trail's verdict and the last rollout, under way
-    or ended (None: there was none)."""
+    """The situation in one transaction, given the trail's verdict (None: not known yet) and the
+    last rollout, under way or ended (None: there was none)."""
     now = budgets_in_force(db, before=date.max)
     head = now[1] if now else None
     lines = budget_lines(db, decision_id=head.id) if head else []
@@ -39,7 +39,7 @@ def situation(
         words=outcome_words(loop.settings),
         has_facts=db.exec(select(Delivery.id).limit(1)).first() is not None,
         in_force_from=head.effective_from if head else None,
-        audit_problem="" if audit.intact else audit.problem,
+        audit_problem="" if audit is None or audit.intact else audit.problem,
         waiting=[_waiting(d, loop) for d in decisions(db, state=WAITING)],
         pauses=[
             (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,6 +17,7 @@ from liftloop.core.ids import canonical
 from liftloop.core.policy import BudgetLine, to_cents
 
 FIRST_HASH = "0" * 64  # what the first entry of the audit trail follows
+LINE = tuple(field.name for field in fields(BudgetLine))  # plain values, which need no deep copy
 
 
 def canonical_json(value: Any) -> str:
@@ -111,7 +112,7 @@ def content_of(row: Decision | Proposal, lines: Sequence[BudgetLine] = ()) -> st
     said = row.model_dump(mode="json", exclude={"sequence", "state", "created_at"})
     rows = [
         {
-            **asdict(line),
+            **{name: getattr(line, name) for name in LINE},
             "daily_budget": to_cents(line.daily_budget),
             "previous_daily_budget": to_cents(line.previous_daily_budget),
         }

@@ -3,17 +3,22 @@ facts, so that a page is drawn anew only where something changed."""
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from liftloop.core.errors import LiftLoopError
 from liftloop.settings.schema import Settings
 from liftloop.settings.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from liftloop.adapters.audit.trail import AuditVerdict
     from liftloop.app.dashboard.acting import Visit
     from liftloop.app.dashboard.queries import DashboardView
     from liftloop.reporting.grounds import ModelGrounds
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 
 KEPT = 300  # seconds: a ledger that somebody edits in place is looked at again after that
 ENTRIES = 8
+PATIENCE = 1.0  # seconds that the page waits for the audit trail's check
 
 
 def state_of(visit: Visit) -> str:
@@ -52,6 +58,44 @@ def _ledger_view(root: Path, state: str, _settings: Settings) -> DashboardView:
     return look(Workspace(root), _settings)
 
 
+def audit_verdict(visit: Visit) -> AuditVerdict | None:
+    """What checking the whole audit trail found. A long one takes its time: it is checked beside
+    the page, and None while it is."""
+    known = _audits()
+    key = (visit.workspace.root, state_of(visit))
+    found = known.get(key)
+    if found is None or time.monotonic() - found[0] > KEPT:
+        checking = _workers().submit(_verify, str(visit.settings.ledger_url))
+        while len(known) >= ENTRIES:
+            known.pop(next(iter(known)), None)
+        found = known[key] = (time.monotonic(), checking)
+    try:
+        return found[1].result(timeout=PATIENCE)
+    except TimeoutError:
+        return None
+    except LiftLoopError:
+        known.pop(key, None)
+        raise
+
+
+@st.cache_resource(show_spinner=False)
+def _audits() -> dict[tuple[Path, str], tuple[float, Future[AuditVerdict]]]:
+    return {}
+
+
+@st.cache_resource(show_spinner=False)
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="audit")
+
+
+def _verify(ledger_url: str) -> AuditVerdict:
+    from liftloop.adapters.audit.trail import verify
+    from liftloop.adapters.ledger.records import open_ledger, session
+
+    with session(open_ledger(ledger_url), read_only=True) as db:
+        return verify(db)
+
+
 def spend(visit: Visit) -> pd.DataFrame:
     """As of :func:`liftloop.app.dashboard.queries.spend_by_day`."""
     return _spend(visit.workspace.root, state_of(visit), visit.settings)
@@ -62,6 +106,18 @@ def _spend(root: Path, state: str, _settings: Settings) -> pd.DataFrame:
     from liftloop.app.dashboard.queries import spend_by_day
 
     return spend_by_day(Workspace(root), timezone=_settings.account.timezone)
+
+
+def last_day_known(visit: Visit) -> date | None:
+    """The last day of which spend is known; None where none is."""
+    return _last_day_known(visit.workspace.root, state_of(visit))
+
+
+@st.cache_data(max_entries=ENTRIES, show_spinner=False)
+def _last_day_known(root: Path, state: str) -> date | None:
+    from liftloop.adapters.facts.read_facts import last_dates
+
+    return last_dates(Workspace(root)).get("performance")
 
 
 def in_force(visit: Visit) -> InForce | None:

@@ -14,7 +14,6 @@ from typing import Any, cast
 import pandas as pd
 from sqlmodel import Session, col, select
 
-from liftloop.adapters.audit.trail import AuditVerdict, verify
 from liftloop.adapters.facts.read_facts import FactsPart, read_facts
 from liftloop.adapters.ledger.decisions import budget_lines, budgets_in_force, decisions
 from liftloop.adapters.ledger.loop_value_entries import worth_known
@@ -99,12 +98,12 @@ class DashboardView:
     verdict: MonitorVerdict | None
     deliveries: pd.DataFrame
     situation: Situation
-    audit: AuditVerdict
     worth: str = ""  # what the loop gained so far, a sentence
 
 
 def look(workspace: Workspace, settings: Settings, *, limit: int = 20) -> DashboardView:
-    """Everything the page shows of the ledger, read in one transaction.
+    """Everything the page shows of the ledger, read in one transaction; whether its audit trail is
+    whole takes longer, and is asked apart.
 
     Parameters
     ----------
@@ -115,7 +114,6 @@ def look(workspace: Workspace, settings: Settings, *, limit: int = 20) -> Dashbo
         found = budgets_in_force(db, before=date.max)
         worth = worth_known(db, as_of=date.max)
         head = found[1] if found else None
-        audit = verify(db)
         record = active_rollout(db) or next(iter(rollouts(db, limit=1)), None)
         rollout = rollout_view(db, record, settings)
         summary = rollout.summary if rollout is not None else None
@@ -126,8 +124,7 @@ def look(workspace: Workspace, settings: Settings, *, limit: int = 20) -> Dashbo
             rollout=rollout,
             verdict=last_verdict(db),
             deliveries=deliveries_frame(db, limit=limit),
-            situation=situation(db, Loop(workspace, settings), audit, summary),
-            audit=audit,
+            situation=situation(db, Loop(workspace, settings), None, summary),
             worth=str(worth["sentence"]) if worth else "",
         )
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from liftloop.adapters.pasteable import pasteable
-from liftloop.app.dashboard.acting import Visit, act_on_all, act_on_notice
-from liftloop.app.dashboard.caching import ledger_view
+from liftloop.app.dashboard.acting import Visit, act_on_all, act_on_notice, who
+from liftloop.app.dashboard.caching import audit_verdict, last_day_known, ledger_view, state_of
 from liftloop.app.dashboard.caching import spend as spend_of
 from liftloop.app.dashboard.rollout import draw_rollout
 from liftloop.app.dashboard.wording import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from streamlit.delta_generator import DeltaGenerator
 
+    from liftloop.adapters.audit.trail import AuditVerdict
     from liftloop.adapters.ledger.tables import Decision
     from liftloop.app.dashboard.queries import DashboardView
 
@@ -49,34 +51,52 @@ ROWS = {
     "superseded": "replaced by later reports",
     "quarantined": "in quarantine",
 }
+REFRESHED, CHECKING = "30s", "2s"  # how often an open page looks for news
 PERIODS = {"4 weeks": 28, "13 weeks": 91, "26 weeks": 182, "all": 0}
 
 
 def draw_today(visit: Visit) -> None:
-    """Draw the page, what a person has to do first."""
+    """Draw the page, what a person has to do first; the first screen is drawn before anything of
+    the facts is read, and looks for news by itself."""
+    workspace, settings = visit.workspace, visit.settings
+    audit = audit_verdict(visit)
+    st.session_state["drawn"] = (state_of(visit), audit)
+    every = REFRESHED if audit is not None else CHECKING
+    st.fragment(_first_screen, run_every=every)(visit)
     from liftloop.app.dashboard.charts import colours_of
 
-    workspace, settings = visit.workspace, visit.settings
     view = ledger_view(visit)
     currency = settings.account.currency
-    _status(visit, status_of(view.situation))
-    spend = spend_of(visit)
-    last = spend["date"].max().date() if len(spend) else None
-    _headline(view, currency=currency, timezone=settings.account.timezone, last=last)
     if view.deliveries.empty:
         st.info(
             "No facts yet. Put feed files (performance, holdout, sales) into the inbox "
             f"`{workspace.inbox}`, then run a cycle:\n\n"
             + pasteable("```\nliftloop cycle\n```", workspace, anywhere=True)
         )
+    spend = spend_of(visit)
     colours = colours_of(spend)
-    if last is not None:
+    if len(spend):
         moved = view.decisions[view.decisions["cells_moved"] > 0]
         _spend(spend, list(moved["effective_from"]), colours=colours, currency=currency)
     _budgets(view, workspace, settings, colours=colours, currency=currency)
     draw_rollout(view.rollout, enabled=settings.rollout.enabled, currency=currency)
     _decisions(view, settings, currency=currency)
-    _health(view, workspace)
+    _health(view, audit, workspace)
+
+
+def _first_screen(visit: Visit) -> None:
+    """The status and the tiles. Where something changed since the page was drawn, somebody acted
+    or the sign-in ended, the whole page is drawn anew."""
+    audit = audit_verdict(visit)
+    news = (state_of(visit), audit) != st.session_state.get("drawn")
+    if news or "said" in st.session_state or who(visit.settings) is None:
+        st.rerun()
+    view = ledger_view(visit)
+    problem = "" if audit is None or audit.intact else audit.problem
+    _status(visit, status_of(replace(view.situation, audit_problem=problem)))
+    account = visit.settings.account
+    last = last_day_known(visit)
+    _headline(view, audit, currency=account.currency, timezone=account.timezone, last=last)
 
 
 COLOURS = {
@@ -100,7 +120,14 @@ def _status(visit: Visit, status: Status) -> None:
         act_on_all(visit)
 
 
-def _headline(view: DashboardView, *, currency: str, timezone: str, last: date | None) -> None:
+def _headline(
+    view: DashboardView,
+    audit: AuditVerdict | None,
+    *,
+    currency: str,
+    timezone: str,
+    last: date | None,
+) -> None:
     head = view.in_force
     facts = f"spend known up to {day(last)}" if last else "no spend known"
     since = f"budgets in force from {day(head.effective_from)}" if head else "nothing decided yet"
@@ -132,15 +159,18 @@ def _headline(view: DashboardView, *, currency: str, timezone: str, last: date |
         _interval(head) if head and moved else ("it keeps the budgets" if head else None),
         help="Expected, against the budgets in force before it.",
     )
-    entries = view.audit.entries
-    _tile(
-        trail,
-        "Audit trail",
-        ("intact" if entries else "–") if view.audit.intact else "BROKEN",
-        counted(entries, "entry", "entries") if entries else "no entry yet",
-    )
+    _tile(trail, "Audit trail", *_trail_words(audit))
     if view.worth:
         st.markdown(f"**Gained so far:** {md(view.worth)}")
+
+
+def _trail_words(audit: AuditVerdict | None) -> tuple[str, str | None]:
+    """The audit trail's tile: what was found, and of how many entries."""
+    if audit is None:
+        return "…", "being checked"
+    entries = audit.entries
+    found = ("intact" if entries else "–") if audit.intact else "BROKEN"
+    return found, counted(entries, "entry", "entries") if entries else "no entry yet"
 
 
 def _tile(
@@ -273,8 +303,8 @@ def _decisions(view: DashboardView, settings: Settings, *, currency: str) -> Non
         )
 
 
-def _health(view: DashboardView, workspace: Workspace) -> None:
-    quality, drift, audit = st.columns(3)
+def _health(view: DashboardView, audit: AuditVerdict | None, workspace: Workspace) -> None:
+    quality, drift, trail = st.columns(3)
     with quality:
         st.header("Data quality", anchor=False)
         if view.deliveries.empty:
@@ -305,13 +335,19 @@ def _health(view: DashboardView, workspace: Workspace) -> None:
                 st.success(md(verdict.summary))
             report = f" · open `{workspace.root / verdict.report}`" if verdict.report else ""
             st.markdown(f"As of {day(verdict.as_of)}{report}")
-    with audit:
-        st.header("Audit trail", anchor=False)
-        if view.audit.intact and not view.audit.entries:
-            st.caption("No entry yet.")
-        elif view.audit.intact:
-            told = counted(view.audit.entries, "entry", "entries")
-            st.success(f"Intact: {told}, each sealed by the next.")
-            st.markdown(f"Final hash `{view.audit.final_hash[:16]}…`")
-        else:
-            st.error(f"Broken at entry {view.audit.first_broken}: {md(view.audit.problem)}")
+    with trail:
+        _trail(audit)
+
+
+def _trail(audit: AuditVerdict | None) -> None:
+    st.header("Audit trail", anchor=False)
+    if audit is None:
+        st.caption("Being checked.")
+    elif audit.intact and not audit.entries:
+        st.caption("No entry yet.")
+    elif audit.intact:
+        told = counted(audit.entries, "entry", "entries")
+        st.success(f"Intact: {told}, each sealed by the next.")
+        st.markdown(f"Final hash `{audit.final_hash[:16]}…`")
+    else:
+        st.error(f"Broken at entry {audit.first_broken}: {md(audit.problem)}")

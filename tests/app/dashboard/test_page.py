@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -10,11 +11,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from sqlalchemy import text
+from sqlmodel import Session
 from streamlit.testing.v1 import AppTest
 
+from liftloop.adapters.audit import trail
 from liftloop.adapters.ledger.records import add_pause, open_ledger, record_verdict, session
 from liftloop.adapters.ledger.rollouts import append_transition
 from liftloop.adapters.ledger.tables import MonitorVerdict, Pause, RolloutTransition
+from liftloop.app.dashboard import caching
 from liftloop.app.dashboard import page as dashboard
 from liftloop.app.dashboard.charts import (
     INK,
@@ -42,6 +46,7 @@ from liftloop.core.policy import BudgetLine
 from liftloop.core.rollout.state import Transition
 from liftloop.settings.schema import load_settings
 from liftloop.settings.workspace import Workspace
+from tasks.operate.acts import pause
 
 AT = datetime(2026, 1, 19, 6, 0, tzinfo=UTC)
 
@@ -119,7 +124,6 @@ def test_the_look_says_what_is_in_force_and_what_waits(busy_workspace: Workspace
     assert view.rollout.transitions["act"].tolist() == ["start"]
     assert view.verdict is not None
     assert view.deliveries["stored"].sum() == 28 * 24
-    assert view.audit.intact
 
 
 def test_moves_come_with_their_reasons(busy_workspace: Workspace) -> None:
@@ -433,3 +437,32 @@ def test_the_total_is_judged_on_the_first_screen(
     place = next(n for n, each in enumerate(said) if each.startswith("**The total:** "))
     assert md(words) in said[place]
     assert place < next(n for n, each in enumerate(said) if "Rows of the last" in each)
+
+
+def test_the_page_does_not_wait_for_the_check_of_a_long_trail(
+    busy_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, real = threading.Event(), trail.verify
+
+    def slow(db: Session) -> trail.AuditVerdict:
+        assert done.wait(60)
+        return real(db)
+
+    monkeypatch.setattr(trail, "verify", slow)
+    monkeypatch.setattr(caching, "PATIENCE", 0.1)
+    page = shown(busy_workspace.root, monkeypatch)
+    assert not page.exception
+    assert (page.metric[3].value, page.metric[3].delta) == ("…", "being checked")
+    done.set()
+    monkeypatch.setattr(caching, "PATIENCE", 60.0)
+    assert page.run().metric[3].value == "intact"
+
+
+def test_what_changed_in_the_ledger_is_drawn_at_the_next_look(
+    busy_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = shown(busy_workspace.root, monkeypatch)
+    assert "Paused since" not in all_text(page)
+    place = str(busy_workspace.root)
+    pause(place, segment="*", channel="social", reason="no tags", actor="ana")
+    assert "Paused since" in all_text(page.run())
