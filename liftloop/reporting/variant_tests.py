@@ -164,7 +164,7 @@ def metric_named(text: str) -> Metric:
     return next(metric for metric in Metric if metric.value.startswith(text))
 
 
-def test_message(
+def ended_message(
     test: VariantTest, sentence: str, *, step: str, day: date, links: Sequence[Link] = ()
 ) -> Words:
     """The message of a test that ended, or cannot go on: what came out, and the next step."""

@@ -30,11 +30,11 @@ from liftloop.core.ids import canonical, key
 from liftloop.core.variant_tests.plan import TestEnd
 from liftloop.pipeline.variant_tests import TestReview, TestState, review_tests
 from liftloop.reporting.variant_tests import (
+    ended_message,
     finding_words,
     next_step_words,
     reading_words,
     shares_words,
-    test_message,
 )
 from tasks.context import Loop, open_loop, view
 from tasks.operate.audit_notes import anchor
@@ -167,7 +167,7 @@ def _end(db: Any, loop: Loop, review: TestReview, sentence: str) -> None:
     if ended is None:
         return
     note_end(db, loop, ended, actor=loop.actor, act="end_test")
-    words = test_message(
+    words = ended_message(
         test, sentence, step=next_step_words(test, review.end, review.taking_over), day=review.as_of
     )
     queue_message(db, key=key("n", test.name, "ended"), kind="test", words=words, at=loop.now())

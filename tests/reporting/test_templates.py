@@ -20,6 +20,7 @@ from markupsafe import Markup
 from liftloop.core.access.escalation import Escalation, MetRule, Trigger
 from liftloop.core.curves.gain import Estimate
 from liftloop.core.policy import BudgetLine, Cell
+from liftloop.core.variant_tests.plan import Metric, VariantTest
 from liftloop.reporting.escalation import WaitingApproval, approval_message
 from liftloop.reporting.history.playbook import PlaybookEntry
 from liftloop.reporting.history.realized_gains import RealizedGain
@@ -51,6 +52,7 @@ from liftloop.reporting.pages.charts import CurveSamples, response_chart
 from liftloop.reporting.pages.decision_page import DecisionPage, decision_page
 from liftloop.reporting.pages.review_page import DecisionReview, Deviation, Review, review_page
 from liftloop.reporting.rendering import TEMPLATES, markdown, render, streamlit
+from liftloop.reporting.variant_tests import ended_message
 from tests.doubles.slack import faults
 
 EVIL = (
@@ -63,6 +65,9 @@ LINE = BudgetLine(
     EVIL, EVIL, DAY, EVIL, EVIL, Decimal(5), Decimal(4), "canary", 1.0, 0.5, 2.0, EVIL, EVIL
 )
 LINKS = (Link(EVIL, f"https://x.y/{EVIL}"), Link(EVIL, EVIL))
+VARIANT_TEST = VariantTest(
+    EVIL, EVIL, (EVIL,), EVIL, (EVIL, "b"), Metric.REVENUE, 0.1, start=DAY, last=DAY
+)
 THING = SimpleNamespace(
     cause=SimpleNamespace(value=EVIL),
     act=SimpleNamespace(value=EVIL),
@@ -318,6 +323,9 @@ MESSAGES: dict[str, Callable[[], Words]] = {
         )
     ),
     "messages/disagreement.txt.j2": lambda: disagreement_message([EVIL], links=LINKS),
+    "messages/variant_test.txt.j2": lambda: ended_message(
+        replace(VARIANT_TEST, name=EVIL), EVIL, step=EVIL, day=DAY, links=LINKS
+    ),
     "messages/platform_changed.txt.j2": lambda: outside_notice(EVIL, EVIL, CHANGED, currency=EVIL),
     "messages/platform_differs.txt.j2": lambda: difference_notice(
         EVIL, EVIL, CHANGED, currency=EVIL
