@@ -30,6 +30,7 @@ MATURE = 0.99  # of a day's outcomes are known: the day counts
 UNIT_DAYS = 14.0  # days of evidence that the units' own variance counts for
 TYPICAL = 1.5  # effects of variants that differ, in smallest effects: the prior's scale
 A_WEEK = 7
+MOST_MEMORY = 0.9
 _LEAST_RATE = 0.1  # of the mean rate: a day that sold next to nothing is not taken for noiseless
 
 
@@ -101,6 +102,8 @@ class Comparison:
         What was known of the units before, shape (2, d).
     no_days_before
         The groups differ by an amount that is not known.
+    remembers
+        The noise of one row is like that of the row before, as groups of regions drift apart.
     """
 
     facts: VariantDays
@@ -108,6 +111,7 @@ class Comparison:
     by_units: bool
     covariate: Array | None = None
     no_days_before: bool = False
+    remembers: bool = False
 
     @property
     def exposure(self) -> Array:
@@ -177,6 +181,9 @@ class Comparison:
         columns = self.columns(relative=relative)
         nuisance = self.nuisance(columns)
         columns[~self.during, 1:] = 0.0
+        if self.remembers:
+            memory = _memory(columns[:, 0], np.hstack([columns[:, 2:], nuisance]))
+            columns, nuisance = (_whitened(part, memory) for part in (columns, nuisance))
         return day_moments(columns, nuisance=nuisance, noise=self.noise())
 
 
@@ -242,7 +249,25 @@ def _by_weeks(pair: VariantDays, before: VariantDays | None, *, by_units: bool) 
         np.hstack([past.spend, after.spend]),
         np.hstack([past.value, after.value]) * np.array([[ratio], [1.0]]),
     )
-    return Comparison(both, np.concatenate([~earlier.during, during]), by_units)
+    during = np.concatenate([~earlier.during, during])
+    return Comparison(both, during, by_units, remembers=True)
+
+
+def _memory(outcome: Array, regressors: Array) -> float:
+    """Correlation of neighbouring rows' noise, rather too high than too low: that of the residuals,
+    with what fitting two regressors takes from it (2 / d) and one standard error added."""
+    fitted = regressors @ np.linalg.lstsq(regressors, outcome, rcond=None)[0]
+    left, rows = outcome - fitted, len(outcome)
+    if not left @ left > 0:
+        return 0.0
+    correlation = float(left[1:] @ left[:-1] / (left @ left))
+    return float(np.clip(correlation + 2.0 / rows + rows**-0.5, 0.0, MOST_MEMORY))
+
+
+def _whitened(columns: Array, memory: float) -> Array:
+    """Rows less ``memory`` times the one before (Prais and Winsten 1954), shape (d, q)."""
+    kept = columns[1:] - memory * columns[:-1]
+    return np.vstack([columns[:1] * np.sqrt(1.0 - memory**2), kept])
 
 
 def _weeks(facts: VariantDays, rest: int, *, last: bool) -> VariantDays:

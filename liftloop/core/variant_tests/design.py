@@ -28,7 +28,7 @@ from liftloop.core.variant_tests.reading import LEAST_SPAN
 
 LIMIT_DAYS = 90
 LEAST_PAST = 28  # days, to know a cell's level and noise
-PATHS = 1000
+PATHS = 500
 _SEED = 20
 _MOST_EFFECT = 5.0  # relative: nothing greater is looked for
 
@@ -37,6 +37,7 @@ class NoiseSource(StrEnum):
     """What the noise of a planned test was read from."""
 
     UNITS = "units"  # the outcomes' own squares, or that an outcome is 0 or 1
+    SIBLINGS = "siblings"  # how much the cell's creatives differ from one another by day
     DAYS = "days"  # how much days differ beyond weekday and trend: rather too much than too little
     TURNS = "turns"  # pairs of turns of the past
 
@@ -136,7 +137,8 @@ def design_test(
     Parameters
     ----------
     past
-        The cell's last days, all of it as one variant. Per unit of spend where the metric is.
+        The cell's last days: a row for each of its creatives or campaigns where these are known,
+        which tells what a day does to all of them; or all of it as one row.
     limit_days
         On which the test would be ended anyway.
     delay_days
@@ -144,8 +146,8 @@ def design_test(
     carryover
         Share of an effect that is felt a day later; for a test by time.
     """
-    exposure, value = _exposure(past, question)[0], past.value[0]
-    if len(past.days) < LEAST_PAST or not (value.sum() > 0 and exposure.sum() > 0):
+    exposure = _exposure(past, question)
+    if len(past.days) < LEAST_PAST or not (past.value.sum() > 0 and exposure.sum() > 0):
         return None
     shares = shares_for(question)
     step = _step(past, question, shares, carryover)
@@ -164,12 +166,12 @@ def design_test(
         lambda n: fixed(question.smallest_effect, n) >= question.power,
     )
     fixed_days = None if fixed_steps is None else fixed_steps * step.days
-    daily_units, win = float(past.units[0].mean()), _win_per_day(past, question)
+    daily_units, win = float(past.units.sum(axis=0).mean()), _win_per_day(past, question)
     run = limit_days if days is None else days + delay_days
     lost = 0.0
     if question.assigned_by is AssignedBy.TIME:
         turns = turns_for(carryover)
-        lost = turns.washout / turns.days * run * float(past.spend[0].mean())
+        lost = turns.washout / turns.days * run * float(past.spend.sum(axis=0).mean())
     return VariantDesign(
         shares=shares,
         daily_units=daily_units,
@@ -192,44 +194,67 @@ def _exposure(past: VariantDays, question: VariantQuestion) -> Array:
 
 
 def _win_per_day(past: VariantDays, question: VariantQuestion) -> float:
-    return question.worth * float(past.value[0].mean()) * question.smallest_effect
+    return question.worth * float(past.value.sum(axis=0).mean()) * question.smallest_effect
 
 
 def _step(
     past: VariantDays, question: VariantQuestion, shares: dict[str, float], carryover: float
 ) -> Step | None:
     """What one step of the test adds; None where the past cannot say."""
-    value, exposure = past.value[0], _exposure(past, question)[0]
+    exposure = _exposure(past, question)
+    value, total = past.value.sum(axis=0), exposure.sum(axis=0)
     if question.assigned_by is AssignedBy.TIME:
         turns = turns_for(carryover)
-        pairs = past_pairs(value / np.where(exposure > 0, exposure, np.nan), turns)
+        pairs = past_pairs(value / np.where(total > 0, total, np.nan), turns)
         if pairs is None:
             return None
         round_days = turns.days * len(question.variants)
         return Step(round_days, 1.0 / pairs.square, 0.0, NoiseSource.TURNS)
     first, other = (shares[name] for name in question.variants[:2])
-    split = first * other / (first + other)
-    squares = past.value_squares
-    if squares is None and question.metric is Metric.CONVERSIONS:
-        squares = past.value
-    by_users = question.assigned_by is AssignedBy.USER and question.metric is not Metric.PROFIT
-    if by_users and squares is not None:
-        spread = squares[0] - value**2 / np.where(exposure > 0, exposure, 1.0)
-        factor = float(np.maximum(spread, 0.0).sum() / value.sum())
-        source, prior = NoiseSource.UNITS, UNIT_DAYS
-    else:
-        factor = _factor_of_days(value, exposure)
-        source, prior = NoiseSource.DAYS, 0.0
+    factor, source = _noise_factor(past, exposure, question)
     if not factor > 0:
         return None
     days = A_WEEK if question.assigned_by is AssignedBy.GEO else 1
-    return Step(days, days * float(value.mean()) * split / factor, prior, source)
+    information = days * float(value.mean()) * first * other / (first + other) / factor
+    return Step(days, information, UNIT_DAYS if source is NoiseSource.UNITS else 0.0, source)
+
+
+def _noise_factor(
+    past: VariantDays, exposure: Array, question: VariantQuestion
+) -> tuple[float, NoiseSource]:
+    """Variance of a day's outcomes over their mean, and what tells it."""
+    squares = past.value_squares
+    if squares is None and question.metric is Metric.CONVERSIONS:
+        squares = past.value
+    if question.assigned_by is AssignedBy.USER:
+        if squares is not None and question.metric is not Metric.PROFIT:
+            spread = squares - past.value**2 / np.where(exposure > 0, exposure, 1.0)
+            return float(np.maximum(spread, 0.0).sum() / past.value.sum()), NoiseSource.UNITS
+        if len(past.variants) > 1:
+            return _factor_of_siblings(past.value, exposure), NoiseSource.SIBLINGS
+    return _factor_of_days(past.value.sum(axis=0), exposure.sum(axis=0)), NoiseSource.DAYS
+
+
+def _factor_of_siblings(value: Array, exposure: Array) -> float:
+    """From what is left of the rows' outcomes, shape (k, d), once each row has a rate and each day
+    a level: Pearson's chi-square over its degrees of freedom (McCullagh and Nelder 1989, section
+    4.5)."""
+    rate = np.maximum(value.sum(axis=1), 1e-9) / np.maximum(exposure.sum(axis=1), 1e-9)
+    expected = np.zeros_like(value)
+    for _ in range(20):  # iterative proportional fitting
+        weight = exposure * rate[:, None]
+        total = weight.sum(axis=0)
+        expected = weight * (value.sum(axis=0) / np.where(total > 0, total, 1.0))
+        rate = rate * value.sum(axis=1) / np.maximum(expected.sum(axis=1), 1e-9)
+    there = expected > 0
+    freedom = there.sum() - there.any(axis=0).sum() - there.any(axis=1).sum() + 1
+    missed = (value - expected)[there] ** 2 / expected[there]
+    return float(missed.sum() / freedom) if freedom > 0 else 0.0
 
 
 def _factor_of_days(value: Array, exposure: Array) -> float:
-    """Variance of a day's outcomes over their mean, from how far a day's rate is from the mean of
-    those a week before and after: weekday and a steady trend cancel, and with noise of variance s
-    such a difference has 1.5 s."""
+    """From how far a day's rate is from the mean of those a week before and after: weekday and a
+    steady trend cancel, and with noise of variance s such a difference has 1.5 s."""
     rate = value / np.where(exposure > 0, exposure, np.nan)
     missed = rate[A_WEEK:-A_WEEK] - (rate[: -2 * A_WEEK] + rate[2 * A_WEEK :]) / 2
     usual = float(value.sum() / exposure.sum())
@@ -280,7 +305,7 @@ def _detectable(steps: int, step: Step, question: VariantQuestion) -> float:
     low, high = 0.0, _MOST_EFFECT
     if not found(high):
         return float("inf")
-    while high - low > 0.01 * high:
+    while high - low > 0.02 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if found(middle) else (middle, high)
     return high

@@ -55,7 +55,8 @@ def corrected(
 ) -> dict[str, TestReading]:
     """Readings of tests that run together, of which only discoveries stay conclusive.
 
-    A difference that its own test calls conclusive and e-BH does not is too early again.
+    A difference that its own test calls conclusive and e-BH does not is too early again; one that
+    its own test does not call conclusive supports no other (its e-value counts as 0).
 
     Parameters
     ----------
@@ -65,7 +66,11 @@ def corrected(
         Log e-values of the differences of tests that began while one of these ran and have ended
         since, each as it was when its test ended.
     """
-    logs = [effect.log_e_value for reading in readings.values() for effect in reading.effects]
+    logs = [
+        effect.log_e_value if effect.verdict is ReadingVerdict.CONCLUSIVE else -math.inf
+        for reading in readings.values()
+        for effect in reading.effects
+    ]
     found = iter(discoveries(np.array([*logs, *ended]), alpha=alpha).tolist())
     return {
         name: judged(

@@ -62,6 +62,20 @@ class EffectPath:
     high: Array
     log_e_values: Array
 
+    def verdicts(self, question: VariantQuestion) -> list[ReadingVerdict]:
+        """What was to be said of this variant after each day."""
+        spans = (self.days - self.days[:1]).astype(float) + 1.0 >= LEAST_SPAN
+        edge = question.smallest_effect
+        nothing = spans & (self.low > -edge) & (self.high < edge)
+        conclusive = spans & (self.log_e_values >= -log(question.comparison_alpha))
+        codes = np.where(nothing, 2, np.where(conclusive, 1, 0))
+        names = (
+            ReadingVerdict.TOO_EARLY,
+            ReadingVerdict.CONCLUSIVE,
+            ReadingVerdict.NOTHING_THERE,
+        )
+        return [names[code] for code in codes]
+
 
 @dataclass(frozen=True, slots=True)
 class VariantEffect:
@@ -176,14 +190,8 @@ def effect_paths(
 ) -> tuple[EffectPath, ...]:
     """How each variant but the first would have been read after each day that counts (of a test by
     geography: each whole week). Parameters as of :func:`read_test`."""
-    paths = []
-    for one in compared(facts, question, covariate=covariate, before=before):
-        moments = one.moments()
-        low, high = confidence_sequence(moments, rho=question.rho, alpha=1 - INTERVAL)
-        logs = log_e_values(moments, rho=question.rho)
-        values = (array[one.during] for array in (moments.estimate, low, high, logs))
-        paths.append(EffectPath(one.facts.variants[1], one.facts.days[one.during], *values))
-    return tuple(paths)
+    pairs = compared(facts, question, covariate=covariate, before=before)
+    return tuple(_path(one, question) for one in pairs)
 
 
 def judged(reading: TestReading) -> TestReading:
@@ -212,11 +220,8 @@ def _effect(one: Comparison, question: VariantQuestion) -> VariantEffect:
         return VariantEffect(
             name, np.nan, np.nan, *wide, *wide, 0.0, ReadingVerdict.TOO_EARLY, one.missing
         )
-    alpha, rho = 1 - INTERVAL, question.rho
-    share, amount = one.moments(), one.moments(relative=False)
-    bounds = [float(bound[-1]) for bound in confidence_sequence(share, rho=rho, alpha=alpha)]
-    in_units = [float(bound[-1]) for bound in confidence_sequence(amount, rho=rho, alpha=alpha)]
-    logs = float(log_e_values(share, rho=rho)[-1])
+    path, amount = _path(one, question), one.moments(relative=False)
+    in_units = confidence_sequence(amount, rho=question.rho, alpha=1 - INTERVAL)
     counted = one.during & (one.weights() > 0)
     first, own = one.facts.value[:, counted].sum(axis=1) / one.exposure[:, counted].sum(axis=1)
     return VariantEffect(
@@ -224,23 +229,19 @@ def _effect(one: Comparison, question: VariantQuestion) -> VariantEffect:
         rate=float(own),
         first_rate=float(first),
         difference=float(amount.estimate[-1]),
-        difference_low=in_units[0],
-        difference_high=in_units[1],
-        relative=float(share.estimate[-1]),
-        relative_low=bounds[0],
-        relative_high=bounds[1],
-        log_e_value=logs,
-        verdict=_verdict(bounds, logs, one.facts.days[counted], question),
+        difference_low=float(in_units[0][-1]),
+        difference_high=float(in_units[1][-1]),
+        relative=float(path.relative[-1]),
+        relative_low=float(path.low[-1]),
+        relative_high=float(path.high[-1]),
+        log_e_value=float(path.log_e_values[-1]),
+        verdict=path.verdicts(question)[-1],
     )
 
 
-def _verdict(
-    bounds: list[float], logs: float, days: Days, question: VariantQuestion
-) -> ReadingVerdict:
-    if (days[-1] - days[0]) / np.timedelta64(1, "D") + 1 < LEAST_SPAN:
-        return ReadingVerdict.TOO_EARLY
-    if -question.smallest_effect < bounds[0] and bounds[1] < question.smallest_effect:
-        return ReadingVerdict.NOTHING_THERE
-    if logs >= -log(question.comparison_alpha):
-        return ReadingVerdict.CONCLUSIVE
-    return ReadingVerdict.TOO_EARLY
+def _path(one: Comparison, question: VariantQuestion) -> EffectPath:
+    moments = one.moments()
+    low, high = confidence_sequence(moments, rho=question.rho, alpha=1 - INTERVAL)
+    logs = log_e_values(moments, rho=question.rho)
+    values = (array[one.during] for array in (moments.estimate, low, high, logs))
+    return EffectPath(one.facts.variants[1], one.facts.days[one.during], *values)
