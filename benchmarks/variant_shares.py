@@ -36,7 +36,7 @@ Split = Callable[[Sequence[World]], list[Array]]
 
 def even(worlds: Sequence[World]) -> list[Array]:
     """An even split among who can be shown."""
-    return [world.here / world.here.sum() for world in worlds]
+    return [np.asarray(world.here / world.here.sum()) for world in worlds]
 
 
 def possible(worlds: Sequence[World]) -> list[Array]:
@@ -53,10 +53,10 @@ def ours(worlds: Sequence[World]) -> list[Array]:
         if world.day == 0:
             found += even([world])
             continue
-        gone = [name for name, here in zip(names, world.here, strict=True) if not here]
-        coming = ~world.available[:, : world.day + 1].any(axis=1)
+        gone = [name for name, here in zip(names, world.here.tolist(), strict=True) if not here]
+        came = world.available[:, : world.day + 1].sum(axis=1) > 0
         facts = world.facts()
-        facts = facts.of([name for name, later in zip(names, coming, strict=True) if not later])
+        facts = facts.of([name for name, there in zip(names, came, strict=True) if there])
         shares = next_shares(facts, RULE, seed=world.day, gone=gone).by_variant
         found.append(np.array([shares.get(name, 0.0) for name in names]))
     return found
@@ -78,7 +78,8 @@ def _tested(world: World) -> Array:
         return np.asarray(world.here / world.here.sum())
     units = world.shown[:, began:last].sum(axis=1)
     rate = world.converted[:, began:last].sum(axis=1) / np.maximum(units, 1)
-    return np.eye(len(rate))[np.argmax(np.where(world.here & (units > 0), rate, -1.0))]
+    best = int(np.argmax(np.where(world.here & (units > 0), rate, -1.0)))
+    return np.asarray(np.eye(len(rate))[best])
 
 
 class Peer:

@@ -40,12 +40,12 @@ class MabWiser:
 
     def shares(self, here: list[bool]) -> np.ndarray[Any, Any]:
         if not self.started:
-            return np.array(here) / sum(here)
+            return np.asarray(np.array(here) / sum(here))
         counts = np.zeros(len(here))
         for _ in range(PREDICTIONS):
             expected = self.bandit.predict_expectations()
             counts[max((i for i, h in enumerate(here) if h), key=lambda i: expected[i])] += 1
-        return counts / counts.sum()
+        return np.asarray(counts / counts.sum())
 
 
 class Vowpal:
@@ -73,7 +73,7 @@ class Vowpal:
         there = [i for i, h in enumerate(here) if h]
         found = np.zeros(len(here))
         found[there] = self.workspace.predict([f"|a v{i}" for i in there])
-        return found / found.sum()
+        return np.asarray(found / found.sum())
 
 
 def methods() -> dict[str, Callable[[int], Any]]:

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 
-from liftloop.core.arrays import Array
+from liftloop.core.arrays import Array, Mask
 from liftloop.core.variant_tests.observations import VariantDays
 
 DISCOUNTS = np.array([1.0, 0.98, 0.95, 0.9, 0.8])  # half-lives: never, 34, 14, 7 and 3 days
-_PRIOR = np.array([0.8, 0.05, 0.05, 0.05, 0.05])  # of the discounts: most tests do not drift
+_PRIOR = np.array([0.6, 0.1, 0.1, 0.1, 0.1])  # of the discounts: most tests do not drift
 _SPREADS = np.array([0.03, 0.06, 0.12, 0.25, 0.5])  # of effects, standard deviations of logs
 _SPEED = 0.4  # standard deviation of how much faster a variant matures, log per unmatured fraction
 _MATURE = 0.9  # from here on a day may choose the discount and size the noise
@@ -99,7 +99,7 @@ def _working(value: Array, exposure: Array, at: Array) -> _Working:
 def _precision(variants: int, spread: float) -> Array:
     """Of effects that vary by ``spread`` around a common level."""
     level = np.full((variants, variants), _LEVEL**2)
-    return np.linalg.inv(level + spread**2 * np.eye(variants))
+    return np.asarray(np.linalg.inv(level + spread**2 * np.eye(variants)), dtype=np.float64)
 
 
 def _static(value: Array, exposure: Array) -> _Working:
@@ -200,7 +200,7 @@ def fit_effects(observed: VariantDays, exposure: Array) -> DiscountedEffects:
 
 
 def _weigh(
-    at: Array, score: Array, information: Array, tight: Array, ripe: Array
+    at: Array, score: Array, information: Array, tight: Array, ripe: Mask
 ) -> tuple[Array, Array]:
     """The discounts' posterior (g,) and the effects' mean path (v, d)."""
     sums, whole = _discounted(score), _discounted(information)

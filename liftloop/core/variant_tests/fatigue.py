@@ -244,7 +244,7 @@ def _widening(cell: _Cell) -> float:
     left = (model.value - mean).reshape(cell.strata, -1, siblings).sum(axis=0)
     scale = np.sqrt(np.maximum(variance.reshape(cell.strata, -1, siblings).sum(axis=0), 1e-9))
     memory = memory_of(left / scale)
-    return max(squares / freedom, 1e-12) * (1 + memory) / (1 - memory)
+    return float(max(squares / freedom, 1e-12) * (1 + memory) / (1 - memory))
 
 
 def _departures(model: _Model, directions: Array) -> Array:
@@ -289,9 +289,9 @@ def _break_day(cell: _Cell, others: list[int], creative: int, widening: float) -
         return None
     steps = np.zeros((cell.strata, days, model.value.shape[1], len(starts)))
     steps[:, :, creative] = -1.0 * (np.arange(days)[:, None] >= starts)
-    steps = steps.reshape(-1, model.value.shape[1], len(starts))
     slope = cell.falls[:, :, [creative]]
-    z = _departures(model, np.concatenate([slope, steps], axis=2)) / np.sqrt(widening)
+    both = [slope, steps.reshape(-1, model.value.shape[1], len(starts))]
+    z = _departures(model, np.concatenate(both, axis=2)) / np.sqrt(widening)
     best = int(np.argmax(z[1:]))
     better = z[1 + best] > 0 and z[1 + best] ** 2 > z[0] ** 2 + _BREAK_MARGIN
     return int(starts[best]) if better else None
@@ -308,7 +308,10 @@ def find_fatigue(facts: CreativeFacts, rule: FatigueRule) -> tuple[CreativeFatig
     if cell.model.value.shape[1] < 2 or cell.ripe.sum() < 3:
         lacking = Finding.NO_COMPARISON if len(cell.falls[0]) < 2 else Finding.TOO_EARLY
         nan = float("nan")
-        return tuple(CreativeFatigue(c, lacking, *([nan] * 6)) for c in creatives)
+        return tuple(
+            CreativeFatigue(c, lacking, nan, nan, nan, nan, slope=nan, slope_error=nan)
+            for c in creatives
+        )
     widening = _widening(cell)
     limit = float(norm.isf(rule.alpha / len(creatives)))
     chosen = _select(cell, widening, limit)
@@ -322,19 +325,12 @@ def find_fatigue(facts: CreativeFacts, rule: FatigueRule) -> tuple[CreativeFatig
             broke = _break_day(cell, [j for j in chosen if j != i], i, widening)
             finding = Finding.FALLING if broke is None else Finding.BROKE
             broke = None if broke is None else int(np.flatnonzero(cell.ripe)[broke])
-        falls = -np.expm1(
-            -np.array([slope, slope - limit * error, slope + limit * error]) / reach[i]
-        )
+        falls = -np.expm1(-(slope + limit * error * np.array([0.0, -1.0, 1.0])) / reach[i])
+        fall, low, high = falls.tolist()
+        observed = float(-np.expm1(-slope))
+        per_thousand = (float(slope / reach[i]), float(error / reach[i]))
         found.append(
-            CreativeFatigue(
-                name,
-                finding,
-                *map(float, falls),
-                float(-np.expm1(-slope)),
-                float(slope / reach[i]),
-                float(error / reach[i]),
-                broke,
-            )
+            CreativeFatigue(name, finding, fall, low, high, observed, *per_thousand, broke_on=broke)
         )
     return tuple(found)
 

@@ -191,7 +191,7 @@ def frequency_cap(
     room = np.maximum(np.log(present.fresh / least), 0.0)
     caps = np.where(room > 0, room / np.maximum(present.slopes, 1e-300), 0.0)
     cap = float(np.median(caps))
-    ahead = present.exposure + present.pace * (np.arange(money.days) + 0.5)
+    ahead = present.exposure + present.pace * np.arange(0.5, money.days)
     capped = ahead > cap
     lost = (present.value(ahead) * capped).sum(axis=1)
     gained = (least * capped).sum() * present.pace - lost

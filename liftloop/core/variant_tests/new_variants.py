@@ -63,10 +63,10 @@ def standings(
     ----------
     gone : names declared gone; one that is no variant of the test is ignored
     """
-    shown = observed.units > 0
+    shown = np.asarray(observed.units > 0)
     active = shown[:, shown.any(axis=0)]
     days = active.shape[1]
-    recent = active[:, max(days - rule.gone_after_days, 0) :].any(axis=1)
+    recent = active[:, max(days - rule.gone_after_days, 0) :].sum(axis=1) > 0
     found = []
     for i, name in enumerate(observed.variants):
         first = int(np.argmax(active[i])) if active[i].any() else days

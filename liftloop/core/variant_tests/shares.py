@@ -174,9 +174,9 @@ def next_shares(
     shares = _step(_in_force(before, observed, exposure), target, (least, standing), rule)
     profit = _profit(observed, exposure, effects, drawn, rule)
     variants = tuple(
-        VariantShare(name, float(share), float(p), *map(float, interval), s)
-        for name, share, p, interval, s in zip(
-            observed.variants, shares, best, profit, standing, strict=True
+        VariantShare(name, float(share), float(p), mean, low, high, s)
+        for name, share, p, (mean, low, high), s in zip(
+            observed.variants, shares, best, profit.tolist(), standing, strict=True
         )
     )
     return NextShares(variants, effects.discount, effects.spread, gain, allowed)
