@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Annotated, Any
 
 from prefect import flow
@@ -9,6 +10,7 @@ from pydantic import Field
 
 from flows.report import report
 from tasks.context import resolve
+from tasks.decision.no_spend_days import keep_no_spend_days
 from tasks.decision.rollout import look, settle, show_rollout
 from tasks.flow_runs import AsOf, WorkspaceFolder, log, run_name
 from tasks.open_work import review_waiting, unpublished
@@ -18,6 +20,15 @@ ProposalId = Annotated[
     str | None,
     Field(json_schema_extra={"description": "Which plan; empty: the day's last one."}),
 ]
+
+
+def keep_contracts(place: str, day: date) -> None:
+    """Bring out what days without spend, which begin or end on ``day``, ask for."""
+    kept = keep_no_spend_days(place, day)
+    if kept is not None:
+        publish_budgets(place, kept)
+        report(place, day, kept)
+        log(f"Days without spend begin or end on {day}: {kept}.")
 
 
 @flow(name="rollout", flow_run_name=run_name)
@@ -37,11 +48,13 @@ def rollout(
         report(place, day, begun)
     withdrawn: list[str] = review_waiting(place, day)
     log(*(f"{id} waited for approval and was withdrawn." for id in withdrawn))
+    keep_contracts(place, day)
     decision = settle(place, day, proposal_id)
     if decision["id"] is None:
         decision = look(place, day) or decision
     if decision["state"] == "in_force":
         publish_budgets(place, decision["id"])
+    keep_contracts(place, day + timedelta(days=1))  # set before the day begins
     decision = {**decision, "waiting": apply_budgets(place)}  # also what an earlier cycle left
     show_rollout(place, decision)
     log(decision["reason"], *decision["waiting"])

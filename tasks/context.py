@@ -86,9 +86,7 @@ class Loop:
             del values["account"]["segment"]
         if self.settings.data.outcome_days is None:
             del values["data"]["outcome_days"]
-        for name in ("targeted", "commitments", "blackouts"):
-            if not values["budget"][name]:
-                del values["budget"][name]
+        _without_later_keys(values["budget"])
         if not self.settings.guardrails.outcomes:
             del values["guardrails"]["outcomes"]
         if self.settings.budget.total_is == "fixed":
@@ -137,6 +135,16 @@ class Loop:
         """The pinned versions by feed, for the audit trail; feeds never delivered are left out."""
         known = (self.versions or {}).items()
         return {feed: version.as_dict() for feed, version in known if version is not None}
+
+
+def _without_later_keys(budget: dict[str, Any]) -> None:
+    """Leave the keys of ``[budget]`` out that came later and say nothing."""
+    for name in ("targeted", "commitments", "blackouts"):
+        if not budget[name]:
+            del budget[name]
+    for blackout in budget.get("blackouts", ()):
+        if not blackout["no_spend"]:
+            del blackout["no_spend"]
 
 
 def open_loop(workspace: str | Path) -> Loop:

@@ -83,7 +83,9 @@ class CommitmentSettings(Dated):
 
 
 class BlackoutSettings(Dated):
-    """Days on which no budget moves."""
+    """Days on which no budget moves, or on which nothing is spent."""
+
+    no_spend: bool = Field(False, description="nothing is spent in these cells on these days")
 
 
 class Budget(Section):
@@ -151,7 +153,11 @@ class Budget(Section):
     def blackouts_on(self, day: date) -> tuple[tuple[str, str, str], ...]:
         """(segment, channel, why) of the cells whose budgets may not move on ``day``."""
         return tuple(
-            (segment, channel, f"no moves until {one.end}: {one.name}")
+            (
+                segment,
+                channel,
+                f"no {'spend' if one.no_spend else 'moves'} until {one.end}: {one.name}",
+            )
             for one in self.blackouts
             if one.touches(day, 1)
             for segment in one.segments

@@ -38,6 +38,7 @@ from liftloop.core.money.whole_units import in_whole_units
 from liftloop.core.policy import Cell, Policy, digests
 from liftloop.pipeline.guardrails import PlanEvidence
 from liftloop.pipeline.holds import Holds
+from liftloop.pipeline.plan.no_spend_days import less_withheld
 from liftloop.pipeline.plan.plan_budgets import Plan, plan_budgets
 from liftloop.pipeline.user_tests import first_budgets
 from liftloop.reporting.lift_test_sentences import conflict_sentences
@@ -50,6 +51,7 @@ from tasks.context import Loop, open_loop, view
 from tasks.decision.budget_terms import Terms, terms_in_force, with_terms
 from tasks.decision.holdback import begin_holdback
 from tasks.decision.holds import holds_on
+from tasks.decision.no_spend_days import withheld
 from tasks.decision.running_rollout import head_before
 from tasks.decision.total_proposals import (
     JUDGED,
@@ -152,6 +154,10 @@ def basis_of(
     held = holds_on(loop, as_of, in_force or incumbent, door=door)
     with session(loop.engine, read_only=True) as db:
         terms = terms_in_force(db, loop)
+        kept = withheld(db, at=loop.at)
+    if kept:
+        total = less_withheld(with_terms(loop.settings, terms).budget.total, kept)
+        terms = {**terms, "total": None if total is None else str(total)}
     unusual = [
         (str(cell), pace if isinstance(pace, str) else f"{pace:.6f}")
         for cell, pace in sorted(held.no_raise.items())

@@ -41,6 +41,7 @@ from tasks.provenance import as_then, provenance_of, software
 # "cannot be told": older than the record that a replay needs.
 Verdict = Literal["same", "other words", "different", "not made again", "cannot be told"]
 DOORS = ("holdout", "units")
+NOT_PLANNED = "A person or a contract in the settings decided it; no plan made it."
 REMADE = ("model", "proposal", "decision")  # checks that rest on the facts
 # How the version before, which tested each plan by itself, said that it held one without a test.
 GATE_HELD = ("This plan was rolled back; it is barred until ", "needs another one to compare with.")
@@ -110,7 +111,7 @@ class Replay:
         if untold:
             return f"{head} cannot be made again in full: {untold}."
         if self._named("not made again"):
-            return f"{head} is as the sealed trail has it. A person decided it; no rule made it."
+            return f"{head} is as the sealed trail has it. {NOT_PLANNED}"
         if self._named("other words"):
             return f"{head} comes out the same, to the cent; today's version words it otherwise."
         return f"{head} comes out the same, to the cent and to the word."
@@ -190,7 +191,7 @@ def replay(workspace: str, id: str | None = None, *, refit: bool = False) -> Rep
         trained = training(db, key=found.training_key) if found.training_key else None
         checks = [_trail(db), _sealed(db, found, planned)]
     if _is_by_hand(found):
-        by_hand = ReplayCheck("decision", "not made again", "A person decided it; no rule made it.")
+        by_hand = ReplayCheck("decision", "not made again", NOT_PLANNED)
         return Replay(found, (*checks, by_hand))
     if trained is not None:
         checks.append(_told("model", partial(_model, loop, trained, refit=refit)))
@@ -214,7 +215,7 @@ def _without_evidence(checks: Iterable[ReplayCheck], removed: str) -> tuple[Repl
 
 def _is_by_hand(found: Decision) -> bool:
     try:
-        return "actor" in json.loads(found.evidence)
+        return not {"actor", "withheld"}.isdisjoint(json.loads(found.evidence))
     except json.JSONDecodeError:  # somebody was at the ledger: the seal tells
         return False
 

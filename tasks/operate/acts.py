@@ -90,7 +90,7 @@ def _approve(loop: Loop, id: str, approval: Approval) -> tuple[date, str]:
         moved = max(money_moved(after, before), abs(after.total - before.total))
         must_be_approvable(loop, waiting, approval, moved=moved)
         if "actor" in evidence:  # set by hand: the state of the facts held none
-            held = "; ".join(broken_now(loop, after, before, settings))
+            held = "; ".join(broken_now(loop, after, before, settings, on=waiting.effective_from))
         else:
             held = _moves_held(db, loop, waiting)
     if held:

@@ -55,7 +55,7 @@ def must_keep_the_rules(
     before = loop.names.policy(incumbent) if incumbent is not None else spent
     _must_name_the_cells(loop, target, before, file=file, on=on)
     settings = with_terms(planning_settings(loop), terms)
-    found = broken_now(loop, target, incumbent, settings)
+    found = broken_now(loop, target, incumbent, settings, on=on)
     if spent is not None and loop.settings.budget.total is None:
         found += _far_above(loop, target, spent)
     _refuse(f"{file} was not set", found)
@@ -63,9 +63,10 @@ def must_keep_the_rules(
 
 
 def broken_now(
-    loop: Loop, target: Policy, incumbent: Policy | None, settings: Settings
+    loop: Loop, target: Policy, incumbent: Policy | None, settings: Settings, *, on: date
 ) -> list[str]:
-    """The rules that budgets set by hand break by these settings and the pauses of now."""
+    """The rules that budgets set by hand from ``on`` on break by these settings, commitments and
+    days without spend included, and the pauses of now."""
     with session(loop.engine, read_only=True) as db:
         pauses = tuple(
             (p.segment, p.channel, f"paused by {p.actor}, liftloop resume lifts it,")
@@ -80,6 +81,7 @@ def broken_now(
         target=target,
         incumbent=loop.names.policy(incumbent) if incumbent is not None else target,
         frozen=pauses if incumbent is not None else (),
+        on=on,
     )
     return list(found)
 

@@ -206,6 +206,19 @@ def test_a_plan_that_meets_a_rule_waits_for_a_person_whom_a_backtest_does_not_ha
     assert loop.in_force == OLD and loop.running is None
 
 
+def test_days_without_spend_are_kept_and_end() -> None:
+    days = {"name": "x", "channels": ["search"], "start": DAY, "end": DAY + timedelta(days=6)}
+    told = Settings.model_validate({"budget": {"blackouts": [{**days, "no_spend": True}]}})
+    loop = MemoryLoop(told, OLD, learn=lambda *_: curves(), plan=Planner([NEW]))
+    week(loop, 0)
+    assert {x for c, x in loop.in_force.budgets if c.channel == "search"} == {0}
+    assert [x for c, x in loop.in_force.budgets if c.channel != "search"] == [
+        x for c, x in OLD.budgets if c.channel != "search"
+    ]
+    week(loop, 1)
+    assert loop.in_force == OLD
+
+
 def test_one_cell_that_does_not_spend_its_budget_holds_itself_and_not_the_whole_plan() -> None:
     told = Settings.model_validate({"rollout": {"enabled": False}, "exploration": {"share": 0}})
     loop = MemoryLoop(told, OLD, learn=lambda *_: curves() if loop.decided else None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from decimal import Decimal
 from typing import Any, Protocol
 
 import pandas as pd
@@ -14,7 +15,7 @@ from liftloop.core.curves.gain import DecisionKind, share_moved
 from liftloop.core.curves.protocol import ResponseCurves
 from liftloop.core.errors import InfeasibleBudget, InsufficientEvidence
 from liftloop.core.ids import key
-from liftloop.core.policy import Policy
+from liftloop.core.policy import Cell, Policy
 from liftloop.core.rollout.effective_policy import Running, stay
 from liftloop.core.rollout.holdback import draw_holdback
 from liftloop.pipeline.approval import PlanToApprove, escalation_of
@@ -23,6 +24,7 @@ from liftloop.pipeline.guardrails import PlanEvidence, known_until
 from liftloop.pipeline.holds import Frozen, Holds, alarms_in, feed_health, holds, slow_cells
 from liftloop.pipeline.imputation import impute
 from liftloop.pipeline.monitor import broken_feeds, triage_config
+from liftloop.pipeline.plan.no_spend_days import less_withheld, no_spend_days
 from liftloop.pipeline.plan.plan_budgets import plan_budgets
 from liftloop.pipeline.plan.rules import Slow
 from liftloop.pipeline.rollout import Ended, Proposed, RolloutDecision, RolloutInputs, decide
@@ -127,6 +129,7 @@ class MemoryLoop:
     results: list[RolloutDecision] = field(default_factory=list)
     _until: date | None = None  # the last day the champion has seen
     _ended: list[Ended] = field(default_factory=list)
+    _withheld: Mapping[Cell, Decimal] = field(default_factory=dict)
 
     def cycle(self, as_of: date, facts: Facts) -> Policy:
         """The budgets that take effect on ``as_of``."""
@@ -136,6 +139,8 @@ class MemoryLoop:
         curves = self.learn(self.settings, learned, as_of, own_from)
         if curves is not None:
             self.curves, self._until = curves, known_until(facts, as_of)
+        if self._keeps_no_spend_days(as_of):
+            return self.in_force
         found = self._decide(as_of, facts)
         self.decided.append(found)
         if found.in_force:
@@ -152,7 +157,7 @@ class MemoryLoop:
         conflict = ""
         try:
             plan = self.plan(
-                self.settings,
+                self._planning_settings(),
                 curves=self.curves,
                 incumbent=head,
                 frozen=held.frozen,
@@ -187,7 +192,7 @@ class MemoryLoop:
     def look(self, as_of: date, facts: Facts) -> Policy:
         """The budgets in force on a day without a plan: the stream under way is judged, as it is on
         every day in production."""
-        if self.running is None:
+        if self._keeps_no_spend_days(as_of) or self.running is None:
             return self.in_force
         inputs = self._inputs(as_of, facts, self._holds(as_of, facts))
         found = decide(inputs, proposal=None, running=self.running)
@@ -198,6 +203,16 @@ class MemoryLoop:
         self.in_force, self.since = found.settlement.policy, as_of
         return self.in_force
 
+    def _keeps_no_spend_days(self, as_of: date) -> bool:
+        """Whether days without spend begin or end: then the stream does, and nothing else moves."""
+        found = no_spend_days(self.settings, self.in_force, self._withheld, on=as_of)
+        if found is None:
+            return False
+        self.running, self._withheld = None, found.withheld
+        self.in_force, self.since = found.policy, as_of
+        self.decided.append(Decided(as_of, "move", found.policy, found.reason))
+        return True
+
     def _keep(self, as_of: date, found: RolloutDecision) -> Decided:
         self.results.append(found)
         self.running = found.running
@@ -206,6 +221,14 @@ class MemoryLoop:
             lost = max(-step.after.risk.expected, 0.0) if step.after.risk else 0.0
             self._ended.append(Ended(step.after, as_of, lost, step.barred_until))
         return _decided(as_of, found, True)
+
+    def _planning_settings(self) -> Settings:
+        """The settings with the total of the cells that may spend."""
+        if not self._withheld:
+            return self.settings
+        total = less_withheld(self.settings.budget.total, self._withheld)
+        budget = self.settings.budget.model_copy(update={"total": total})
+        return self.settings.model_copy(update={"budget": budget})
 
     def _inputs(self, as_of: date, facts: Facts, held: Holds) -> RolloutInputs:
         return RolloutInputs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import numpy as np
@@ -11,12 +12,18 @@ import numpy as np
 from liftloop.core.allocation.constraints import BoundRule, Cents, Rules, book, money
 from liftloop.core.allocation.infeasibility import conflicting, describe
 from liftloop.core.policy import Cell, Policy, to_cents
+from liftloop.pipeline.plan.no_spend_days import dark_cells
 from liftloop.pipeline.plan.rules import Frozen, configured_rules, rules_of
 from liftloop.settings.schema import Settings
 
 
 def broken_by_hand(
-    settings: Settings, *, target: Policy, incumbent: Policy, frozen: Frozen = ()
+    settings: Settings,
+    *,
+    target: Policy,
+    incumbent: Policy,
+    frozen: Frozen = (),
+    on: date | None = None,
 ) -> tuple[str, ...]:
     """The rules that budgets set by hand break, each with the cell and the amounts; () where they
     keep all.
@@ -34,9 +41,11 @@ def broken_by_hand(
         The budgets in force; where there are none yet, ``target`` itself: then no step binds.
     frozen
         (segment, channel, why) of cells that may not move today.
+    on
+        The day they take effect, for commitments and days without spend; None: none holds.
     """
     incumbent = _over(incumbent, target)
-    rules = rules_of(settings, incumbent, frozen)
+    rules = rules_of(settings, incumbent, frozen, as_of=on)
     totals = {to_cents(rules.total), to_cents(settings.budget.total or incumbent.total)}
     found = _rules_broken(
         rules,
@@ -45,7 +54,13 @@ def broken_by_hand(
         totals=sorted(totals),
         most=settings.budget.total_is == "ceiling",
     )
-    return tuple(found.values())
+    dark = dark_cells(settings, target, on) if on is not None else {}
+    spent = [
+        f"days without spend {why}: {cell} would get {money(to_cents(amount))}"
+        for cell, amount in target.budgets
+        if amount > 0 and (why := dark.get(cell))
+    ]
+    return (*found.values(), *spent)
 
 
 def money_rules_broken(settings: Settings, *, target: Policy, incumbent: Policy) -> tuple[str, ...]:
