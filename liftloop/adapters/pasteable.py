@@ -28,7 +28,7 @@ BELOW = {
     "monitor": ("ui",),
     "names": ("join",),
     "playbook": ("note",),
-    "tests": ("new", "read", "show", "stop"),
+    "tests": ("fatigue", "new", "read", "show", "stop"),
     "quarantine": ("discard", "export", "list", "readmit"),
 }
 COMMANDS = (

@@ -57,6 +57,7 @@ COMMANDS: dict[str, Action | None] = {
     "tests new --start": Action.EXPERIMENT,
     "tests show": Action.VIEW,
     "tests read": Action.RUN,
+    "tests fatigue": Action.VIEW,
     "tests stop": Action.EXPERIMENT,
     "names": Action.VIEW,
     "names join": Action.DATA,

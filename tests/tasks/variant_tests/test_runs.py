@@ -227,3 +227,29 @@ def test_what_is_changed_beside_the_loop_is_found(
     with session(loop.engine, read_only=True) as db:
         found = verify(db)
     assert not found.intact and any(words in str(problem) for problem in found.problems)
+
+
+@pytest.mark.parametrize("room", ["runs", "review"])
+def test_killed_before_the_file_is_written_the_next_run_writes_it(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch, room: str
+) -> None:
+    def killed(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    if room == "review":
+        start(place)
+        take_in(place, outcomes({"old": 0.05, "new": 0.08}, 20))
+
+    def act() -> str:
+        if room == "runs":
+            return start(place)
+        (found,) = review_once(open_loop(place.root), START + timedelta(days=20))
+        return found.file
+
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(f"tasks.variant_tests.{room}.write_shares", killed)
+        act()
+    file = act()
+    assert (place.outbox / file).exists() and act() == file
+    with session(open_loop(place.root).engine, read_only=True) as db:
+        assert verify(db).intact

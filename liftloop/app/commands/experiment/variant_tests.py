@@ -42,6 +42,9 @@ def register(app: typer.Typer) -> None:
     )(new)
     tests.command("show", epilog="Example: liftloop tests show hero --workspace shop")(show)
     tests.command("read", epilog="Example: liftloop tests read --as-of 2026-03-09")(read)
+    tests.command(
+        "fatigue", epilog="Example: liftloop tests fatigue --refresh-cost 400 --workspace shop"
+    )(fatigue)
     tests.command("stop", epilog="Example: liftloop tests stop hero --reason 'the offer ended'")(
         stop
     )
@@ -250,3 +253,33 @@ def stop(
     from tasks.variant_tests.runs import stop_test
 
     say(stop_test(str(place.root), name, reason=reason, actor=by))
+
+
+def fatigue(
+    workspace: WorkspaceOption = Path("workspace"),
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="Know only what was reported before this day.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=21, max=365, help="Days that are looked at.")] = 90,
+    refresh_cost: Annotated[
+        float, typer.Option(min=0, help="What a new version of a creative costs.")
+    ] = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which creatives tire: a response that falls with their own exposure, beside siblings of
+    the channel; when a refresh pays, and which cap would."""
+    place = opened(workspace)
+    from liftloop.reporting.tired_creatives import COLUMNS, row_of, values_of
+    from tasks.context import open_loop
+    from tasks.variant_tests.fatigue import tired_creatives
+
+    loop = open_loop(place.root)
+    day = as_day(as_of) if as_of else loop.today()
+    found = tired_creatives(loop, as_of=day, days=days, refresh_cost=refresh_cost)
+    if as_json:
+        show_json([values_of(one) for one in found])
+    elif found:
+        show_table("Creatives, those that tire first", COLUMNS, [row_of(one) for one in found])
+        say("By the platforms' own counts, each creative beside the others of its channel.")
+    else:
+        say("No channel has two creatives that were shown enough (performance feed, creative).")
