@@ -93,7 +93,7 @@ def footer(visit: Visit) -> None:
             "Open: whoever can reach this page may act on it. The first account changes that: "
             "`liftloop accounts add NAME --role admin`"
         )
-        st.caption(pasteable(words, visit.workspace, anywhere=True))
+        st.markdown(f":small[{pasteable(words, visit.workspace, anywhere=True)}]")
         return
     st.caption(f"Signed in as {md(visit.caller.name)} ({visit.caller.role.value}).")
     if "token" in st.session_state:
@@ -114,7 +114,7 @@ def act_on_notice(visit: Visit, notice: Notice) -> None:
     elif notice.command.startswith("liftloop resume"):
         _resume(visit, notice.command)
     elif notice.command:
-        st.caption(pasteable(f"`{notice.command}`", visit.workspace, anywhere=True))
+        st.markdown(pasteable(f"`{notice.command}`", visit.workspace, anywhere=True))
 
 
 def _decide(visit: Visit, id: str) -> None:
@@ -169,7 +169,7 @@ def _resume(visit: Visit, command: str) -> None:
     if visit.may(Action.PAUSE):
         _button(visit, "Resume", Action.PAUSE, act, key=command)
     else:
-        st.caption(pasteable(f"`{command}`", visit.workspace, anywhere=True))
+        st.markdown(pasteable(f"`{command}`", visit.workspace, anywhere=True))
 
 
 def act_on_all(visit: Visit) -> None:

@@ -30,7 +30,11 @@ THEME = {
     "light.textColor": "#10161f",
     "light.primaryColor": "#1f5fa8",
     "dark.primaryColor": "#74aef0",
+    "light.codeTextColor": "#0b5c44",
+    "dark.codeTextColor": "#8fd8bd",
 }
+# White on the bright buttons of the dark page is too pale to read.
+DARK_BUTTONS = "<style>button[kind^=primary] p { color: #10161f; }</style>"
 
 
 def _hosts() -> tuple[str, ...]:
@@ -126,6 +130,8 @@ def _open(workspace: Workspace, folder: str) -> None:
 
 
 def _show(visit: Visit, folder: str, draw: Callable[[Visit], None]) -> None:
+    if st.context.theme.type == "dark":
+        st.html(DARK_BUTTONS)
     name, refresh = st.columns([6, 1], vertical_alignment="bottom")
     name.title(f"LiftLoop · {md(folder)}", anchor=False)
     refresh.button("Refresh", width="stretch")

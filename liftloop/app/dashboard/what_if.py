@@ -57,6 +57,7 @@ def draw_what_if(visit: Visit) -> None:
             bounds_of(settings.budget.groups, channels),
             hide_index=True,
             disabled=["channel"],
+            placeholder="–",
             key="limits",
         )
         asked = st.form_submit_button("Show the plan", type="primary")

@@ -1,7 +1,9 @@
 """The page in a real browser: sign in, approve, reject, pause, stop, what-if and a cell, by mouse
-and by keyboard; and the dashboard ends with the command that began it.
+and by keyboard alone; axe-core finds nothing serious on any page, light or dark; and the dashboard
+ends with the command that began it.
 
-Needs Debian's chromium (``apt-get install chromium``); skips without.
+Needs Debian's chromium (``apt-get install chromium``); skips without. axe-core comes with
+axe-playwright-python of the dev group.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -30,6 +33,8 @@ from tasks.operate.budget_acts import set_budgets
 
 CHROMIUM = shutil.which("chromium")
 PASSWORD = "correct horse"
+PAGES = ("Today", "Channels", "What if", "Experiments", "History", "Reports")
+SERIOUS = ("serious", "critical")
 WAIT = 60_000  # milliseconds: a busy machine draws the page slowly
 pytestmark = [
     pytest.mark.slow,
@@ -134,6 +139,73 @@ def test_reject_and_stop_by_keyboard(browser_page: Page, loop: Loop) -> None:
     )
     with session(loop.engine, read_only=True) as db:
         assert active_pauses(db)[0].actor == "finn"
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press the tabulator until what has the focus begins with ``name``; that has to be seen."""
+    focused = """() => {
+        const it = document.activeElement;
+        const style = getComputedStyle(it);
+        return [
+            it.getAttribute("aria-label") || it.innerText || "",
+            style.outlineStyle !== "none" || style.boxShadow !== "none" || it.tagName === "INPUT",
+        ];
+    }"""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        label, is_seen = page.evaluate(focused)
+        if label.strip().startswith(name):
+            assert is_seen, f"nobody sees that {name} has the focus"
+            return
+    raise AssertionError(f"the tabulator never reaches {name}")
+
+
+def test_approve_and_stop_by_the_keyboard_alone(browser_page: Page, loop: Loop) -> None:
+    page = browser_page
+    page.set_viewport_size({"width": 1440, "height": 900})
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=WAIT)
+    tab_to(page, "Name")
+    page.keyboard.type("finn")
+    tab_to(page, "Password")
+    page.keyboard.type(PASSWORD)
+    tab_to(page, "Sign in")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("wait for your approval")).to_be_visible(timeout=WAIT)
+    tab_to(page, "Reason")
+    page.keyboard.type("agreed on Monday")
+    tab_to(page, "Approve")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Approved: the budgets of")).to_be_visible(timeout=WAIT)
+    tab_to(page, "Pause, roll back or stop")
+    page.keyboard.press("Enter")
+    tab_to(page, "Reason")
+    page.keyboard.type("tracking is down")
+    tab_to(page, "Stop everything")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Paused: all segments and channels")).to_be_visible(timeout=WAIT)
+    with session(loop.engine, read_only=True) as db:
+        assert decisions(db)[0].state == "in_force"
+        assert active_pauses(db)[0].reason == "tracking is down"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser_page: Page, scheme: Literal["light", "dark"]) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    browser_page.emulate_media(color_scheme=scheme)
+    browser_page.set_viewport_size({"width": 1440, "height": 900})
+    sign_in(browser_page, "ada")
+    found = []
+    for title in PAGES:
+        browser_page.get_by_role("link", name=title).click()
+        expect(browser_page.get_by_text("Signed in as ada")).to_be_visible(timeout=WAIT)
+        browser_page.wait_for_timeout(1500)  # what is drawn fades in
+        found += [
+            (title, one["id"], node["html"][:200])
+            for one in axe.run(browser_page).response["violations"]
+            if one["impact"] in SERIOUS
+            for node in one["nodes"]
+        ]
+    assert not found
 
 
 def test_what_if_and_a_cell_are_shown(
