@@ -17,6 +17,7 @@ class Retention(Section):
     sales: int | None = Field(None, ge=28)
     events: int | None = Field(None, ge=28)
     experiments: int | None = Field(None, ge=28)
+    variants: int | None = Field(None, ge=28)
 
 
 class Privacy(Section):

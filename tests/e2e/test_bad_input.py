@@ -33,6 +33,7 @@ HEADS = {
     "events": "event_id,occurred_at,segment,revenue",
     "experiments": "experiment,segments,channel,start,end,spend_delta,incremental_revenue,"
     "standard_error",
+    "variants": "test,date,segment,channel,variant,units,conversions,revenue",
 }
 GOOD = {  # @ makes the key of each row its own
     "performance": "2026-03-01,s@,meta,1.50,100,3,0.5,9",
@@ -41,6 +42,7 @@ GOOD = {  # @ makes the key of each row its own
     "sales": "2026-03-01,s@,4,90.5",
     "events": "v@,2026-03-01T09:30:00Z,north,9.5",
     "experiments": "e@,north;south,meta,2026-02-01,2026-02-28,1000,1500,300",
+    "variants": "hero,2026-03-01,s@,meta,new,1000,50,2000",
 }
 
 
@@ -137,6 +139,8 @@ ROWS = {
     "a standard error of zero": Row(
         "experiments", "standard_error", "0", "standard_error_positive"
     ),
+    "a variant without units": Row("variants", "units", "0", "units_positive"),
+    "a variant without a name": Row("variants", "variant", "", "missing_value"),
     "a nameless segment": Row("experiments", "segments", "north;;", "segments_all_named"),
     "too many fields": Row("sales", "", "2026-03-01,s,1,2,3", "broken_row"),
     "too few fields": Row("sales", "", "2026-03-01,s", "broken_row"),

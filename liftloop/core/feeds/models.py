@@ -30,6 +30,12 @@ def _is_arm(arm: Any) -> Any:
     return arm.isin(ARMS)
 
 
+def _squares_fit(rows: pd.DataFrame, count: Any) -> Any:
+    """A sum of squares is never below (sum)^2 / n (Cauchy-Schwarz); a missing one fits."""
+    least: Any = rows["revenue"] ** 2 / np.maximum(count, 1)
+    return ~(rows["revenue_sq"] * (1 + BOUND_SLACK) + 0.01 < least)
+
+
 class _Dated(pa.DataFrameModel):
     """What every feed has: a day, and (optionally) when the row was reported."""
 
@@ -99,9 +105,7 @@ class Holdout(_Dated):
     @pa.dataframe_check
     @classmethod
     def revenue_sq_fits_revenue(cls, rows: pd.DataFrame) -> Truth:
-        """A sum of squares is never below (sum)^2 / n (Cauchy-Schwarz)."""
-        least: Any = rows["revenue"] ** 2 / np.maximum(rows["users"], 1)
-        return rows["revenue_sq"] * (1 + BOUND_SLACK) + 0.01 >= least
+        return _squares_fit(rows, rows["users"])
 
 
 class Units(_Dated):
@@ -219,3 +223,8 @@ class Variants(_Dated):
     @classmethod
     def units_positive(cls, units: Series[int]) -> Truth:
         return units > 0
+
+    @pa.dataframe_check
+    @classmethod
+    def revenue_sq_fits_revenue(cls, rows: pd.DataFrame) -> Truth:
+        return _squares_fit(rows, rows["units"])

@@ -71,6 +71,17 @@ SOUND: dict[str, dict[str, Any]] = {
         "incremental_revenue": -120.0,
         "standard_error": 80.0,
     },
+    "variants": {
+        "test": "hero",
+        "date": "2026-03-01",
+        "segment": "north",
+        "channel": "search",
+        "variant": "new",
+        "units": 1000,
+        "conversions": 50,
+        "revenue": 2000.0,
+        "revenue_sq": 90000.0,
+    },
 }
 
 BREAKS = [
@@ -97,6 +108,10 @@ BREAKS = [
     ("performance", {"currency": "euro"}, "currency_is_three_letters"),
     ("performance", {"_broken": "9 cells instead of 8"}, "broken_row"),
     ("holdout", {"arm": "Treated"}, "arm_treated_or_control"),
+    ("variants", {"units": 0}, "units_positive;revenue_sq_fits_revenue"),
+    ("variants", {"conversions": -1}, "conversions_not_negative"),
+    ("variants", {"revenue_sq": 3000.0}, "revenue_sq_fits_revenue"),
+    ("variants", {"variant": ""}, "missing_value"),
     ("holdout", {"users": 0, "converters": 0}, "users_positive"),
     ("holdout", {"converters": -1}, "converters_not_negative"),
     ("holdout", {"converters": 101}, "converters_at_most_users"),
