@@ -10,6 +10,11 @@ and Ettler 2010, "Online prediction under model uncertainty via dynamic model av
 have a common normal prior whose spread is estimated from the variants (empirical Bayes; Morris
 1983), so that a variant with little evidence is taken for one like its siblings.
 
+Beside the discounts stands one model more: an effect falls, or rises, in proportion to the
+variant's own exposure so far, as a creative's does that tires. Who is shown most tires most, and
+the variants it is compared with are then hardly shown: to have the model from the start is what
+keeps them shown enough.
+
 Days whose outcomes are not all known yet tell ``effect_i + speed_i * (1 - matured_t)``: a variant
 may convert faster than the curve that ``matured`` was read from, and the prior of ``speed`` says
 by how much.
@@ -26,7 +31,11 @@ from liftloop.core.arrays import Array, Mask
 from liftloop.core.variant_tests.observations import VariantDays
 
 DISCOUNTS = np.array([1.0, 0.98, 0.95, 0.9, 0.8])  # half-lives: never, 34, 14, 7 and 3 days
-_PRIOR = np.array([0.6, 0.1, 0.1, 0.1, 0.1])  # of the discounts: most tests do not drift
+# of the discounts and, last, of effects that move with the variants' own exposure
+_PRIOR = np.array([0.55, 0.08, 0.08, 0.08, 0.06, 0.15])
+_MODELS = np.append(DISCOUNTS, 1.0)  # the last one forgets nothing either
+_TIRING = 0.7  # standard deviation of the log effect's change over all exposure of _TIRING_DAYS
+_TIRING_DAYS = 84
 _SPREADS = np.array([0.03, 0.06, 0.12, 0.25, 0.5])  # of effects, standard deviations of logs
 _SPEED = 0.4  # standard deviation of how much faster a variant matures, log per unmatured fraction
 _MATURE = 0.9  # from here on a day may choose the discount and size the noise
@@ -36,17 +45,17 @@ _NOISE_DAYS = 10.0  # what the dispersion that the outcomes' own squares tell co
 
 @dataclass(frozen=True, slots=True)
 class DiscountedEffects:
-    """Posterior of ``v`` effects for each of ``g`` discounts, and their way until now.
+    """Posterior of ``v`` effects for each of ``g`` models, and their way until now.
 
     Attributes
     ----------
     weights
-        Posterior probability of each discount, shape (g,).
+        Posterior probability of each discount and, last, of fatigue, shape (g,).
     means, covariances
         Of the log effects for the day after the last, shapes (g, v) and (g, v, v). Only differences
         between variants mean something.
     path
-        Mean effects as known at the end of each day, averaged over the discounts, shape (v, d).
+        Mean effects as known at the end of each day, averaged over the models, shape (v, d).
     spread
         Standard deviation between variants, of the log effects.
     dispersion
@@ -63,7 +72,7 @@ class DiscountedEffects:
     @property
     def discount(self) -> float:
         """The expected discount a day; 1 forgets nothing."""
-        return float(self.weights @ DISCOUNTS)
+        return float(self.weights @ _MODELS)
 
     def draw(self, count: int, rng: np.random.Generator) -> Array:
         """``count`` draws of the effects, shape (count, v), less their mean over variants."""
@@ -181,6 +190,8 @@ def fit_effects(observed: VariantDays, exposure: Array) -> DiscountedEffects:
     exposure : what outcomes are in proportion to, spend or units, shape (v, d); 0 where a variant
         was not shown
     """
+    if exposure.shape[1] == 0:
+        return _nothing_known(len(exposure))
     value = np.where(exposure > 0, observed.value, 0.0)
     work = _static(value, exposure)
     ripe = observed.matured >= _MATURE
@@ -194,43 +205,120 @@ def fit_effects(observed: VariantDays, exposure: Array) -> DiscountedEffects:
     total = information[ripe].sum(axis=0)
     spread = _spread(score[ripe].sum(axis=0), total, work.at)
     tight = _precision(len(value), spread)
-    weights, path = _weigh(work.at, score, information, tight, ripe)
-    means, covariances = _now(work.at, (score, information), observed.matured, tight)
+    evidence = _Evidence(work.at, score, information, tight)
+    shown = np.cumsum(exposure, axis=1) - exposure / 2
+    whole = max(float(exposure.sum()) / exposure.shape[1] * _TIRING_DAYS, 1e-300)
+    exposed = (shown / whole).T
+    weights, path = _weigh(evidence, exposed, ripe)
+    means, covariances = _now(evidence, 1.0 - observed.matured, exposed)
     return DiscountedEffects(weights, means, covariances, path, spread, noise)
 
 
-def _weigh(
-    at: Array, score: Array, information: Array, tight: Array, ripe: Mask
-) -> tuple[Array, Array]:
-    """The discounts' posterior (g,) and the effects' mean path (v, d)."""
+def _nothing_known(variants: int) -> DiscountedEffects:
+    spread = float(np.median(_SPREADS))
+    covariance = np.linalg.inv(_precision(variants, spread))
+    count = len(_MODELS)
+    return DiscountedEffects(
+        _PRIOR,
+        np.zeros((count, variants)),
+        np.tile(covariance, (count, 1, 1)),
+        np.zeros((variants, 0)),
+        spread,
+        1.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """As :class:`_Working`, over the dispersion, with the effects' prior precision (v, v)."""
+
+    at: Array
+    score: Array
+    information: Array
+    tight: Array
+
+
+def _weigh(evidence: _Evidence, exposed: Array, ripe: Mask) -> tuple[Array, Array]:
+    """The models' posterior (g,) and the effects' mean path (v, d)."""
+    at, score, information = evidence.at, evidence.score, evidence.information
     sums, whole = _discounted(score), _discounted(information)
-    covariance = np.linalg.inv(whole * DISCOUNTS[:, None, None, None] + tight)
-    pull = tight @ at
-    after = np.linalg.solve(whole + tight, (sums - pull)[..., None])[..., 0]
+    covariance = np.linalg.inv(whole * DISCOUNTS[:, None, None, None] + evidence.tight)
+    pull = evidence.tight @ at
+    after = np.linalg.solve(whole + evidence.tight, (sums - pull)[..., None])[..., 0]
     before = (covariance @ (sums * DISCOUNTS[:, None, None] - pull)[..., None])[..., 0]
-    log = _log_predictive(score[1:], information[1:], before[:, :-1], covariance[:, :-1])
-    evidence = (log * ripe[1:]).sum(axis=1) + np.log(_PRIOR)
-    weights = np.exp(evidence - evidence.max())
+    tired = _tiring(evidence, exposed)
+    before = np.concatenate([before[:, :-1], tired.before[None]])
+    covariance = np.concatenate([covariance[:, :-1], tired.covariance[None]])
+    after = np.concatenate([after, tired.after[None]])
+    log = _log_predictive(score[1:], information[1:], before, covariance)
+    total = (log * ripe[1:]).sum(axis=1) + np.log(_PRIOR)
+    weights = np.exp(total - total.max())
     weights /= weights.sum()
     return weights, (at + np.einsum("g,gdv->dv", weights, after)).T
 
 
-def _now(
-    at: Array, facts: tuple[Array, Array], matured: Array, tight: Array
-) -> tuple[Array, Array]:
-    """Means (g, v) and covariances (g, v, v) for the day after the last."""
-    score, information = facts
-    days, variants = score.shape
-    young = 1.0 - matured
-    ages = np.arange(days, 0, -1)
-    old = DISCOUNTS[:, None] ** ages
-    parts = np.stack([old, old * young, old * young**2])
-    weighed = np.einsum("pgd,dij->pgij", parts, information)
-    scores = np.einsum("pgd,di->pgi", parts[:2], score)
-    joint = np.block([[weighed[0] + tight, weighed[1]], [weighed[1], weighed[2]]])
+@dataclass(frozen=True, slots=True)
+class _Tiring:
+    """Mean effects at the end of each day (d, v), and of the next day as foreseen then, with
+    covariances, (d - 1, v) and (d - 1, v, v)."""
+
+    after: Array
+    before: Array
+    covariance: Array
+
+
+def _tiring(evidence: _Evidence, exposed: Array) -> _Tiring:
+    """The model of effects that move with ``exposed`` (d, v)."""
+    variants = exposed.shape[1]
+    columns = np.stack([np.ones_like(exposed), exposed])
+    joint = np.cumsum(_blocks(columns, evidence.information), axis=0)
+    joint[:, :variants, :variants] += evidence.tight
     tail = np.arange(variants, 2 * variants)
-    joint[:, tail, tail] += _SPEED**-2
-    right = np.concatenate([scores[0] - tight @ at, scores[1]], axis=1)
+    joint[:, tail, tail] += _TIRING**-2
+    right = np.cumsum(np.concatenate(list(columns * evidence.score), axis=1), axis=0)
+    right[:, :variants] -= evidence.tight @ evidence.at
     covariance = np.linalg.inv(joint)
-    shift = (covariance @ right[..., None])[:, :variants, 0]
-    return at + shift, covariance[:, :variants, :variants]
+    found = (covariance @ right[..., None])[..., 0]
+    level, slope = found[:, :variants], found[:, variants:]
+    after = level + slope * exposed
+    before = level[:-1] + slope[:-1] * exposed[1:]
+    known = covariance[:-1]
+    x = exposed[1:, :, None]
+    y = exposed[1:, None, :]
+    own, cross = known[:, :variants, :variants], known[:, :variants, variants:]
+    ahead = own + cross * y + x * np.swapaxes(cross, 1, 2) + x * known[:, variants:, variants:] * y
+    return _Tiring(after, before, ahead)
+
+
+def _blocks(columns: Array, information: Array) -> Array:
+    """Information (d, p v, p v) of coefficients on ``columns`` (p, d, v)."""
+    parts, days, variants = columns.shape
+    blocks = np.einsum("pdi,dij,qdj->dpiqj", columns, information, columns)
+    return np.asarray(blocks.reshape(days, parts * variants, parts * variants))
+
+
+def _now(evidence: _Evidence, young: Array, exposed: Array) -> tuple[Array, Array]:
+    """Means (g, v) and covariances (g, v, v) for the day after the last."""
+    days, variants = exposed.shape
+    ages = np.arange(days, 0, -1)
+    until_now = exposed - exposed[-1]  # so that the effect is the present one
+    speed = np.broadcast_to(young[:, None], exposed.shape)
+    columns = np.stack([np.ones_like(exposed), speed, until_now])
+    blocks = _blocks(columns, evidence.information)
+    scores = np.concatenate(list(columns * evidence.score), axis=1)
+    precision = np.zeros((3 * variants, 3 * variants))
+    precision[:variants, :variants] = evidence.tight
+    for part, deviation in ((1, _SPEED), (2, _TIRING)):
+        place = np.arange(part * variants, (part + 1) * variants)
+        precision[place, place] = deviation**-2
+    pull = np.concatenate([evidence.tight @ evidence.at, np.zeros(2 * variants)])
+    means, covariances = [], []
+    for model, discount in enumerate(_MODELS):
+        count = (3 if model == len(DISCOUNTS) else 2) * variants
+        weight = discount**ages
+        whole = np.tensordot(weight, blocks, axes=1)[:count, :count] + precision[:count, :count]
+        covariance = np.linalg.inv(whole)
+        found = covariance @ (weight @ scores - pull)[:count]
+        means.append(evidence.at + found[:variants])
+        covariances.append(covariance[:variants, :variants])
+    return np.array(means), np.array(covariances)
