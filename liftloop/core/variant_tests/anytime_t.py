@@ -87,7 +87,8 @@ def day_moments(rows: Array, *, nuisance: Array, noise: DayNoise | None = None) 
     variance = _residual_variance(gram, counted)
     prior = np.zeros(len(rows))
     if noise is not None:
-        theirs = _units_noise(variance / noise.variance, counted - 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            theirs = _units_noise(variance / noise.variance, counted - 1.0)
         variance = np.where(theirs, noise.variance, variance)
         prior = np.where(theirs, noise.prior_days, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -145,7 +145,7 @@ class Comparison:
         total = np.where(h > 0, self.exposure.sum(axis=0), 1.0)
         level = np.where(h > 0, self.facts.value.sum(axis=0) / total, 0.0)
         usual = float(h @ level / h.sum()) if h.sum() > 0 else 0.0
-        level = np.where(h > 0, np.maximum(level, _LEAST_RATE * usual), 0.0)
+        level = np.where(h > 0, np.maximum(level, max(_LEAST_RATE * usual, 0.0)), 0.0)
         sd = np.sqrt(h * level)
         over = np.where(sd > 0, h / np.where(sd > 0, sd, 1.0), 0.0)
         unit = rate[0] if relative else np.ones_like(h)
@@ -202,7 +202,8 @@ def compared(
         All days of the test so far; of a test by time, its rounds (:func:`.assignment.by_rounds`).
     covariate
         Sums over each day's units of what was known of them before they were assigned (outcomes of
-        an earlier period, a model's prediction), shape (v, d).
+        an earlier period, a model's prediction), shape (v, d). Days then tell the noise. Not looked
+        at in a test by geography.
     before
         Days before the start, of the groups that now have the variants. A test by geography needs
         them: groups of regions differ without a test.
@@ -223,7 +224,8 @@ def compared(
         rows = (facts.variants[0], name)
         pair, mine = counted.of(rows), None if known is None else known[[0, row]]
         if question.assigned_by is AssignedBy.GEO:
-            found.append(_by_weeks(pair, before and before.of(rows), by_units=by_units))
+            past = None if before is None else before.of(rows)
+            found.append(_by_weeks(pair, past, by_units=by_units))
         else:
             during = np.ones(len(pair.days), dtype=np.bool_)
             found.append(Comparison(pair, during, by_units, mine))

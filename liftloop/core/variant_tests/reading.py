@@ -189,9 +189,10 @@ def effect_paths(
     before: VariantDays | None = None,
 ) -> tuple[EffectPath, ...]:
     """How each variant but the first would have been read after each day that counts (of a test by
-    geography: each whole week). Parameters as of :func:`read_test`."""
+    geography: each whole week). Variants of which nothing can be read yet are left out. Parameters
+    as of :func:`read_test`."""
     pairs = compared(facts, question, covariate=covariate, before=before)
-    return tuple(_path(one, question) for one in pairs)
+    return tuple(_path(one, question) for one in pairs if one.missing is None)
 
 
 def judged(reading: TestReading) -> TestReading:

@@ -186,3 +186,20 @@ def test_a_question_of_one_variant_or_no_effect_is_refused() -> None:
         VariantQuestion(("old",), Metric.CONVERSIONS, 0.05)
     with pytest.raises(ValueError, match="smallest_effect"):
         VariantQuestion(("old", "new"), Metric.CONVERSIONS, 0.0)
+
+
+def test_whatever_the_facts_a_reading_has_numbers_or_says_what_is_missing() -> None:
+    rng = np.random.default_rng(13)
+    for _ in range(200):
+        days = int(rng.choice([0, 1, 6, 8, 30]))
+        units = rng.poisson(rng.choice([0.0, 0.5, 50.0]), (3, days)).astype(float)
+        refunds = rng.normal(1.0, 1.5, (3, days))
+        value = rng.binomial(units.astype(int), rng.choice([0.0, 0.1, 1.0])) * refunds
+        names = ("a", "b", "c")
+        facts = VariantDays(names, START + np.arange(days), units, units, value, value**2)
+        by = AssignedBy(str(rng.choice(list(AssignedBy))))
+        metric = Metric(str(rng.choice(list(Metric))))
+        question = VariantQuestion(names, metric, 0.1, assigned_by=by)
+        for effect in read_test(facts, question, before=facts).effects:
+            assert np.isfinite(effect.log_e_value)
+            assert effect.missing or effect.relative_low <= effect.relative_high
