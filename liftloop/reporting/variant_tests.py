@@ -30,6 +30,7 @@ _COLLISIONS: Mapping[CollisionCode, str] = {
 }
 _NOISE: Mapping[NoiseSource, str] = {
     NoiseSource.UNITS: "the spread between users",
+    NoiseSource.SIBLINGS: "how much creatives differ from day to day",
     NoiseSource.DAYS: "how much days differ",
     NoiseSource.TURNS: "how much weeks differ",
 }
