@@ -42,6 +42,7 @@ from tasks.operate.audit_notes import note
 if TYPE_CHECKING:  # every command asks who runs it, and few of them load what a loop needs
     from tasks.context import Loop
 
+MOST_PASSWORD = 1_000  # characters: hashing more would keep the machine busy
 LEAST_PASSWORD = 10  # characters (NIST SP 800-63B asks for 8 at least, and for no other rule)
 ANYONE = Caller("operator", Role.ADMIN, is_anyone=True)
 WRONG = "The name or the password is wrong, or the account is locked for a while."
@@ -211,6 +212,8 @@ def _existing(db: Session, name: str) -> UserAccount:
 def _must_be_long(password: str) -> None:
     if len(password) < LEAST_PASSWORD:
         raise Declined(f"A password has at least {LEAST_PASSWORD} characters.")
+    if len(password) > MOST_PASSWORD:
+        raise Declined(f"A password has at most {MOST_PASSWORD:,} characters.")
 
 
 @cache
@@ -220,6 +223,8 @@ def _nobody() -> str:
 
 
 def _fits(password_hash: str, password: str) -> bool:
+    if len(password) > MOST_PASSWORD:
+        return False
     try:
         return _hasher.verify(password_hash, password)
     except (VerificationError, InvalidHashError):

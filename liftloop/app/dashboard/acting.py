@@ -114,7 +114,13 @@ def act_on_notice(visit: Visit, notice: Notice) -> None:
     elif notice.command.startswith("liftloop resume"):
         _resume(visit, notice.command)
     elif notice.command:
-        st.markdown(pasteable(f"`{notice.command}`", visit.workspace, anywhere=True))
+        _show_command(visit, notice.command)
+
+
+def _show_command(visit: Visit, command: str) -> None:
+    """A command to copy; as code, so that no name in it marks anything up."""
+    shown = pasteable(command, visit.workspace, anywhere=True)
+    st.code(shown, language=None, wrap_lines=True)
 
 
 def _decide(visit: Visit, id: str) -> None:
@@ -169,7 +175,7 @@ def _resume(visit: Visit, command: str) -> None:
     if visit.may(Action.PAUSE):
         _button(visit, "Resume", Action.PAUSE, act, key=command)
     else:
-        st.markdown(pasteable(f"`{command}`", visit.workspace, anywhere=True))
+        _show_command(visit, command)
 
 
 def act_on_all(visit: Visit) -> None:

@@ -12,7 +12,7 @@ import streamlit as st
 from liftloop.app.dashboard.acting import Visit
 from liftloop.app.dashboard.caching import grounds, in_force
 from liftloop.app.dashboard.charts import curve_chart, inked
-from liftloop.app.dashboard.wording import md, table_height
+from liftloop.app.dashboard.wording import harmless, md, table_height
 from liftloop.core.curves.returns import (
     GROUPINGS,
     GroupReturn,
@@ -77,7 +77,7 @@ def returns_table(groups: list[GroupReturn], words: OutcomeWords) -> pd.DataFram
         }
         for group in groups
     ]
-    return pd.DataFrame(rows)
+    return harmless(pd.DataFrame(rows), "name")
 
 
 def _change(group: GroupReturn) -> float:
@@ -178,4 +178,5 @@ def _campaigns(visit: Visit, cell: Cell) -> None:
         f"**Campaigns and creatives, last {DAYS} days.** Reported by the platform: attributed "
         "revenue is not incremental revenue."
     )
-    st.dataframe(shown.sort_values("spend", ascending=False).round(2), hide_index=True)
+    ordered = harmless(shown.sort_values("spend", ascending=False).round(2), *keys)
+    st.dataframe(ordered, hide_index=True)

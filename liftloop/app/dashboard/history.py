@@ -9,7 +9,7 @@ import streamlit as st
 from liftloop.adapters.pasteable import pasteable
 from liftloop.app.dashboard.acting import Visit
 from liftloop.app.dashboard.caching import before_and_after
-from liftloop.app.dashboard.wording import md, table_height
+from liftloop.app.dashboard.wording import harmless, md, table_height
 from liftloop.reporting.history.before_and_after import week_rows
 
 
@@ -42,7 +42,8 @@ def experiment_table(rows: list[dict[str, object]]) -> pd.DataFrame:
         "weight": "weight in the model",
         "why": "why",
     }
-    return pd.DataFrame(rows, columns=list(names)).rename(columns=names)
+    frame = pd.DataFrame(rows, columns=list(names)).rename(columns=names)
+    return harmless(frame, "experiment", "channel", "segments", "why")
 
 
 def draw_history(visit: Visit) -> None:
@@ -66,7 +67,7 @@ def draw_history(visit: Visit) -> None:
         change.row(timezone=account.timezone, currency=account.currency)
         for change in reversed(shown)
     ]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = harmless(pd.DataFrame(rows, columns=list(COLUMNS)), *COLUMNS)
     st.dataframe(frame, hide_index=True, height=table_height(len(frame)), placeholder="–")
 
 

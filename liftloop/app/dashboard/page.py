@@ -34,6 +34,7 @@ THEME = {
     "dark.codeTextColor": "#8fd8bd",
 }
 # White on the bright buttons of the dark page is too pale to read.
+MOST_UPLOADED = 1  # megabyte: nothing is uploaded here
 DARK_BUTTONS = "<style>button[kind^=primary] p { color: #10161f; }</style>"
 
 
@@ -58,6 +59,8 @@ def launch(workspace: Path, *, port: int = 8501, headless: bool = False) -> int:
         f"--server.port={port}",
         "--server.address=localhost",
         "--server.enableCORS=true",
+        "--server.enableXsrfProtection=true",
+        f"--server.maxUploadSize={MOST_UPLOADED}",
         *(f"--server.allowedHosts={host}" for host in _hosts()),
         f"--server.headless={str(headless).lower()}",
         "--server.fileWatcherType=none",

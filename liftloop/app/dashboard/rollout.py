@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from liftloop.app.dashboard.wording import day, guardrail_table, in_short, md, untold
+from liftloop.app.dashboard.wording import day, guardrail_table, harmless, in_short, md, untold
 from liftloop.core.rollout.state import ENDED
 from liftloop.reporting.explain_guardrails import beyond_guardrails
 from liftloop.reporting.rendering import render
@@ -45,7 +45,9 @@ def draw_rollout(rollout: RolloutView | None, *, enabled: bool, currency: str) -
             st.markdown(guardrail_table(found.verdicts))
     with st.expander("History", expanded=found is None or not found.verdicts):
         st.dataframe(
-            rollout.transitions.replace({"from_stage": {"": "–"}}).rename(
+            harmless(rollout.transitions, "reason")
+            .replace({"from_stage": {"": "–"}})
+            .rename(
                 columns={"as_of": "day", "from_stage": "from", "to_stage": "to", "reason": "why"}
             ),
             hide_index=True,

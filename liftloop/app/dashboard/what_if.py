@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
+from liftloop.adapters.files.spreadsheet import disarmed, rearmed
 from liftloop.app.dashboard.acting import Visit, perform
-from liftloop.app.dashboard.wording import md, table_height
+from liftloop.app.dashboard.wording import harmless, md, table_height
 from liftloop.core.access.roles import Action, who_may
 from liftloop.core.errors import LiftLoopError
 from liftloop.core.money.currencies import amount_words
@@ -93,7 +94,7 @@ def bounds_of(groups: Sequence[GroupSettings], channels: Sequence[str]) -> pd.Da
         cap = group.maximum if group is not None else None
         rows.append(
             {
-                "channel": channel,
+                "channel": disarmed(channel),
                 "floor": float(group.minimum) if group is not None and group.minimum else None,
                 "cap": None if cap is None else float(cap),
             }
@@ -118,7 +119,7 @@ def changes_of(
     if percent is not None:
         changes.append(f"budget.max_step = {percent / 100:.4f}")
     rows = limits.to_dict("records")
-    asked = {_group_name(str(row["channel"])) for row in rows}
+    asked = {_group_name(rearmed(str(row["channel"]))) for row in rows}
     before = [group for group in groups if group.name in asked]
     rules = []
     for row in rows:
@@ -127,7 +128,7 @@ def changes_of(
             name: f"{Decimal(str(row[n])):.2f}" for n, name in names.items() if pd.notna(row[n])
         }
         if bounds:
-            channel = str(row["channel"])
+            channel = rearmed(str(row["channel"]))
             rules.append(_inline({"name": _group_name(channel), "channels": [channel], **bounds}))
     if rules or before:
         own = [
@@ -173,6 +174,7 @@ def _draw(visit: Visit, plan: NextPlan) -> None:
         for cell in plan.changed[1].cells
     ]
     frame = pd.DataFrame(rows).sort_values("difference", key=lambda c: -c.abs(), kind="stable")
+    frame = harmless(frame, "segment", "channel")
     st.dataframe(frame, hide_index=True, height=table_height(len(frame)))
     if not visit.may(Action.PROPOSE):
         st.caption(f"To take it to approval takes {who_may(Action.PROPOSE)}.")

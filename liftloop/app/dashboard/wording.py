@@ -11,6 +11,7 @@ from typing import Any, cast
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from liftloop.adapters.files.spreadsheet import disarmed
 from liftloop.core.money.currencies import amount_words
 from liftloop.reporting.explain_guardrails import beyond_guardrails
 from liftloop.reporting.rendering import render, streamlit
@@ -38,7 +39,8 @@ def money_formats(currency: str) -> tuple[Callable[[Any], str], Callable[[Any], 
 
 def budget_table(budgets: pd.DataFrame, *, currency: str) -> Styler:
     """The budgets as people read them: money with separators, the prediction with its interval."""
-    table = budgets[["segment", "channel"]].assign(
+    named = harmless(budgets, "segment", "channel", "reason")
+    table = named[["segment", "channel"]].assign(
         **cast(
             dict[str, Any],
             {
@@ -50,7 +52,7 @@ def budget_table(budgets: pd.DataFrame, *, currency: str) -> Styler:
                     for low, high in zip(budgets["low"], budgets["high"], strict=True)
                 ],
                 "stage": budgets["stage"].str.replace("_", " "),
-                "why": budgets["reason"],
+                "why": named["reason"],
             },
         )
     )
@@ -64,12 +66,13 @@ def budget_table(budgets: pd.DataFrame, *, currency: str) -> Styler:
 def move_table(moves: pd.DataFrame, *, currency: str) -> Styler:
     """The moved cells: from, to, and why."""
     before, after = f"from, {currency} a day", f"to, {currency} a day"
-    table = moves[["segment", "channel"]].assign(
+    named = harmless(moves, "segment", "channel", "reason")
+    table = named[["segment", "channel"]].assign(
         **{
             before: moves["previous_daily_budget"].astype(float),
             after: moves["daily_budget"].astype(float),
             "change": moves["change"].astype(float),
-            "why": moves["reason"],
+            "why": named["reason"],
         }
     )
     money, change = money_formats(currency)
@@ -94,7 +97,7 @@ def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
                         index=False
                     )
                 ],
-                "why": found["reason"],
+                "why": harmless(found, "reason")["reason"],
             },
         )
     )
@@ -171,6 +174,12 @@ def whole(amount: float) -> str:
 def day(when: date) -> str:
     """A day in words: 5 January 2026."""
     return f"{when.day} {when:%B %Y}"
+
+
+def harmless(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The frame with an apostrophe before text in ``columns`` that a spreadsheet would run: whoever
+    reads a table may download it."""
+    return frame.assign(**{name: [disarmed(cell) for cell in frame[name]] for name in columns})
 
 
 def md(text: str) -> str:

@@ -17,6 +17,7 @@ from liftloop.core.access.roles import Caller, Role
 from liftloop.core.errors import Declined, NotAllowed, UnknownName
 from liftloop.settings.schema import Access
 from tasks.context import Loop, open_loop
+from tasks.operate import access
 from tasks.operate.access import (
     NewAccount,
     add_person,
@@ -169,3 +170,14 @@ def test_a_proxys_name_counts_only_where_the_settings_trust_it(closed: Loop) -> 
     assert caller(trusting, proxied_name="ana").name == "ana"
     with pytest.raises(NotAllowed, match="There is no account eve"):
         caller(trusting, proxied_name="eve")
+
+
+def test_a_password_of_a_megabyte_is_neither_set_nor_hashed(
+    closed: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "p" * 1_000_000
+    with pytest.raises(Declined, match="at most 1,000"):
+        set_password(closed, "ana", long, actor="ana")
+    monkeypatch.setattr(access, "_hasher", None)  # asked for anything, it would raise
+    with pytest.raises(NotAllowed, match="wrong, or the account is locked"):
+        sign_in(closed, "ana", long)
