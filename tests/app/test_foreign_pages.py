@@ -98,3 +98,14 @@ def test_the_dashboard_speaks_to_pages_of_this_machine_alone(page: int) -> None:
     assert asked(ours, "http://attacker.example") == 403
     theirs = f"attacker.example:{page}"  # its name was made to lead to 127.0.0.1
     assert asked(theirs, f"http://{theirs}") == 403
+
+
+@pytest.mark.slow  # starts Streamlit
+def test_nothing_can_be_uploaded_to_the_dashboard(page: int) -> None:
+    ours = f"localhost:{page}"
+    path = "/_stcore/upload_file/0123456789/abcdef"
+    kind = {"Content_Type": "multipart/form-data; boundary=x"}
+    for origin in (f"http://{ours}", "http://attacker.example"):
+        for length in ("0", "3000000000"):
+            more = {"Origin": origin, "Content_Length": length, **kind}
+            assert status(page, path, ours, method="PUT", **more) in (400, 403, 404, 405, 413)
