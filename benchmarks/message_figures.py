@@ -39,9 +39,9 @@ from tasks.context import Loop
 from tasks.report.announcement import returns_before
 
 REASONS = {  # a rule's figures in the words that a message has for them
-    "size": "{value:.0%} of the money moves (limit {limit:.0%})",
-    "risk": "{value:.0%} of the allowance would be in use (limit {limit:.0%})",
-    "low_confidence": "it gains with {value:.0%} probability (limit {limit:.0%})",
+    "size": "{value} of the money moves (limit {limit})",
+    "risk": "{value} of the allowance would be in use (limit {limit})",
+    "low_confidence": "it gains with {value} probability (limit {limit})",
 }
 
 
@@ -164,7 +164,11 @@ class _Ledger:
         yield f"and {len(asked.get('rules', ())) - 1} more"
         for rule in asked.get("rules", ()):
             if rule["on"] in REASONS and rule["value"] is not None:
-                yield REASONS[rule["on"]].format(**rule)
+                shares = {
+                    name: f"{rule[name]:.1%}" if 0 < rule[name] < 0.01 else f"{rule[name]:.0%}"
+                    for name in ("value", "limit")
+                }
+                yield REASONS[rule["on"]].format(**shares)
         yield from self.acts(one)
         yield from self.gain(one)
 

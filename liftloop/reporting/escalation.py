@@ -52,14 +52,20 @@ def _reason(met: MetRule) -> str:
     assert value is not None  # all others are met by a figure
     if met.trigger == Trigger.MODEL_ROLLED_BACK:
         return f"a model was rolled back {value:.0f} days ago"
+    most = f"(limit {_share(limit)})"
     words = {
-        Trigger.SIZE: f"{value:.0%} of the money moves (limit {limit:.0%})",
-        Trigger.RISK: f"{value:.0%} of the allowance would be in use (limit {limit:.0%})",
-        Trigger.LOW_CONFIDENCE: f"it gains with {value:.0%} probability (limit {limit:.0%})",
+        Trigger.SIZE: f"{_share(value)} of the money moves {most}",
+        Trigger.RISK: f"{_share(value)} of the allowance would be in use {most}",
+        Trigger.LOW_CONFIDENCE: f"it gains with {value:.0%} probability {most}",
         Trigger.WIDENS: f"more segments follow and {value:.0%} of the money moves",
-        Trigger.PERFORMANCE: f"profit is {value:.0%} below the old budgets' (limit {limit:.0%})",
+        Trigger.PERFORMANCE: f"profit is {value:.0%} below the old budgets' {most}",
     }
     return words[met.trigger]
+
+
+def _share(value: float) -> str:
+    """In whole per cent; a small one with a digit more, so that it is not taken for nothing."""
+    return f"{value:.1%}" if 0 < value < 0.01 else f"{value:.0%}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

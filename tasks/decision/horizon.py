@@ -22,15 +22,14 @@ from liftloop.core.curves.interacting import separable_at
 from liftloop.core.curves.protocol import ResponseCurves
 from liftloop.core.curves.saturating import effective_spend
 from liftloop.core.errors import Declined, InsufficientEvidence, RefusedFile
-from liftloop.core.horizon.optimize import Horizon, HorizonLimits, HorizonOutlook
-from liftloop.core.horizon.plan import HorizonPlan, plan_horizon
+from liftloop.core.horizon.optimize import Horizon, HorizonOutlook
+from liftloop.core.horizon.plan import HorizonPlan
 from liftloop.core.horizon.words import held_sentences
 from liftloop.core.money.currencies import budget_unit
 from liftloop.core.money.whole_units import in_whole_units
 from liftloop.core.policy import Cell, Policy
 from liftloop.pipeline.holds import Holds
-from liftloop.pipeline.plan.rules import rules_of
-from liftloop.pipeline.plan.total import parks, what_pays
+from liftloop.pipeline.plan.horizon import plan_ahead
 from models.season.demand import Season, against_evidence, season_index
 from models.season.in_the_fit import mean_coming
 from tasks.context import Loop, open_loop, view
@@ -168,19 +167,16 @@ def preview_horizon(
     days = loop.settings.cycle_days
     periods = -(-weeks * 7 // days)
     found = load_outlook(loop, as_of, days=periods * days, calendar=calendar)
-    settings, held = planning_settings(loop), found.holds
-    rules = rules_of(settings, found.incumbent, held.lasting, held.no_raise)
-    rules = what_pays(settings, curves=found.curves, rules=rules, incumbent=found.incumbent)
-    first = rules_of(settings, found.incumbent, held.frozen, held.no_raise)
-    first = replace(first, total=rules.total) if parks(settings) else first
-    plan = plan_horizon(
+    settings = planning_settings(loop)
+    plan, rules = plan_ahead(
+        settings,
         HorizonOutlook(
             found.curves, found.season, elasticity, found.effective, settings.model.seed
         ),
-        HorizonLimits(rules, first, shift=shift),
         Horizon(found.start, periods, days),
+        found.holds,
         incumbent=found.incumbent,
-        margin=settings.budget.margin,
+        shift=shift,
     )
     unit = budget_unit(settings.account.currency)
     whole = (replace(each, policy=in_whole_units(each.policy, unit)) for each in plan.periods)

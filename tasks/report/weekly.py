@@ -49,11 +49,12 @@ def week_of(loop: Loop, db: Session, last: date) -> Week | None:
             returns_before(loop, inside[0]) if inside else {},
         ),
         cells=len(after.budgets) if after else 0,
-        steps=_steps(loop, db, every, first),
+        steps=_steps(loop, db, every, last),
         alarms=_with_arms(loop, _alarms(db, first, last), first, last),
         events=[
             one.brief.removesuffix(f" [{one.id}]")
-            for one in noted_events(db, first=first, last=last)
+            # a week's message goes out in the morning: what is noted of that day comes a week later
+            for one in noted_events(db, first=first - timedelta(days=1), last=last)
         ],
         measured=_measured(rollout, after),
         worth=_worth(db, last),
@@ -156,9 +157,9 @@ def _with_arms(loop: Loop, alarms: list[str], first: date, last: date) -> list[s
     ]
 
 
-def _steps(loop: Loop, db: Session, every: Sequence[Decision], first: date) -> tuple[str, ...]:
-    """What waits for a person: approvals, another total, the budgets to be set where no platform is
-    configured, and what is paused by hand."""
+def _steps(loop: Loop, db: Session, every: Sequence[Decision], day: date) -> tuple[str, ...]:
+    """What waits for a person on the ``day`` of the message: approvals, another total, the budgets
+    to be set where no platform is configured, and what is paused by hand."""
     waits = [
         f"decide on the budgets from {day_text(d.effective_from)}: liftloop approve {d.id} or "
         f"liftloop reject {d.id}"
@@ -167,7 +168,8 @@ def _steps(loop: Loop, db: Session, every: Sequence[Decision], first: date) -> t
     ]
     moves = (d for d in every if d.state == "in_force" and d.kind not in ("hold", "pause"))
     last = next(moves, None)
-    if last is not None and last.as_of >= first and not loop.settings.platforms.targets:
+    is_due = last is not None and last.effective_from >= day - timedelta(days=1)
+    if last is not None and is_due and not loop.settings.platforms.targets:
         waits.append(
             f"upload outbox/budgets-{last.effective_from}-{last.id}.csv by "
             f"{day_text(last.effective_from)}."

@@ -1,25 +1,35 @@
-"""The money rules over a horizon: the same in every period, steps against the period before.
-
-And which of them cannot hold together over a horizon, when no single period shows it.
-"""
+"""The money rules over a horizon: the same in every period, but for dated ones; steps against the
+period before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Literal
 
 import numpy as np
 
-from liftloop.core.allocation.constraints import Book, BoundRule, Cents, Rules, book, money
+from liftloop.core.allocation.constraints import (
+    Book,
+    BoundRule,
+    Cents,
+    Group,
+    Rules,
+    book,
+    covered,
+    money,
+)
 from liftloop.core.allocation.infeasibility import conflicting, describe, extreme_total
 from liftloop.core.allocation.rounding import largest_remainder, round_together
 from liftloop.core.arrays import Array, Mask
 from liftloop.core.errors import InfeasibleBudget
+from liftloop.core.horizon.infeasibility import RuleFamily, feasible_point, smallest_conflict
 from liftloop.core.horizon.interior_point import Programme
-from liftloop.core.policy import Cell, Policy, from_cents
+from liftloop.core.policy import Cell, Policy, from_cents, to_cents
 
 RETRIES = 10
+NEAR = 1e-4  # of what a group can come to at most: so much less is asked of it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,12 +72,35 @@ def _without_total(written: Book) -> Book:
     return replace(written, rules=tuple(r for r in written.rules if r.kind != "total"))
 
 
+@dataclass(frozen=True, slots=True)
+class DatedGroup:
+    """A least amount of a group that holds in some periods alone, the first one being 0. What steps
+    cannot reach yet is approached."""
+
+    group: Group
+    periods: frozenset[int]
+
+    def least(self, low: Array, high: Array, totals: Totals, cells: Sequence[Cell]) -> Array:
+        """The least cents in each period, (n_periods,), as far as the bounds ``low`` and ``high``
+        (account currency, (n_cells, n_periods)) let the group come near it, a little less where
+        that is not all of it: rounding takes some."""
+        inside = covered(cells, self.group.segments, self.group.channels)
+        reach = high[inside].sum(axis=0) * 100
+        room = totals.most - low[~inside].sum(axis=0) * 100
+        wanted, most = float(to_cents(self.group.minimum)), np.minimum(reach, room)
+        near = np.where(most > wanted, wanted, most * (1 - NEAR) - len(cells))
+        here = np.isin(np.arange(low.shape[1]), list(self.periods))
+        return np.where(here, np.maximum(np.floor(near), 0.0), 0.0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HorizonRules:
     """Bounds in account currency a day, (n_cells, n_periods), and what makes the steps.
 
     ``first_total`` is what the budgets in force sum to; ``slow`` (n_cells,) are the cells that get
-    no raise against the period before.
+    no raise against the period before; ``dated`` are groups with their least cents in each period;
+    ``lean`` has the rules under the smallest total, where totals may differ: what is a share of the
+    total is another amount there.
     """
 
     totals: Totals
@@ -77,6 +110,8 @@ class HorizonRules:
     first_total: float
     max_step: float | None
     slow: Mask
+    dated: tuple[tuple[Group, Array], ...] = ()
+    lean: Book | None = None
 
     @classmethod
     def of(
@@ -87,8 +122,10 @@ class HorizonRules:
         totals: Totals,
         incumbent: Policy,
         unknown: Sequence[Cell],
+        dated: Sequence[DatedGroup] = (),
     ) -> HorizonRules:
-        """From ``rules``, and those of the ``first`` period, which are at least as strict.
+        """From ``rules``, and those of the ``first`` period, which are at least as strict; beside
+        them the ``dated`` groups.
 
         Raises
         ------
@@ -125,7 +162,43 @@ class HorizonRules:
         if (low > high).any():
             raise InfeasibleBudget(["floors", "caps", "steps against the period before"])
         first_total = int(begun.before.sum()) / 100
-        return cls(totals, written, low, high, first_total, rules.max_step, slow)
+        asked = tuple((one.group, one.least(low, high, totals, rules.cells)) for one in dated)
+        if asked:
+            loose = replace(loose, groups=(*loose.groups, *(group for group, _ in asked)))
+            written = period_book(loose, total=widest, incumbent=incumbent, unknown=unknown)
+        lean = None
+        if not totals.fixed:
+            smallest = int(totals.least.min())
+            lean = period_book(loose, total=smallest, incumbent=incumbent, unknown=unknown)
+        return cls(totals, written, low, high, first_total, rules.max_step, slow, asked, lean)
+
+    def rules_in(self, rules: Rules, period: int) -> Rules:
+        """``rules`` with the dated groups of a period."""
+        here = tuple(
+            replace(group, minimum=from_cents(int(least[period])))
+            for group, least in self.dated
+            if least[period] > 0
+        )
+        return replace(rules, groups=(*rules.groups, *here)) if here else rules
+
+    def _slope(self, number: int, edge: Literal["group_low", "group_high"]) -> float:
+        """By how much a bound of a group grows with the period's total; 0 for an amount. Of the
+        tighter one of an amount and a share it is the chord, which is the stricter of both."""
+        if self.lean is None:
+            return 0.0
+        span = self.written.total - self.lean.total
+        grown = int(getattr(self.written, edge)[number]) - int(getattr(self.lean, edge)[number])
+        return grown / span if span else 0.0
+
+    def _least_of(self, number: int) -> Array:
+        """The least of the group ``number`` of ``written`` in each period, account currency. The
+        dated groups, each of one rule, are the last ones."""
+        place = number - (len(self.written.membership) - len(self.dated))
+        periods = self.low.shape[1]
+        if place < 0:
+            return np.full(periods, self.written.group_low[number] / 100)
+        least = self.dated[place][1] / 100
+        return np.where(least > 0, least, -1.0)  # an amount is never below 0: that asks nothing
 
     def small(self, spend: Array) -> Array:
         """A tenth of the average budget of the period before each (n_periods,): a budget below it
@@ -148,19 +221,25 @@ class HorizonRules:
         at_least: list[Array] = []
         least: list[Array] = []
 
-        def bounded(number: int, sign: float, bound: Array) -> None:
+        def bounded(number: int, sign: float, bound: Array, *, slope: float = 0.0) -> None:
+            """Row ``number`` at least (``sign`` 1) or at most (-1) so much and ``slope`` of the
+            period's total."""
             rows = np.zeros((periods, groups + 1, periods))
-            rows[:, number] = sign * eye
+            rows[:, 0] = -sign * slope * eye
+            rows[:, number] += sign * eye
             at_least.append(rows.reshape(periods, -1))
             least.append(sign * bound)
 
         most = self.totals.most / 100
         for number in range(groups):
-            low, high = self.written.group_low[number], self.written.group_high[number]
-            if low > 0:
-                bounded(number + 1, 1.0, np.full(periods, low / 100))
+            low, high = self._least_of(number), self.written.group_high[number]
+            if (low > 0).any():
+                slope = self._slope(number, "group_low")
+                bounded(number + 1, 1.0, low - slope * self.totals.most.max() / 100, slope=slope)
             if high < self.totals.most.max():
-                bounded(number + 1, -1.0, np.full(periods, high / 100))
+                slope = self._slope(number, "group_high")
+                edge = np.full(periods, (high - slope * self.totals.most.max()) / 100)
+                bounded(number + 1, -1.0, edge, slope=slope)
         whole = np.zeros((periods, groups + 1, periods))
         whole[:, 0] = eye
         if self.totals.fixed:
@@ -234,7 +313,7 @@ def whole_cents(
     spend: Array,
     *,
     first: Rules | None = None,
-    totals: Totals,
+    bounds: HorizonRules,
     incumbent: Policy,
     unknown: Sequence[Cell],
 ) -> tuple[Policy, ...]:
@@ -246,6 +325,7 @@ def whole_cents(
     InfeasibleBudget
         Names the first period whose rules cannot hold together.
     """
+    totals = bounds.totals
     sums = largest_remainder(
         spend.sum(axis=0) * 100, totals.least, totals.most, int(totals.planned.sum())
     )
@@ -253,7 +333,7 @@ def whole_cents(
     turns = 0
     while len(found) < len(sums):
         number, before = len(found), found[-1] if found else incumbent
-        own = rules if number else first or rules
+        own = bounds.rules_in(rules if number else first or rules, number)
         written = period_book(own, total=int(sums[number]), incumbent=before, unknown=unknown)
         excess = 0 if totals.fixed else _excess(written)
         if excess and turns < RETRIES:
@@ -297,97 +377,3 @@ def _elsewhere(sums: Cents, number: int, excess: int, totals: Totals) -> Cents |
         room * (abs(excess) / room.sum()), np.zeros_like(room), room, abs(excess)
     )
     return np.asarray(moved + np.sign(excess) * share, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RuleFamily:
-    """Some rules of a programme under one name: rows of ``at_least``, all of ``equal``, or all
-    steps."""
-
-    label: str
-    rows: Mask | None = None
-    equal: bool = False
-    steps: bool = False
-
-
-def feasible_point(
-    programme: Programme,
-    *,
-    rows: Mask | None = None,
-    equal: bool = True,
-    steps: bool = True,
-    loose: tuple[Array, Array] | None = None,
-) -> Array | None:
-    """Budgets (n_cells, n_periods) that keep the programme's rules, or None if none do.
-
-    ``rows`` says which of ``at_least`` count (all by default), ``equal`` and ``steps`` whether
-    those do; ``loose`` are bounds to use without steps. Found by a linear program (HiGHS).
-    """
-    from scipy.optimize import linprog
-    from scipy.sparse import coo_array, csr_array, kron, vstack
-
-    p = programme
-    n, periods = p.low.shape
-    unit = float(np.abs(p.exactly).max(initial=0.0)) / n or 1.0
-    sums = kron(csr_array(p.members), csr_array(np.eye(periods)), format="csr")
-    counted = np.ones(len(p.least), dtype=bool) if rows is None else rows
-    matrix = [csr_array(-p.at_least[counted]) @ sums]
-    right = [-p.least[counted] / unit]
-    if steps and p.stepped.any():
-        cell, period = np.nonzero(p.stepped)
-        here, line = cell * periods + period, np.arange(len(cell))
-
-        def step(sign: float, share: Array) -> csr_array:
-            values = np.concatenate([np.full(len(line), sign), -sign * share[cell, period]])
-            where = (np.concatenate([line, line]), np.concatenate([here, here - 1]))
-            return coo_array((values, where), shape=(len(line), n * periods)).tocsr()
-
-        matrix += [step(1.0, p.up_share), step(-1.0, p.down_share)]
-        right += [p.up_room[cell, period] / unit, p.down_room[cell, period] / unit]
-    low, high = (p.low, p.high) if steps or loose is None else loose
-    found = linprog(  # type: ignore[call-overload]
-        np.zeros(n * periods),
-        A_ub=vstack(matrix),
-        b_ub=np.concatenate(right),
-        A_eq=csr_array(p.equal) @ sums if equal else None,
-        b_eq=p.exactly / unit if equal else None,
-        bounds=np.column_stack([low.ravel() / unit, high.ravel() / unit]),
-        method="highs",
-    )
-    return None if found.x is None else np.asarray(found.x.reshape(n, periods) * unit)
-
-
-def smallest_conflict(
-    programme: Programme, families: list[RuleFamily], *, loose: tuple[Array, Array]
-) -> tuple[str, ...]:
-    """Labels of a smallest set of ``families`` that cannot hold together beside the floors, caps
-    and frozen cells (the deletion filter of Chinneck and Dravnieks 1991). Steps that no family
-    names always count."""
-    unnamed = not any(family.steps for family in families)
-
-    def holds(kept: list[RuleFamily]) -> bool:
-        rows = np.zeros(len(programme.least), dtype=bool)
-        for family in kept:
-            if family.rows is not None:
-                rows |= family.rows
-        point = feasible_point(
-            programme,
-            rows=rows,
-            equal=any(family.equal for family in kept),
-            steps=unnamed or any(family.steps for family in kept),
-            loose=loose,
-        )
-        return point is not None
-
-    return tuple(family.label for family in _filtered(families, holds))
-
-
-def _filtered(
-    families: list[RuleFamily], holds: Callable[[list[RuleFamily]], bool]
-) -> list[RuleFamily]:
-    kept = list(families)
-    for family in families:
-        rest = [other for other in kept if other is not family]
-        if not holds(rest):
-            kept = rest
-    return kept

@@ -21,7 +21,7 @@ from liftloop.core.arrays import Array
 from liftloop.core.curves.gain import spends
 from liftloop.core.curves.protocol import ResponseCurves, WeightedCurves
 from liftloop.core.errors import ConfigurationError
-from liftloop.core.horizon.constraints import HorizonRules, Totals
+from liftloop.core.horizon.constraints import DatedGroup, HorizonRules, Totals
 from liftloop.core.horizon.interior_point import InteriorSolution, Programme, maximize
 from liftloop.core.horizon.response import Adstock, HorizonResponse, MarginalTable, adstock
 from liftloop.core.policy import Cell, Policy, to_cents
@@ -86,12 +86,15 @@ class HorizonLimits:
     shift
         The share by which a period's total may differ from its own; the sum over the horizon stays.
         0 fixes every period's total.
+    dated
+        Least amounts of groups that hold in some periods.
     """
 
     rules: Rules
     first: Rules | None = None
     totals: Sequence[Decimal] | None = None
     shift: float = 0.0
+    dated: tuple[DatedGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,7 +219,12 @@ class World:
         known = set(curves.cells)
         unknown = tuple(cell for cell in rules.cells if cell not in known)
         bounds = HorizonRules.of(
-            rules, first=limits.first or rules, totals=totals, incumbent=incumbent, unknown=unknown
+            rules,
+            first=limits.first or rules,
+            totals=totals,
+            incumbent=incumbent,
+            unknown=unknown,
+            dated=limits.dated,
         )
         stock = adstock(curves.carryover, periods=horizon.periods, days=horizon.days)
         beyond = stock.mix.shape[1] - horizon.all_days

@@ -121,7 +121,7 @@ def plan_horizon(
         limits.rules,
         spend,
         first=limits.first,
-        totals=world.bounds.totals,
+        bounds=world.bounds,
         incumbent=incumbent,
         unknown=world.unknown,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -14,6 +14,8 @@ import pandas as pd
 from liftloop.core.allocation.constraints import Group, NoRaise, ReachCap, Rules, resolve_rules
 from liftloop.core.curves.gain import share_moved
 from liftloop.core.guardrails.plan import ROUNDING, PlanRule, channel_limits, channels_beyond
+from liftloop.core.horizon.constraints import DatedGroup
+from liftloop.core.horizon.optimize import Horizon
 from liftloop.core.money.reachable_total import (
     shares_within_reach,
     total_at_once,
@@ -21,6 +23,7 @@ from liftloop.core.money.reachable_total import (
 )
 from liftloop.core.policy import Cell, Policy
 from liftloop.pipeline.plan.reach import caps_by_frequency
+from liftloop.settings.budget import CommitmentSettings
 from liftloop.settings.schema import Settings
 
 Frozen = tuple[tuple[str, str, str], ...]
@@ -108,16 +111,35 @@ def configured_rules(
 def commitments(settings: Settings, as_of: date | None) -> list[Group]:
     """The least amounts a day that were promised for days of the cycle that begins on ``as_of``."""
     return [
-        Group(
-            f"the commitment {one.name} (until {one.end})",
-            one.segments,
-            one.channels,
-            minimum=one.daily,
-            approached=True,
-        )
+        _promised(one)
         for one in settings.budget.commitments
         if as_of is not None and one.touches(as_of, settings.cycle_days)
     ]
+
+
+def dated_commitments(settings: Settings, horizon: Horizon) -> tuple[DatedGroup, ...]:
+    """The commitments that hold in some period of a horizon, with these periods."""
+    starts = [
+        horizon.start + timedelta(days=number * horizon.days) for number in range(horizon.periods)
+    ]
+    found = (
+        DatedGroup(
+            _promised(one),
+            frozenset(n for n, day in enumerate(starts) if one.touches(day, horizon.days)),
+        )
+        for one in settings.budget.commitments
+    )
+    return tuple(one for one in found if one.periods)
+
+
+def _promised(one: CommitmentSettings) -> Group:
+    return Group(
+        f"the commitment {one.name} (until {one.end})",
+        one.segments,
+        one.channels,
+        minimum=one.daily,
+        approached=True,
+    )
 
 
 def with_frequency_caps(

@@ -40,6 +40,7 @@ ACTS = {
     "lock_account": "sign-in locked",
     "monitor": "data looked at",
     "move": "decided: move",
+    "no_spend": "days without spend",
     "note": "note written",
     "pause": "paused",
     "promote": "decided: promote",

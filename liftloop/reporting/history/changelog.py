@@ -39,7 +39,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "account": Kind.SETTINGS,
     **dict.fromkeys(
-        ("move", "promote", "roll_back", "set", "step", "prove", "approve", "reject"), Kind.BUDGETS
+        ("move", "promote", "roll_back", "set", "no_spend", "step", "prove", "approve", "reject"), Kind.BUDGETS
     ),
     **dict.fromkeys(("pause", "resume", "propose_total", "withdraw_total"), Kind.BUDGETS),
     **dict.fromkeys(("changed_outside", "standing holdout", "worth"), Kind.BUDGETS),

@@ -63,7 +63,7 @@ def test_only_the_role_that_the_rule_names_approves(world: Any) -> None:
     (told,) = messages(world)
     due = world.day + timedelta(days=3)
     assert f"Needs you: Finance approver by {due.day} {due:%B %Y}, because" in told
-    assert "of the money moves (limit 0%)" in told and "Copy: analyst" in told
+    assert "of the money moves (limit 0.0%)" in told and "Copy: analyst" in told
     assert len(told.split()) <= 80
     place = str(world.workspace.root)
     with pytest.raises(NotAllowed, match="finance approver decides, because"):
