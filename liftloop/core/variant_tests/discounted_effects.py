@@ -32,9 +32,9 @@ from liftloop.core.variant_tests.observations import VariantDays
 
 DISCOUNTS = np.array([1.0, 0.98, 0.95, 0.9, 0.8])  # half-lives: never, 34, 14, 7 and 3 days
 # of the discounts and, last, of effects that move with the variants' own exposure
-_PRIOR = np.array([0.55, 0.08, 0.08, 0.08, 0.06, 0.15])
+_PRIOR = np.array([0.3, 0.06, 0.06, 0.05, 0.03, 0.5])
 _MODELS = np.append(DISCOUNTS, 1.0)  # the last one forgets nothing either
-_TIRING = 0.7  # standard deviation of the log effect's change over all exposure of _TIRING_DAYS
+_TIRING = 1.0  # standard deviation of the log effect's change over all exposure of _TIRING_DAYS
 _TIRING_DAYS = 84
 _SPREADS = np.array([0.03, 0.06, 0.12, 0.25, 0.5])  # of effects, standard deviations of logs
 _SPEED = 0.4  # standard deviation of how much faster a variant matures, log per unmatured fraction

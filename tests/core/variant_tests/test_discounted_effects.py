@@ -41,7 +41,8 @@ def test_a_known_difference_is_found_with_its_standard_error() -> None:
     gap = effects.draw(4000, np.random.default_rng(1)) @ [-1.0, 1.0]
     assert gap.mean() == pytest.approx(np.log(1.2), abs=0.05)
     counts = 60 * 5000 * np.array([0.02, 0.024])
-    assert 0.95 < gap.std() / np.sqrt((1 / counts).sum()) < 1.6  # as it might drift, a little wider
+    # it might drift, or tire (then only the last days tell): wider, and not twice as wide
+    assert 0.95 < gap.std() / np.sqrt((1 / counts).sum()) < 2.0
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -92,7 +92,7 @@ def test_to_find_the_best_the_second_is_shown_too() -> None:
     observed = facts([0.02, 0.03, 0.034], np.full((3, 30), 3000.0))
     earn = next_shares(observed, FREE, seed=1).by_variant
     find = next_shares(observed, replace(FREE, aim=Aim.FIND_BEST), seed=1).by_variant
-    assert earn["c"] > 0.9 and 0.45 < find["c"] < 0.6 and find["b"] > 0.35
+    assert earn["c"] > 0.8 and 0.45 < find["c"] < 0.6 and find["b"] > 0.35
 
 
 def test_a_new_variant_is_protected_and_a_gone_one_leaves_at_once() -> None:
