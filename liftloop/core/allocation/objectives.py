@@ -21,6 +21,7 @@ from liftloop.core.allocation.constraints import (
     book,
     broken_rules,
     covered,
+    in_two_parts,
     money,
 )
 from liftloop.core.allocation.rounding import round_together
@@ -244,7 +245,8 @@ def cvar_plan(
     most that ``eta - mean(max(eta - profit, 0)) / a`` reaches over ``eta``. Profit is concave in
     spend in every draw, so on samples of the curves the whole is one linear program (HiGHS); the
     samples are then drawn closer around its plan. Each draw of a plan has the same spend, so
-    revenue stands for profit.
+    revenue stands for profit. Where only so much may move, each cell is seen as two
+    (:func:`in_two_parts`), so that this limit is one on a sum as well.
 
     Parameters
     ----------
@@ -268,13 +270,25 @@ def cvar_plan(
     held = start.as_dict()
     best = np.array([to_cents(held[cell]) for cell in rules.cells], dtype=np.int64)
     reached = cvar(revenue(best / 100).sum(axis=1), level)
-    low, high = written.low / 100, written.high / 100
-    center, width = best / 100, (high - low) / 2
+    n, before = len(rules.cells), written.before
+    halves = written.most_raised is not None
+    searched = in_two_parts(written) if halves else written
+
+    def earned(spend: Array) -> Array:
+        if not halves:
+            return revenue(spend)
+        more = revenue(before / 100 + spend[n:]) - revenue(before / 100)
+        return np.concatenate([revenue(spend[:n]), more], axis=1)
+
+    begun = np.concatenate([np.minimum(best, before), np.maximum(best - before, 0)])
+    low, high = searched.low / 100, np.minimum(searched.high, searched.total) / 100
+    center, width = (begun if halves else best) / 100, (high - low) / 2
     for _ in range(ROUNDS):
         steps = np.linspace(-1.0, 1.0, PIECES + 1)[:, None]
         nodes = np.concatenate([low[None], np.clip(center + width * steps, low, high), high[None]])
-        spend = _program(nodes, np.array([revenue(at) for at in nodes]), written, level)
-        cents = round_together(spend * 100, written)
+        spend = _program(nodes, np.array([earned(at) for at in nodes]), searched, level)
+        cents = round_together(spend * 100, searched)
+        cents = cents[:n] + cents[n:] if halves else cents
         worth = cvar(revenue(cents / 100).sum(axis=1), level)
         if worth > reached and not broken_rules(cents, written):
             best, reached = cents, worth

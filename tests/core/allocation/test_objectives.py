@@ -83,6 +83,35 @@ def test_a_careful_plan_is_as_good_as_trying_every_plan() -> None:
     assert found > 1.01 * worth([float(amount) for amount in amounts(plain)])
 
 
+def test_a_careful_plan_that_may_move_so_much_is_the_best_of_those_that_do() -> None:
+    rng = np.random.default_rng(4)
+    draws = np.exp(rng.normal([1.0, 0.8, 0.4], [0.9, 0.3, 0.1], (60, 3)))
+    curves = curves_of(draws.tolist())
+    held = even(curves, "50")
+    rules = replace(free(curves, "150"), max_moved=0.1)  # 15 of 150
+    planned = CvarProfit(0.2).plan(curves=curves, rules=rules, incumbent=held, margin=1.0)
+
+    def worth(spend: list[float]) -> float:
+        return cvar(curves.draw_revenue(np.array(spend)).sum(axis=1), 0.2)
+
+    found = [float(amount) for amount in amounts(planned.allocation.policy)]
+    assert sum(abs(x - 50) for x in found) / 2 <= 15.0 + 1e-9
+    best = max(
+        worth([a, b, 150 - a - b])
+        for a, b in product(range(35, 66), repeat=2)
+        if abs(a - 50) + abs(b - 50) + abs(100 - a - b) <= 30
+    )
+    assert worth(found) >= best * (1 - 1e-6)
+    plain = allocate(curves=curves, rules=rules, incumbent=held).policy
+    assert worth(found) > 1.001 * worth([float(amount) for amount in amounts(plain)])
+    unbound = replace(rules, max_moved=None)
+    careful = CvarProfit(0.2).plan(curves=curves, rules=unbound, incumbent=held, margin=1.0)
+    far = [float(amount) for amount in amounts(careful.allocation.policy)]
+    share = 15 / (sum(abs(x - 50) for x in far) / 2)
+    scaled = [50 + share * (x - 50) for x in far]
+    assert worth(found) >= worth(scaled)
+
+
 def test_the_worst_of_all_draws_is_their_mean_and_the_plan_is_the_plain_one() -> None:
     rng = np.random.default_rng(1)
     curves = curves_of(np.exp(rng.normal(1, 0.4, (50, 4))).tolist())
