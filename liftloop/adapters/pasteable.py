@@ -28,7 +28,7 @@ BELOW = {
     "monitor": ("ui",),
     "names": ("join",),
     "playbook": ("note",),
-    "tests": ("fatigue", "new", "read", "show", "stop"),
+    "tests": ("add", "drop", "fatigue", "new", "read", "show", "stop"),
     "quarantine": ("discard", "export", "list", "readmit"),
 }
 COMMANDS = (

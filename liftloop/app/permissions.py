@@ -58,6 +58,8 @@ COMMANDS: dict[str, Action | None] = {
     "tests show": Action.VIEW,
     "tests read": Action.RUN,
     "tests fatigue": Action.VIEW,
+    "tests add": Action.EXPERIMENT,
+    "tests drop": Action.EXPERIMENT,
     "tests stop": Action.EXPERIMENT,
     "names": Action.VIEW,
     "names join": Action.DATA,

@@ -3,7 +3,7 @@ money is shared from this day on. Used by the daily ``tests`` flow and the comma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from math import isclose
@@ -76,7 +76,7 @@ def question_of(test: VariantTest, settings: Settings) -> VariantQuestion:
     outcome, margin = settings.outcome, settings.budget.margin
     counted = test.metric is Metric.CONVERSIONS
     return VariantQuestion(
-        test.variants,
+        test.compared,
         test.metric,
         test.smallest_effect,
         worth=margin * (outcome.worth if counted else 1.0),
@@ -85,7 +85,12 @@ def question_of(test: VariantTest, settings: Settings) -> VariantQuestion:
 
 
 def review_tests(
-    settings: Settings, states: Mapping[str, TestState], rows: pd.DataFrame, *, as_of: date
+    settings: Settings,
+    states: Mapping[str, TestState],
+    rows: pd.DataFrame,
+    *,
+    as_of: date,
+    ended: Sequence[float] = (),
 ) -> dict[str, TestReview]:
     """Read all running tests together and decide their shares from ``as_of`` on.
 
@@ -95,11 +100,13 @@ def review_tests(
         By name, every test that runs.
     rows
         The ``variants`` feed as known on ``as_of``.
+    ended
+        Log e-values of the differences of tests that ended while one of these ran.
     """
     readings = {
         name: _read(settings, state.test, rows, as_of=as_of) for name, state in states.items()
     }
-    believed = corrected(readings)
+    believed = corrected(readings, ended=ended)
     return {
         name: _review(settings, state, believed[name], rows, as_of=as_of)
         for name, state in states.items()
@@ -108,7 +115,7 @@ def review_tests(
 
 def _read(settings: Settings, test: VariantTest, rows: pd.DataFrame, *, as_of: date) -> TestReading:
     margin, question = settings.budget.margin, question_of(test, settings)
-    facts = observed(test, rows, as_of=as_of, margin=margin)
+    facts = observed(test, rows, as_of=as_of, margin=margin).of(test.compared)
     if test.assigned_by is AssignedBy.TIME:
         return read_test(by_rounds(facts, turns_of(test)), question)
     if test.assigned_by is AssignedBy.GEO:
@@ -117,7 +124,7 @@ def _read(settings: Settings, test: VariantTest, rows: pd.DataFrame, *, as_of: d
             start=test.start - timedelta(days=DAYS_BEFORE),
             last=test.start - timedelta(days=1),
         )
-        before = observed(earlier, rows, as_of=as_of, margin=margin)
+        before = observed(earlier, rows, as_of=as_of, margin=margin).of(test.compared)
         return read_test(facts, question, before=before)
     return read_test(facts, question)
 
@@ -127,7 +134,9 @@ def _review(
 ) -> TestReview:
     test = state.test
     facts = observed(test, rows, as_of=as_of, margin=settings.budget.margin)
-    findings = check_test(facts, question_of(test, settings), shares=_promised(state))
+    findings = check_test(
+        facts.of(test.compared), question_of(test, settings), shares=_promised(state)
+    )
     review = TestReview(test, as_of, reading, findings, state.shares, None, "", None)
     if any(finding.code is CheckCode.SAMPLE_RATIO for finding in findings):
         # who has which variant is not as planned: nothing is concluded, nothing moves
@@ -141,7 +150,7 @@ def _review(
     if test.acting is Acting.EVEN or test.assigned_by is not AssignedBy.USER:
         return review
     rule = share_rule(settings, test)
-    split = next_shares(facts, rule, seed=_seed(test, as_of), before=state.shares)
+    split = next_shares(facts, rule, seed=_seed(test, as_of), before=state.shares, gone=test.gone)
     return replace(review, split=split, shares=split.by_variant)
 
 

@@ -3,7 +3,7 @@ collides with, and what earlier tests of its kind found."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -30,6 +30,7 @@ from tasks.context import Loop, open_loop, view
 from tasks.decision.running_rollout import running_rollout
 
 PAST_DAYS = 91
+MOST_CREATIVES = 12  # the most shown ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,44 +72,50 @@ def plan_test(workspace: str, test: VariantTest) -> TestProposal:
 
 
 def past_of(loop: Loop, test: VariantTest) -> VariantDays:
-    """The last weeks of the test's cells, all of them as one variant: the users who saw ads where
-    the cells have a holdout, else what platforms report by impression."""
+    """The last weeks of the test's cells: all users who saw ads where the cells have a holdout,
+    else a row for each creative that was shown, by impressions. What is earned per unit of spend
+    is always by creative."""
     day = min(test.start, loop.today() + timedelta(days=1))
     start = day - timedelta(days=PAST_DAYS)
     facts = view(loop, day, ["performance", "holdout"], start=start).frames
     margin = loop.settings.budget.margin if test.metric is Metric.PROFIT else 1.0
-    spent = _inside(facts["performance"], test)
-    treated = _inside(facts["holdout"], test)
-    treated = treated[treated["arm"] == "treated"]
-    rows, units = (treated, "users") if len(treated) else (spent, "impressions")
     days: Days = np.arange(np.datetime64(start), np.datetime64(day), dtype="datetime64[D]")
-    counted = test.metric is Metric.CONVERSIONS
-    value = _daily(rows, "conversions" if counted else "revenue", days)
-    squares = None
-    if not counted and "revenue_sq" in rows:
-        squares = margin**2 * _daily(rows, "revenue_sq", days)
-    count = _daily(rows, units, days)
-    shown = (count > 0).any(axis=0)
-    return VariantDays(
-        variants=("all",),
-        days=days[shown],
-        units=count[:, shown],
-        spend=_daily(spent, "spend", days)[:, shown],
-        value=(value if counted else margin * value)[:, shown],
-        value_squares=None if squares is None else squares[:, shown],
-    )
+    counted = "conversions" if test.metric is Metric.CONVERSIONS else "revenue"
+    treated = _inside(facts["holdout"], test)
+    treated = treated[treated["arm"] == "treated"].assign(creative="all")
+    if len(treated) and test.metric is not Metric.PROFIT:
+        past = _past(treated, ("all",), ("users", counted), days)
+        squares = past.value if counted == "conversions" else _sums(treated, past, "revenue_sq")
+        return replace(past, value_squares=squares).where(past.units.sum(axis=0) > 0)
+    rows = _inside(facts["performance"], test)
+    shown = rows.groupby("creative")["impressions"].sum().sort_values(ascending=False)
+    names = tuple(sorted(map(str, shown.index[:MOST_CREATIVES]))) or ("all",)
+    past = _past(rows[rows["creative"].isin(names)], names, ("impressions", counted), days)
+    alike = past.value if counted == "conversions" else None  # a conversion is 0 or 1
+    past = replace(past, value=margin * past.value, value_squares=alike)
+    return past.where(past.units.sum(axis=0) > 0)
+
+
+def _past(
+    rows: pd.DataFrame, names: tuple[str, ...], columns: tuple[str, str], days: Days
+) -> VariantDays:
+    empty = VariantDays(names, days, *(np.zeros((len(names), len(days))) for _ in range(3)))
+    units, value = (_sums(rows, empty, column) for column in columns)
+    spend = _sums(rows, empty, "spend") if "spend" in rows else empty.spend
+    return replace(empty, units=units, spend=spend, value=value)
+
+
+def _sums(rows: pd.DataFrame, past: VariantDays, column: str) -> Array:
+    """Sums of a column by creative and day, shape (v, d)."""
+    found = np.zeros(past.units.shape)
+    place = (days_of(rows["date"]) - past.days[0]).astype(np.intp)
+    row = pd.Index(past.variants).get_indexer(pd.Index(rows["creative"]))
+    np.add.at(found, (row, place), np.nan_to_num(rows[column].to_numpy(dtype=float)))
+    return found
 
 
 def _inside(rows: pd.DataFrame, test: VariantTest) -> pd.DataFrame:
     return rows[rows["segment"].isin(test.segments) & (rows["channel"] == test.channel)]
-
-
-def _daily(rows: pd.DataFrame, column: str, days: Days) -> Array:
-    """Sums of a column by day, shape (1, d)."""
-    found = np.zeros((1, len(days)))
-    place = (days_of(rows["date"]) - days[0]).astype(int)
-    np.add.at(found[0], place, np.nan_to_num(rows[column].to_numpy(dtype=float)))
-    return found
 
 
 def under_way(loop: Loop, test: VariantTest) -> UnderWay:

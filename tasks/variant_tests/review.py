@@ -6,10 +6,13 @@ killed in between writes it the next time.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
+
+from sqlmodel import Session
 
 from liftloop.adapters.audit.sealing import AuditEvent, row_content
 from liftloop.adapters.files.shares_file import write_shares
@@ -24,6 +27,7 @@ from liftloop.adapters.ledger.variant_tests import (
     last_review,
     planned_test,
     running_tests,
+    variant_tests,
 )
 from liftloop.adapters.notify import queue_message
 from liftloop.core.ids import canonical, key
@@ -91,11 +95,12 @@ def review_once(loop: Loop, as_of: date) -> list[ReviewedTest]:
     with session(loop.engine, read_only=True) as db:
         records = [one for one in running_tests(db) if one.starts_on < as_of]
         states = {one.name: _state(db, one, as_of) for one in records}
+        ended = _ended_beside(db, records, as_of)
     if not states:
         return []
     first = min(state.test.start for state in states.values())
     facts = view(loop, as_of, [FEED], start=first)
-    reviews = review_tests(loop.settings, states, facts[FEED], as_of=as_of)
+    reviews = review_tests(loop.settings, states, facts[FEED], as_of=as_of, ended=ended)
     done = [
         _recorded(loop, states[name], review, facts.fingerprint) for name, review in reviews.items()
     ]
@@ -105,10 +110,27 @@ def review_once(loop: Loop, as_of: date) -> list[ReviewedTest]:
     return done
 
 
-def _state(db: Any, record: VariantTestRecord, as_of: date) -> TestState:
-    test = planned_test(record)
+def _state(db: Session, record: VariantTestRecord, as_of: date) -> TestState:
+    test = planned_test(record, on=as_of)
     last = last_review(db, test=test.name, before=as_of)
     return TestState(test, test.first_shares if last is None else shares_of(last.shares))
+
+
+def _ended_beside(db: Session, running: list[VariantTestRecord], as_of: date) -> list[float]:
+    """Log e-values of the differences of tests that ended while one of the ``running`` ran, each as
+    it was last read."""
+    if not running:
+        return []
+    first = min(one.starts_on for one in running)
+    over = [one for one in variant_tests(db) if one.ended_on and first <= one.ended_on <= as_of]
+    reviews = [last_review(db, test=one.name) for one in over]
+    return [
+        float(effect["log_e_value"])
+        for review in reviews
+        if review is not None
+        for effect in json.loads(review.reading)["effects"]
+        if effect["log_e_value"] is not None
+    ]
 
 
 def _recorded(loop: Loop, state: TestState, review: TestReview, facts: str) -> ReviewedTest:
@@ -153,7 +175,7 @@ def _recorded(loop: Loop, state: TestState, review: TestReview, facts: str) -> R
     return ReviewedTest(test.name, day, is_new, sentence, review.shares, file, end)
 
 
-def _end(db: Any, loop: Loop, review: TestReview, sentence: str) -> None:
+def _end(db: Session, loop: Loop, review: TestReview, sentence: str) -> None:
     test = review.test
     assert review.end is not None  # it ended
     ended = end_test(

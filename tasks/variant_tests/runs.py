@@ -22,6 +22,7 @@ from liftloop.adapters.ledger.variant_tests import (
     STOPPED,
     TEST_CHANGES,
     add_test,
+    change_variants,
     end_test,
     last_review,
     planned_test,
@@ -30,9 +31,9 @@ from liftloop.adapters.ledger.variant_tests import (
 )
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.ids import canonical, key
-from liftloop.core.variant_tests.plan import VariantTest
+from liftloop.core.variant_tests.plan import Acting, AssignedBy, VariantTest
 from tasks.context import Loop, open_loop
-from tasks.operate.audit_notes import anchor
+from tasks.operate.audit_notes import anchor, note
 
 MOST_VARIANTS = 20
 
@@ -158,6 +159,58 @@ def _must_be_alone(db: Session, loop: Loop, planned: VariantTest) -> None:
                 f"The experiment {experiment.name} changes the spend of {min(shared)} until "
                 f"{experiment.end}: start the test after it."
             )
+
+
+def change_test(
+    workspace: str, name: str, *, variant: str, ad: str = "", gone: bool = False, actor: str
+) -> str:
+    """Let a variant join a running test, or leave it, from today on. One that joins begins with
+    what its siblings earn and a protected share; the share of one that leaves goes to the others.
+
+    Raises
+    ------
+    UnknownName
+        When the test was never started, or the variant that is to leave is none of it.
+    Declined
+        When the test is over, does not split its money by what is learned, or too few would stay.
+    """
+    loop = open_loop(workspace)
+    with session(loop.engine) as db:
+        found = recorded_test(db, name)
+        test = planned_test(found)
+        _may_change(found, test, variant, gone)
+        if (variant in test.compared) != gone:
+            return f"{variant} {'has left' if gone else 'is in'} {name} already."
+        changed = change_variants(db, name=name, on=loop.today(), variant=variant, ad=ad, gone=gone)
+        assert changed is not None  # it runs
+        said = {
+            "state": changed.state,
+            "variant": variant,
+            "gone": gone,
+            "outcome": row_content(changed),
+        }
+        note(db, loop, "change_test", name, actor=actor, payload=said)
+    anchor(loop)
+    does = "leaves" if gone else "joins"
+    return f"{variant} {does} {name}: the next reading gives the shares."
+
+
+def _may_change(found: VariantTestRecord, test: VariantTest, variant: str, gone: bool) -> None:
+    if found.state != RUNNING:
+        raise Declined(f"{test.name} is over ({found.state}): start a new test.")
+    if test.acting is not Acting.SPLIT or test.assigned_by is not AssignedBy.USER:
+        raise Declined(
+            f"The shares of {test.name} do not follow what is learned: stop it and start a new one."
+        )
+    if gone and variant not in test.variants:
+        raise UnknownName(f"{test.name} has no variant {variant}: {', '.join(test.variants)}.")
+    if gone and (variant == test.variants[0] or len(test.compared) <= 2):
+        raise Declined(
+            f"{variant} cannot leave: all others are compared with {test.variants[0]}, and two at "
+            "least must stay. Stop the test instead."
+        )
+    if not gone and (not variant.strip() or len(test.compared) >= MOST_VARIANTS):
+        raise Declined(f"A test has at most {MOST_VARIANTS} variants, each with a name.")
 
 
 def stop_test(workspace: str, name: str, *, reason: str, actor: str) -> str:

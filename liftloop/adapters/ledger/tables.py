@@ -412,6 +412,7 @@ class VariantTestRecord(Table, table=True):
     ended_on: date | None = None
     winner: str = ""
     reason: str = _text(default="")
+    changes: str = _text(default="[]")  # variants that came or went: on, variant, ad, gone
 
 
 class VariantTestReview(Table, table=True):

@@ -12,8 +12,8 @@ from liftloop.adapters.ledger.tables import VariantTestRecord, VariantTestReview
 from liftloop.core.variant_tests.plan import VariantTest
 
 RUNNING, STOPPED, WON, ENDED = "running", "stopped", "won", "ended"
-TEST_CHANGES = frozenset({"state", "ended_on", "winner", "reason"})
-TEST_ACTS = frozenset({"start_test", "stop_test", "end_test"})
+TEST_CHANGES = frozenset({"state", "ended_on", "winner", "reason", "changes"})
+TEST_ACTS = frozenset({"start_test", "change_test", "stop_test", "end_test"})
 REVIEW_ACT = "review_test"
 
 
@@ -26,9 +26,32 @@ def variant_test(session: Session, *, name: str) -> VariantTestRecord | None:
     return session.get(VariantTestRecord, name)
 
 
-def planned_test(record: VariantTestRecord) -> VariantTest:
-    """The test as it was planned."""
-    return VariantTest.from_dict(json.loads(record.plan))
+def planned_test(record: VariantTestRecord, *, on: date | None = None) -> VariantTest:
+    """The test as it was planned, with the variants that came and went until ``on`` (default: all
+    that did)."""
+    test = VariantTest.from_dict(json.loads(record.plan))
+    for change in json.loads(record.changes):
+        if on is not None and date.fromisoformat(change["on"]) > on:
+            continue
+        if change["gone"]:
+            test = test.without(change["variant"])
+        else:
+            test = test.joined_by(change["variant"], change["ad"])
+    return test
+
+
+def change_variants(
+    session: Session, *, name: str, on: date, variant: str, ad: str = "", gone: bool = False
+) -> VariantTestRecord | None:
+    """Keep that a variant of a running test came, or went, on a day; None when none runs."""
+    found = variant_test(session, name=name)
+    if found is None or found.state != RUNNING:
+        return None
+    new = {"on": on.isoformat(), "variant": variant, "ad": ad, "gone": gone}
+    found.changes = json.dumps([*json.loads(found.changes), new])
+    session.add(found)
+    session.flush()
+    return found
 
 
 def variant_tests(session: Session) -> list[VariantTestRecord]:

@@ -1,4 +1,4 @@
--- Made by liftloop/adapters/ledger/fresh_ledger.py from the migrations with the hash 671cc5f0b87480db5d86b1e3084baa85db8fc67a4e583edf8153026d465d50c8
+-- Made by liftloop/adapters/ledger/fresh_ledger.py from the migrations with the hash cac9acc31c973cb4532cd8c5fced97f26f359f063051211f7b3979ae5311585e
 BEGIN IMMEDIATE;
 CREATE TABLE auditentry (
 	sequence INTEGER NOT NULL, 
@@ -307,6 +307,7 @@ CREATE TABLE varianttestrecord (
 	ended_on DATE, 
 	winner VARCHAR NOT NULL, 
 	reason TEXT NOT NULL, 
+	changes TEXT NOT NULL, 
 	CONSTRAINT pk_varianttestrecord PRIMARY KEY (name)
 );
 CREATE TABLE varianttestreview (

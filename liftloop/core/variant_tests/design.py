@@ -23,7 +23,7 @@ from liftloop.core.variant_tests.anytime_t import DayMoments, log_e_values
 from liftloop.core.variant_tests.assignment import turns_for
 from liftloop.core.variant_tests.comparison import A_WEEK, UNIT_DAYS, VariantQuestion
 from liftloop.core.variant_tests.observations import VariantDays
-from liftloop.core.variant_tests.plan import AssignedBy, Metric
+from liftloop.core.variant_tests.plan import AssignedBy, Metric, comparing_shares
 from liftloop.core.variant_tests.reading import LEAST_SPAN
 
 LIMIT_DAYS = 90
@@ -113,14 +113,10 @@ class VariantDesign:
 
 
 def shares_for(question: VariantQuestion) -> dict[str, float]:
-    """Shares with which k variants are best compared with the first: it has sqrt(k) times as much
-    as each of them (Dunnett 1955). Equal shares of segments and turns."""
-    others = len(question.variants) - 1
-    first = sqrt(others) if question.assigned_by is AssignedBy.USER else 1.0
-    total = first + others
-    return {
-        name: (first if place == 0 else 1.0) / total for place, name in enumerate(question.variants)
-    }
+    """Shares of users that compare best with the first variant; equal ones of groups and turns."""
+    if question.assigned_by is AssignedBy.USER:
+        return comparing_shares(question.variants)
+    return dict.fromkeys(question.variants, 1.0 / len(question.variants))
 
 
 def design_test(

@@ -3,8 +3,8 @@ money, what is measured, and when it is worth acting on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from math import sqrt
@@ -67,6 +67,8 @@ class VariantTest:
         The smallest relative difference worth acting on: 0.05 is 5 %.
     delay_days
         Days after its assignment on which a unit's outcomes are complete.
+    gone
+        Variants that left the test.
     seed
         Drew which geography or turn has which variant; of no effect on users.
     start, last
@@ -87,6 +89,7 @@ class VariantTest:
     delay_days: int = 0
     ads: tuple[str, ...] = ()
     seed: int = 0
+    gone: tuple[str, ...] = ()
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -95,13 +98,30 @@ class VariantTest:
 
     @property
     def first_shares(self) -> dict[str, float]:
-        """Shares by variant on the first day. Several are best compared with the first one where it
-        has the square root of their number as much as each of them (Dunnett 1955); where shares
-        follow what is learned, or groups are assigned whole, they begin equal."""
-        compared = self.acting is Acting.EVEN and self.assigned_by is AssignedBy.USER
-        first = sqrt(len(self.variants) - 1) if compared else 1.0
-        total = first + len(self.variants) - 1
-        return {name: (1.0 if at else first) / total for at, name in enumerate(self.variants)}
+        """Shares by variant on the first day; equal ones where they follow what is learned, or
+        groups are assigned whole."""
+        if self.acting is Acting.SPLIT or self.assigned_by is not AssignedBy.USER:
+            return dict.fromkeys(self.variants, 1.0 / len(self.variants))
+        return comparing_shares(self.variants)
+
+    def joined_by(self, variant: str, ad: str) -> VariantTest:
+        """The same with a variant more; one that was there and went comes back."""
+        gone = tuple(name for name in self.gone if name != variant)
+        if variant in self.variants:
+            return replace(self, gone=gone)
+        ads = (*self.ads, ad) if self.ads or ad else ()
+        if len(ads) == 1:
+            ads = ("",) * len(self.variants) + ads
+        return replace(self, variants=(*self.variants, variant), ads=ads, gone=gone)
+
+    def without(self, variant: str) -> VariantTest:
+        """The same with a variant gone: it is not compared any more and gets no share."""
+        return replace(self, gone=(*self.gone, variant))
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The variants that are not gone."""
+        return tuple(name for name in self.variants if name not in self.gone)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; :meth:`from_dict` reads them."""
@@ -116,9 +136,17 @@ class VariantTest:
             "metric": Metric(values["metric"]),
             "assigned_by": AssignedBy(values["assigned_by"]),
             "acting": Acting(values["acting"]),
-            **{name: tuple(values[name]) for name in ("segments", "variants", "ads")},
+            **{name: tuple(values[name]) for name in ("segments", "variants", "ads", "gone")},
         }
         return cls(**{**values, **read})
+
+
+def comparing_shares(variants: Sequence[str]) -> dict[str, float]:
+    """Shares with which k variants are best compared with the first: it has sqrt(k) times as much
+    as each of them (Dunnett 1955)."""
+    total = sqrt(len(variants) - 1) + len(variants) - 1
+    first, other = sqrt(len(variants) - 1) / total, 1.0 / total
+    return {name: other if place else first for place, name in enumerate(variants)}
 
 
 def observed(test: VariantTest, rows: pd.DataFrame, *, as_of: date, margin: float) -> VariantDays:

@@ -27,7 +27,7 @@ from tasks.operate.playbook import playbook
 from tasks.variant_tests.listing import listed_tests, shown_test
 from tasks.variant_tests.planning import plan_test
 from tasks.variant_tests.review import review_once
-from tasks.variant_tests.runs import start_test, stop_test
+from tasks.variant_tests.runs import change_test, start_test, stop_test
 
 START = date(2026, 3, 2)
 TEST = VariantTest(
@@ -253,3 +253,37 @@ def test_killed_before_the_file_is_written_the_next_run_writes_it(
     assert (place.outbox / file).exists() and act() == file
     with session(open_loop(place.root).engine, read_only=True) as db:
         assert verify(db).intact
+
+
+def test_variants_join_and_leave_a_test_that_splits(place: Workspace) -> None:
+    start(
+        place,
+        replace(TEST, acting=Acting.SPLIT, smallest_effect=0.01, variants=("old", "new"), ads=()),
+    )
+    where = str(place.root)
+    with pytest.raises(Declined, match="two at least must stay"):
+        change_test(where, "hero", variant="new", gone=True, actor="mia")
+    rates = {"old": 0.05, "new": 0.05}
+    take_in(place, outcomes(rates, 10))
+    os.environ["LIFTLOOP_NOW"] = f"{START + timedelta(days=10)}T08:00:00+00:00"
+    assert "joins" in change_test(where, "hero", variant="third", ad="ad-3", actor="mia")
+    assert "already" in change_test(where, "hero", variant="third", actor="mia")
+    loop = open_loop(place.root)
+    (found,) = review_once(loop, START + timedelta(days=10))
+    assert found.shares["third"] >= 0.5 / 3 - 1e-9  # half an even share is protected
+    assert "ad-3" in (place.outbox / found.file).read_text(encoding="utf-8")
+    assert "leaves" in change_test(where, "hero", variant="new", gone=True, actor="mia")
+    (found,) = review_once(loop, START + timedelta(days=11))
+    assert found.shares["new"] == 0 and sum(found.shares.values()) == pytest.approx(1)
+    with pytest.raises(Declined, match="cannot leave"):
+        change_test(where, "hero", variant="old", gone=True, actor="mia")
+    with pytest.raises(UnknownName, match="no variant fourth"):
+        change_test(where, "hero", variant="fourth", gone=True, actor="mia")
+    with session(loop.engine, read_only=True) as db:
+        assert verify(db).intact
+
+
+def test_a_test_with_fixed_shares_takes_no_new_variant(place: Workspace) -> None:
+    start(place)
+    with pytest.raises(Declined, match="do not follow what is learned"):
+        change_test(str(place.root), "hero", variant="third", actor="mia")

@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("ended_on", sa.Date(), nullable=True),
         sa.Column("winner", sa.String(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("changes", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_varianttestrecord")),
     )
     with op.batch_alter_table("varianttestrecord", schema=None) as batch_op:

@@ -48,6 +48,12 @@ def register(app: typer.Typer) -> None:
     tests.command("stop", epilog="Example: liftloop tests stop hero --reason 'the offer ended'")(
         stop
     )
+    tests.command(
+        "add", epilog="Example: liftloop tests add hero --variant summer --workspace shop"
+    )(add)
+    tests.command(
+        "drop", epilog="Example: liftloop tests drop hero --variant old-2 --workspace shop"
+    )(drop)
     app.add_typer(tests, name="tests")
 
 
@@ -240,6 +246,37 @@ def read(
         say(f"{one.test}: {one.sentence}" + (f" See outbox/{one.file}." if one.file else ""))
     if not found:
         say("No test runs.")
+
+
+VariantOption = Annotated[str, typer.Option(help="The variant's name.")]
+
+
+def add(
+    name: NameArgument,
+    variant: VariantOption,
+    ad: Annotated[str, typer.Option(help="What the platform calls it (an ad id).")] = "",
+    workspace: WorkspaceOption = Path("workspace"),
+    by: ByOption = "operator",
+) -> None:
+    """Let a variant join a running test: it starts with what its siblings earn, and a protected
+    share for two weeks."""
+    place = opened(workspace)
+    from tasks.variant_tests.runs import change_test
+
+    say(change_test(str(place.root), name, variant=variant, ad=ad, actor=by))
+
+
+def drop(
+    name: NameArgument,
+    variant: VariantOption,
+    workspace: WorkspaceOption = Path("workspace"),
+    by: ByOption = "operator",
+) -> None:
+    """Let a variant leave a running test; its share goes to the others."""
+    place = opened(workspace)
+    from tasks.variant_tests.runs import change_test
+
+    say(change_test(str(place.root), name, variant=variant, gone=True, actor=by))
 
 
 def stop(
