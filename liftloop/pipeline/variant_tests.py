@@ -25,6 +25,7 @@ from liftloop.core.variant_tests.plan import (
     TestEnd,
     VariantTest,
     observed,
+    stray_rows,
 )
 from liftloop.core.variant_tests.reading import ReadingVerdict, TestReading, read_test
 from liftloop.core.variant_tests.shares import NextShares, Per, ShareRule, next_shares
@@ -57,6 +58,8 @@ class TestReview:
         The variant to which the shares move in steps; "" for none.
     end
         How the test ended; None while it runs.
+    strays
+        Rows under its name that count for nothing, by variant and cell.
     """
 
     __test__ = False
@@ -69,6 +72,7 @@ class TestReview:
     split: NextShares | None
     taking_over: str
     end: TestEnd | None
+    strays: Mapping[str, int]
 
 
 def question_of(test: VariantTest, settings: Settings) -> VariantQuestion:
@@ -137,7 +141,9 @@ def _review(
     findings = check_test(
         facts.of(test.compared), question_of(test, settings), shares=_promised(state)
     )
-    review = TestReview(test, as_of, reading, findings, state.shares, None, "", None)
+    review = TestReview(
+        test, as_of, reading, findings, state.shares, None, "", None, stray_rows(test, rows)
+    )
     if any(finding.code is CheckCode.SAMPLE_RATIO for finding in findings):
         # who has which variant is not as planned: nothing is concluded, nothing moves
         return replace(review, end=TestEnd.OVER if as_of > test.last else None)

@@ -79,6 +79,15 @@ def shares_words(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {share:.0%}" for name, share in named)
 
 
+def stray_words(strays: Mapping[str, int]) -> str:
+    """Which rows under the test's name count for nothing; "" where there are none."""
+    if not strays:
+        return ""
+    named = [f"{count} of {name}" for name, count in strays.items()]
+    more = f" and {len(named) - 3} more kinds" if len(named) > 3 else ""
+    return f"Rows that are not of this test's variants and cells: {', '.join(named[:3])}{more}."
+
+
 def finding_words(finding: CheckFinding) -> str:
     """What a check of a test found, in a sentence."""
     numbers = dict(finding.numbers)

@@ -39,6 +39,7 @@ from liftloop.reporting.variant_tests import (
     next_step_words,
     reading_words,
     shares_words,
+    stray_words,
 )
 from tasks.context import Loop, open_loop, view
 from tasks.operate.audit_notes import anchor
@@ -201,8 +202,8 @@ def sentence_of(review: TestReview) -> str:
     parts += [finding_words(finding) for finding in review.findings]
     if review.taking_over and review.end is None:
         parts.append(f"{review.taking_over} takes over step by step.")
-    parts.append(f"Shares: {shares_words(review.shares)}.")
-    return " ".join(parts)
+    parts += [f"Shares: {shares_words(review.shares)}.", stray_words(review.strays)]
+    return " ".join(filter(None, parts))
 
 
 def reading_values(review: TestReview) -> dict[str, Any]:

@@ -141,6 +141,17 @@ class VariantTest:
         return cls(**{**values, **read})
 
 
+def stray_rows(test: VariantTest, rows: pd.DataFrame) -> dict[str, int]:
+    """Rows delivered under the test's name that count for nothing: of a variant that it does not
+    have, or of another cell; how many by variant and cell in words."""
+    own = rows[rows["test"] == test.name]
+    cells = {str(cell) for cell in test.cells}
+    named = own["segment"].astype(str) + " x " + own["channel"].astype(str)
+    odd = ~(own["variant"].isin(test.variants) & named.isin(cells))
+    words = own.loc[odd, "variant"].astype(str) + " in " + named[odd]
+    return {str(name): int(count) for name, count in words.value_counts(sort=True).items()}
+
+
 def comparing_shares(variants: Sequence[str]) -> dict[str, float]:
     """Shares with which k variants are best compared with the first: it has sqrt(k) times as much
     as each of them (Dunnett 1955)."""

@@ -287,3 +287,11 @@ def test_a_test_with_fixed_shares_takes_no_new_variant(place: Workspace) -> None
     start(place)
     with pytest.raises(Declined, match="do not follow what is learned"):
         change_test(str(place.root), "hero", variant="third", actor="mia")
+
+
+def test_rows_that_are_of_no_variant_or_cell_of_the_test_are_told(place: Workspace) -> None:
+    start(place)
+    odd = outcomes({"older": 0.05}, 2)
+    take_in(place, pd.concat([outcomes({"old": 0.05, "new": 0.05}, 9), odd]))
+    (found,) = review_once(open_loop(place.root), START + timedelta(days=9))
+    assert "not of this test's variants and cells: 2 of older in north x social." in found.sentence
