@@ -53,6 +53,9 @@ ACTS = {
     "rejudge": "rows judged again",
     "reject": "rejected",
     "relearn": "model learned again",
+    "review_test": "test read",
+    "change_test": "test changed",
+    "end_test": "test over",
     "repair": "facts built again",
     "resume": "resumed",
     "retain": "old rows removed",
@@ -64,8 +67,10 @@ ACTS = {
     "settings": "settings noted",
     "standing holdout": "holdout drawn",
     "start_experiment": "experiment planned",
+    "start_test": "test planned",
     "step": "rollout step",
     "stop_experiment": "experiment stopped",
+    "stop_test": "test stopped",
     "train": "model trained",
     "withdraw_total": "total withdrawn",
     "worth": "gain counted",
@@ -228,6 +233,18 @@ def _joined(payload: Payload) -> str:
     return f"The {payload['kind']} {payload['name']} is read as {payload['is']}."
 
 
+def _test_planned(payload: Payload) -> str:
+    variants, segments = " against ".join(payload["variants"]), ", ".join(payload["segments"])
+    return (
+        f"{variants} in {payload['channel']}, {segments}, {payload['start']} to {payload['last']}: "
+        f"{payload['hypothesis']}"
+    )
+
+
+def _test_changed(payload: Payload) -> str:
+    return f"{payload['variant']} {'leaves' if payload['gone'] else 'joins'}."
+
+
 def _experiment_over(payload: Payload) -> str:
     return str(payload.get("sentence") or payload["reason"])
 
@@ -238,7 +255,12 @@ WORDS: Mapping[str, Callable[[Payload], str]] = {
     "changed_outside": _differs,
     "differs": _differs,
     "discard": _discarded,
+    "change_test": _test_changed,
     "end_experiment": _experiment_over,
+    "end_test": _experiment_over,
+    "review_test": _experiment_over,
+    "stop_test": _experiment_over,
+    "start_test": _test_planned,
     "forget": _forgotten,
     "retain": _forgotten,
     "join_names": _joined,

@@ -39,11 +39,13 @@ KINDS: Mapping[str, Kind] = {
     ),
     "account": Kind.SETTINGS,
     **dict.fromkeys(
-        ("move", "promote", "roll_back", "set", "no_spend", "step", "prove", "approve", "reject"), Kind.BUDGETS
+        ("move", "promote", "roll_back", "set", "no_spend", "step", "prove", "approve", "reject"),
+        Kind.BUDGETS,
     ),
     **dict.fromkeys(("pause", "resume", "propose_total", "withdraw_total"), Kind.BUDGETS),
     **dict.fromkeys(("changed_outside", "standing holdout", "worth"), Kind.BUDGETS),
     **dict.fromkeys(("start_experiment", "stop_experiment", "end_experiment"), Kind.BUDGETS),
+    **dict.fromkeys(("start_test", "change_test", "stop_test", "end_test"), Kind.BUDGETS),
     **dict.fromkeys(
         ("add_account", "close_account", "lock_account", "set_password", "give_token"), Kind.PEOPLE
     ),

@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sqlmodel import select, text
+from typer.testing import CliRunner
 
 from liftloop.adapters.audit.trail import verify
 from liftloop.adapters.facts.deliveries import deliver
 from liftloop.adapters.ledger.records import session
 from liftloop.adapters.ledger.tables import Message
+from liftloop.app.cli import app
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.variant_tests.plan import Acting, Metric, VariantTest
 from liftloop.core.variant_tests.shares import ShareRule
@@ -107,6 +109,10 @@ def test_a_better_variant_takes_over_step_by_step_and_the_trail_tells_it(place: 
     assert "brings more conversions per unit" in told.text and "switch the other" in told.text
     kinds = [one.kind for one in playbook(loop, "hero")]
     assert kinds == ["hypothesis", "result"]
+    run, where = CliRunner(), ["--workspace", str(place.root)]
+    told = run.invoke(app, ["audit", *where], env={"COLUMNS": "250"}).output
+    assert "old against new in social, north" in told and "test over" in told
+    assert "hero" in run.invoke(app, ["changelog", *where], env={"COLUMNS": "250"}).output
 
 
 def test_the_same_facts_again_change_nothing_and_late_ones_are_read_anew(place: Workspace) -> None:
