@@ -12,7 +12,7 @@ from sqlmodel import Session
 from liftloop.adapters.files.budget_files import read_policy
 from liftloop.adapters.ledger.decisions import budgets_in_force, decision, decisions
 from liftloop.adapters.ledger.records import policy, session
-from liftloop.adapters.ledger.tables import Decision
+from liftloop.adapters.ledger.tables import Decision, Proposal
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.ids import key
 from liftloop.core.money.currencies import amount_words
@@ -131,13 +131,19 @@ def set_budgets(workspace: str, path: Path, *, start: date | None, actor: str) -
 @dataclass(frozen=True, slots=True)
 class ManualBudgets:
     """Budgets that a person brings: from what ``source``, by whom; whether they wait for somebody's
-    approval whatever they move; and the terms that hold once they are approved."""
+    approval whatever they move; the terms that hold once they are approved; and the plan that they
+    are, whose model says what to expect of them."""
 
     target: Policy
     source: str
     actor: str
     always_waits: bool = False
     terms: Terms = field(default_factory=dict)
+    plan: Proposal | None = None
+
+    @property
+    def training_key(self) -> str | None:
+        return self.plan.training_key if self.plan is not None else None
 
 
 def propose_next(workspace: str, plan: NextPlan, *, source: str, actor: str) -> str:
@@ -153,7 +159,8 @@ def propose_next(workspace: str, plan: NextPlan, *, source: str, actor: str) -> 
     """
     loop = open_loop(workspace)
     must_hold_together(with_terms(planning_settings(loop), plan.terms), loop, id="This plan")
-    asked = ManualBudgets(plan.changed[1], source, actor, always_waits=True, terms=plan.terms)
+    made, target = plan.changed
+    asked = ManualBudgets(target, source, actor, always_waits=True, terms=plan.terms, plan=made)
     return _put(loop, asked, None)
 
 
@@ -198,8 +205,8 @@ def _set(loop: Loop, asked: ManualBudgets, effective: date) -> tuple[str, str, s
         effective,
         key("set", target.version, current.version, effective, *([asked.terms] * bool(new_terms))),
         current,
-        None,
-        "{}",
+        asked.training_key,
+        asked.plan.facts if asked.plan is not None else "{}",
         actor=actor,
         act="set",
         words=reason,

@@ -94,7 +94,8 @@ def _held(newest: Decision | None) -> str:
 def _taken_back(summary: RolloutSummary | None, head: Decision | None) -> str:
     if summary is None or summary.stage != "rolled_back":
         return ""
-    if head is not None and head.effective_from > summary.changed_on and head.kind == "move":
+    # budgets set by hand end a rollout on the very day they take effect
+    if head is not None and head.effective_from >= summary.changed_on and head.kind == "move":
         return ""
     return " ".join(filter(None, (summary.sentence, summary.cooldown_sentence)))
 

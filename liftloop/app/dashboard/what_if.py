@@ -175,7 +175,14 @@ def _draw(visit: Visit, plan: NextPlan) -> None:
     ]
     frame = pd.DataFrame(rows).sort_values("difference", key=lambda c: -c.abs(), kind="stable")
     frame = harmless(frame, "segment", "channel")
-    st.dataframe(frame, hide_index=True, height=table_height(len(frame)))
+    cents = st.column_config.NumberColumn(format="%.2f")
+    amounts = [name for name in frame.columns if name not in ("segment", "channel")]
+    st.dataframe(
+        frame,
+        hide_index=True,
+        height=table_height(len(frame)),
+        column_config=dict.fromkeys(amounts, cents),
+    )
     if not visit.may(Action.PROPOSE):
         st.caption(f"To take it to approval takes {who_may(Action.PROPOSE)}.")
         return

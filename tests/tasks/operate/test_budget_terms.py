@@ -18,6 +18,8 @@ from tasks.decision.budget_terms import approved_total, planning_settings
 from tasks.decision.what_if import NextPlan, what_next
 from tasks.operate import acts
 from tasks.operate.budget_acts import propose_next
+from tasks.report.rollout_summary import last_summary
+from tasks.report.situation import situation
 from tests.tasks.conftest import World
 
 CAP = 'budget.groups = [{ name = "less search", channels = ["search"], maximum = "%s" }]'
@@ -69,6 +71,12 @@ def test_an_approved_total_with_its_caps_is_in_force_and_planned_with(spending: 
         name="less search", channels=("search",), maximum=Decimal("30000.00")
     )
     assert world.budgets(id).total == total
+    # what was expected of the plan stands with the decision, and nothing counts as taken back
+    with session(world.loop.engine, read_only=True) as db:
+        head = decisions(db)[0]
+        now = situation(db, world.loop, None, last_summary(db, world.loop.settings))
+    assert head.expected_gain == pytest.approx(plan.changed[0].expected_gain, rel=1e-6)
+    assert now.is_known and not now.taken_back and not now.waiting
     # the next plan is made with it, and a what-if can go back to what the file says
     again = what_next(place, [f'budget.total = "{before}"'])
     assert again.usual[1].total == total
