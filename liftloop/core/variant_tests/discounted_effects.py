@@ -74,6 +74,14 @@ class DiscountedEffects:
         """The expected discount a day; 1 forgets nothing."""
         return float(self.weights @ _MODELS)
 
+    @property
+    def moments(self) -> tuple[Array, Array]:
+        """Mean (v,) and covariance (v, v) over the models."""
+        mean = self.weights @ self.means
+        apart = self.means - mean
+        between = np.einsum("g,gi,gj->ij", self.weights, apart, apart)
+        return mean, np.einsum("g,gij->ij", self.weights, self.covariances) + between
+
     def draw(self, count: int, rng: np.random.Generator) -> Array:
         """``count`` draws of the effects, shape (count, v), less their mean over variants."""
         ends = np.rint(np.cumsum(self.weights) * count).astype(int)
@@ -105,15 +113,15 @@ def _working(value: Array, exposure: Array, at: Array) -> _Working:
     return _Working(at, np.where(total > 0, value.T - mean, 0.0), information)
 
 
-def _precision(variants: int, spread: float) -> Array:
-    """Of effects that vary by ``spread`` around a common level."""
+def prior_precision(variants: int, spread: float) -> Array:
+    """Prior precision (v, v) of effects that vary by ``spread`` around a common level."""
     level = np.full((variants, variants), _LEVEL**2)
     return np.asarray(np.linalg.inv(level + spread**2 * np.eye(variants)), dtype=np.float64)
 
 
 def _static(value: Array, exposure: Array) -> _Working:
     """The model at the effects that fit all days alike, leaning on a wide prior."""
-    tight = _precision(len(value), _SPREADS[-1])
+    tight = prior_precision(len(value), _SPREADS[-1])
     at = np.zeros(len(value))
     scale = np.sqrt(max(value.sum(), 1.0))
     for _ in range(4):
@@ -169,7 +177,7 @@ def _spread(score: Array, information: Array, at: Array) -> float:
     variants = len(at)
     logs = []
     for spread in _SPREADS:
-        tight = _precision(variants, float(spread))
+        tight = prior_precision(variants, float(spread))
         whole = information + tight
         shift = np.linalg.solve(whole, score - tight @ at)
         _, half = np.linalg.slogdet(whole)
@@ -204,7 +212,7 @@ def fit_effects(observed: VariantDays, exposure: Array) -> DiscountedEffects:
     score, information = work.score / noise, work.information / noise
     total = information[ripe].sum(axis=0)
     spread = _spread(score[ripe].sum(axis=0), total, work.at)
-    tight = _precision(len(value), spread)
+    tight = prior_precision(len(value), spread)
     evidence = _Evidence(work.at, score, information, tight)
     shown = np.cumsum(exposure, axis=1) - exposure / 2
     whole = max(float(exposure.sum()) / exposure.shape[1] * _TIRING_DAYS, 1e-300)
@@ -216,7 +224,7 @@ def fit_effects(observed: VariantDays, exposure: Array) -> DiscountedEffects:
 
 def _nothing_known(variants: int) -> DiscountedEffects:
     spread = float(np.median(_SPREADS))
-    covariance = np.linalg.inv(_precision(variants, spread))
+    covariance = np.linalg.inv(prior_precision(variants, spread))
     count = len(_MODELS)
     return DiscountedEffects(
         _PRIOR,

@@ -83,6 +83,10 @@ class ShareRule:
         if not (0 <= self.floor < 1 and 0 < self.largest_step <= 1 and self.margin > 0):
             raise ValueError("A floor is in [0, 1), a step in (0, 1], a margin above 0.")
 
+    def exposure(self, observed: VariantDays) -> Array:
+        """What outcomes are divided by, shape (v, d)."""
+        return observed.spend if self.per is Per.SPEND else observed.units
+
 
 @dataclass(frozen=True, slots=True)
 class VariantShare:
@@ -159,27 +163,48 @@ def next_shares(
     ValueError
         Where all variants are gone.
     """
+    effects = fit_effects(observed, rule.exposure(observed))
+    drawn = effects.draw(rule.draws, np.random.default_rng(seed))
+    return shares_of_draws(EffectDraws(observed, effects, drawn), rule, before=before, gone=gone)
+
+
+@dataclass(frozen=True, slots=True)
+class EffectDraws:
+    """Facts, what they say of the effects, and draws of tomorrow's effects (n, v)."""
+
+    observed: VariantDays
+    effects: DiscountedEffects
+    drawn: Array
+
+
+def shares_of_draws(
+    known: EffectDraws,
+    rule: ShareRule,
+    *,
+    before: Mapping[str, float] | None,
+    gone: Collection[str],
+) -> NextShares:
+    """As :func:`next_shares`, with tomorrow's effects drawn already."""
+    observed, drawn = known.observed, known.drawn
     standing = standings(observed, rule.new, gone=gone)
     here = np.array([s is not Standing.GONE for s in standing])
-    exposure = observed.spend if rule.per is Per.SPEND else observed.units
     even = without_the_gone(np.ones(len(here)), standing)
-    effects = fit_effects(observed, exposure)
-    drawn = effects.draw(rule.draws, np.random.default_rng(seed))
     best = _probability_best(drawn, here)
     wanted = best if rule.aim is Aim.EARN else _top_two(best)
     least = least_shares(standing, rule.new, floor=rule.floor)
     target = _at_least(wanted, least)
-    gain, allowed = _guard(effects, _Split(observed, exposure, rule), drawn, (even, target))
+    gain, allowed = _guard(known, rule, (even, target))
     target = even + allowed * (target - even)
-    shares = _step(_in_force(before, observed, exposure), target, (least, standing), rule)
-    profit = _profit(observed, exposure, effects, drawn, rule)
+    before_now = _in_force(before, observed, rule.exposure(observed))
+    shares = _step(before_now, target, (least, standing), rule)
+    profit = _profit(known, rule)
     variants = tuple(
         VariantShare(name, float(share), float(p), mean, low, high, s)
         for name, share, p, (mean, low, high), s in zip(
             observed.variants, shares, best, profit.tolist(), standing, strict=True
         )
     )
-    return NextShares(variants, effects.discount, effects.spread, gain, allowed)
+    return NextShares(variants, known.effects.discount, known.effects.spread, gain, allowed)
 
 
 def _probability_best(drawn: Array, here: Mask) -> Array:
@@ -211,22 +236,13 @@ def _at_least(shares: Array, least: Array) -> Array:
     return np.asarray(found / found.sum())
 
 
-@dataclass(frozen=True, slots=True)
-class _Split:
-    observed: VariantDays
-    exposure: Array
-    rule: ShareRule
-
-
-def _guard(
-    effects: DiscountedEffects, split: _Split, drawn: Array, shares: tuple[Array, Array]
-) -> tuple[float, float]:
+def _guard(known: EffectDraws, rule: ShareRule, shares: tuple[Array, Array]) -> tuple[float, float]:
     """The estimated gain over even shares so far, and how far to go from even to wanted shares."""
     even, wanted = shares
-    rule = split.rule
+    observed, effects, drawn = known.observed, known.effects, known.drawn
     window = slice(-rule.horizon_days, None)
-    exposure, value = split.exposure[:, window], split.observed.value[:, window]
-    value = value.sum(axis=0) / split.observed.matured[window]
+    exposure, value = rule.exposure(observed)[:, window], observed.value[:, window]
+    value = value.sum(axis=0) / observed.matured[window]
     used = (exposure.sum(axis=0) > 0) & (value > 0)
     if not used.any():
         return 0.0, 1.0
@@ -281,24 +297,19 @@ def _step(
     return np.asarray(start + rule.largest_step / farthest * (target - start))
 
 
-def _profit(
-    observed: VariantDays,
-    exposure: Array,
-    effects: DiscountedEffects,
-    drawn: Array,
-    rule: ShareRule,
-) -> Array:
+def _profit(known: EffectDraws, rule: ShareRule) -> Array:
     """Mean and 90 % interval of each variant's profit per exposure at the days' present level,
     shape (v, 3)."""
+    observed, exposure = known.observed, rule.exposure(known.observed)
     window = slice(-_LEVEL_DAYS, None)
-    known = exposure[:, window] * observed.matured[window]
+    matured = exposure[:, window] * observed.matured[window]
     value = float(observed.value[:, window].sum())
-    relative = np.exp(drawn)
-    base = relative @ known.sum(axis=1)
+    relative = np.exp(known.drawn)
+    base = relative @ matured.sum(axis=1)
     if value <= 0 or not (base > 0).all():
         return np.full((len(exposure), 3), np.nan)
     rate = rule.margin * value * relative / base[:, None]
-    level = Z90 * np.sqrt(effects.dispersion / value)
+    level = Z90 * np.sqrt(known.effects.dispersion / value)
     low, high = np.quantile(rate, [0.05, 0.95], axis=0)
     mean = rate.mean(axis=0)
     cost = 1.0 if rule.per is Per.SPEND else 0.0
