@@ -60,8 +60,8 @@ def _week(workspace: Workspace, day: date, week: int) -> None:
     _spoil(workspace, day, week)
     ingest(place, alone=False)
     monitor(place, day, alone=False)
-    promote(place, train_model(place, day, door="holdout", reason="weekly cycle"))
-    proposal = propose(place, day, door="holdout")
+    promote(place, train_model(place, day, source="holdout", reason="weekly cycle"))
+    proposal = propose(place, day, source="holdout")
     _decide(place, day, proposal["id"])
     loop = open_loop(place)
     if week in (5, 8):

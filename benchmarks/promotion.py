@@ -419,9 +419,9 @@ def table(runs: list[dict[str, dict[str, float]]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def simulate(door: str, runs: int, *, jobs: int = 1, first: int = 0) -> pd.DataFrame:
-    """The table of ``runs`` simulated examinations through ``door``."""
-    one = by_holdout if door == "holdout" else by_units
+def simulate(source: str, runs: int, *, jobs: int = 1, first: int = 0) -> pd.DataFrame:
+    """The table of ``runs`` simulated examinations through ``source``."""
+    one = by_holdout if source == "holdout" else by_units
     seeds = range(first, first + runs)
     if jobs == 1:
         return table([one(seed) for seed in seeds])
@@ -442,9 +442,9 @@ def main() -> None:
     asked.add_argument("--door", choices=("holdout", "units", "both"), default="both")
     asked.add_argument("--jobs", type=int, default=1)
     given = asked.parse_args()
-    for door in ("holdout", "units") if given.door == "both" else (given.door,):
-        print(f"\n{door}: {given.runs} runs each, a year of evidence")
-        print(as_markdown(simulate(door, given.runs, jobs=given.jobs)))
+    for source in ("holdout", "units") if given.door == "both" else (given.door,):
+        print(f"\n{source}: {given.runs} runs each, a year of evidence")
+        print(as_markdown(simulate(source, given.runs, jobs=given.jobs)))
 
 
 if __name__ == "__main__":

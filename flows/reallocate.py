@@ -22,7 +22,7 @@ def reallocate(
     Returns the proposal: id (None when nothing can be proposed), new, reason.
     """
     place, day = resolve(workspace, as_of)
-    proposal = propose(place, day, door=source)
+    proposal = propose(place, day, source=source)
     show_proposal(place, proposal)
     log(proposal["reason"])
     if alone:

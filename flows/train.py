@@ -27,7 +27,7 @@ def train(
     Returns the training: key (None without evidence), new, champion, sentence.
     """
     place, day = resolve(workspace, as_of)
-    training = train_model(place, day, door=source, reason=reason)
+    training = train_model(place, day, source=source, reason=reason)
     training = promote(place, training)
     show_training(place, training)
     log(training["sentence"])

@@ -55,7 +55,7 @@ def train_many(
 @flow(name="train_each", flow_run_name=run_name)
 def _each(workspaces: list[str], as_of: AsOf, source: Source, reason: str) -> list[dict[str, Any]]:
     begun = train_and_promote.map(
-        workspaces, unmapped(as_of), door=unmapped(source), reason=unmapped(reason)
+        workspaces, unmapped(as_of), source=unmapped(source), reason=unmapped(reason)
     )
     found = list(begun.result())
     log(f"{sum(bool(one['key']) for one in found)} of {len(found)} workspaces were trained.")

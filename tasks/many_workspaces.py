@@ -17,13 +17,13 @@ Where = Literal["threads", "processes", "dask"]
 
 @task(name="train and crown")
 def train_and_promote(
-    workspace: str, as_of: date | None, *, door: str, reason: str
+    workspace: str, as_of: date | None, *, source: str, reason: str
 ) -> dict[str, Any]:
     """One workspace's training, examined and crowned; what went wrong in one stops no other."""
     place, day = resolve(workspace, as_of)
     loop = open_loop(place)
     try:
-        training = promote_once(loop, train_once(loop, day, door=door, reason=reason))
+        training = promote_once(loop, train_once(loop, day, source=source, reason=reason))
     except LiftLoopError as error:
         return {"workspace": place, "key": None, "champion": False, "sentence": str(error)}
     return {"workspace": place, **training}

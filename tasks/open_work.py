@@ -85,15 +85,15 @@ def review_waiting_once(loop: Loop, as_of: date) -> list[str]:
         elif due <= as_of + REMINDED:
             _tell_of_waiting(loop, id, due)
     for id, training_key, proposed, incumbent in waiting:
-        door = source_of(loop, training_key)
+        source = source_of(loop, training_key)
         verdicts = guard_plan(
             loop.settings,
             PlanEvidence(
-                plan_facts(loop, as_of, door=door), as_of, learned_until(loop, training_key)
+                plan_facts(loop, as_of, source=source), as_of, learned_until(loop, training_key)
             ),
             proposed=proposed,
             incumbent=incumbent,
-            holds=holds_on(loop, as_of, incumbent, door=door),
+            holds=holds_on(loop, as_of, incumbent, source=source),
         )
         against = " ".join(v.sentence for v in verdicts if v.verdict == "fail")
         if id not in rejected and against and _reject(loop, id, as_of, against):

@@ -63,7 +63,7 @@ UNKNOWN_ELASTICITY = 0.5  # of response to demand, where no lift or test can say
 
 @dataclass(frozen=True, slots=True)
 class HoldoutConfig:
-    """How the holdout door is trained. ``tuning_trials`` 0 keeps the default parameters; without
+    """How holdouts are learned from. ``tuning_trials`` 0 keeps the default parameters; without
     ``claims`` what platforms attribute to themselves is not looked at, without ``sales`` not what
     sales did as budgets moved, without ``season`` not how demand goes through the year, without
     ``interactions`` not whether channels lift or eat each other. Curves are those of the

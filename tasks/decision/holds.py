@@ -45,14 +45,14 @@ STOPPED = (
 )
 
 
-def holds_on(loop: Loop, as_of: date, policy: Policy, *, door: str) -> Holds:
+def holds_on(loop: Loop, as_of: date, policy: Policy, *, source: str) -> Holds:
     """What may not move on ``as_of``, by what is known then. Writes nothing.
 
     Parameters
     ----------
     policy
         The budgets in force before ``as_of``.
-    door
+    source
         The champion's evidence source: ``holdout`` or ``units``.
 
     Raises
@@ -67,9 +67,9 @@ def holds_on(loop: Loop, as_of: date, policy: Policy, *, door: str) -> Holds:
         ]
         pauses += _stopped(policy, cells_with_budgets(db, at=loop.at))
     pauses += [*experiment_holds(loop, as_of), *loop.settings.budget.blackouts_on(as_of)]
-    health = health_of(loop, as_of, policy, door=door)
+    health = health_of(loop, as_of, policy, source=source)
     facts = view(loop, as_of, ["performance", "holdout", "sales"]).frames
-    alarms = _alarms(loop, as_of, facts) if door == "holdout" else ()
+    alarms = _alarms(loop, as_of, facts) if source == "holdout" else ()
     return holds(
         pauses=pauses,
         holdback=holdback_of(loop, policy),

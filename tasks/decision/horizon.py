@@ -215,16 +215,18 @@ def load_outlook(
     """What the plan of ``days`` days from ``as_of`` on rests on. Default: from the next cycle on,
     as the budgets in force have it, or from today."""
     with session(loop.engine, read_only=True) as db:
-        champions = [(door, champion_training(db, model_name=MODEL_OF[door])) for door in MODEL_OF]
+        champions = [
+            (source, champion_training(db, model_name=MODEL_OF[source])) for source in MODEL_OF
+        ]
         decided = budgets_in_force(db, before=as_of or date.max)
     start = as_of
     if start is None and decided is not None:
         start = decided[1].effective_from + timedelta(days=loop.settings.cycle_days)
     start = start or loop.today()
-    door, champion = next(((d, c) for d, c in champions if c is not None), (None, None))
-    if champion is None or door is None:
+    source, champion = next(((d, c) for d, c in champions if c is not None), (None, None))
+    if champion is None or source is None:
         raise Declined("No model is in force yet, so no plan ahead: liftloop cycle trains one.")
-    incumbent, _ = budgets_before(loop, start, door=door)
+    incumbent, _ = budgets_before(loop, start, source=source)
     if incumbent is None:
         raise Declined("No spend is known yet, so there is nothing to plan: liftloop ingest.")
     curves = load_model_curves(loop, champion)
@@ -235,8 +237,10 @@ def load_outlook(
     season, note = demand(loop, start, days=days, calendar=calendar, champion=champion)
     curves = separable_at(curves, incumbent)
     known = min(start, loop.today())
-    held = incumbent if known == start else budgets_before(loop, known, door=door)[0] or incumbent
-    holds = holds_on(loop, known, held, door=door)
+    held = (
+        incumbent if known == start else budgets_before(loop, known, source=source)[0] or incumbent
+    )
+    holds = holds_on(loop, known, held, source=source)
     return HorizonInputs(start, curves, incumbent, holds, season, note, effective)
 
 

@@ -67,27 +67,27 @@ from tasks.step import leave_page, step
 
 
 @step("propose")
-def propose(workspace: str, as_of: date, door: str) -> dict[str, Any]:
+def propose(workspace: str, as_of: date, source: str) -> dict[str, Any]:
     """Propose a policy for ``as_of``, once for what it is based on."""
-    return propose_once(open_loop(workspace), as_of, door=door)
+    return propose_once(open_loop(workspace), as_of, source=source)
 
 
-def propose_once(loop: Loop, as_of: date, *, door: str) -> dict[str, Any]:
+def propose_once(loop: Loop, as_of: date, *, source: str) -> dict[str, Any]:
     """The proposal for ``as_of``: id, whether it is new, and its reason. A proposal without a
     champion keeps the budgets in force."""
     loop = loop.pinned()
     with session(loop.engine, read_only=True) as db:
-        champion = champion_training(db, model_name=MODEL_OF[door])
-    in_force, origin = budgets_before(loop, as_of, door=door)
+        champion = champion_training(db, model_name=MODEL_OF[source])
+    in_force, origin = budgets_before(loop, as_of, source=source)
     if in_force is None:
         return {"id": None, "new": False, "reason": "No spend is known yet: nothing to propose."}
     note = ""
-    if origin == "observed" and door == "holdout":
+    if origin == "observed" and source == "holdout":
         in_force, note = _with_platform_budgets(loop, in_force)
     begin_holdback(loop, as_of, in_force)
     with session(loop.engine, read_only=True) as db:
         incumbent = head_before(db, as_of, names=loop.names) or in_force
-    basis = basis_of(loop, as_of, incumbent, champion, door=door, in_force=in_force)
+    basis = basis_of(loop, as_of, incumbent, champion, source=source, in_force=in_force)
     with session(loop.engine, read_only=True) as db:
         known = proposal(db, id=basis.id)
     if known is not None:
@@ -146,12 +146,12 @@ def basis_of(
     incumbent: Policy,
     champion: Training | None,
     *,
-    door: str,
+    source: str,
     in_force: Policy | None = None,
 ) -> Basis:
     """What a proposal for ``as_of`` would rest on, given the budgets it is made from, the champion
     and the budgets in force (default: those it is made from). Writes nothing."""
-    held = holds_on(loop, as_of, in_force or incumbent, door=door)
+    held = holds_on(loop, as_of, in_force or incumbent, source=source)
     with session(loop.engine, read_only=True) as db:
         terms = terms_in_force(db, loop)
         kept = withheld(db, at=loop.at)
@@ -182,7 +182,7 @@ def _named(terms: Terms) -> tuple[tuple[str, object], ...]:
     return (("terms", terms),) if terms else ()
 
 
-def budgets_before(loop: Loop, as_of: date, *, door: str) -> tuple[Policy | None, str]:
+def budgets_before(loop: Loop, as_of: date, *, source: str) -> tuple[Policy | None, str]:
     """The policy in force before ``as_of``, and where it is from."""
     with session(loop.engine, read_only=True) as db:
         known = budgets_in_force(db, before=as_of)
@@ -190,7 +190,7 @@ def budgets_before(loop: Loop, as_of: date, *, door: str) -> tuple[Policy | None
         return loop.names.policy(known[0]), "decided"
     total, account = loop.settings.budget.total, loop.settings.account
     unit = budget_unit(account.currency)
-    if door == "units":
+    if source == "units":
         units = view(loop, as_of, ["units"])["units"]
         return observed_policy_of_units(units, total=total, unit=unit), "observed"
     performance = view(loop, as_of, ["performance"])["performance"]

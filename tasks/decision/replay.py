@@ -271,7 +271,7 @@ def _model(loop: Loop, trained: Training, *, refit: bool) -> ReplayCheck:
         made = provenance_of(db, subject=trained.key, at=trained.created_at)
         sealed = (payload_of(db, subject=trained.key) or {}).get("curves")
     then = as_then(loop, made)
-    data = training_set_of(then, trained.as_of, door=trained.door)
+    data = training_set_of(then, trained.as_of, source=trained.door)
     name = f"{trained.model_name} version {trained.model_version}"
     kept, _ = load_curves(loop.workspace, run_id=str(trained.run_id))
     differ = differences(
@@ -299,14 +299,14 @@ def _proposed(loop: Loop, planned: Proposal) -> ReplayCheck:
         champion = training(db, key=planned.training_key) if planned.training_key else None
     assert incumbent is not None  # a foreign key holds it
     then = as_then(loop, made)
-    # without a champion the door is not kept: the id tells by which it came
+    # without a champion the source is not kept: the id tells which it was
     doors = (champion.door,) if champion else DOORS
-    in_force, origin = budgets_before(then, planned.as_of, door=doors[0])
+    in_force, origin = budgets_before(then, planned.as_of, source=doors[0])
     if origin == "observed":  # how they were observed then is on record, whatever is observed today
         in_force = incumbent
     bases = [
-        basis_of(then, planned.as_of, incumbent, champion, door=door, in_force=in_force)
-        for door in doors
+        basis_of(then, planned.as_of, incumbent, champion, source=source, in_force=in_force)
+        for source in doors
     ]
     basis = next((b for b in bases if b.id == planned.id), bases[0])
     again, _ = proposal_on(then, planned.as_of, basis)

@@ -84,13 +84,13 @@ def settlement_of(loop: Loop, plan: Proposal, running: Running | None) -> Unreco
         before = loop.names.policy(_policy(db, plan.previous_policy_version))
         judged = judged_total(db, plan.id)
     in_force = running.current if running else before
-    door = source_of(loop, plan.training_key)
+    source = source_of(loop, plan.training_key)
     inputs = inputs_of(
         loop,
         plan.as_of,
         in_force=in_force,
         running=running,
-        holds=holds_on(loop, plan.as_of, in_force, door=door),
+        holds=holds_on(loop, plan.as_of, in_force, source=source),
         training_key=plan.training_key,
     )
     wanted = Proposed(proposed, plan.reason)
@@ -265,7 +265,7 @@ def look_of(
     ``before``: the sequence of the decision that is made again.
     """
     trained = training_of(loop, running, before=before)
-    holds = holds_on(loop, as_of, running.current, door=source_of(loop, trained))
+    holds = holds_on(loop, as_of, running.current, source=source_of(loop, trained))
     inputs = inputs_of(
         loop, as_of, in_force=running.current, running=running, holds=holds, training_key=trained
     )

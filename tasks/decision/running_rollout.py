@@ -182,10 +182,10 @@ def rollout_facts(loop: Loop, as_of: date) -> View:
     return view(loop, as_of, ["holdout", "performance", "sales"])
 
 
-def plan_facts(loop: Loop, as_of: date, *, door: str) -> dict[str, pd.DataFrame]:
+def plan_facts(loop: Loop, as_of: date, *, source: str) -> dict[str, pd.DataFrame]:
     """The facts that guardrails judge a plan by: with the users, where it rests on their tests."""
     facts = rollout_facts(loop, as_of).frames
-    if door != "units":
+    if source != "units":
         return {**facts, "units": costs_known(loop, as_of)}
     return {**facts, "units": view(loop, as_of, ["units"])["units"]}
 
@@ -203,7 +203,7 @@ def inputs_of(
     since = running.state.reference_on if running else as_of
     return RolloutInputs(
         loop.settings,
-        plan_facts(loop, as_of, door=source_of(loop, training_key)),
+        plan_facts(loop, as_of, source=source_of(loop, training_key)),
         as_of,
         in_force,
         holds,

@@ -125,11 +125,11 @@ def what_if(workspace: str, id: str, changes: Sequence[str]) -> WhatIf:
     with session(then.engine, read_only=True) as db:
         planned_with = with_terms(then.settings, terms_in_force(db, then))
     then = replace(then, settings=changed_settings(planned_with, changes))
-    door = champion.door if champion else "holdout"
-    in_force, origin = budgets_before(then, planned.as_of, door=door)
+    source = champion.door if champion else "holdout"
+    in_force, origin = budgets_before(then, planned.as_of, source=source)
     if origin == "observed":  # how they were observed then is on record
         in_force = before
-    basis = basis_of(then, planned.as_of, before, champion, door=door, in_force=in_force)
+    basis = basis_of(then, planned.as_of, before, champion, source=source, in_force=in_force)
     now = proposal_on(then, planned.as_of, replace(basis, terms={}))
     currency = then.settings.account.currency
     return WhatIf(id, tuple(changes), currency, before, (planned, was), now)
@@ -199,9 +199,9 @@ def what_next(workspace: str, changes: Sequence[str], *, as_of: date | None = No
         now = budgets_in_force(db, before=date.max)
         last = now[1].training_key if now else None
         made_by = training(db, key=last) if last else None
-        door = made_by.door if made_by else "holdout"
-        champion = champion_training(db, model_name=MODEL_OF[door])
-    before = loop.names.policy(now[0]) if now else budgets_before(loop, day, door=door)[0]
+        source = made_by.door if made_by else "holdout"
+        champion = champion_training(db, model_name=MODEL_OF[source])
+    before = loop.names.policy(now[0]) if now else budgets_before(loop, day, source=source)[0]
     if before is None:
         raise Declined("No spend is known yet: there is nothing to plan from.")
     planning = planning_settings(loop)
@@ -209,7 +209,7 @@ def what_next(workspace: str, changes: Sequence[str], *, as_of: date | None = No
     plans = []
     for settings in (planning, changed):
         each = replace(loop, settings=settings)
-        basis = basis_of(each, day, before, champion, door=door)
+        basis = basis_of(each, day, before, champion, source=source)
         plans.append(proposal_on(each, day, replace(basis, terms={})))
     return NextPlan(
         tuple(changes),

@@ -21,12 +21,12 @@ from tasks.context import Loop, View, view
 from tasks.evidence.user_tests import costs_known
 
 
-def health_of(loop: Loop, as_of: date, policy: Policy, *, door: str) -> HealthVerdict:
+def health_of(loop: Loop, as_of: date, policy: Policy, *, source: str) -> HealthVerdict:
     """Which cells of ``policy`` may move on ``as_of``, by the facts known then.
 
     A user-level test is one wave: it has no daily feed that could lag.
     """
-    if door == "units":
+    if source == "units":
         return HealthVerdict(as_of, (), "", "A user-level test has no daily feed that could lag.")
     facts = view(loop, as_of, ["performance", "holdout", "sales"])
     with session(loop.engine, read_only=True) as db:
@@ -48,7 +48,7 @@ def defaults_behind(
     were late then, and what the training in force was trained with."""
     with session(loop.engine, read_only=True) as db:
         trained = training(db, key=training_key) if training_key else None
-    found = health_of(loop, as_of, policy, door=trained.door if trained else "holdout")
+    found = health_of(loop, as_of, policy, source=trained.door if trained else "holdout")
     late = [
         entry
         for feed, words in STAND_IN.items()

@@ -155,7 +155,7 @@ def relearn(loop: Loop, fault: ModelFault, *, actor: str) -> str:
     try:
         with session(loop.engine, read_only=True) as db:
             then = as_then(loop, provenance_of(db, subject=trained.key, at=trained.created_at))
-        data = training_set_of(then, trained.as_of, door=trained.door)
+        data = training_set_of(then, trained.as_of, source=trained.door)
         if data.key != trained.key:
             raise Declined("the facts of then are not there any more.")
         record = learn_again(then, trained, data)

@@ -38,7 +38,7 @@ def describe_test(workspace: str, described: Experiment) -> tuple[Experiment, Ex
     must_be_in_order(start, described.end)
     weeks = described.weeks
     facts = view(loop, min(start, loop.today() + timedelta(days=1)), FEEDS)
-    policy, _ = budgets_before(loop, start, door="holdout")
+    policy, _ = budgets_before(loop, start, source="holdout")
     with session(loop.engine, read_only=True) as db:
         champion = champion_training(db, model_name=MODEL_OF["holdout"])
     curves = None

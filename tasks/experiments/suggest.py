@@ -149,7 +149,7 @@ def suggest_tests(
     with session(loop.engine, read_only=True) as db:
         champion = champion_training(db, model_name=MODEL_OF["holdout"])
     facts = view(loop, day, FEEDS)
-    policy, _ = budgets_before(loop, day, door="holdout")
+    policy, _ = budgets_before(loop, day, source="holdout")
     if policy is None:
         raise Declined("No spend is known yet: deliver `performance` (liftloop ingest) first.")
     if champion is None and len(facts["holdout"]):

@@ -54,7 +54,7 @@ def curves_in(workspace: Workspace, db: Session, trained: Training) -> ResponseC
     assert trained.run_id is not None
     recorded = recorded_hashes(db, trained.key).get("curves")
     arrays, _ = load_curves(workspace, run_id=trained.run_id, recorded=recorded)
-    curves = curves_from(arrays, door=trained.door)
+    curves = curves_from(arrays, source=trained.door)
     if curves is None:
         raise DamagedWorkspace(
             f"The response curves of run {trained.run_id} have values that are no numbers.",
@@ -63,11 +63,11 @@ def curves_in(workspace: Workspace, db: Session, trained: Training) -> ResponseC
     return curves
 
 
-def curves_from(arrays: Mapping[str, Any], *, door: str) -> ResponseCurves | None:
+def curves_from(arrays: Mapping[str, Any], *, source: str) -> ResponseCurves | None:
     """The curves that a training's arrays stand for; None where they have values that are no
     numbers, or none that a curve can have."""
     kind: Any = SaturatingCurves
-    if door == "units":
+    if source == "units":
         kind = UnitCurves
     elif "kind" in arrays and str(arrays["kind"]) == KIND:
         kind = InteractingCurves
@@ -88,7 +88,7 @@ def curves_of(loop: Loop, training_key: str | None) -> ResponseCurves | None:
 
 
 def source_of(loop: Loop, training_key: str | None) -> str:
-    """The door a training came in by; that of holdouts where there is no training."""
+    """The evidence source of a training; that of holdouts where there is no training."""
     with session(loop.engine, read_only=True) as db:
         trained = training(db, key=training_key) if training_key else None
     return trained.door if trained else "holdout"

@@ -58,12 +58,12 @@ def rules_of_promotion(settings: Settings) -> PromotionRules:
     )
 
 
-def specification(settings: Settings, *, door: str) -> dict[str, Any]:
+def specification(settings: Settings, *, source: str) -> dict[str, Any]:
     """What makes two trainings the same kind. Draws, seeds, threads and tuning do not."""
-    if door == "units":
-        return {"door": door}
+    if source == "units":
+        return {"door": source}
     rules = settings.model
-    return {"door": door, "fade_per_day": rules.fade_per_day, "claims": rules.claims}
+    return {"door": source, "fade_per_day": rules.fade_per_day, "claims": rules.claims}
 
 
 def examined(loop: Loop, found: Training, before: Training | None) -> Examination:
@@ -77,7 +77,9 @@ def examined(loop: Loop, found: Training, before: Training | None) -> Examinatio
         return _curves(loop, found, before, challenge)
     except InsufficientEvidence:  # trained on it, and yet not there: nothing to compare with
         alone = before is None
-        return examine(found.metrics, door=found.door) if alone else decide((), challenge=challenge)
+        return (
+            examine(found.metrics, source=found.door) if alone else decide((), challenge=challenge)
+        )
 
 
 def _curves(
@@ -140,7 +142,7 @@ def predictions_of(loop: Loop, trained: Training) -> tuple[Targeting, ...]:
 def kind_of(loop: Loop, trained: Training) -> Specification:
     """The specification of a training; where it was not kept, the present settings'."""
     kept = json.loads(trained.examination).get("specification")
-    told = kept or specification(loop.settings, door=trained.door)
+    told = kept or specification(loop.settings, source=trained.door)
     return Specification(
         fade_per_day=float(told["fade_per_day"]),
         claims=told["claims"] == "calibrated",
@@ -186,7 +188,7 @@ def plan_of(loop: Loop, as_of: date) -> Plan:
     settings = loop.settings
     wide = settings.budget.model_copy(update={"max_step": settings.promotion.step})
     settings = settings.model_copy(update={"budget": wide})
-    incumbent, _ = budgets_before(loop, as_of, door="holdout")
+    incumbent, _ = budgets_before(loop, as_of, source="holdout")
 
     def plan(curves: ResponseCurves) -> Mapping[Cell, float]:
         return _planned(settings, curves, incumbent or Policy.of({}))

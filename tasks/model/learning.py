@@ -24,7 +24,7 @@ HOLDOUT_FEEDS = ("performance", "holdout", "sales", "experiments", "units")
 
 
 def holdout_config(settings: Settings) -> HoldoutConfig:
-    """How the holdout door is trained under these settings."""
+    """How the model by holdouts is trained under these settings."""
     rules = settings.model
     return HoldoutConfig(
         lift=LiftConfig(mend_spend=settings.data.health_checks),
@@ -96,6 +96,6 @@ def learn_from_holdout(
     )
 
 
-def examine_metrics(metrics: Mapping[str, float], *, door: str) -> Examination:
+def examine_metrics(metrics: Mapping[str, float], *, source: str) -> Examination:
     """The examination of a model that has not gone through the ledger."""
-    return examine(canonical(dict(metrics)), door=door)
+    return examine(canonical(dict(metrics)), source=source)

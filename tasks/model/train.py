@@ -46,16 +46,16 @@ from tasks.step import leave_page, step
 
 
 @step("train model")
-def train_model(workspace: str, as_of: date, *, door: str, reason: str) -> dict[str, Any]:
+def train_model(workspace: str, as_of: date, *, source: str, reason: str) -> dict[str, Any]:
     """Train on what was known on ``as_of``, once; into the registry and the ledger."""
-    return train_once(open_loop(workspace), as_of, door=door, reason=reason)
+    return train_once(open_loop(workspace), as_of, source=source, reason=reason)
 
 
-def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, Any]:
+def train_once(loop: Loop, as_of: date, *, source: str, reason: str) -> dict[str, Any]:
     """The training for what was known on ``as_of``: key (None without evidence), new, sentence."""
     loop = loop.pinned()
     mended = mend_lost_models(loop)
-    data = training_set_of(loop, as_of, door=door)
+    data = training_set_of(loop, as_of, source=source)
     id, filled = data.key, data.filled
     with session(loop.engine, read_only=True) as db:
         known = training(db, key=id)
@@ -65,7 +65,7 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
     arms = left_out_of(data.frames, as_of=as_of)
     try:
         record = learn(loop, data, studies=partial(kept_study, loop))
-        _must_have_numbers(record, door)
+        _must_have_numbers(record, source)
     except InsufficientEvidence as lack:
         words = " ".join(filter(None, (*mended, str(lack), arms.beside(str(lack)))))
         return {"key": None, "new": False, "sentence": words}
@@ -77,7 +77,7 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
             training=Training(
                 key=id,
                 as_of=as_of,
-                door=door,
+                door=source,
                 model_name=record.name,
                 model_version=version.version,
                 run_id=version.run_id,
@@ -85,12 +85,12 @@ def train_once(loop: Loop, as_of: date, *, door: str, reason: str) -> dict[str, 
                 metrics=canonical_json(dict(record.metrics)),
                 examination=canonical_json(
                     {
-                        "specification": specification(loop.settings, door=door),
+                        "specification": specification(loop.settings, source=source),
                         "defaults": imputed_spend(filled, id) if filled else [],
                         **({"left_out": arms.as_dicts()} if arms else {}),
                         **({"tests": list(record.tests)} if record.tests else {}),
                         **({"user_tests": list(record.user_tests)} if record.user_tests else {}),
-                        **({"learned_from": learned_from(loop, data)} if door == "units" else {}),
+                        **({"learned_from": learned_from(loop, data)} if source == "units" else {}),
                     }
                 ),
                 state="registered",
@@ -131,9 +131,9 @@ def new_users_to_learn_from(workspace: str, as_of: date) -> bool:
     return uplift_is_due(open_loop(workspace), as_of)
 
 
-def _must_have_numbers(record: TrainingRecord, door: str) -> None:
+def _must_have_numbers(record: TrainingRecord, source: str) -> None:
     """Refuse a training whose curves are no numbers somewhere: no check of it could tell."""
-    if record.curves and curves_from(record.curves, door=door) is None:
+    if record.curves and curves_from(record.curves, source=source) is None:
         raise InsufficientEvidence(
             "The training came to curves that are no numbers; it is not kept.",
             fix="The model in force stays; liftloop monitor says what is odd in the facts.",
@@ -149,7 +149,7 @@ def uplift_is_due(loop: Loop, as_of: date) -> bool:
     loop = loop.pinned()
     with session(loop.engine, read_only=True) as db:
         last = next((one for one in trainings(db, model_name=MODEL_OF["units"])), None)
-    data = training_set_of(loop, as_of, door="units")
+    data = training_set_of(loop, as_of, source="units")
     if data.facts["units"].empty:
         return False
     if last is None or last.state == "registered":

@@ -53,17 +53,17 @@ class TrainingSet:
         return {**self.facts.frames, **stand_in}
 
 
-def training_set_of(loop: Loop, as_of: date, *, door: str) -> TrainingSet:
+def training_set_of(loop: Loop, as_of: date, *, source: str) -> TrainingSet:
     """What there is to learn from as known on ``as_of``."""
-    facts = view(loop, as_of, FEEDS[door])
-    filled = filled_in(loop, facts) if door == "holdout" else None
+    facts = view(loop, as_of, FEEDS[source])
+    filled = filled_in(loop, facts) if source == "holdout" else None
     unusual = filled.identity if filled else []
     if not loop.settings.data.health_checks:
         unusual = ["as told"]
     if len(facts["units"]) and (rules := unit_rules(loop.settings)) != UnitRules():
         unusual = [*unusual, repr(rules)]
-    id = key("t", door, as_of, facts.fingerprint, loop.settings.model.model_dump(), *unusual)
-    return TrainingSet(id, door, facts, filled)
+    id = key("t", source, as_of, facts.fingerprint, loop.settings.model.model_dump(), *unusual)
+    return TrainingSet(id, source, facts, filled)
 
 
 def learn(loop: Loop, lesson: TrainingSet, *, studies: Studies) -> TrainingRecord:
@@ -75,8 +75,8 @@ def learn(loop: Loop, lesson: TrainingSet, *, studies: Studies) -> TrainingRecor
     InsufficientEvidence
         When there is nothing to learn from.
     """
-    door = _from_holdout if lesson.door == "holdout" else _from_units
-    return door(loop, lesson, studies)
+    learned = _from_holdout if lesson.door == "holdout" else _from_units
+    return learned(loop, lesson, studies)
 
 
 def data_versions(facts: View) -> dict[str, Any]:

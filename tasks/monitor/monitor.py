@@ -77,7 +77,7 @@ def look_or_hold(
         raise
     except Exception as error:
         logger.warning("the feeds could not be checked", exc_info=True)
-        policy, _ = budgets_before(loop, facts.as_of, door="holdout")
+        policy, _ = budgets_before(loop, facts.as_of, source="holdout")
         cells = policy.cells if policy else ()
         return not_compared(facts.as_of, cells, in_words(error))
 
@@ -173,8 +173,8 @@ def _key(loop: Loop, facts: View, trained: Training | None) -> str:
 
 
 def _health(loop: Loop, as_of: date) -> HealthVerdict | None:
-    policy, _ = budgets_before(loop, as_of, door="holdout")
-    return health_of(loop, as_of, policy, door="holdout") if policy else None
+    policy, _ = budgets_before(loop, as_of, source="holdout")
+    return health_of(loop, as_of, policy, source="holdout") if policy else None
 
 
 def _verdict(
@@ -325,7 +325,7 @@ def alarm_of(loop: Loop, said: MonitorVerdict, found: Finding, told: Telling) ->
 
 def _everyone(loop: Loop, said: MonitorVerdict, found: Finding) -> bool:
     """Whether a finding concerns every cell that has a budget."""
-    policy, _ = budgets_before(loop, said.as_of, door="holdout")
+    policy, _ = budgets_before(loop, said.as_of, source="holdout")
     return policy is not None and set(policy.cells) <= set(found.cells)
 
 

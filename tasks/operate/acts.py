@@ -132,8 +132,8 @@ def _moves_held(db: Session, loop: Loop, waiting: Decision) -> str:
     if after is None or before is None:
         return ""
     day = max(waiting.effective_from, loop.today())
-    door = source_of(loop, waiting.training_key)
-    holds, was = holds_on(loop, day, before, door=door), before.as_dict()
+    source = source_of(loop, waiting.training_key)
+    holds, was = holds_on(loop, day, before, source=source), before.as_dict()
     moved = [
         f"{cell} ({holds.reason_of(cell)})"
         for cell, amount in after.budgets

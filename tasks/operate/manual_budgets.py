@@ -108,8 +108,8 @@ def complete(target: Policy, incumbent: Policy) -> Policy:
 
 def budgets_spent(loop: Loop, on: date) -> Policy | None:
     """What is spent, by the facts; None where they do not say."""
-    for door in ("holdout", "units"):
-        found, _ = budgets_before(loop, on, door=door)
+    for source in ("holdout", "units"):
+        found, _ = budgets_before(loop, on, source=source)
         if found is not None:
             return found
     return None

@@ -98,7 +98,7 @@ def evidence_sources(workspace: str, *, as_of: date | None = None) -> Sources:
     """
     loop = open_loop(workspace)
     day, _ = planning_day(loop, as_of)
-    policy, _ = budgets_before(loop, day, door="holdout")
+    policy, _ = budgets_before(loop, day, source="holdout")
     if policy is None:
         raise Declined("No spend is known yet: deliver `performance` (liftloop ingest) first.")
     with session(loop.engine, read_only=True) as db:

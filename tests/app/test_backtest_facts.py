@@ -175,10 +175,10 @@ class Workshop:
 
     def decide(self, day: date) -> Policy:
         loop = self.loop
-        promote_once(loop, train_once(loop, day, door="holdout", reason="test"))
-        settled = settle_once(loop, day, propose_once(loop, day, door="holdout")["id"])
+        promote_once(loop, train_once(loop, day, source="holdout", reason="test"))
+        settled = settle_once(loop, day, propose_once(loop, day, source="holdout")["id"])
         assert settled["state"] == "in_force", settled
-        found, _ = budgets_before(loop, day + timedelta(days=1), door="holdout")
+        found, _ = budgets_before(loop, day + timedelta(days=1), source="holdout")
         assert found is not None
         return found
 
@@ -202,7 +202,7 @@ def test_broken_feeds_lead_production_and_backtest_to_the_same_facts_and_budgets
                 mine, stored[feed][mine.columns], check_dtype=False, obj=f"{feed} {day}"
             )
         if loop is None:
-            first, _ = budgets_before(shop.loop, day, door="holdout")
+            first, _ = budgets_before(shop.loop, day, source="holdout")
             assert first is not None
             loop = MemoryLoop(_one_thread(shop.loop), first)
         chosen = loop.cycle(day, known)

@@ -59,7 +59,7 @@ def tested(fresh_workspace: Workspace) -> Workspace:
     users().to_parquet(path)
     loop = open_loop(fresh_workspace.root)
     deliver(intake_of(loop), path)
-    assert promote_once(loop, train_once(loop, DAY, door="units", reason="test"))["champion"]
+    assert promote_once(loop, train_once(loop, DAY, source="units", reason="test"))["champion"]
     return fresh_workspace
 
 

@@ -57,7 +57,7 @@ def tested(fresh_workspace: Workspace) -> Workspace:
     users().to_parquet(path)
     loop = open_loop(fresh_workspace.root)
     deliver(intake_of(loop), path)
-    told = promote_once(loop, train_once(loop, DAY, door="units", reason="test"))
+    told = promote_once(loop, train_once(loop, DAY, source="units", reason="test"))
     assert told["champion"], told["sentence"]
     return fresh_workspace
 

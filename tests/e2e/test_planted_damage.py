@@ -400,8 +400,8 @@ def test_no_decision_rests_on_damaged_facts(shop: Workspace, made: Sound, name: 
     if "of history" in name and "emptied" not in name:
         return  # read by replays alone
     steps: tuple[Callable[[], object], ...] = (
-        lambda: train_once(loop, made.world.day, door="holdout", reason="test"),
-        lambda: propose_once(loop, made.world.day, door="holdout"),
+        lambda: train_once(loop, made.world.day, source="holdout", reason="test"),
+        lambda: propose_once(loop, made.world.day, source="holdout"),
     )
     for step in steps:
         with pytest.raises(DamagedWorkspace) as stopped:
@@ -422,7 +422,7 @@ def test_no_plan_rests_on_altered_curves(shop: Workspace, made: Sound) -> None:
 def test_a_lost_champion_is_learned_again_by_the_next_cycle(shop: Workspace, made: Sound) -> None:
     loop = open_loop(shop.root)
     MODELS["run gone"][0](shop, made)
-    said = train_once(loop, made.world.day, door="holdout", reason="test")
+    said = train_once(loop, made.world.day, source="holdout", reason="test")
     assert "was learned again" in said["sentence"]
     assert "the curves are those of then" in said["sentence"]
     assert trouble(shop) == []

@@ -53,7 +53,7 @@ def test_its_model_opens_and_its_rollout_goes_on(workspace: Path) -> None:
     curves = curves_of(loop, champion.key)
     assert curves is not None and len(curves.cells) == 8
     assert np.isfinite(curves.mean_revenue(np.full(8, 100.0))).all()
-    plan = propose_once(loop, NEXT, door="holdout")
+    plan = propose_once(loop, NEXT, source="holdout")
     settled = settle_once(loop, NEXT, plan["id"])
     assert settled["state"] == "in_force"
     with session(loop.engine, read_only=True) as db:

@@ -64,9 +64,9 @@ def asked_of(inputs: Any, *, proposal: Any, running: Any, **_: Any) -> tuple[Any
     return inputs.as_of, plan, repr(running), inputs.in_force.version, inputs.holds.frozen
 
 
-def held_of(_: Loop, day: date, policy: Any, *, door: str) -> tuple[Any, ...]:
+def held_of(_: Loop, day: date, policy: Any, *, source: str) -> tuple[Any, ...]:
     """What may not move depends on."""
-    return day, policy.version, door
+    return day, policy.version, source
 
 
 judged: dict[Any, Any] = {}

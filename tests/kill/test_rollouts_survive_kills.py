@@ -153,8 +153,8 @@ class Stage:
 
     def plan(self) -> None:
         loop, day = self.world.loop, self.world.day
-        promote_once(loop, train_once(loop, day, door="holdout", reason="test"))
-        assert propose_once(loop, day, door="holdout")["new"]
+        promote_once(loop, train_once(loop, day, source="holdout", reason="test"))
+        assert propose_once(loop, day, source="holdout")["new"]
 
     def scene(self, name: str, act: str) -> Scene:
         """As it is now."""

@@ -86,8 +86,8 @@ class World:
 
     def cycle(self) -> dict[str, Any]:
         loop = self.loop
-        promote_once(loop, train_once(loop, self.day, door="holdout", reason="test"))
-        proposal = propose_once(loop, self.day, door="holdout")
+        promote_once(loop, train_once(loop, self.day, source="holdout", reason="test"))
+        proposal = propose_once(loop, self.day, source="holdout")
         settled = settle_once(loop, self.day, proposal["id"])
         if settled["state"] == "in_force":
             publish(loop, settled["id"])
@@ -114,7 +114,7 @@ class World:
 
     def before(self) -> Policy:
         """The budgets in force before the first decision."""
-        found, _ = budgets_before(self.loop, self.day, door="holdout")
+        found, _ = budgets_before(self.loop, self.day, source="holdout")
         assert found is not None
         return found
 
@@ -142,7 +142,7 @@ def learned(built_once: Callable[..., Path], workspace_model: Workspace) -> Work
         world = World(Workspace(root))
         world.set("\ntuning_trials = 20", "\ntuning_trials = 0")
         world.take_in(world.market.history())
-        promote_once(world.loop, train_once(world.loop, world.day, door="holdout", reason="test"))
+        promote_once(world.loop, train_once(world.loop, world.day, source="holdout", reason="test"))
 
     return Workspace(built_once("learned", build))
 

@@ -80,7 +80,7 @@ def test_curves_and_plans_are_of_conversions(fresh_workspace: Workspace, setting
     facts = view(loop, LAST, ["sales", "performance"])
     sold = facts["sales"]
     assert (sold["revenue"] == worth * sold["orders"]).all()
-    trained = train_once(loop, LAST, door="holdout", reason="test")
+    trained = train_once(loop, LAST, source="holdout", reason="test")
     promote_once(loop, trained)
     curves = curves_of(loop, trained["key"])
     assert curves is not None
@@ -90,7 +90,7 @@ def test_curves_and_plans_are_of_conversions(fresh_workspace: Workspace, setting
     # never tested, so a wide prior; but in conversions, and search well above social
     assert 0.01 < rate[channel == "search"].mean() < 0.12
     assert rate[channel == "search"].mean() > 1.5 * rate[channel == "social"].mean()
-    reason = propose_once(loop, LAST, door="holdout")["reason"]
+    reason = propose_once(loop, LAST, source="holdout")["reason"]
     place = ["--as-of", str(LAST), "--workspace", str(fresh_workspace.root)]
     table = run.invoke(app, ["sources", *place], env={"COLUMNS": "120"}).output
     if not valued:

@@ -324,7 +324,7 @@ def test_rules_that_cannot_hold_together_are_named_and_nothing_is_written(world:
     settled = world.cycle()
     assert settled["state"] == "declined"
     assert list(world.workspace.outbox.iterdir()) == []
-    said = propose_once(world.loop, world.day, door="holdout")
+    said = propose_once(world.loop, world.day, source="holdout")
     assert said["id"] is None
     assert "floor of every cell" in said["reason"] and "Nothing was written" in said["reason"]
 

@@ -147,11 +147,11 @@ def _compare(loop: Loop) -> None:
 
 
 def _train(loop: Loop) -> None:
-    promote_once(loop, train_once(loop, DAY, door="holdout", reason="test"))
+    promote_once(loop, train_once(loop, DAY, source="holdout", reason="test"))
 
 
 def _propose(loop: Loop) -> None:
-    propose_once(loop, DAY, door="holdout")
+    propose_once(loop, DAY, source="holdout")
 
 
 def _suggest(loop: Loop) -> None:

@@ -68,7 +68,7 @@ class TrainingRecord:
     as_of
         The day of the facts, which names the run with the version: "2026-02-23 v7".
     name
-        The registered model: ``response`` (holdout door) or ``uplift`` (units door).
+        The registered model: ``response`` (by holdouts) or ``uplift`` (by user-level tests).
     parameters, metrics, tags
         As MLflow has them; ``tags`` holds the data versions.
     tables

@@ -98,7 +98,7 @@ class HoldoutLearner:
             )
         except InsufficientEvidence:
             return None
-        passed = examine_metrics(model.metrics, door="holdout").passed
+        passed = examine_metrics(model.metrics, source="holdout").passed
         return model.curves if passed else None
 
     def _study(self, name: str) -> Any:

@@ -1,7 +1,7 @@
 """``liftloop demo --hillstrom FILE``: the loop on a real randomized e-mail test.
 
 Kevin Hillstrom's test of 2008: 64,000 customers, mailed men's merchandise, women's, or nothing.
-The file comes in through its mapping, the cycle is the production flow at the door for user-level
+The file comes in through its mapping, the cycle is the production flow by user-level
 tests, and all the report says is read from what that flow left behind.
 """
 
@@ -37,7 +37,7 @@ LEAST_APART = 0.01  # of the revenue: less is no difference between two ways to 
 
 @dataclass(frozen=True, slots=True)
 class UnitsReport:
-    """What the user-level door found, as plain frames.
+    """What the user-level tests showed, as plain frames.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ def learn_from_file(workspace: Workspace, file: Path) -> UnitsReport:
 
 
 def found_in(workspace: Workspace, as_of: date) -> UnitsReport:
-    """What the last training at the units door and the decision for ``as_of`` left behind."""
+    """What the last training on user-level tests and the decision for ``as_of`` left behind."""
     from liftloop.app.demo.market import exported
 
     with session(open_ledger(str(load_settings(workspace).ledger_url)), read_only=True) as db:

@@ -207,15 +207,15 @@ def judge_plan(measured: PlanGain, *, challenge: Challenge, rules: PromotionRule
     return GateCheck(PROFIT, "pass" if passed else "fail", sentence, numbers)
 
 
-def examine(metrics: str, *, door: str) -> Examination:
+def examine(metrics: str, *, source: str) -> Examination:
     """Examine a training by its metrics alone (JSON text), as a first model: no refit, no champion.
 
-    A model of the holdout door must explain its evidence about as well as noise lets it, and its
+    A model by holdouts must explain its evidence about as well as noise lets it, and its
     90 % prediction intervals must hold most of the last weeks, which a fit was kept from seeing. A
     metric that is not finite never passes; coverage is absent where there are too few weeks.
     """
     said = json.loads(metrics)
-    if door == "units":
+    if source == "units":
         words = "Its effects are doubly robust estimates of a randomized test."
         return Examination(True, words, "first", (GateCheck(ACCURACY, "pass", words),))
     return decide((_finite(said), fit_check(said)), challenge="first")

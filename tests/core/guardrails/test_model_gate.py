@@ -109,7 +109,7 @@ def test_a_challenger_of_the_same_specification_is_a_refresh() -> None:
 
 def test_metrics_alone_decide_where_nothing_is_refitted() -> None:
     def passed(**metrics: float) -> bool:
-        return examine(json.dumps(metrics), door="holdout").passed
+        return examine(json.dumps(metrics), source="holdout").passed
 
     assert passed(lifts=40.0, misfit=1.1, coverage_90=0.9)
     assert not passed(lifts=40.0, misfit=9.0)
@@ -117,7 +117,7 @@ def test_metrics_alone_decide_where_nothing_is_refitted() -> None:
     assert not passed(lifts=40.0, misfit=1.0, weight_a=0.7, weight_b=0.1)
     assert not passed()
     assert passed(tests=2.0)
-    assert examine("{}", door="units").passed
+    assert examine("{}", source="units").passed
 
 
 def test_the_card_holds_plain_values_and_no_number_that_is_none() -> None:

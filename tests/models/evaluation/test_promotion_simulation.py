@@ -24,10 +24,10 @@ def test_a_policy_for_users_that_knows_nothing_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("door", ["holdout", "units"])
-def test_a_random_challenger_is_refused_and_one_worth_five_percent_is_promoted(door: str) -> None:
+@pytest.mark.parametrize("source", ["holdout", "units"])
+def test_a_random_challenger_is_refused_and_one_worth_five_percent_is_promoted(source: str) -> None:
     """200 runs each; bounds two standard errors from the claims of BENCHMARKS.md."""
-    one = promotion.by_holdout if door == "holdout" else promotion.by_units
+    one = promotion.by_holdout if source == "holdout" else promotion.by_units
     runs = [one(seed) for seed in range(5000, 5200)]
 
     def share(name: str, what: str = "promoted") -> float:

@@ -60,7 +60,7 @@ def test_cells_of_a_broken_feed_do_not_move_with_any_step_of_a_rollout(world: An
     held = of_south(in_force(world))
     for _ in range(3):
         a_week(world, in_force(world), broken=True)
-        known = holds_on(world.loop, world.day, in_force(world), door="holdout")
+        known = holds_on(world.loop, world.day, in_force(world), source="holdout")
         assert {cell.segment for cell in known.held(in_force(world))} == {SOUTH}
         look_once(world.loop, world.day)
         world.cycle()

@@ -61,7 +61,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, workspace_model: Workspace
         path = workspace.inbox / f"{feed}-history.parquet"
         told.to_parquet(path)
         deliver(intake_of(loop), path)
-    promote_once(loop, train_once(loop, market.start, door="holdout", reason="test"))
+    promote_once(loop, train_once(loop, market.start, source="holdout", reason="test"))
     return workspace
 
 

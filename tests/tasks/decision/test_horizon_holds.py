@@ -109,7 +109,7 @@ def test_the_first_week_holds_exactly_what_a_cycle_on_that_day_does(
     outlook = load_outlook(trouble.loop, trouble.day, days=7)
     found = preview(trouble)
     assert drawn(trouble) is None, "a preview draws nothing"
-    propose_once(trouble.loop, trouble.day, door="holdout")
+    propose_once(trouble.loop, trouble.day, source="holdout")
     (asked,) = cycled
     assert set(outlook.holds.frozen) == set(asked["frozen"])
     assert dict(outlook.holds.no_raise) == dict(asked["slow"]) and set(asked["slow"]) == {SLOW}
@@ -178,7 +178,7 @@ def test_a_floor_that_a_slow_cell_cannot_reach_is_the_conflict_a_cycle_names(tro
             f'\n[[budget.limits]]\nsegment = "{SLOW.segment}"\nchannel = "{SLOW.channel}"\n'
             f'floor = "{floor}"\n'
         )
-    told = propose_once(trouble.loop, trouble.day, door="holdout")
+    told = propose_once(trouble.loop, trouble.day, source="holdout")
     assert told["id"] is None and "get no raise" in told["reason"]
     with pytest.raises(InfeasibleBudget) as refused:
         preview(trouble)
@@ -191,6 +191,6 @@ def test_a_week_that_has_not_come_is_judged_by_what_is_known_today(
     today = trouble.day
     monkeypatch.setattr(Loop, "today", lambda _: today)
     ahead = load_outlook(trouble.loop, today + timedelta(days=7), days=7)
-    now = holds_on(trouble.loop, today, ahead.incumbent, door="holdout")
+    now = holds_on(trouble.loop, today, ahead.incumbent, source="holdout")
     assert ahead.holds == now
     assert {segment for segment, *_ in ahead.holds.passing} == {LATE, ALARMED.segment}

@@ -386,8 +386,8 @@ def test_a_settle_that_was_killed_is_finished_by_the_next_one(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = world.loop
-    promote_once(loop, train_once(loop, world.day, door="holdout", reason="test"))
-    planned = propose_once(loop, world.day, door="holdout")
+    promote_once(loop, train_once(loop, world.day, source="holdout", reason="test"))
+    planned = propose_once(loop, world.day, source="holdout")
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

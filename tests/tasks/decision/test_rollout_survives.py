@@ -79,7 +79,7 @@ def a_cycle(root: Path, day: date) -> None:
     """What the flow does on a day with a plan, without Prefect."""
     loop = open_loop(root)
     finish(loop)
-    told = settle_once(loop, day, propose_once(loop, day, door="holdout")["id"])
+    told = settle_once(loop, day, propose_once(loop, day, source="holdout")["id"])
     if told["id"]:
         export(loop, told["id"])
 

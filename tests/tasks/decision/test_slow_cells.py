@@ -34,7 +34,7 @@ def test_a_cell_that_spends_two_fifths_of_its_budget_is_held_alone(world: Any) -
     settled = world.cycle()
     now = world.budgets(settled["id"])
     week(world, now, 0.4)
-    found = propose_once(world.loop, world.day, door="holdout")
+    found = propose_once(world.loop, world.day, source="holdout")
     with session(world.loop.engine, read_only=True) as db:
         kept = proposal(db, id=found["id"])
         assert kept is not None

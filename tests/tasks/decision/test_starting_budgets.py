@@ -63,7 +63,7 @@ class Shop:
         assert taken.stored == len(frame), taken.sentence
 
     def before(self) -> dict[str, Decimal]:
-        policy, _ = budgets_before(self.loop, DAY, door="holdout")
+        policy, _ = budgets_before(self.loop, DAY, source="holdout")
         assert policy is not None
         return {cell.channel: amount for cell, amount in policy.budgets}
 
@@ -103,7 +103,7 @@ def test_the_first_decision_starts_from_what_is_spent_and_says_the_gap(shop: Sho
         "social": Decimal("810.00"),
         "video": Decimal("1165.00"),
     }
-    proposed = propose_once(shop.loop, DAY, door="holdout")
+    proposed = propose_once(shop.loop, DAY, source="holdout")
     settled = settle_once(shop.loop, DAY, proposed["id"])
     assert "4,185.00 more a day than is spent now (6,975.00)" in settled["reason"]
     assert replay(str(shop.workspace.root), settled["id"]).same
@@ -118,7 +118,7 @@ def test_a_channel_that_is_silent_for_days_is_named(shop: Shop) -> None:
         )
     )
     assert shop.before()["display"] == Decimal("40.00")
-    proposed = propose_once(shop.loop, DAY, door="holdout")
+    proposed = propose_once(shop.loop, DAY, source="holdout")
     assert f"Nothing is reported of eu x display since {last} (40.00)" in proposed["reason"]
     settled = settle_once(shop.loop, DAY, proposed["id"])
     assert replay(str(shop.workspace.root), settled["id"]).same
@@ -126,15 +126,15 @@ def test_a_channel_that_is_silent_for_days_is_named(shop: Shop) -> None:
 
 def test_what_stopped_does_not_start_again_by_itself(shop: Shop, tmp_path: Path) -> None:
     shop.take_in(spend(search=always(100.0), display=ended("2026-02-15", 551.80)))
-    policy, _ = budgets_before(shop.loop, DAY, door="holdout")
+    policy, _ = budgets_before(shop.loop, DAY, source="holdout")
     assert policy is not None
-    held = holds_on(shop.loop, DAY, policy, door="holdout")
+    held = holds_on(shop.loop, DAY, policy, source="holdout")
     assert "stays at 0" in held.reason_of(Cell("eu", "display"))
     assert "stays at 0" not in held.reason_of(Cell("eu", "search"))
     file = tmp_path / "budgets.csv"
     file.write_text("segment,channel,daily_budget\neu,search,80.00\neu,display,20.00\n")
     set_budgets(str(shop.workspace.root), file, start=DAY, actor="ann")
-    held = holds_on(shop.loop, DAY, policy, door="holdout")
+    held = holds_on(shop.loop, DAY, policy, source="holdout")
     assert "stays at 0" not in held.reason_of(Cell("eu", "display"))
 
 
@@ -164,10 +164,10 @@ def test_a_platforms_own_figure_counts_for_more_than_what_was_spent(shop: Shop) 
     shop.set(
         '\n[[platforms.targets]]\nname = "ads"\nkind = "files"\npath = "set.csv"\nspends = true\n'
     )
-    proposed = propose_once(shop.loop, DAY, door="holdout")
+    proposed = propose_once(shop.loop, DAY, source="holdout")
     settled = settle_once(shop.loop, DAY, proposed["id"])
     assert settled["state"] == "in_force"
-    policy, origin = budgets_before(shop.loop, date(2026, 3, 9), door="holdout")
+    policy, origin = budgets_before(shop.loop, date(2026, 3, 9), source="holdout")
     assert policy is not None and origin == "decided"
     assert {cell.channel: amount for cell, amount in policy.budgets} == {
         "display": Decimal("0.00"),  # it stopped, whatever is set
@@ -184,14 +184,14 @@ def test_a_name_that_changed_is_said_before_a_decision_and_joined_in_its_budgets
             search=ended("2026-02-26", 90.0), Search=began("2026-02-26", 90.0), social=always(10.0)
         )
     )
-    proposed = propose_once(shop.loop, DAY, door="holdout")
+    proposed = propose_once(shop.loop, DAY, source="holdout")
     assert "liftloop names join" in proposed["reason"]
     first = settle_once(shop.loop, DAY, proposed["id"])
     join_names(shop.workspace, "Search", "search", kinds=["channel"], at=shop.loop.now())
-    joined, _ = budgets_before(shop.loop, date(2026, 3, 9), door="holdout")
+    joined, _ = budgets_before(shop.loop, date(2026, 3, 9), source="holdout")
     assert joined is not None
     assert {cell.channel for cell in joined.cells} == {"search", "social"}
-    proposed = propose_once(shop.loop, date(2026, 3, 9), door="holdout")
+    proposed = propose_once(shop.loop, date(2026, 3, 9), source="holdout")
     assert "names join" not in proposed["reason"]
     second = settle_once(shop.loop, date(2026, 3, 9), proposed["id"])
     for decided in (first, second):

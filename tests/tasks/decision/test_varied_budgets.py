@@ -59,9 +59,9 @@ def cycled(fresh_workspace: Workspace) -> tuple[Loop, date]:
     take_in(loop, market.history(), "history")
     day = market.start
     for week in range(WEEKS):
-        trained = train_once(loop, day, door="holdout", reason="test")
+        trained = train_once(loop, day, source="holdout", reason="test")
         promote_once(loop, trained)
-        plan = propose_once(loop, day, door="holdout")
+        plan = propose_once(loop, day, source="holdout")
         settle_once(loop, day, plan["id"])
         with session(loop.engine, read_only=True) as db:
             lines = budget_lines(db, decision_id=decisions(db, state="in_force")[0].id)

@@ -42,7 +42,7 @@ def test_a_holdout_out_of_its_ratio_is_told_not_learned_from_and_holds_its_cell(
     assert any(one.check == "arms" and segment in one.detail for one in arms_of(world.workspace))
     (one,) = arm_findings(world.loop, later)
     assert one.days == 20
-    trained = train_once(world.loop, later, door="holdout", reason="test")
+    trained = train_once(world.loop, later, source="holdout", reason="test")
     assert one.sentence in trained["sentence"]
     with session(world.loop.engine, read_only=True) as db:
         kept = training(db, key=trained["key"])
@@ -61,7 +61,7 @@ def test_the_last_days_of_a_broken_holdout_hold_its_cell(world: World) -> None:
     world.live(settled, fewer)
     holdout = view(world.loop, world.day, ["holdout"])["holdout"]
     segment, channel = holdout["segment"].iloc[0], holdout["channel"].iloc[0]
-    found = holds_on(world.loop, world.day, world.before(), door="holdout")
+    found = holds_on(world.loop, world.day, world.before(), source="holdout")
     mine = [why for s, c, why in found.passing if (s, c) == (segment, channel)]
     assert len(mine) == 1 and "control arm" in mine[0]
     assert len(found.passing) == 1  # all others may move
@@ -82,7 +82,7 @@ def test_users_in_both_arms_of_one_file_are_remembered(world: World) -> None:
     (one,) = arm_findings(world.loop, tomorrow)
     assert (one.check, one.broken) == ("both arms", True)
     assert "has 200 of its 4,000 users in both arms" in one.sentence
-    trained = train_once(world.loop, tomorrow, door="units", reason="test")
+    trained = train_once(world.loop, tomorrow, source="units", reason="test")
     assert trained["key"] is None
     assert trained["sentence"].count(one.sentence) == 1
     assert with_arm_notes(world.loop, [summary])[0].notes[-1].startswith(one.sentence)

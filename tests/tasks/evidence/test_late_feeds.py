@@ -56,7 +56,7 @@ def lacking(world: Any) -> list[str]:
 
 def test_what_stands_in_for_spend_trains_and_never_judges(late: Any) -> None:
     loop, day = late.loop, late.day
-    told = train_once(loop, day, door="holdout", reason="test")
+    told = train_once(loop, day, source="holdout", reason="test")
     assert "budgets set stand in for spend that is not reported yet: 2 cells" in told["sentence"]
     with session(loop.engine, read_only=True) as db:
         made = training(db, key=told["key"])
@@ -114,8 +114,8 @@ def test_no_lift_that_judges_rests_on_a_guess_however_wrong(late: Any) -> None:
 
 def test_a_decision_names_the_cells_and_days_that_were_defaults(late: Any) -> None:
     loop, day = late.loop, late.day
-    promote_once(loop, train_once(loop, day, door="holdout", reason="test"))
-    found = propose_once(loop, day, door="holdout")
+    promote_once(loop, train_once(loop, day, source="holdout", reason="test"))
+    found = propose_once(loop, day, source="holdout")
     settled = settle_once(loop, day, found["id"])
     with session(loop.engine, read_only=True) as db:
         kept = decision(db, id=settled["id"])
@@ -134,6 +134,6 @@ def test_a_decision_names_the_cells_and_days_that_were_defaults(late: Any) -> No
 
 def test_a_plan_made_with_defaults_is_another_one_than_that_made_with_the_facts(late: Any) -> None:
     loop, day = late.loop, late.day
-    with_default = propose_once(loop, day, door="holdout")
+    with_default = propose_once(loop, day, source="holdout")
     late.set("\nmax_lag_days = 3", "\nmax_lag_days = 6")
-    assert propose_once(late.loop, day, door="holdout")["id"] != with_default["id"]
+    assert propose_once(late.loop, day, source="holdout")["id"] != with_default["id"]

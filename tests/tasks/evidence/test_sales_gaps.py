@@ -72,7 +72,7 @@ def test_it_is_said_at_ingest_by_the_doctor_and_in_the_decision(
     (finding,) = sales_of(fresh_workspace)
     assert words in finding.detail and "again" in finding.fix
     day = date(2026, 1, 5) + timedelta(days=DAYS + 1)
-    assert words in propose_once(loop, day, door="holdout")["reason"]
+    assert words in propose_once(loop, day, source="holdout")["reason"]
 
 
 def test_what_is_learned_is_what_is_learned_without_these_days(

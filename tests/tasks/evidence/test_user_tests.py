@@ -103,8 +103,8 @@ class Shop:
 
     def cycle(self) -> dict[str, Any]:
         loop = self.loop
-        self.trained = promote_once(loop, train_once(loop, AS_OF, door="holdout", reason="test"))
-        return propose_once(loop, AS_OF, door="holdout")
+        self.trained = promote_once(loop, train_once(loop, AS_OF, source="holdout", reason="test"))
+        return propose_once(loop, AS_OF, source="holdout")
 
 
 @pytest.fixture
@@ -160,12 +160,12 @@ def test_settings_without_the_new_keys_keep_their_hash(shop: Shop) -> None:
 
 def test_tests_alone_give_first_budgets_a_model_and_a_plan_within_the_limits(shop: Shop) -> None:
     shop.take_in(users(), options=ImportOptions(outcome_days=14))
-    before, origin = budgets_before(shop.loop, AS_OF, door="holdout")
+    before, origin = budgets_before(shop.loop, AS_OF, source="holdout")
     assert before is not None
     assert origin == "observed"
     # 1,500 treated users at 0.50 over 14 days
     assert set(before.as_dict().values()) == {Decimal("53.57"), Decimal("53.58")}
-    assert not holds_on(shop.loop, AS_OF, before, door="holdout").frozen
+    assert not holds_on(shop.loop, AS_OF, before, source="holdout").frozen
     proposed = shop.cycle()
     assert proposed["id"], proposed["reason"]
     settled = settle_once(shop.loop, AS_OF, proposed["id"])
@@ -184,10 +184,10 @@ def test_tests_alone_give_first_budgets_a_model_and_a_plan_within_the_limits(sho
 
 def test_without_a_window_or_reported_spend_the_decision_asks(shop: Shop) -> None:
     shop.take_in(users())
-    assert budgets_before(shop.loop, AS_OF, door="holdout")[0] is None
+    assert budgets_before(shop.loop, AS_OF, source="holdout")[0] is None
     search = reported(("north", "search"))
     shop.take_in(search, "performance")
-    before, _ = budgets_before(shop.loop, AS_OF, door="holdout")
+    before, _ = budgets_before(shop.loop, AS_OF, source="holdout")
     assert before is not None
     assert [cell.channel for cell in before.cells] == ["search"]
     reason = shop.cycle()["reason"]
@@ -293,15 +293,15 @@ def test_hillstrom_learns_and_plans_in_the_plain_cycle(shop: Shop, real_data: Pa
     assert taken.stored == 20_000
     assert shop.days() == {14.0}
     day = date(2008, 4, 4)
-    trained = promote_once(loop, train_once(loop, day, door="holdout", reason="test"))
+    trained = promote_once(loop, train_once(loop, day, source="holdout", reason="test"))
     assert trained["champion"], trained["sentence"]
-    before, _ = budgets_before(loop, day, door="holdout")
+    before, _ = budgets_before(loop, day, source="holdout")
     assert before is not None
     assert len(before.cells) == 6
     # every mail costs 0.10, over 14 days
     mails = (rows["segment"] != "No E-Mail").sum()
     assert float(before.total) == pytest.approx(mails * 0.10 / 14, abs=0.01)
-    proposed = propose_once(loop, day, door="holdout")
+    proposed = propose_once(loop, day, source="holdout")
     assert proposed["id"], proposed["reason"]
     settled = settle_once(loop, day, proposed["id"])
     assert settled["id"]

@@ -61,7 +61,7 @@ class Shop:
 
     def decide(self) -> None:
         """The budgets that are spent are put in force: no model moves them."""
-        proposed = propose_once(self.loop, self.day, door="holdout")
+        proposed = propose_once(self.loop, self.day, source="holdout")
         assert settle_once(self.loop, self.day, proposed["id"])["state"] == "in_force"
 
     @property
@@ -104,9 +104,9 @@ class Shop:
             return experiment(db, name=name)
 
     def cells_held(self, day: date) -> set[tuple[str, str]]:
-        now, _ = budgets_before(self.loop, day, door="holdout")
+        now, _ = budgets_before(self.loop, day, source="holdout")
         assert now is not None
-        held = holds_on(self.loop, day, now, door="holdout").lasting
+        held = holds_on(self.loop, day, now, source="holdout").lasting
         return {(segment, channel) for segment, channel, why in held if "under test" in why}
 
 
@@ -153,7 +153,7 @@ def test_an_experiment_runs_from_its_start_to_a_row_that_the_curves_learn_from(s
     assert (row["status"], row["design"], row["days"]) == ("measured", "geo", 21)
     assert row["low"] < row["incremental_revenue"] < row["high"]
     loop = shop.loop
-    trained = train_once(loop, shop.known, door="holdout", reason="test")
+    trained = train_once(loop, shop.known, source="holdout", reason="test")
     promote_once(loop, trained)
     (row,) = json.loads(run.invoke(app, ["experiments", "--json", "--workspace", shop.root]).output)
     assert row["error_used"] is not None and row["weight"] > 0.9
@@ -162,12 +162,12 @@ def test_an_experiment_runs_from_its_start_to_a_row_that_the_curves_learn_from(s
 
 def test_a_planned_cell_does_not_move_and_others_do(shop: Shop) -> None:
     loop = shop.loop
-    promote_once(loop, train_once(loop, shop.day, door="holdout", reason="test"))
+    promote_once(loop, train_once(loop, shop.day, source="holdout", reason="test"))
     test = video_off(shop, weeks=4)
     start_experiment(shop.root, test, promise=ExperimentPromise(), actor="ana", on=shop.day)
     later = shop.day + timedelta(days=1)
-    found = propose_once(loop, later, door="holdout")
-    before, _ = budgets_before(loop, later, door="holdout")
+    found = propose_once(loop, later, source="holdout")
+    before, _ = budgets_before(loop, later, source="holdout")
     with session(loop.engine, read_only=True) as db:
         kept = proposal(db, id=found["id"])
         assert kept is not None and before is not None

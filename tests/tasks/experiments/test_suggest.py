@@ -51,7 +51,7 @@ def trained(workspace: Workspace) -> DemoMarket:
     market = SmallMarket(1)
     take_in(workspace, market, FEEDS)
     loop = open_loop(workspace.root)
-    promote_once(loop, train_once(loop, market.start, door="holdout", reason="test"))
+    promote_once(loop, train_once(loop, market.start, source="holdout", reason="test"))
     return market
 
 
@@ -183,9 +183,11 @@ def test_a_lift_test_in_conflict_is_named_where_people_look(fresh_workspace: Wor
     path.write_text(f"{HEADER}\n{row}\n", encoding="utf-8")
     loop = open_loop(fresh_workspace.root)
     assert deliver(intake_of(loop), path).refused is None
-    trained_now = promote_once(loop, train_once(loop, market.start, door="holdout", reason="test"))
+    trained_now = promote_once(
+        loop, train_once(loop, market.start, source="holdout", reason="test")
+    )
     assert "The lift test typo counts little: It says +90,000" in trained_now["sentence"]
-    proposal = propose_once(loop, market.start, door="holdout")
+    proposal = propose_once(loop, market.start, source="holdout")
     assert "The lift test typo counts little" in proposal["reason"]
     place = ["--workspace", str(fresh_workspace.root)]
     (listed,) = json.loads(run.invoke(app, ["experiments", "--json", *place]).output)

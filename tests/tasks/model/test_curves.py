@@ -34,12 +34,12 @@ GOOD = SaturatingCurves(
 @pytest.mark.parametrize("name", ["marginal_at_zero", "half_saturation", "carryover"])
 def test_one_value_that_is_no_number_is_found(name: str, value: float) -> None:
     arrays = GOOD.to_arrays()
-    assert held.curves_from(arrays, door="holdout") is not None
+    assert held.curves_from(arrays, source="holdout") is not None
     spoiled = arrays[name].copy()
     spoiled.flat[-1] = value
-    assert held.curves_from({**arrays, name: spoiled}, door="holdout") is None
+    assert held.curves_from({**arrays, name: spoiled}, source="holdout") is None
     del arrays[name]
-    assert held.curves_from(arrays, door="holdout") is None
+    assert held.curves_from(arrays, source="holdout") is None
 
 
 def test_a_training_of_no_numbers_is_not_kept(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,10 +54,10 @@ def test_a_training_of_no_numbers_is_not_kept(world: Any, monkeypatch: pytest.Mo
         return replace(record, curves=arrays)
 
     monkeypatch.setattr(train, "learn", spoiled)
-    found = train_once(world.loop, world.day, door="holdout", reason="test")
+    found = train_once(world.loop, world.day, source="holdout", reason="test")
     assert found["key"] is None
     assert "no numbers; it is not kept" in found["sentence"]
-    assert propose_once(world.loop, world.day, door="holdout")["id"]  # by the model of before
+    assert propose_once(world.loop, world.day, source="holdout")["id"]  # by the model of before
 
 
 def test_curves_of_no_numbers_are_not_planned_with(
@@ -65,7 +65,7 @@ def test_curves_of_no_numbers_are_not_planned_with(
 ) -> None:
     monkeypatch.setattr(held, "are_finite", lambda _: False)
     with pytest.raises(DamagedWorkspace, match="no numbers"):
-        propose_once(world.loop, world.day, door="holdout")
+        propose_once(world.loop, world.day, source="holdout")
 
 
 def test_budgets_on_curves_are_shown_without_a_table_library(world: World) -> None:

@@ -40,7 +40,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, workspace_model: Workspace
     path = workspace.inbox / "units.parquet"
     users().to_parquet(path)
     deliver(intake_of(loop), path)
-    assert promote_once(loop, train_once(loop, DAY, door="units", reason="test"))["champion"]
+    assert promote_once(loop, train_once(loop, DAY, source="units", reason="test"))["champion"]
     return workspace
 
 

@@ -1,4 +1,4 @@
-"""A user-level model and its refresh go through the door on the users both predicted."""
+"""A user-level model and its refresh are compared on the users both predicted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_refresh_is_compared_on_the_users_both_models_foretold(
         users(name, 1500, day, number).to_parquet(path)
         deliver(intake_of(loop), path)
         as_of = date(2026, 5 + number, 20)
-        told = promote_once(loop, train_once(loop, as_of, door="units", reason="test"))
+        told = promote_once(loop, train_once(loop, as_of, source="units", reason="test"))
         assert told["champion"], told["sentence"]
     with session(loop.engine, read_only=True) as db:
         now = champion_training(db, model_name="uplift")

@@ -68,7 +68,7 @@ def shop(place: Workspace, units: pd.DataFrame) -> Workspace:
     units.to_parquet(path)
     loop = open_loop(place.root)
     deliver(intake_of(loop), path)
-    told = promote_once(loop, train_once(loop, DAY, door="units", reason="test"))
+    told = promote_once(loop, train_once(loop, DAY, source="units", reason="test"))
     assert told["champion"], told["sentence"]
     return place
 
@@ -109,7 +109,7 @@ def shop_with(tmp_path: Path, trained: Callable[[float], Workspace]) -> Callable
 def mail_raised(place: Workspace) -> tuple[bool, str]:
     """Whether the plan gives mail more, and the words of its cells."""
     loop = open_loop(place.root)
-    found = propose_once(loop, DAY, door="units")
+    found = propose_once(loop, DAY, source="units")
     with session(loop.engine, read_only=True) as db:
         kept = proposal(db, id=found["id"])
         assert kept is not None
@@ -142,9 +142,9 @@ def test_a_harmful_test_names_nobody_and_its_cells_get_no_raise(
     assert not raised
     assert "lowers y_retained" in words and "it gets no raise" in words
     loop = open_loop(place.root)
-    before, _ = budgets_before(loop, DAY, door="units")
+    before, _ = budgets_before(loop, DAY, source="units")
     assert before is not None
-    held = holds_on(loop, DAY, before, door="units")
+    held = holds_on(loop, DAY, before, source="units")
     assert set(held.no_raise) == {Cell("new", "mail"), Cell("loyal", "mail")}
     assert not held.held(before)  # money may leave
     mail, post = find_targets(str(place.root)).lists

@@ -82,9 +82,9 @@ def test_without_randomized_evidence_and_sales_there_is_nothing_to_learn(
 
 
 def test_a_model_that_misses_its_lifts_does_not_pass() -> None:
-    assert examine_metrics({"lifts": 40.0, "misfit": 1.1}, door="holdout").passed
-    assert not examine_metrics({"lifts": 40.0, "misfit": 9.0}, door="holdout").passed
-    assert not examine_metrics({}, door="holdout").passed
+    assert examine_metrics({"lifts": 40.0, "misfit": 1.1}, source="holdout").passed
+    assert not examine_metrics({"lifts": 40.0, "misfit": 9.0}, source="holdout").passed
+    assert not examine_metrics({}, source="holdout").passed
 
 
 def test_a_quarter_is_named_by_its_year_and_number() -> None:

@@ -52,7 +52,7 @@ def take_in(workspace: Workspace, feeds: dict[str, pd.DataFrame], name: str) -> 
 
 
 def trained(loop: Loop, day: date) -> dict[str, object]:
-    return promote_once(loop, train_once(loop, day, door="holdout", reason="test"))
+    return promote_once(loop, train_once(loop, day, source="holdout", reason="test"))
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def served(fresh_workspace: Workspace) -> Workspace:
     path = fresh_workspace.inbox / "units.parquet"
     users().to_parquet(path)
     deliver(intake_of(loop), path)
-    told = promote_once(loop, train_once(loop, date(2026, 5, 20), door="units", reason="test"))
+    told = promote_once(loop, train_once(loop, date(2026, 5, 20), source="units", reason="test"))
     assert told["champion"], told["sentence"]
     return fresh_workspace
 

@@ -34,7 +34,7 @@ def test_a_plan_by_a_model_that_saw_its_last_day_too_long_ago_is_held(world: Any
     assert champion is not None
     # the feeds of a day come in the day after: those of the eve were not known yet
     assert learned_until(world.loop, champion.key) == trained - timedelta(days=2)
-    found = propose_once(world.loop, world.day, door="holdout")
+    found = propose_once(world.loop, world.day, source="holdout")
     settled = settle_once(world.loop, world.day, found["id"])
     assert settled["kind"] == "hold"
     assert "The model learned from facts that ended 8 days ago" in settled["reason"]
@@ -86,8 +86,8 @@ def test_a_plan_from_user_level_tests_is_not_held_for_want_of_daily_facts(
     loop = open_loop(fresh_workspace.root)
     deliver(intake_of(loop), path)
     day = date(2026, 6, 15)
-    told = promote_once(loop, train_once(loop, day, door="units", reason="test"))
+    told = promote_once(loop, train_once(loop, day, source="units", reason="test"))
     assert told["champion"], told["sentence"]
-    found = propose_once(loop, day, door="units")
+    found = propose_once(loop, day, source="units")
     settled = settle_once(loop, day, found["id"])
     assert settled["kind"] == "move", settled["reason"]

@@ -14,7 +14,7 @@ def test_a_run_names_the_versions_and_hashes_of_its_data_and_holds_every_curve(w
         trained = champion_training(db, model_name="response")
     assert trained is not None and trained.run_id is not None
     run = client(world.workspace).get_run(trained.run_id)
-    data = training_set_of(world.loop, trained.as_of, door="holdout").facts
+    data = training_set_of(world.loop, trained.as_of, source="holdout").facts
     assert run.info.run_name == f"{trained.as_of} v{trained.model_version}"
     assert run.data.params["data/facts"] == data.fingerprint
     for feed, entry in data.facts.items():

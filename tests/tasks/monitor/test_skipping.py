@@ -122,7 +122,7 @@ def test_where_the_feeds_cannot_be_checked_nothing_moves_and_the_cycle_ends(
     assert {tuple(cell) for cell in said["findings"][0]["cells"]} == {
         (cell.segment, cell.channel) for cell in before.cells
     }
-    held = holds_on(world.loop, world.day, before, door="holdout")
+    held = holds_on(world.loop, world.day, before, source="holdout")
     assert held.held(before) == set(before.cells)
     assert any("could not be checked" in why for _, _, why in held.passing)
     settled = world.cycle()

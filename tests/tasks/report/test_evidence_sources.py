@@ -56,12 +56,12 @@ def test_sales_and_claims_alone_put_a_model_in_force_that_says_it_was_never_test
     before = run.invoke(app, ["sources", "--as-of", str(market.start), "--json", *place])
     assert before.exit_code == 0, before.output
     assert [c["sources"] for c in json.loads(before.output)["channels"]] == [["none"], ["none"]]
-    trained = train_once(loop, market.start, door="holdout", reason="test")
+    trained = train_once(loop, market.start, source="holdout", reason="test")
     said = promote_once(loop, trained)
     assert "nothing in it was tested" in str(said)
     curves = curves_of(loop, trained["key"])
     assert curves is not None and len(untested_cells(curves)) == 8
-    plan = propose_once(loop, market.start, door="holdout")
+    plan = propose_once(loop, market.start, source="holdout")
     assert "No test says what search, social earn" in json.dumps(plan)
     shown = run.invoke(app, ["sources", "--as-of", str(market.start), "--json", *place])
     known = json.loads(shown.output)
