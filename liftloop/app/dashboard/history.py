@@ -14,7 +14,14 @@ from liftloop.reporting.history.before_and_after import week_rows
 
 
 def draw_experiments(visit: Visit) -> None:
-    """Draw the experiments and lift tests, and how much each counts."""
+    """Draw the experiments and lift tests, and how much each counts; then tests inside cells."""
+    from liftloop.app.dashboard.variant_tests import draw_variant_tests
+
+    _draw_lift_tests(visit)
+    draw_variant_tests(visit)
+
+
+def _draw_lift_tests(visit: Visit) -> None:
     from tasks.experiments.listing import listed_tests
 
     rows = listed_tests(str(visit.workspace.root))
