@@ -57,6 +57,9 @@ def draw_channels(visit: Visit) -> None:
         hide_index=True,
         height=table_height(len(groups)),
         placeholder="–",
+        column_config={
+            f"{words.currency} a day": st.column_config.NumberColumn(format="localized")
+        },
     )
     _cell(visit, now)
 
