@@ -63,6 +63,7 @@ def launch(workspace: Path, *, port: int = 8501, headless: bool = False) -> int:
         f"--server.maxUploadSize={MOST_UPLOADED}",
         *(f"--server.allowedHosts={host}" for host in _hosts()),
         f"--server.headless={str(headless).lower()}",
+        "--server.showEmailPrompt=false",
         "--server.fileWatcherType=none",
         "--browser.gatherUsageStats=false",
         "--client.toolbarMode=minimal",
