@@ -70,7 +70,7 @@ def _common(parts: list[_Likelihood], tight: Array, spread: float) -> _Common:
             kept = np.eye(variants) - information @ inner
             score, information = kept @ score, kept @ information
         precision, right = precision + information, right + score
-    covariance: Array = np.linalg.inv((precision + precision.T) / 2)
+    covariance = np.asarray(np.linalg.inv((precision + precision.T) / 2), dtype=np.float64)
     mean = covariance @ right
     log += 0.5 * float(right @ mean) + 0.5 * float(np.linalg.slogdet(covariance)[1])
     return _Common(log, mean, covariance)
