@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("test", "channel", "segments", "state", "days", "shares", "reading")
 DAYS = 56
+TOLD = 5  # tests whose whole reading stands below the table
 
 
 def draw_variant_tests(visit: Visit) -> None:
@@ -32,6 +33,8 @@ def draw_variant_tests(visit: Visit) -> None:
     if rows:
         frame = harmless(pd.DataFrame(rows, columns=list(COLUMNS)), *COLUMNS)
         st.dataframe(frame, hide_index=True, height=table_height(len(frame)), placeholder="–")
+        for row in rows[:TOLD]:
+            st.markdown(f"**{md(str(row['test']))}**: {md(str(row['reading']))}")
     else:
         st.caption("No test yet.")
     if visit.may(Action.EXPERIMENT):
