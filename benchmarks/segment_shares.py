@@ -16,8 +16,8 @@ import numpy as np
 
 from liftloop.core.arrays import Array
 from liftloop.core.variant_tests.observations import VariantDays
-from liftloop.core.variant_tests.segment_shares import segment_shares
-from liftloop.core.variant_tests.shares import Per, ShareRule, next_shares
+from liftloop.core.variant_tests.splits.segment_shares import segment_shares
+from liftloop.core.variant_tests.splits.shares import Per, ShareRule, next_shares
 
 RULE = ShareRule(per=Per.UNITS, largest_step=1.0)
 UNITS = (200.0, 400.0, 800.0, 1600.0)

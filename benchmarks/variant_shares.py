@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.variant_worlds import DAYS, FAMILIES, LATEST, World, make_world
 from liftloop.core.arrays import Array
-from liftloop.core.variant_tests.shares import Per, ShareRule, next_shares
+from liftloop.core.variant_tests.splits.shares import Per, ShareRule, next_shares
 
 ROOT = Path(__file__).resolve().parent.parent
 RULE = ShareRule(per=Per.UNITS)

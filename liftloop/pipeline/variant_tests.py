@@ -28,7 +28,7 @@ from liftloop.core.variant_tests.plan import (
     stray_rows,
 )
 from liftloop.core.variant_tests.reading import ReadingVerdict, TestReading, read_test
-from liftloop.core.variant_tests.shares import NextShares, Per, ShareRule, next_shares
+from liftloop.core.variant_tests.splits.shares import NextShares, Per, ShareRule, next_shares
 from liftloop.settings.schema import Settings
 
 DAYS_BEFORE = 56  # of a test by geography: what its groups sold before it

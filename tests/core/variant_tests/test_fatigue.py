@@ -121,9 +121,7 @@ def test_all_fall_alike_is_seen_beside_the_expected_response() -> None:
     facts = CreativeFacts({"all": days(logs, UNITS[:3])})
     assert not any(one.finding is Finding.FALLING for one in find_fatigue(facts, RULE))
     facts = replace(facts, expected=np.ones(DAYS), expected_error=0.03)
-    assert all(
-        one.finding is not Finding.STEADY or one.fall > 0 for one in find_fatigue(facts, RULE)
-    )
+    assert all(one.finding is Finding.FALLING for one in find_fatigue(facts, RULE))
 
 
 def test_days_that_are_young_are_left_out() -> None:

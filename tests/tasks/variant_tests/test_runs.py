@@ -21,7 +21,7 @@ from liftloop.adapters.ledger.tables import Message
 from liftloop.app.cli import app
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.variant_tests.plan import Acting, Metric, VariantTest
-from liftloop.core.variant_tests.shares import ShareRule
+from liftloop.core.variant_tests.splits.shares import ShareRule
 from liftloop.settings.workspace import Workspace
 from tasks.context import open_loop
 from tasks.evidence.ingest import intake_of

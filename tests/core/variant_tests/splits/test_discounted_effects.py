@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from liftloop.core.arrays import Array
-from liftloop.core.variant_tests.discounted_effects import fit_effects
 from liftloop.core.variant_tests.observations import VariantDays
+from liftloop.core.variant_tests.splits.discounted_effects import fit_effects
 
 
 def facts(

@@ -20,15 +20,15 @@ from enum import StrEnum
 import numpy as np
 
 from liftloop.core.arrays import Z90, Array, Mask
-from liftloop.core.variant_tests.discounted_effects import DiscountedEffects, fit_effects
-from liftloop.core.variant_tests.new_variants import (
+from liftloop.core.variant_tests.observations import VariantDays
+from liftloop.core.variant_tests.splits.discounted_effects import DiscountedEffects, fit_effects
+from liftloop.core.variant_tests.splits.new_variants import (
     NewVariantRule,
     Standing,
     least_shares,
     standings,
     without_the_gone,
 )
-from liftloop.core.variant_tests.observations import VariantDays
 
 _TOP_TWO = 0.5  # Russo's beta: how often the first of the two is taken
 _GUARD_DRAWS = 100

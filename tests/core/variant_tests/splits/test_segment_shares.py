@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from liftloop.core.variant_tests.observations import VariantDays
-from liftloop.core.variant_tests.segment_shares import segment_shares
-from liftloop.core.variant_tests.shares import Per, ShareRule, next_shares
+from liftloop.core.variant_tests.splits.segment_shares import segment_shares
+from liftloop.core.variant_tests.splits.shares import Per, ShareRule, next_shares
 
 RULE = ShareRule(per=Per.UNITS, floor=0.0, largest_step=1.0)
 

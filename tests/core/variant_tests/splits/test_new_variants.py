@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from liftloop.core.variant_tests.new_variants import (
+from liftloop.core.variant_tests.observations import VariantDays
+from liftloop.core.variant_tests.splits.new_variants import (
     NewVariantRule,
     Standing,
     least_shares,
     standings,
     without_the_gone,
 )
-from liftloop.core.variant_tests.observations import VariantDays
 
 RULE = NewVariantRule(protected_days=5, protected_share=0.5, gone_after_days=3)
 

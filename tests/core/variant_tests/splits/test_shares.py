@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liftloop.core.arrays import Array
-from liftloop.core.variant_tests.new_variants import NewVariantRule, Standing
 from liftloop.core.variant_tests.observations import VariantDays
-from liftloop.core.variant_tests.shares import Aim, Per, ShareRule, next_shares
+from liftloop.core.variant_tests.splits.new_variants import NewVariantRule, Standing
+from liftloop.core.variant_tests.splits.shares import Aim, Per, ShareRule, next_shares
 
 FREE = ShareRule(per=Per.UNITS, floor=0.0, largest_step=1.0)
 

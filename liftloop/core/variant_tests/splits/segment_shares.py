@@ -14,9 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from liftloop.core.arrays import Array
-from liftloop.core.variant_tests.discounted_effects import fit_effects, prior_precision
 from liftloop.core.variant_tests.observations import VariantDays
-from liftloop.core.variant_tests.shares import EffectDraws, NextShares, ShareRule, shares_of_draws
+from liftloop.core.variant_tests.splits.discounted_effects import fit_effects, prior_precision
+from liftloop.core.variant_tests.splits.shares import (
+    EffectDraws,
+    NextShares,
+    ShareRule,
+    shares_of_draws,
+)
 
 _DEPARTURES = np.array([0.0, 0.05, 0.1, 0.2, 0.4])  # standard deviations between segments, of logs
 _PRIOR = np.array([0.5, 0.125, 0.125, 0.125, 0.125])

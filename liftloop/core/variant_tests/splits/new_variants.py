@@ -1,9 +1,9 @@
 """Which variants take part today: who is new and protected, who is gone.
 
-A new variant's effect has its siblings' mean and spread as prior (see
-:mod:`liftloop.core.variant_tests.discounted_effects`), and a share of its own for some days, so
-that the variants that were there first do not starve it before it was seen. A variant that is gone
-gets no share; what it had is divided among the others in proportion to theirs.
+A new variant's effect has its siblings' mean and spread as prior (see ``discounted_effects``), and
+a share of its own for some days, so that the variants that were there first do not starve it before
+it was seen. A variant that is gone gets no share; what it had is divided among the others in
+proportion to theirs.
 """
 
 from __future__ import annotations
