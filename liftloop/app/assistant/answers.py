@@ -155,10 +155,13 @@ def decisions(place: Workspace, last: int) -> Answer:
 
 
 def experiments(place: Workspace) -> Answer:
-    """All experiments and lift tests, and how much each counts in the model in force."""
+    """All experiments and lift tests, and how much each counts in the model in force; and the tests
+    inside cells."""
     from tasks.experiments.listing import listed_tests
+    from tasks.variant_tests.listing import listed_tests as inside_cells
 
-    return {"experiments": listed_tests(str(place.root))}
+    where = str(place.root)
+    return {"experiments": listed_tests(where), "tests": inside_cells(where)}
 
 
 def sources(place: Workspace) -> Answer:

@@ -81,7 +81,7 @@ class Tools:
 
     def experiments(self) -> Answer:
         """All experiments and lift tests: design, result with interval, state, and the weight each
-        has in the model in force."""
+        has in the model in force; and the tests of creatives, bids and audiences."""
         return answers.experiments(self._place)
 
     def sources(self) -> Answer:

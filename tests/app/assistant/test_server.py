@@ -274,7 +274,7 @@ def test_every_tool_answers(shop: Loop, as_role: Callable[[Role], str]) -> None:
     as_role(Role.ANALYST)
     answered, found = call(shop, "sources")
     assert answered and {one["channel"] for one in found["channels"]} == {"search", "social"}
-    assert call(shop, "experiments") == (True, {"experiments": []})
+    assert call(shop, "experiments") == (True, {"experiments": [], "tests": []})
     answered, found = call(shop, "status")
     assert answered and found["status"] in ("needs you", "stuck", "testing", "well")
     assert found["sentence"] and found["monitor"] is None
