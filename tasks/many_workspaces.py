@@ -15,11 +15,11 @@ from tasks.model.train import promote_once, train_once
 Where = Literal["threads", "processes", "dask"]
 
 
-@task(name="train and crown")
+@task(name="train and promote")
 def train_and_promote(
     workspace: str, as_of: date | None, *, source: str, reason: str
 ) -> dict[str, Any]:
-    """One workspace's training, examined and crowned; what went wrong in one stops no other."""
+    """One workspace's training, evaluated and promoted; what went wrong in one stops no other."""
     place, day = resolve(workspace, as_of)
     loop = open_loop(place)
     try:

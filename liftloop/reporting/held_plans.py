@@ -56,7 +56,7 @@ def to_do_for_holds(reasons: Sequence[str], *, is_passing: bool) -> str:
 
 
 def to_do_when_paused(by: str) -> str:
-    return f"{by}, or who stands in, lets the rollout go on: liftloop resume --rollout."
+    return f"{by}, or somebody in their place, lets the rollout go on: liftloop resume --rollout."
 
 
 def to_do_until(day: date) -> str:

@@ -179,7 +179,7 @@ def _with_left_out(record: TrainingRecord, arms: LeftOut) -> TrainingRecord:
     )
 
 
-@step("crown")
+@step("promote the model")
 def promote(workspace: str, trained: dict[str, Any]) -> dict[str, Any]:
     """Examine a training and make it champion if it passes: the ledger first, then the alias."""
     return promote_once(open_loop(workspace), trained)

@@ -87,7 +87,7 @@ def words_of(verdict: dict[str, Any], root: Path) -> list[str]:
 
 
 def ui(workspace: WorkspaceOption = Path("workspace"), port: PortOption = 8000) -> None:
-    """Serve Evidently's reports of all looks on this machine, until Ctrl-C."""
+    """Serve Evidently's reports of all runs on this machine, until Ctrl-C."""
     place = opened(workspace)
     from liftloop.adapters.registry.evidently_store import evidently_folder, put_damaged_aside
 

@@ -190,7 +190,9 @@ def _resumed(payload: Payload) -> str:
 
 def _drawn(payload: Payload) -> str:
     names = ", ".join(payload["segments"]) or "no segment"
-    return f"Stands still from {payload['start']} on, to measure against: {names}."
+    return (
+        f"Keeps its budgets from {payload['start']} on, as the holdout to measure against: {names}."
+    )
 
 
 def _applied(payload: Payload) -> str:

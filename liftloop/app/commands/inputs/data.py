@@ -67,7 +67,7 @@ def ingest(
     ] = None,
     account: Annotated[str, typer.Option(help="The ad account, where an export has none.")] = "",
     replace: Annotated[
-        bool, typer.Option("--replace", help="The file stands for all of its account-days.")
+        bool, typer.Option("--replace", help="The file replaces all rows of its account-days.")
     ] = False,
     beside: Annotated[
         bool, typer.Option("--beside", help="The file adds to what is stored of its days.")
@@ -102,7 +102,7 @@ def ingest(
 ) -> None:
     """Take files in through the quality gates. Delivering the same file twice changes nothing."""
     must_exist(*(paths or ()), mapping, *(plugin or ()))
-    stands = _stands(replace, beside, "a file that stands for all of its account-days")
+    stands = _stands(replace, beside, "a file that replaces all rows of its account-days")
     place = opened(workspace)
     from liftloop.adapters.facts.summaries import summary_lines
     from liftloop.adapters.importers import ImportOptions
@@ -250,7 +250,8 @@ def readmit(
     workspace: WorkspaceOption = Path("workspace"),
     feed: FeedOption = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="The rows stand for what tells the same money.")
+        bool,
+        typer.Option("--replace", help="The rows replace stored ones that report the same money."),
     ] = False,
     beside: Annotated[
         bool, typer.Option("--beside", help="The rows add to what is stored of their days.")

@@ -70,10 +70,10 @@ class Amounts:
         """Whether this is the same money."""
         days = self._wide().index.get_level_values("date")
         return Question(
-            f"on {_span(days)} its rows tell {money(self.new)} where {money(self.stored)} is "
+            f"on {_span(days)} its rows report {money(self.new)} where {money(self.stored)} is "
             "stored for the same campaigns on another level of detail (campaigns or ads, with or "
             "without account, ids or segment): the same money, or more of it?",
-            "--replace if the file stands for all of its account-days, --beside if it adds to "
+            "--replace if the file has all rows of its account-days, --beside if it adds to "
             "what is stored.",
         )
 
