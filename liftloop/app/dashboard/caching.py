@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,28 +59,38 @@ def _ledger_view(root: Path, state: str, _settings: Settings) -> DashboardView:
     return look(Workspace(root), _settings)
 
 
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A check of the audit trail, when it was asked for, and what the one before it found."""
+
+    asked: float
+    future: Future[AuditVerdict]
+    before: AuditVerdict | None
+
+
 def audit_verdict(visit: Visit) -> AuditVerdict | None:
     """What checking the whole audit trail found. A long one takes its time: it is checked beside
-    the page, and None while it is."""
+    the page, and None while it is; where it is checked again, what was found before."""
     known = _audits()
     key = (visit.workspace.root, state_of(visit))
-    found = known.get(key)
-    if found is None or time.monotonic() - found[0] > KEPT:
-        checking = _workers().submit(_verify, str(visit.settings.ledger_url))
+    check = known.get(key)
+    if check is None or (check.future.done() and time.monotonic() - check.asked > KEPT):
+        before = check.future.result() if check is not None else None
+        future = _workers().submit(_verify, str(visit.settings.ledger_url))
         while len(known) >= ENTRIES:
             known.pop(next(iter(known)), None)
-        found = known[key] = (time.monotonic(), checking)
+        check = known[key] = _Check(time.monotonic(), future, before)
     try:
-        return found[1].result(timeout=PATIENCE)
+        return check.future.result(timeout=PATIENCE if check.before is None else 0)
     except TimeoutError:
-        return None
+        return check.before
     except LiftLoopError:
         known.pop(key, None)
         raise
 
 
 @st.cache_resource(show_spinner=False)
-def _audits() -> dict[tuple[Path, str], tuple[float, Future[AuditVerdict]]]:
+def _audits() -> dict[tuple[Path, str], _Check]:
     return {}
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from liftloop.adapters.audit.trail import AuditVerdict
     from liftloop.adapters.ledger.tables import Decision
     from liftloop.app.dashboard.queries import DashboardView
+    from liftloop.reporting.outcome_words import OutcomeWords
 
 INCREMENTAL = "Incremental: revenue that would not exist without the spend."
 STAGES = (
@@ -143,20 +144,30 @@ def _headline(
         amount_words(spent, currency) if head else "–",
         f"{len(budgets)} cells (segment × channel)" if head else None,
     )
+    words = view.situation.words
     predicted = budgets["expected"].sum(min_count=1) if head else float("nan")
-    _tile(
-        earned,
-        f"Predicted revenue, {currency} a day",
-        whole(predicted),
-        f"{predicted / float(spent):.2f} per {currency}" if spent and predicted > 0 else None,
-        help=INCREMENTAL,
-    )
+    if words.counted:
+        count = predicted / words.worth
+        _tile(
+            earned,
+            "Predicted incremental conversions a day",
+            f"{count:,.1f}" if count > 0 else "–",
+            f"{float(spent) / count:,.2f} {currency} each" if spent and count > 0 else None,
+        )
+    else:
+        _tile(
+            earned,
+            f"Predicted revenue, {currency} a day",
+            whole(predicted),
+            f"{predicted / float(spent):.2f} per {currency}" if spent and predicted > 0 else None,
+            help=INCREMENTAL,
+        )
     moved = head is not None and head.policy_version != head.previous_policy_version
     _tile(
         gain,
-        f"Last decision's gain, {currency} profit a day",
-        f"{head.expected_gain:+z,.0f}" if head and moved else "–",
-        _interval(head) if head and moved else ("it keeps the budgets" if head else None),
+        f"Last decision's gain, {words.gain_label} a day",
+        words.gain(head.expected_gain) if head and moved else "–",
+        _interval(head, words) if head and moved else ("it keeps the budgets" if head else None),
         help="Expected, against the budgets in force before it.",
     )
     _tile(trail, "Audit trail", *_trail_words(audit))
@@ -189,8 +200,8 @@ def _tile(
     )
 
 
-def _interval(head: Decision) -> str:
-    return f"90 %: {head.gain_low:+z,.0f} to {head.gain_high:+z,.0f}"
+def _interval(head: Decision, words: OutcomeWords) -> str:
+    return f"90 %: {words.gain(head.gain_low)} to {words.gain(head.gain_high)}"
 
 
 def _spend(
@@ -283,7 +294,7 @@ def _decisions(view: DashboardView, settings: Settings, *, currency: str) -> Non
     act = ACTS.get(newest["kind"], newest["kind"])
     st.markdown(f"**{day(newest['effective_from'])}, {md(act)}.** {md(why)}")
     st.dataframe(
-        decision_table(view.decisions, currency=currency),
+        decision_table(view.decisions, words=view.situation.words),
         hide_index=True,
         height=table_height(len(view.decisions)),
         column_config={"why": st.column_config.TextColumn(width="large")},

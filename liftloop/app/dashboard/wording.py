@@ -14,6 +14,7 @@ from pandas.io.formats.style import Styler
 from liftloop.adapters.files.spreadsheet import disarmed
 from liftloop.core.money.currencies import amount_words
 from liftloop.reporting.explain_guardrails import beyond_guardrails
+from liftloop.reporting.outcome_words import OutcomeWords
 from liftloop.reporting.rendering import render, streamlit
 
 KINDS = {"hold": "keep", "roll_back": "roll back"}
@@ -79,9 +80,11 @@ def move_table(moves: pd.DataFrame, *, currency: str) -> Styler:
     return table.style.format({before: money, after: money, "change": change})
 
 
-def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
+def decision_table(found: pd.DataFrame, *, words: OutcomeWords) -> Styler:
     """The decisions as people read them."""
-    moved = f"{currency} a day moved"
+    moved = f"{words.currency} a day moved"
+    what = "conversions gained" if words.counted else "expected gain"
+    gain = f"{what} a day (90 %)"
     table = found[[]].assign(
         **cast(
             dict[str, Any],
@@ -91,8 +94,10 @@ def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
                 "state": found["state"].str.replace("_", " "),
                 "cells moved": found["cells_moved"],
                 moved: found["money_moved"].astype(float),
-                "expected gain a day (90 %)": [
-                    f"{mean:+z,.0f} ({low:+z,.0f} to {high:+z,.0f})" if mean or low or high else "–"
+                gain: [
+                    f"{words.gain(mean)} ({words.gain(low)} to {words.gain(high)})"
+                    if mean or low or high
+                    else "–"
                     for mean, low, high in found[["gain", "gain_low", "gain_high"]].itertuples(
                         index=False
                     )
@@ -101,7 +106,7 @@ def decision_table(found: pd.DataFrame, *, currency: str) -> Styler:
             },
         )
     )
-    return table.style.format({moved: money_formats(currency)[0]})
+    return table.style.format({moved: money_formats(words.currency)[0]})
 
 
 def unjudged(evidence: str) -> str:

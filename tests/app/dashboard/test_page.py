@@ -44,6 +44,7 @@ from liftloop.app.dashboard.wording import (
 )
 from liftloop.core.policy import BudgetLine
 from liftloop.core.rollout.state import Transition
+from liftloop.reporting.outcome_words import OutcomeWords
 from liftloop.settings.schema import load_settings
 from liftloop.settings.workspace import Workspace
 from tasks.operate.acts import pause
@@ -340,9 +341,28 @@ def test_a_long_reason_is_cut_after_a_whole_sentence() -> None:
 def test_a_decision_that_keeps_all_has_no_gain_to_show(busy_workspace: Workspace) -> None:
     found = look(busy_workspace, load_settings(busy_workspace)).decisions
     found.loc[0, ["gain", "gain_low", "gain_high"]] = 0.0
-    shown: Any = decision_table(found, currency="USD")
+    shown: Any = decision_table(found, words=OutcomeWords("USD"))
     gains = shown.data["expected gain a day (90 %)"]
     assert gains.tolist() == ["–", "+1,500 (-200 to +3,100)", "+1,500 (-200 to +3,100)"]
+    words = OutcomeWords("USD", counted=True, worth=10.0)
+    counted_gains: Any = decision_table(found, words=words)
+    said = counted_gains.data["conversions gained a day (90 %)"]
+    assert said.tolist()[1] == "+150 (-20.0 to +310)"
+
+
+def test_where_conversions_are_counted_the_tiles_count_them(
+    busy_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = busy_workspace.config.read_text(encoding="utf-8")
+    config = config.replace('unit = "revenue"', 'unit = "conversions"\nusual_cost = 20.0', 1)
+    busy_workspace.config.write_text(config, encoding="utf-8")
+    page = shown(busy_workspace.root, monkeypatch)
+    assert not page.exception
+    tile = page.metric[1]
+    assert (tile.label, tile.value) == ("Predicted incremental conversions a day", "3,600.0")
+    assert tile.delta == "11.11 USD each"
+    assert page.metric[2].label == "Last decision's gain, conversions a day"
+    assert page.metric[2].value == "+75.0"
 
 
 def test_break_even_is_where_the_margin_pays_for_a_unit() -> None:
