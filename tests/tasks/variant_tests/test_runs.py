@@ -110,8 +110,8 @@ def test_a_better_variant_takes_over_step_by_step_and_the_trail_tells_it(place: 
     kinds = [one.kind for one in playbook(loop, "hero")]
     assert kinds == ["hypothesis", "result"]
     run, where = CliRunner(), ["--workspace", str(place.root)]
-    told = run.invoke(app, ["audit", *where], env={"COLUMNS": "250"}).output
-    assert "old against new in social, north" in told and "test over" in told
+    trail = run.invoke(app, ["audit", *where], env={"COLUMNS": "250"}).output
+    assert "old against new in social, north" in trail and "test over" in trail
     assert "hero" in run.invoke(app, ["changelog", *where], env={"COLUMNS": "250"}).output
 
 
