@@ -21,7 +21,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 
-def regression(performance: pd.DataFrame, sales: pd.DataFrame) -> pd.Series[float]:
+def regression(performance: pd.DataFrame, sales: pd.DataFrame) -> dict[str, float]:
     """Revenue per unit of spend by channel: sales on spend within segments."""
     spend = performance.groupby(["date", "segment", "channel"])["spend"].sum().unstack("channel")
     sold = sales.groupby(["date", "segment"])["revenue"].sum()
@@ -29,7 +29,7 @@ def regression(performance: pd.DataFrame, sales: pd.DataFrame) -> pd.Series[floa
     inside = both - both.groupby("segment").transform("mean")
     x, y = inside[spend.columns].to_numpy(), inside["revenue"].to_numpy()
     found, *_ = np.linalg.lstsq(x, y, rcond=None)
-    return pd.Series(found, index=spend.columns)
+    return dict(zip(map(str, spend.columns), map(float, found), strict=True))
 
 
 def asked(market_class: Any, seed: int) -> pd.DataFrame:
@@ -60,8 +60,8 @@ def asked(market_class: Any, seed: int) -> pd.DataFrame:
         low, high = np.quantile(total, [0.05, 0.95])
         true = truth.xs(channel, level="channel")["incremental_revenue"].sum()
         money = spend[names == channel].sum()
-        rows.append((seed, channel, true / money, naive[channel], total.mean() / money))
-        rows[-1] += (low / money, high / money)
+        ours = [float(x) / money for x in (total.mean(), low, high)]
+        rows.append((seed, channel, true / money, naive[channel], *ours))
     columns = ["seed", "channel", "true", "regression", "ours", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 

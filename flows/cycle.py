@@ -25,8 +25,8 @@ def cycle(
     workspace: WorkspaceFolder, as_of: AsOf = None, source: Source = "holdout"
 ) -> CycleSummary:
     """Ingest, drop what is kept no longer, read the tests inside cells, monitor, train, reallocate,
-    roll out and report as of a day (default: today). Where there are user-level tests, the model of who responds is trained
-    beside that of the budgets.
+    roll out and report as of a day (default: today). Where there are user-level tests, the model
+    of who responds is trained beside that of the budgets.
 
     Every step is keyed by what it is based on: running it again for the same day and facts changes
     nothing, and a run killed anywhere is finished by the next one.
