@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from math import isclose
 from zlib import crc32
 
 import numpy as np
@@ -23,12 +22,14 @@ from liftloop.core.variant_tests.plan import (
     AssignedBy,
     Metric,
     TestEnd,
+    VariantShares,
     VariantTest,
     observed,
     stray_rows,
 )
 from liftloop.core.variant_tests.reading import ReadingVerdict, TestReading, read_test
-from liftloop.core.variant_tests.splits.shares import NextShares, Per, ShareRule, next_shares
+from liftloop.core.variant_tests.splits.segment_shares import segment_shares
+from liftloop.core.variant_tests.splits.shares import Per, ShareRule, next_shares
 from liftloop.settings.schema import Settings
 
 DAYS_BEFORE = 56  # of a test by geography: what its groups sold before it
@@ -41,7 +42,7 @@ class TestState:
     __test__ = False
 
     test: VariantTest
-    shares: Mapping[str, float]
+    shares: VariantShares
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,7 @@ class TestReview:
     Attributes
     ----------
     shares
-        By variant, from this day on; they sum to 1.
-    split
-        Where the shares follow what is learned: why they are these; None elsewhere.
+        From this day on.
     taking_over
         The variant to which the shares move in steps; "" for none.
     end
@@ -68,8 +67,7 @@ class TestReview:
     as_of: date
     reading: TestReading
     findings: tuple[CheckFinding, ...]
-    shares: Mapping[str, float]
-    split: NextShares | None
+    shares: VariantShares
     taking_over: str
     end: TestEnd | None
     strays: Mapping[str, int]
@@ -142,7 +140,7 @@ def _review(
         facts.of(test.compared), question_of(test, settings), shares=_promised(state)
     )
     review = TestReview(
-        test, as_of, reading, findings, state.shares, None, "", None, stray_rows(test, rows)
+        test, as_of, reading, findings, state.shares, "", None, stray_rows(test, rows)
     )
     if any(finding.code is CheckCode.SAMPLE_RATIO for finding in findings):
         # who has which variant is not as planned: nothing is concluded, nothing moves
@@ -155,9 +153,29 @@ def _review(
         return replace(review, end=TestEnd.OVER)
     if test.acting is Acting.EVEN or test.assigned_by is not AssignedBy.USER:
         return review
-    rule = share_rule(settings, test)
-    split = next_shares(facts, rule, seed=_seed(test, as_of), before=state.shares, gone=test.gone)
-    return replace(review, split=split, shares=split.by_variant)
+    return replace(review, shares=_split(settings, state, rows, as_of=as_of))
+
+
+def _split(
+    settings: Settings, state: TestState, rows: pd.DataFrame, *, as_of: date
+) -> VariantShares:
+    """The shares of the day by what is learned; by segment as far as these are shown to differ."""
+    test, rule = state.test, share_rule(settings, state.test)
+    seed = crc32(f"{test.name}{as_of}".encode())
+    margin = settings.budget.margin
+    if len(test.segments) == 1:
+        facts = observed(test, rows, as_of=as_of, margin=margin)
+        found = next_shares(facts, rule, seed=seed, before=state.shares.common, gone=test.gone)
+        return VariantShares(found.by_variant)
+    parts = {
+        name: observed(replace(test, segments=(name,)), rows, as_of=as_of, margin=margin)
+        for name in test.segments
+    }
+    before = {name: state.shares.of(name) for name in test.segments}
+    each = segment_shares(parts, rule, seed=seed, before=before, gone=test.gone).segments
+    apart = {name: shares.by_variant for name, shares in each.items()}
+    mean = {v: float(np.mean([shares[v] for shares in apart.values()])) for v in test.variants}
+    return VariantShares(mean, apart)
 
 
 def _promised(state: TestState) -> Array | None:
@@ -165,21 +183,24 @@ def _promised(state: TestState) -> Array | None:
     kept them. Where they moved, a platform follows in its own time, and each day is compared in
     itself anyway."""
     first = state.test.first_shares
-    kept = all(isclose(first[name], state.shares.get(name, 0.0), abs_tol=1e-6) for name in first)
-    return np.array(list(first.values())) if kept and state.test.acting is Acting.EVEN else None
+    kept = state.shares.rounded() == first.rounded() and state.test.acting is Acting.EVEN
+    return np.array(list(first.common.values())) if kept else None
 
 
 def _towards(review: TestReview, winner: str) -> TestReview:
     """A step of the shares to the winner. It is watched like every day of the test: the reading of
     the day after decides the next step, or that it was none."""
-    rule = ShareRule()
-    shares = dict(review.shares)
-    missing = 1.0 - shares.get(winner, 0.0)
-    step = min(rule.largest_step, missing)
-    kept = (missing - step) / missing if missing > 0 else 0.0
-    moved = {name: share * kept for name, share in shares.items()}
-    moved[winner] = shares.get(winner, 0.0) + step
-    end = TestEnd.WON if moved[winner] >= 1.0 - 1e-9 else None
+    most = ShareRule().largest_step
+
+    def step(shares: Mapping[str, float]) -> dict[str, float]:
+        missing = 1.0 - shares.get(winner, 0.0)
+        kept = max(missing - most, 0.0) / missing if missing > 0 else 0.0
+        moved = {name: share * kept for name, share in shares.items()}
+        return moved | {winner: 1.0 - missing * kept}
+
+    moved = review.shares.each(step)
+    least = min(moved.of(segment)[winner] for segment in review.test.segments)
+    end = TestEnd.WON if least >= 1.0 - 1e-9 else None
     return replace(review, shares=moved, taking_over=winner, end=end)
 
 
@@ -195,7 +216,3 @@ def turns_of(test: VariantTest) -> tuple[VariantTurn, ...]:
     days = (test.last - test.start).days + 1
     rounds = days // (turns.days * len(test.variants))
     return assign_days(test.variants, start=test.start, turns=turns, rounds=rounds, seed=test.seed)
-
-
-def _seed(test: VariantTest, as_of: date) -> int:
-    return crc32(f"{test.name}{as_of}".encode())

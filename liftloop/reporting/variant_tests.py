@@ -10,7 +10,7 @@ from liftloop.core.money.currencies import amount_words
 from liftloop.core.variant_tests.checks import CheckCode, CheckFinding
 from liftloop.core.variant_tests.comparison import MissingEvidence
 from liftloop.core.variant_tests.design import Collision, CollisionCode, NoiseSource, VariantDesign
-from liftloop.core.variant_tests.plan import Metric, TestEnd, VariantTest
+from liftloop.core.variant_tests.plan import Metric, TestEnd, VariantShares, VariantTest
 from liftloop.core.variant_tests.reading import ReadingVerdict, TestReading, VariantEffect
 from liftloop.reporting.messages.message_parts import compose
 from liftloop.reporting.messages.slack_blocks import Link, Words
@@ -73,8 +73,15 @@ def reading_words(test: VariantTest, reading: TestReading) -> str:
     return f"Too early to tell. Against {first}: {shown}.{young}"
 
 
-def shares_words(shares: Mapping[str, float]) -> str:
-    """Shares by variant, the largest first."""
+def shares_words(shares: VariantShares) -> str:
+    """Shares by variant, the largest first; by segment where these differ."""
+    each = {segment: _by_variant(found) for segment, found in shares.apart.items()}
+    if len(set(each.values())) < 2:
+        return next(iter(each.values()), _by_variant(shares.common))
+    return "; ".join(f"{segment}: {words}" for segment, words in each.items())
+
+
+def _by_variant(shares: Mapping[str, float]) -> str:
     named = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{name} {share:.0%}" for name, share in named)
 

@@ -7,7 +7,6 @@ killed in between writes it the next time.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -31,7 +30,7 @@ from liftloop.adapters.ledger.variant_tests import (
 )
 from liftloop.adapters.notify import queue_message
 from liftloop.core.ids import canonical, key
-from liftloop.core.variant_tests.plan import TestEnd
+from liftloop.core.variant_tests.plan import TestEnd, VariantShares
 from liftloop.pipeline.variant_tests import TestReview, TestState, review_tests
 from liftloop.reporting.variant_tests import (
     ended_message,
@@ -59,7 +58,7 @@ class ReviewedTest:
     as_of: date
     is_new: bool
     sentence: str
-    shares: Mapping[str, float]
+    shares: VariantShares
     file: str
     end: str
 
@@ -70,7 +69,7 @@ class ReviewedTest:
             "as_of": self.as_of.isoformat(),
             "new": self.is_new,
             "sentence": self.sentence,
-            "shares": dict(self.shares),
+            "shares": self.shares.as_dict(),
             "file": self.file,
             "end": self.end,
         }
@@ -137,14 +136,14 @@ def _ended_beside(db: Session, running: list[VariantTestRecord], as_of: date) ->
 def _recorded(loop: Loop, state: TestState, review: TestReview, facts: str) -> ReviewedTest:
     test, day = review.test, review.as_of
     sentence = sentence_of(review)
-    id = key("v", test.name, day, facts, dict(state.shares), loop.settings_hash)
+    id = key("v", test.name, day, facts, state.shares.as_dict(), loop.settings_hash)
     row = VariantTestReview(
         id=id,
         test=test.name,
         as_of=day,
         facts=facts,
         reading=canonical(reading_values(review)),
-        shares=canonical(dict(review.shares)),
+        shares=canonical(review.shares.as_dict()),
         sentence=sentence,
         created_at=loop.now(),
     )
@@ -162,7 +161,7 @@ def _recorded(loop: Loop, state: TestState, review: TestReview, facts: str) -> R
                         "test": test.name,
                         "as_of": day,
                         "reason": sentence,
-                        "shares": dict(review.shares),
+                        "shares": review.shares.as_dict(),
                         "content": row_content(row),
                     },
                     at=loop.now(),
@@ -170,7 +169,7 @@ def _recorded(loop: Loop, state: TestState, review: TestReview, facts: str) -> R
             )
         if review.end is not None:
             _end(db, loop, review, sentence)
-    moved = _rounded(state.shares) != _rounded(review.shares)
+    moved = state.shares.rounded() != review.shares.rounded()
     file = write_shares(loop.workspace, test, day, review.shares) if moved else ""
     end = review.end.value if review.end is not None else ""
     return ReviewedTest(test.name, day, is_new, sentence, review.shares, file, end)
@@ -240,7 +239,3 @@ def reading_values(review: TestReview) -> dict[str, Any]:
 def known(value: float) -> float | None:
     """A number that JSON can hold; None for one that is not known or has no end."""
     return float(value) if abs(value) < float("inf") else None
-
-
-def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(share, 4) for name, share in shares.items()}

@@ -31,7 +31,7 @@ from liftloop.adapters.ledger.variant_tests import (
 )
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.ids import canonical, key
-from liftloop.core.variant_tests.plan import Acting, AssignedBy, VariantTest
+from liftloop.core.variant_tests.plan import Acting, AssignedBy, VariantShares, VariantTest
 from tasks.context import Loop, open_loop
 from tasks.operate.audit_notes import anchor, note
 
@@ -44,7 +44,7 @@ class StartedTest:
 
     test: VariantTest
     is_new: bool
-    shares: dict[str, float]
+    shares: VariantShares
     file: str
 
 
@@ -105,16 +105,16 @@ def start_test(
     )
 
 
-def shares_in_force(loop: Loop, test: VariantTest) -> dict[str, float]:
+def shares_in_force(loop: Loop, test: VariantTest) -> VariantShares:
     """The shares of a test's variants by its last review; those it began with before the first."""
     with session(loop.engine, read_only=True) as db:
         found = last_review(db, test=test.name)
     return test.first_shares if found is None else shares_of(found.shares)
 
 
-def shares_of(text: str) -> dict[str, float]:
-    """Shares by variant as a review keeps them."""
-    return {str(name): float(share) for name, share in json.loads(text).items()}
+def shares_of(text: str) -> VariantShares:
+    """The shares as a review keeps them."""
+    return VariantShares.from_dict(json.loads(text))
 
 
 def _must_be_possible(planned: VariantTest, day: date) -> None:

@@ -91,8 +91,8 @@ def test_a_winner_takes_over_by_steps_that_end_where_it_has_all() -> None:
     state, shares = TestState(BASE, BASE.first_shares), []
     for at in range(20, 30):
         found = review_tests(Settings(), {"hero": state}, rows, as_of=a_day(at))["hero"]
-        shares.append(found.shares["new"])
-        assert sum(found.shares.values()) == pytest.approx(1.0)
+        shares.append(found.shares.common["new"])
+        assert sum(found.shares.common.values()) == pytest.approx(1.0)
         if found.end is not None:
             break
         state = replace(state, shares=found.shares)
@@ -129,3 +129,25 @@ def test_many_tests_that_run_together_need_more_than_one_alone() -> None:
     states = {"hero": TestState(BASE, BASE.first_shares), **others}
     found = review_tests(Settings(), states, rows(84), as_of=a_day(alone))
     assert found["hero"].taking_over == ""
+
+
+def test_segments_that_differ_get_shares_of_their_own_and_those_alike_the_same() -> None:
+    """In the north the new one is better, in the south the old one; or both are alike."""
+
+    def split(rates: dict[str, tuple[float, float]]) -> TestReview:
+        parts = []
+        for segment, (old, new) in rates.items():
+            rows = sold({a_day(at): {"old": old, "new": new} for at in range(28)})
+            parts.append(rows[rows["segment"] == segment])
+        test = replace(BASE, acting=Acting.SPLIT, smallest_effect=0.01)
+        state = TestState(test, test.first_shares)
+        for at in range(20, 28):
+            found = review_tests(Settings(), {"hero": state}, pd.concat(parts), as_of=a_day(at))
+            state = replace(state, shares=found["hero"].shares)
+        return found["hero"]
+
+    apart = split({"north": (0.05, 0.055), "south": (0.055, 0.05)}).shares
+    assert apart.of("north")["new"] > 0.7 and apart.of("south")["new"] < 0.3
+    alike = split({"north": (0.05, 0.053), "south": (0.05, 0.053)})
+    shares = [alike.shares.of(segment)["new"] for segment in BASE.segments]
+    assert min(shares) > 0.7

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
 from datetime import date
 
 from liftloop.adapters.files.spreadsheet import disarmed
 from liftloop.adapters.files.whole_files import write_whole
 from liftloop.core.ids import key
-from liftloop.core.variant_tests.plan import VariantTest
+from liftloop.core.variant_tests.plan import VariantShares, VariantTest
 from liftloop.settings.workspace import Workspace
 
 COLUMNS = ("test", "effective_from", "segment", "channel", "variant", "ad", "share", "assigned_by")
 
 
-def write_shares(
-    workspace: Workspace, test: VariantTest, on: date, shares: Mapping[str, float]
-) -> str:
+def write_shares(workspace: Workspace, test: VariantTest, on: date, shares: VariantShares) -> str:
     """Write ``outbox/shares-DAY-ID.csv`` of the shares from the day ``on``, whole or not at all;
     the same again changes nothing. Its name."""
     lines = io.StringIO()
@@ -28,9 +25,13 @@ def write_shares(
     for cell in test.cells:
         for variant, ad in zip(test.variants, ads, strict=True):
             names = (test.name, on, cell.segment, cell.channel, variant, ad)
-            row = (*names, f"{shares.get(variant, 0.0):.4f}", test.assigned_by.value)
+            row = (
+                *names,
+                f"{shares.of(cell.segment).get(variant, 0.0):.4f}",
+                test.assigned_by.value,
+            )
             writer.writerow([disarmed(str(text)) for text in row])
-    name = f"shares-{on}-{key('t', test.name, on, dict(shares))}.csv"
+    name = f"shares-{on}-{key('t', test.name, on, shares.as_dict())}.csv"
     path = workspace.outbox / name
     text = lines.getvalue()
     if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -3,19 +3,21 @@ money, what is measured, and when it is worth acting on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from liftloop.core.arrays import Array, Days, days_of
 from liftloop.core.policy import Cell
 from liftloop.core.variant_tests.observations import VariantDays
+
+if TYPE_CHECKING:  # a ledger's records are read without it
+    import pandas as pd
 
 
 class Metric(StrEnum):
@@ -97,12 +99,12 @@ class VariantTest:
         return tuple(Cell(segment, self.channel) for segment in self.segments)
 
     @property
-    def first_shares(self) -> dict[str, float]:
-        """Shares by variant on the first day; equal ones where they follow what is learned, or
-        groups are assigned whole."""
+    def first_shares(self) -> VariantShares:
+        """Shares on the first day; equal ones where they follow what is learned, or groups are
+        assigned whole."""
         if self.acting is Acting.SPLIT or self.assigned_by is not AssignedBy.USER:
-            return dict.fromkeys(self.variants, 1.0 / len(self.variants))
-        return comparing_shares(self.variants)
+            return VariantShares(dict.fromkeys(self.variants, 1.0 / len(self.variants)))
+        return VariantShares(comparing_shares(self.variants))
 
     def joined_by(self, variant: str, ad: str) -> VariantTest:
         """The same with a variant more; one that was there and went comes back."""
@@ -139,6 +141,45 @@ class VariantTest:
             **{name: tuple(values[name]) for name in ("segments", "variants", "ads", "gone")},
         }
         return cls(**{**values, **read})
+
+
+@dataclass(frozen=True, slots=True)
+class VariantShares:
+    """How a test's cells are shared among its variants.
+
+    Attributes
+    ----------
+    common
+        By variant; they sum to 1. Of several segments that differ, their mean.
+    apart
+        By segment, where segments are shown to differ; empty elsewhere.
+    """
+
+    common: Mapping[str, float]
+    apart: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def of(self, segment: str) -> Mapping[str, float]:
+        """The shares of a segment, by variant."""
+        return self.apart.get(segment, self.common)
+
+    def each(self, changed: Callable[[Mapping[str, float]], dict[str, float]]) -> VariantShares:
+        """The shares with all of them changed alike."""
+        apart = {name: changed(shares) for name, shares in self.apart.items()}
+        return VariantShares(changed(self.common), apart)
+
+    def rounded(self) -> VariantShares:
+        """As a file has them: four places."""
+        return self.each(lambda shares: {name: round(s, 4) for name, s in shares.items()})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; :meth:`from_dict` reads them."""
+        apart = {name: dict(shares) for name, shares in self.apart.items()}
+        return {"common": dict(self.common), "apart": apart}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VariantShares:
+        """What :meth:`as_dict` wrote."""
+        return cls(values["common"], values["apart"])
 
 
 def stray_rows(test: VariantTest, rows: pd.DataFrame) -> dict[str, int]:
@@ -182,7 +223,8 @@ def observed(test: VariantTest, rows: pd.DataFrame, *, as_of: date, margin: floa
     when = days_of(rows["date"])
     inside = np.isin(when, days)
     rows, when = rows[inside], when[inside]
-    variant = pd.Index(test.variants).get_indexer(pd.Index(rows["variant"]))
+    number = {name: at for at, name in enumerate(test.variants)}
+    variant = rows["variant"].map(number).to_numpy(dtype=np.intp)
     shape = (len(test.variants), len(days))
     place = variant * len(days) + np.searchsorted(days, when)
 

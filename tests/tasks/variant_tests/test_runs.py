@@ -164,8 +164,8 @@ def test_shares_that_follow_what_is_learned_keep_a_floor(place: Workspace) -> No
     loop = open_loop(place.root)
     for at in range(1, 13):
         (found,) = review_once(loop, START + timedelta(days=at))
-    assert sum(found.shares.values()) == pytest.approx(1.0)
-    assert found.shares["new"] > 0.5 and found.shares["old"] >= ShareRule().floor
+    assert sum(found.shares.common.values()) == pytest.approx(1.0)
+    assert found.shares.common["new"] > 0.5 and found.shares.common["old"] >= ShareRule().floor
 
 
 @pytest.mark.parametrize(
@@ -276,11 +276,11 @@ def test_variants_join_and_leave_a_test_that_splits(place: Workspace) -> None:
     assert "already" in change_test(where, "hero", variant="third", actor="mia")
     loop = open_loop(place.root)
     (found,) = review_once(loop, START + timedelta(days=10))
-    assert found.shares["third"] >= 0.5 / 3 - 1e-9  # half an even share is protected
+    assert found.shares.common["third"] >= 0.5 / 3 - 1e-9  # half an even share is protected
     assert "ad-3" in (place.outbox / found.file).read_text(encoding="utf-8")
     assert "leaves" in change_test(where, "hero", variant="new", gone=True, actor="mia")
     (found,) = review_once(loop, START + timedelta(days=11))
-    assert found.shares["new"] == 0 and sum(found.shares.values()) == pytest.approx(1)
+    assert found.shares.common["new"] == 0 and sum(found.shares.common.values()) == pytest.approx(1)
     with pytest.raises(Declined, match="cannot leave"):
         change_test(where, "hero", variant="old", gone=True, actor="mia")
     with pytest.raises(UnknownName, match="no variant fourth"):

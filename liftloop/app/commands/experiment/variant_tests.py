@@ -164,7 +164,7 @@ def new(
                 **test.as_dict(),
                 "design": plan.design_values,
                 "sentences": list(plan.sentences),
-                "shares": started.shares if started else test.first_shares,
+                "shares": (started.shares if started else test.first_shares).as_dict(),
                 "file": started.file if started else None,
             }
         )
