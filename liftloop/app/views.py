@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from liftloop.adapters.audit import anchors as audit_anchors
 from liftloop.adapters.audit import trail
@@ -23,7 +23,7 @@ from liftloop.adapters.ledger.loop_value_entries import worth_known
 from liftloop.adapters.ledger.records import open_ledger, session, training
 from liftloop.adapters.ledger.rollouts import active_rollout, transitions
 from liftloop.adapters.ledger.rollouts import rollouts as all_rollouts
-from liftloop.adapters.ledger.tables import Decision, Message, RolloutTransition
+from liftloop.adapters.ledger.tables import AuditEntry, Decision, Message, RolloutTransition
 from liftloop.adapters.notify import message_key
 from liftloop.core.errors import ConfigurationError, Declined
 from liftloop.core.policy import Policy
@@ -93,6 +93,9 @@ def _proposed_total(
     db: Session, place: Workspace, settings: Settings
 ) -> tuple[str, Decimal | None]:
     """The proposal of another total that waits, in a sentence, and the total that was approved."""
+    approvals = select(AuditEntry.sequence).where(AuditEntry.act == "approve").limit(1)
+    if settings.budget.total_is != "proposal" and db.exec(approvals).first() is None:
+        return "", None  # whoever only looks need not wait for what reads facts
     from tasks.context import open_loop
     from tasks.decision.budget_terms import approved_total
     from tasks.decision.total_proposals import waiting_sentence
