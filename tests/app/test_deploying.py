@@ -21,7 +21,7 @@ def test_deployments_are_called_by_the_workspace_and_triggers_too() -> None:
     assert {one["name"] for one in made["deployments"]} == {"shop"}
     assert {one["work_pool"]["name"] for one in made["deployments"]} == {"mine"}
     names = [t["name"] for one in made["deployments"] for t in one.get("triggers", [])]
-    assert len(set(names)) == len(names) == 4
+    assert len(set(names)) == len(names) == 5
     assert all(name.endswith("-shop") for name in names)
 
 
