@@ -15,8 +15,9 @@ from liftloop.core.arrays import Array
 from liftloop.core.experiments.design import ASSUMED_CARRYOVER
 from liftloop.core.variant_tests.assignment import VariantTurn, assign_days, by_rounds, turns_for
 from liftloop.core.variant_tests.checks import CheckCode, CheckFinding, check_test
-from liftloop.core.variant_tests.comparison import VariantQuestion
+from liftloop.core.variant_tests.comparison import MATURE, VariantQuestion
 from liftloop.core.variant_tests.multiplicity import corrected
+from liftloop.core.variant_tests.observations import VariantDays
 from liftloop.core.variant_tests.plan import (
     Acting,
     AssignedBy,
@@ -37,12 +38,15 @@ DAYS_BEFORE = 56  # of a test by geography: what its groups sold before it
 
 @dataclass(frozen=True, slots=True)
 class TestState:
-    """A running test before its review: its plan and the shares in force."""
+    """A running test before its review: its plan, the shares in force, and those of earlier days
+    with the first day of each; the last day of which its last review had seen anything."""
 
     __test__ = False
 
     test: VariantTest
     shares: VariantShares
+    issued: tuple[tuple[date, VariantShares], ...] = ()
+    seen_until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,10 @@ class TestReview:
         How the test ended; None while it runs.
     strays
         Rows under its name that count for nothing, by variant and cell.
+    seen_until
+        The last day of which something is known; None for none.
+    negative
+        Whether a day's outcomes are negative, so that nothing is split by them.
     """
 
     __test__ = False
@@ -71,6 +79,13 @@ class TestReview:
     taking_over: str
     end: TestEnd | None
     strays: Mapping[str, int]
+    seen_until: date | None = None
+    negative: bool = False
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether who has which variant is not as planned: then nothing is concluded."""
+        return any(finding.code is CheckCode.SAMPLE_RATIO for finding in self.findings)
 
 
 def question_of(test: VariantTest, settings: Settings) -> VariantQuestion:
@@ -137,23 +152,42 @@ def _review(
     test = state.test
     facts = observed(test, rows, as_of=as_of, margin=settings.budget.margin)
     findings = check_test(
-        facts.of(test.compared), question_of(test, settings), shares=_promised(state)
+        facts.of(test.compared), question_of(test, settings), shares=_promised(state, facts)
     )
+    known = facts.days[(facts.units > 0).any(axis=0)]
     review = TestReview(
-        test, as_of, reading, findings, state.shares, "", None, stray_rows(test, rows)
+        test,
+        as_of,
+        reading,
+        tuple(one for one in findings if _counts(one, test)),
+        state.shares,
+        "",
+        None,
+        stray_rows(test, rows),
+        known[-1].astype(date) if len(known) else None,
+        bool((facts.value < 0).any()),
     )
-    if any(finding.code is CheckCode.SAMPLE_RATIO for finding in findings):
-        # who has which variant is not as planned: nothing is concluded, nothing moves
-        return replace(review, end=TestEnd.OVER if as_of > test.last else None)
+    over = replace(review, end=TestEnd.OVER) if as_of > test.last else review
+    if review.is_broken:
+        return over
+    is_new = review.seen_until is not None and review.seen_until != state.seen_until
     if reading.verdict is ReadingVerdict.CONCLUSIVE and reading.best is not None:
-        return _towards(review, reading.best)
+        return _towards(review, reading.best) if is_new else over
     if reading.verdict is ReadingVerdict.NOTHING_THERE:
         return replace(review, end=TestEnd.NOTHING_THERE)
-    if as_of > test.last:
-        return replace(review, end=TestEnd.OVER)
-    if test.acting is Acting.EVEN or test.assigned_by is not AssignedBy.USER:
-        return review
+    splits = test.acting is Acting.SPLIT and test.assigned_by is AssignedBy.USER
+    if over.end is not None or not splits or not is_new or review.negative:
+        return over
     return replace(review, shares=_split(settings, state, rows, as_of=as_of))
+
+
+def _counts(finding: CheckFinding, test: VariantTest) -> bool:
+    """Platforms follow shares that move in their own time: there a ratio is taken for broken only
+    where it is off by what no lag explains."""
+    if finding.code is not CheckCode.SAMPLE_RATIO or test.acting is Acting.EVEN:
+        return True
+    off = abs(finding.numbers["share"] - finding.numbers["expected_share"])
+    return off > ShareRule().largest_step
 
 
 def _split(
@@ -164,11 +198,11 @@ def _split(
     seed = crc32(f"{test.name}{as_of}".encode())
     margin = settings.budget.margin
     if len(test.segments) == 1:
-        facts = observed(test, rows, as_of=as_of, margin=margin)
+        facts = _ripe(observed(test, rows, as_of=as_of, margin=margin))
         found = next_shares(facts, rule, seed=seed, before=state.shares.common, gone=test.gone)
         return VariantShares(found.by_variant)
     parts = {
-        name: observed(replace(test, segments=(name,)), rows, as_of=as_of, margin=margin)
+        name: _ripe(observed(replace(test, segments=(name,)), rows, as_of=as_of, margin=margin))
         for name in test.segments
     }
     before = {name: state.shares.of(name) for name in test.segments}
@@ -178,13 +212,25 @@ def _split(
     return VariantShares(mean, apart)
 
 
-def _promised(state: TestState) -> Array | None:
-    """The shares that units are compared with, shape (v,): those of a test that began with them and
-    kept them. Where they moved, a platform follows in its own time, and each day is compared in
-    itself anyway."""
-    first = state.test.first_shares
-    kept = state.shares.rounded() == first.rounded() and state.test.acting is Acting.EVEN
-    return np.array(list(first.common.values())) if kept else None
+def _ripe(facts: VariantDays) -> VariantDays:
+    """The days old enough for all their outcomes: others favour whose customers buy sooner."""
+    return facts.where(facts.matured >= MATURE)
+
+
+def _promised(state: TestState, facts: VariantDays) -> Array | None:
+    """The shares that units are compared with, day by day, shape (v, d), of the variants that are
+    compared; None where segments have shares of their own."""
+    test, issued = state.test, (*state.issued, (date.max, state.shares))
+    if test.assigned_by is not AssignedBy.USER or any(shares.apart for _, shares in issued):
+        return None
+    found = np.zeros((len(test.compared), len(facts.days)))
+    for at, day in enumerate(facts.days.astype(date)):
+        now = [shares for first, shares in state.issued if first <= day]
+        common = (now[-1] if now else test.first_shares).common
+        found[:, at] = [common.get(name, 0.0) for name in test.compared]
+    found *= facts.of(test.compared).units > 0  # one that joined later had no share before
+    total = found.sum(axis=0)
+    return found / np.where(total > 0, total, 1.0)
 
 
 def _towards(review: TestReview, winner: str) -> TestReview:

@@ -55,6 +55,8 @@ def cap_words(cap: FrequencyCap | None) -> str:
     """Which cap is proposed, and what it gains: only where it likely gains."""
     if cap is None or cap.low <= 0:
         return ""
+    if cap.thousand_impressions < 1:
+        return f"switch it off: {cap.profit_gained:+,.0f} in four weeks"
     most = (
         f"{cap.thousand_impressions:,.0f},000 impressions"
         if isnan(cap.per_person)

@@ -7,6 +7,7 @@ from datetime import date
 from math import isnan
 
 from liftloop.core.money.currencies import amount_words
+from liftloop.core.variant_tests.assignment import VariantTurn
 from liftloop.core.variant_tests.checks import CheckCode, CheckFinding
 from liftloop.core.variant_tests.comparison import MissingEvidence
 from liftloop.core.variant_tests.design import Collision, CollisionCode, NoiseSource, VariantDesign
@@ -17,7 +18,7 @@ from liftloop.reporting.messages.slack_blocks import Link, Words
 
 _MISSING: Mapping[MissingEvidence, str] = {
     MissingEvidence.NO_MATURE_DAYS: "no day is old enough for its outcomes to be complete",
-    MissingEvidence.NO_COMMON_DAYS: "it has no day in common with the first variant",
+    MissingEvidence.NO_COMMON_DAYS: "no day has units of both (and spend, for profit)",
     MissingEvidence.NO_OUTCOMES: "no outcome is recorded yet",
     MissingEvidence.NO_DAYS_BEFORE: "the days before the test are not recorded, and regions differ",
 }
@@ -132,9 +133,10 @@ def design_sentences(
         design.waiting_days > 0
     )
     costs = (
-        f"It costs at most about {amount_words(round(design.cost), currency)} (if the others are "
-        f"worse by so much); a win earns about {amount_words(round(design.win_per_day), currency)} "
-        f"a day. The noise is taken from {_NOISE[design.source]}."
+        f"It costs at most about {amount_words(round(design.cost), currency)} {currency} (if the "
+        f"others are worse by so much); a win earns about "
+        f"{amount_words(round(design.win_per_day), currency)} {currency} a day. The noise is taken "
+        f"from {_NOISE[design.source]}."
     )
     return (f"{lead}{fixed}{wait}", costs)
 
@@ -157,6 +159,13 @@ def earlier_words(test: VariantTest, earlier: Sequence[tuple[str, bool]]) -> str
     )
 
 
+def turns_words(turns: Sequence[VariantTurn]) -> str:
+    """Which variant runs when, of a test by time."""
+    named = [f"{turn.variant} {turn.first} to {turn.last}" for turn in turns]
+    more = f", and {len(named) - 8} more turns" if len(named) > 8 else ""
+    return f"Turns: {', '.join(named[:8])}{more}. One variant runs alone in each."
+
+
 def next_step_words(test: VariantTest, end: TestEnd, winner: str) -> str:
     """What a person does after a test that ended."""
     first = test.variants[0]
@@ -164,7 +173,10 @@ def next_step_words(test: VariantTest, end: TestEnd, winner: str) -> str:
         return f"switch the other variants off; {winner} has all of the money."
     if end is TestEnd.NOTHING_THERE:
         return f"keep {first}, or whichever costs less to make; test a bolder difference next."
-    return f"keep {first}, or start a longer test if the question is worth it."
+    return (
+        f"decide yourself: shares stay as they are. Keep {first}, or start a longer test if the "
+        "question is worth it."
+    )
 
 
 def expected_rows(test: VariantTest) -> str:

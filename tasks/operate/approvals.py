@@ -14,7 +14,7 @@ from liftloop.core.errors import Declined, NotAllowed
 from liftloop.core.money.currencies import amount_words
 from liftloop.reporting.escalation import because, who_decides
 from tasks.context import Loop
-from tasks.decision.escalation import escalation_of_decision
+from tasks.decision.escalation import due_on, escalation_of_decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ def must_be_approvable(
         )
     escalation = escalation_of_decision(waiting)
     days = escalation.within_days or loop.settings.access.approve_within_days
-    if waiting.created_at + timedelta(days=days) < loop.now():
+    waited = waiting.created_at + timedelta(days=days) < loop.now()
+    if waited and loop.today() > due_on(loop, waiting):  # the day that people were told
         raise Declined(
             f"{waiting.id} cannot be approved any more: it waited longer than {days} days. Run "
             "liftloop cycle for a new proposal."

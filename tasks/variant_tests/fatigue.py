@@ -81,7 +81,9 @@ def creative_facts(rows: pd.DataFrame, audiences: dict[str, float]) -> CreativeF
     audiences
         People by segment; frequencies need all of the channel's.
     """
-    shown = rows.groupby("creative")["impressions"].sum()
+    counted = "revenue" if float(rows["revenue"].sum()) > 0 else "conversions"
+    sums = rows.groupby("creative")[["impressions", counted]].sum()
+    shown = sums.loc[sums[counted] > 0, "impressions"]  # of one that sold nothing none is known
     shown = shown[shown >= LEAST_IMPRESSIONS].sort_values(ascending=False)[:MOST_CREATIVES]
     names = tuple(sorted(map(str, shown.index)))
     rows = rows[rows["creative"].isin(names)]
@@ -89,7 +91,6 @@ def creative_facts(rows: pd.DataFrame, audiences: dict[str, float]) -> CreativeF
     if len(names) < 2 or len(when) == 0:
         return None
     known: Days = np.arange(when.min(), when.max() + np.timedelta64(1, "D"))
-    counted = "revenue" if float(rows["revenue"].sum()) > 0 else "conversions"
     strata = {}
     for segment in sorted(set(map(str, rows["segment"]))):
         inside = (rows["segment"] == segment).to_numpy()

@@ -15,6 +15,7 @@ from liftloop.adapters.ledger.records import session
 from liftloop.adapters.ledger.variant_tests import ENDED, WON, planned_test, variant_tests
 from liftloop.core.arrays import Array, Days, days_of
 from liftloop.core.errors import UnknownName
+from liftloop.core.variant_tests.assignment import assign_segments
 from liftloop.core.variant_tests.design import (
     Collision,
     UnderWay,
@@ -23,11 +24,17 @@ from liftloop.core.variant_tests.design import (
     design_test,
 )
 from liftloop.core.variant_tests.observations import VariantDays
-from liftloop.core.variant_tests.plan import Metric, VariantTest
-from liftloop.pipeline.variant_tests import question_of
-from liftloop.reporting.variant_tests import collision_words, design_sentences, earlier_words
+from liftloop.core.variant_tests.plan import AssignedBy, Metric, VariantTest
+from liftloop.pipeline.variant_tests import question_of, turns_of
+from liftloop.reporting.variant_tests import (
+    collision_words,
+    design_sentences,
+    earlier_words,
+    turns_words,
+)
 from tasks.context import Loop, open_loop, view
 from tasks.decision.running_rollout import running_rollout
+from tasks.variant_tests.runs import must_be_possible
 
 PAST_DAYS = 91
 MOST_CREATIVES = 12  # the most shown ones
@@ -55,8 +62,16 @@ class TestProposal:
 
 
 def plan_test(workspace: str, test: VariantTest) -> TestProposal:
-    """What is known of a test before it starts. Writes nothing."""
+    """What is known of a test before it starts. Writes nothing.
+
+    Raises
+    ------
+    Declined
+        When it cannot be run as it is described.
+    """
     loop = open_loop(workspace)
+    must_be_possible(test, min(test.start, loop.today()))
+    test = _with_groups(test)
     past = past_of(loop, test)
     limit = (test.last - test.start).days + 1
     design = design_test(
@@ -67,8 +82,18 @@ def plan_test(workspace: str, test: VariantTest) -> TestProposal:
         *design_sentences(test, design, loop.settings.account.currency),
         collision_words(found),
         earlier_words(test, earlier_tests(loop, test)),
+        turns_words(turns_of(test)) if test.assigned_by is AssignedBy.TIME else "",
     )
     return TestProposal(test, design, found, tuple(filter(None, said)))
+
+
+def _with_groups(test: VariantTest) -> VariantTest:
+    """A test by geography with the variant of each segment, drawn by its seed."""
+    if test.assigned_by is not AssignedBy.GEO:
+        return test
+    alike = dict.fromkeys(test.segments, 1.0)
+    drawn = assign_segments(alike, test.variants, seed=test.seed)
+    return replace(test, groups=tuple(drawn[name] for name in test.segments))
 
 
 def past_of(loop: Loop, test: VariantTest) -> VariantDays:
@@ -130,7 +155,9 @@ def under_way(loop: Loop, test: VariantTest) -> UnderWay:
     return UnderWay(
         rollout=stream.state.rollout_id if stream is not None else "",
         rollout_segments=frozenset(segments),
-        tests=tuple((one.name, planned_test(one).cells) for one in records),
+        tests=tuple(
+            (one.name, planned_test(one).cells) for one in records if one.name != test.name
+        ),
         holdouts=frozenset(cell for cell in test.cells if cell.segment in held),
     )
 

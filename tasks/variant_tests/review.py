@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sqlmodel import Session
@@ -25,13 +25,14 @@ from liftloop.adapters.ledger.variant_tests import (
     end_test,
     last_review,
     planned_test,
+    reviews_of,
     running_tests,
     variant_tests,
 )
 from liftloop.adapters.notify import queue_message
 from liftloop.core.ids import canonical, key
 from liftloop.core.variant_tests.plan import TestEnd, VariantShares
-from liftloop.pipeline.variant_tests import TestReview, TestState, review_tests
+from liftloop.pipeline.variant_tests import DAYS_BEFORE, TestReview, TestState, review_tests
 from liftloop.reporting.variant_tests import (
     ended_message,
     finding_words,
@@ -91,14 +92,16 @@ def review_running_tests(workspace: str, as_of: date) -> list[ReviewedTest]:
 
 
 def review_once(loop: Loop, as_of: date) -> list[ReviewedTest]:
-    """As of :func:`review_running_tests`."""
+    """As of :func:`review_running_tests`; of a day that is still to come nothing is read."""
+    if as_of > loop.today():
+        return []
     with session(loop.engine, read_only=True) as db:
         records = [one for one in running_tests(db) if one.starts_on < as_of]
         states = {one.name: _state(db, one, as_of) for one in records}
         ended = _ended_beside(db, records, as_of)
     if not states:
         return []
-    first = min(state.test.start for state in states.values())
+    first = min(state.test.start for state in states.values()) - timedelta(days=DAYS_BEFORE)
     facts = view(loop, as_of, [FEED], start=first)
     reviews = review_tests(loop.settings, states, facts[FEED], as_of=as_of, ended=ended)
     done = [
@@ -112,8 +115,15 @@ def review_once(loop: Loop, as_of: date) -> list[ReviewedTest]:
 
 def _state(db: Session, record: VariantTestRecord, as_of: date) -> TestState:
     test = planned_test(record, on=as_of)
-    last = last_review(db, test=test.name, before=as_of)
-    return TestState(test, test.first_shares if last is None else shares_of(last.shares))
+    past = [one for one in reviews_of(db, test=test.name) if one.as_of < as_of]
+    issued = tuple((one.as_of, shares_of(one.shares)) for one in past)
+    seen = json.loads(past[-1].reading).get("seen_until") if past else None
+    return TestState(
+        test,
+        issued[-1][1] if issued else test.first_shares,
+        issued,
+        date.fromisoformat(seen) if seen else None,
+    )
 
 
 def _ended_beside(db: Session, running: list[VariantTestRecord], as_of: date) -> list[float]:
@@ -197,8 +207,13 @@ def _end(db: Session, loop: Loop, review: TestReview, sentence: str) -> None:
 
 def sentence_of(review: TestReview) -> str:
     """What a review came to, in words."""
-    parts = [reading_words(review.test, review.reading)]
-    parts += [finding_words(finding) for finding in review.findings]
+    parts = [finding_words(finding) for finding in review.findings]
+    if review.seen_until is None:
+        parts.append("No row is known under its name yet.")
+    elif not review.is_broken:
+        parts.insert(0, reading_words(review.test, review.reading))
+    if review.negative:
+        parts.append("A day's outcomes are negative: shares are not split by them.")
     if review.taking_over and review.end is None:
         parts.append(f"{review.taking_over} takes over step by step.")
     parts += [f"Shares: {shares_words(review.shares)}.", stray_words(review.strays)]
@@ -229,6 +244,7 @@ def reading_values(review: TestReview) -> dict[str, Any]:
         "verdict": reading.verdict.value,
         "best": reading.best,
         "days": reading.days,
+        "seen_until": review.seen_until.isoformat() if review.seen_until else None,
         "waiting_days": reading.waiting_days,
         "effects": effects,
         "findings": findings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sqlmodel import Session
@@ -30,8 +30,10 @@ from liftloop.adapters.ledger.variant_tests import (
     variant_test,
 )
 from liftloop.core.errors import Declined, UnknownName
+from liftloop.core.feeds.columns import LONGEST_NAME
 from liftloop.core.ids import canonical, key
 from liftloop.core.variant_tests.plan import Acting, AssignedBy, VariantShares, VariantTest
+from liftloop.pipeline.variant_tests import turns_of
 from tasks.context import Loop, open_loop
 from tasks.operate.audit_notes import anchor, note
 
@@ -73,7 +75,7 @@ def start_test(
         taken.
     """
     loop = open_loop(workspace)
-    _must_be_possible(planned, on or loop.today())
+    must_be_possible(planned, on or loop.today())
     record = VariantTestRecord(
         name=planned.name,
         channel=planned.channel,
@@ -100,9 +102,9 @@ def start_test(
             note_test(db, loop, record, actor=actor, act="start_test", said=said)
     anchor(loop)
     shares = shares_in_force(loop, planned)
-    return StartedTest(
-        planned, known is None, shares, write_shares(loop.workspace, planned, planned.start, shares)
-    )
+    turns = turns_of(planned) if planned.assigned_by is AssignedBy.TIME else ()
+    file = write_shares(loop.workspace, planned, planned.start, shares, turns)
+    return StartedTest(planned, known is None, shares, file)
 
 
 def shares_in_force(loop: Loop, test: VariantTest) -> VariantShares:
@@ -117,11 +119,15 @@ def shares_of(text: str) -> VariantShares:
     return VariantShares.from_dict(json.loads(text))
 
 
-def _must_be_possible(planned: VariantTest, day: date) -> None:
-    if not planned.name.strip():
-        raise Declined("A test needs a name, under which its rows are delivered.")
-    if not 2 <= len(set(planned.variants)) == len(planned.variants) <= MOST_VARIANTS:
-        raise Declined(f"A test has from 2 to {MOST_VARIANTS} variants, each with its own name.")
+def must_be_possible(planned: VariantTest, day: date) -> None:
+    """Refuse a test that cannot be run as planned on ``day``.
+
+    Raises
+    ------
+    Declined
+        With what to change.
+    """
+    _must_be_named(planned)
     if planned.ads and len(planned.ads) != len(planned.variants):
         raise Declined(
             f"{len(planned.ads)} ads for {len(planned.variants)} variants: name one ad a variant."
@@ -132,8 +138,38 @@ def _must_be_possible(planned: VariantTest, day: date) -> None:
         raise Declined("The smallest effect worth acting on is a share above 0, such as 0.05.")
     if planned.start < day:
         raise Declined(f"{planned.start} is in the past: a test is recorded before it begins.")
-    if planned.last <= planned.start:
+    if planned.last <= planned.start + timedelta(days=planned.delay_days):
         raise Declined(f"The test ends on {planned.last}, before it can say anything.")
+    if planned.assigned_by is AssignedBy.GEO and len(planned.segments) < 2 * len(planned.variants):
+        raise Declined(
+            f"{len(planned.segments)} segments for {len(planned.variants)} variants: each variant "
+            "needs two segments at least, or assign users (--assigned-by user)."
+        )
+    if planned.assigned_by is AssignedBy.TIME and len(turns_of(planned)) < 2 * len(
+        planned.variants
+    ):
+        raise Declined(
+            "Too short for turns: each variant needs two of them. Let it run longer (--days)."
+        )
+
+
+def _must_be_named(planned: VariantTest) -> None:
+    names = [planned.name, planned.channel, *planned.segments, *planned.variants, *planned.ads]
+    for text in names:
+        if text != text.strip() or len(text) > LONGEST_NAME or not text.isprintable():
+            raise Declined(
+                f"{text[:40]!r} is no name: no blanks around it, no line breaks, at most "
+                f"{LONGEST_NAME} characters."
+            )
+    if not planned.name:
+        raise Declined("A test needs a name, under which its rows are delivered.")
+    if not (planned.channel and planned.segments and all(planned.segments)):
+        raise Declined("A test needs a channel and segments.")
+    for what, found in (("variants", planned.variants), ("segments", planned.segments)):
+        if len({one.casefold() for one in found}) < len(found):
+            raise Declined(f"Two {what} have the same name: {', '.join(found)}.")
+    if not 2 <= len(planned.variants) <= MOST_VARIANTS or not all(planned.variants):
+        raise Declined(f"A test has from 2 to {MOST_VARIANTS} variants, each with its own name.")
 
 
 def _must_be_alone(db: Session, loop: Loop, planned: VariantTest) -> None:
@@ -224,6 +260,8 @@ def stop_test(workspace: str, name: str, *, reason: str, actor: str) -> str:
         When it is over.
     """
     loop = open_loop(workspace)
+    if not reason.strip():
+        raise Declined("Give a reason: it is kept in the audit trail.")
     with session(loop.engine) as db:
         found = recorded_test(db, name)
         if found.state == STOPPED:

@@ -71,6 +71,8 @@ class VariantTest:
         Days after its assignment on which a unit's outcomes are complete.
     gone
         Variants that left the test.
+    groups
+        Of a test by geography: the variant of each segment; empty elsewhere.
     seed
         Drew which geography or turn has which variant; of no effect on users.
     start, last
@@ -92,6 +94,7 @@ class VariantTest:
     ads: tuple[str, ...] = ()
     seed: int = 0
     gone: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -102,8 +105,13 @@ class VariantTest:
     def first_shares(self) -> VariantShares:
         """Shares on the first day; equal ones where they follow what is learned, or groups are
         assigned whole."""
+        even = dict.fromkeys(self.variants, 1.0 / len(self.variants))
+        if self.groups:
+            own = dict(zip(self.segments, self.groups, strict=True))
+            apart = {name: {v: float(v == own[name]) for v in self.variants} for name in own}
+            return VariantShares(even, apart)
         if self.acting is Acting.SPLIT or self.assigned_by is not AssignedBy.USER:
-            return VariantShares(dict.fromkeys(self.variants, 1.0 / len(self.variants)))
+            return VariantShares(even)
         return VariantShares(comparing_shares(self.variants))
 
     def joined_by(self, variant: str, ad: str) -> VariantTest:
@@ -138,7 +146,10 @@ class VariantTest:
             "metric": Metric(values["metric"]),
             "assigned_by": AssignedBy(values["assigned_by"]),
             "acting": Acting(values["acting"]),
-            **{name: tuple(values[name]) for name in ("segments", "variants", "ads", "gone")},
+            **{
+                name: tuple(values[name])
+                for name in ("segments", "variants", "ads", "gone", "groups")
+            },
         }
         return cls(**{**values, **read})
 

@@ -333,7 +333,7 @@ def test_an_approval_keeps_its_limit(shop: Shop) -> None:
 
 def test_what_waited_too_long_is_not_approved(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = waiting_plan(shop, "ana")
-    monkeypatch.setenv("LIFTLOOP_NOW", (clock.now() + timedelta(days=15)).isoformat())
+    monkeypatch.setenv("LIFTLOOP_NOW", (clock.now() + timedelta(days=30)).isoformat())
     with pytest.raises(Declined, match="waited longer than 14 days"):
         acts.approve(str(shop.root), waiting.id, actor="bo")
     assert "Rejected" in acts.reject(str(shop.root), waiting.id, reason="", actor="bo")

@@ -20,7 +20,7 @@ from liftloop.adapters.ledger.records import session
 from liftloop.adapters.ledger.tables import Message
 from liftloop.app.cli import app
 from liftloop.core.errors import Declined, UnknownName
-from liftloop.core.variant_tests.plan import Acting, Metric, VariantTest
+from liftloop.core.variant_tests.plan import Acting, AssignedBy, Metric, VariantTest
 from liftloop.core.variant_tests.splits.shares import ShareRule
 from liftloop.settings.workspace import Workspace
 from tasks.context import open_loop
@@ -172,13 +172,24 @@ def test_shares_that_follow_what_is_learned_keep_a_floor(place: Workspace) -> No
     ("change", "words"),
     [
         ({"variants": ("old",), "ads": ()}, "2 to 20 variants"),
-        ({"variants": ("old", "old")}, "2 to 20 variants"),
+        ({"variants": ("old", "Old")}, "Two variants have the same name"),
+        ({"segments": ("north", "North")}, "Two segments"),
+        ({"channel": ""}, "a channel and segments"),
+        ({"variants": ("old", "new\n")}, "no line breaks"),
+        ({"variants": ("old", "n" * 201)}, "at most 200"),
+        ({"assigned_by": AssignedBy.GEO}, "needs two segments"),
+        (
+            {"assigned_by": AssignedBy.TIME, "last": START + timedelta(days=20)},
+            "Too short for turns",
+        ),
         ({"hypothesis": " "}, "hypothesis"),
         ({"start": date(2026, 2, 1)}, "in the past"),
         ({"last": START}, "before it can say"),
         ({"ads": ("one",)}, "1 ads for 2 variants"),
         ({"smallest_effect": 0.0}, "smallest effect"),
-        ({"name": " "}, "needs a name"),
+        ({"name": " "}, "is no name"),
+        ({"name": ""}, "needs a name"),
+        ({"delay_days": 60}, "before it can say"),
     ],
 )
 def test_what_cannot_be_tested_is_declined(
@@ -279,6 +290,7 @@ def test_variants_join_and_leave_a_test_that_splits(place: Workspace) -> None:
     assert found.shares.common["third"] >= 0.5 / 3 - 1e-9  # half an even share is protected
     assert "ad-3" in (place.outbox / found.file).read_text(encoding="utf-8")
     assert "leaves" in change_test(where, "hero", variant="new", gone=True, actor="mia")
+    os.environ["LIFTLOOP_NOW"] = f"{START + timedelta(days=11)}T08:00:00+00:00"
     (found,) = review_once(loop, START + timedelta(days=11))
     assert found.shares.common["new"] == 0 and sum(found.shares.common.values()) == pytest.approx(1)
     with pytest.raises(Declined, match="cannot leave"):
@@ -301,3 +313,82 @@ def test_rows_that_are_of_no_variant_or_cell_of_the_test_are_told(place: Workspa
     take_in(place, pd.concat([outcomes({"old": 0.05, "new": 0.05}, 9), odd]))
     (found,) = review_once(open_loop(place.root), START + timedelta(days=9))
     assert "not of this test's variants and cells: 2 of older in north x social." in found.sentence
+
+
+def test_without_new_facts_nothing_moves_on(place: Workspace) -> None:
+    start(place)
+    take_in(place, outcomes({"old": 0.05, "new": 0.08}, 12))
+    loop = open_loop(place.root)
+    shares = [
+        review_once(loop, START + timedelta(days=at))[0].shares.common["new"] for at in (13, 14, 15)
+    ]
+    assert shares == pytest.approx([0.65, 0.65, 0.65])
+
+
+def test_a_test_without_rows_keeps_its_shares_and_one_of_a_day_to_come_is_not_read(
+    place: Workspace,
+) -> None:
+    start(place, replace(TEST, acting=Acting.SPLIT))
+    os.environ["LIFTLOOP_NOW"] = f"{START + timedelta(days=5)}T08:00:00+00:00"
+    loop = open_loop(place.root)
+    (found,) = review_once(loop, START + timedelta(days=5))
+    assert "No row is known" in found.sentence and not found.file
+    assert review_once(loop, START + timedelta(days=200)) == []
+
+
+def test_a_split_with_units_far_from_their_shares_concludes_nothing(place: Workspace) -> None:
+    start(place, replace(TEST, acting=Acting.SPLIT))
+    rows = outcomes({"old": 0.05, "new": 0.09}, 20)
+    rows.loc[rows["variant"] == "new", "units"] = 500
+    take_in(place, rows)
+    (found,) = review_once(open_loop(place.root), START + timedelta(days=20))
+    assert found.sentence.startswith("old has 80.0% of the units instead of 50.0%")
+    assert "Conclusive" not in found.sentence and not found.file
+
+
+def test_days_that_lose_money_split_nothing(place: Workspace) -> None:
+    start(place, replace(TEST, acting=Acting.SPLIT, metric=Metric.REVENUE, smallest_effect=0.01))
+    rows = outcomes({"old": 0.05, "new": 0.05}, 12)
+    big = (rows["variant"] == "new") & (rows["date"].dt.day % 2 == 0)
+    rows.loc[big, "revenue"] = -60_000.0
+    take_in(place, rows)
+    (found,) = review_once(open_loop(place.root), START + timedelta(days=12))
+    assert "negative" in found.sentence and not found.file
+
+
+def test_groups_and_turns_are_drawn_written_and_read(place: Workspace) -> None:
+    names = ("a", "b", "c", "d")
+    geo = replace(TEST, name="geo", segments=names, assigned_by=AssignedBy.GEO, ads=())
+    plan = plan_test(str(place.root), geo)
+    assert sorted(plan.test.groups) == ["new", "new", "old", "old"]
+    file = start(place, plan.test)
+    with (place.outbox / file).open(encoding="utf-8", newline="") as lines:
+        rows = {(r["segment"], r["variant"]): r["share"] for r in csv.DictReader(lines)}
+    own = dict(zip(names, plan.test.groups, strict=True))
+    assert all(rows[name, own[name]] == "1.0000" for name in names)
+    turns = replace(TEST, name="turns", segments=("z",), assigned_by=AssignedBy.TIME, seed=5)
+    turns = replace(turns, last=START + timedelta(days=83))
+    plan = plan_test(str(place.root), turns)
+    assert any("One variant runs alone in each" in sentence for sentence in plan.sentences)
+    file = start(place, plan.test)
+    with (place.outbox / file).open(encoding="utf-8", newline="") as lines:
+        alone = [r for r in csv.DictReader(lines) if r["share"] == "1.0000"]
+    assert len(alone) == 6 and {r["variant"] for r in alone} == {"old", "new"}
+
+
+def test_the_past_of_groups_counts(place: Workspace) -> None:
+    names = ("a", "b", "c", "d")
+    geo = replace(TEST, segments=names, assigned_by=AssignedBy.GEO, ads=())
+    planned = plan_test(str(place.root), geo).test
+    start(place, planned)
+    own, rng, rows = dict(zip(names, planned.groups, strict=True)), np.random.default_rng(4), []
+    for at in range(-56, 42):
+        for name, variant in own.items():
+            rate = 0.05 * (2 if name == "a" else 1) * (1.4 if at >= 0 and variant == "new" else 1)
+            sold = float(rng.binomial(20_000, rate))
+            day = pd.Timestamp(START) + pd.Timedelta(days=at)
+            rows.append((day, name, variant, 20_000, 100.0, sold, 40 * sold))
+    columns = ["date", "segment", "variant", "units", "spend", "conversions", "revenue"]
+    take_in(place, pd.DataFrame(rows, columns=columns).assign(test="hero", channel="social"))
+    (found,) = review_once(open_loop(place.root), START + timedelta(days=42))
+    assert "Conclusive: new" in found.sentence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zlib import crc32
 
 import typer
 
@@ -140,7 +141,7 @@ def new(
     loop = open_loop(place.root)
     first = as_day(start) if start else loop.today() + timedelta(days=1)
     test = VariantTest(
-        name=name,
+        name=name.strip(),
         hypothesis=hypothesis,
         segments=_names(segments or "") or segments_of(loop, channel),
         channel=channel,
@@ -153,18 +154,19 @@ def new(
         acting=Acting(acting),
         delay_days=delay_days,
         ads=_names(ads),
+        seed=crc32(f"{name}{first}".encode()),
     )
     plan = plan_test(str(place.root), test)
     started = None
     if start:
-        started = start_test(str(place.root), test, design=plan.design_values, actor=by)
+        started = start_test(str(place.root), plan.test, design=plan.design_values, actor=by)
     if as_json:
         show_json(
             {
-                **test.as_dict(),
+                **plan.test.as_dict(),
                 "design": plan.design_values,
                 "sentences": list(plan.sentences),
-                "shares": (started.shares if started else test.first_shares).as_dict(),
+                "shares": (started.shares if started else plan.test.first_shares).as_dict(),
                 "file": started.file if started else None,
             }
         )
@@ -234,10 +236,12 @@ def read(
 ) -> None:
     """Read the tests that run, and bring their shares to the outbox; the cycle does so as well."""
     place = opened(workspace)
-    from tasks.context import resolve
+    from tasks.context import open_loop, resolve
     from tasks.variant_tests.review import review_running_tests
 
     folder, day = resolve(str(place.root), as_day(as_of) if as_of else None)
+    if day > open_loop(folder).today():
+        raise typer.BadParameter(f"{day} is still to come: nothing is known of it")
     found = review_running_tests(folder, day)
     if as_json:
         show_json([one.as_dict() for one in found])
