@@ -155,7 +155,7 @@ def test_a_file_that_tells_of_a_drift_ends_in_new_budgets_without_a_hand(
     for _ in range(2):
         server.prefect("deploy", "--all", workspace=shop.root)
     made = [one["name"] for one in ask(server.api, "/automations/filter", {})]
-    assert len(made) == len(set(made)) == 5
+    assert len(made) == len(set(made)) == 6
     assert "liftloop-lost-runs" in made
     assert len(ask(server.api, "/deployments/filter", {})) == len(list(ROOT.glob("flows/[!_]*.py")))
     with server.worker():
@@ -209,7 +209,7 @@ def test_workspaces_on_one_server_stay_apart(
         ("liftloop", "workspace:twin"),
     }
     names = sorted(one["name"] for one in ask(server.api, "/automations/filter", {}))
-    assert len(names) == 9 and names.count("liftloop-lost-runs") == 1, names
+    assert len(names) == 11 and names.count("liftloop-lost-runs") == 1, names
 
     (cycle,) = [
         one for one in there if one["entrypoint"].endswith(":cycle") and one["name"] == "workspace"
