@@ -39,7 +39,7 @@ DAYS_BEFORE = 56  # of a test by geography: what its groups sold before it
 @dataclass(frozen=True, slots=True)
 class TestState:
     """A running test before its review: its plan, the shares in force, and those of earlier days
-    with the first day of each; the last day of which its last review had seen anything."""
+    with the first day of each; the last day of which its last review knew all outcomes."""
 
     __test__ = False
 
@@ -64,7 +64,9 @@ class TestReview:
     strays
         Rows under its name that count for nothing, by variant and cell.
     seen_until
-        The last day of which something is known; None for none.
+        The last day of which all outcomes are known; None for none.
+    has_rows
+        Whether anything is known of it at all.
     negative
         Whether a day's outcomes are negative, so that nothing is split by them.
     """
@@ -80,6 +82,7 @@ class TestReview:
     end: TestEnd | None
     strays: Mapping[str, int]
     seen_until: date | None = None
+    has_rows: bool = False
     negative: bool = False
 
     @property
@@ -154,7 +157,8 @@ def _review(
     findings = check_test(
         facts.of(test.compared), question_of(test, settings), shares=_promised(state, facts)
     )
-    known = facts.days[(facts.units > 0).any(axis=0)]
+    ripe = _ripe(facts)
+    known = ripe.days[(ripe.units > 0).any(axis=0)]
     review = TestReview(
         test,
         as_of,
@@ -165,14 +169,16 @@ def _review(
         None,
         stray_rows(test, rows),
         known[-1].astype(date) if len(known) else None,
+        bool((facts.units > 0).any()),
         bool((facts.value < 0).any()),
     )
-    over = replace(review, end=TestEnd.OVER) if as_of > test.last else review
+    complete = as_of > test.last + timedelta(days=test.delay_days)  # nothing more can come
+    over = replace(review, end=TestEnd.OVER) if complete else review
     if review.is_broken:
         return over
     is_new = review.seen_until is not None and review.seen_until != state.seen_until
     if reading.verdict is ReadingVerdict.CONCLUSIVE and reading.best is not None:
-        return _towards(review, reading.best) if is_new else over
+        return _towards(review, reading.best) if is_new or complete else review
     if reading.verdict is ReadingVerdict.NOTHING_THERE:
         return replace(review, end=TestEnd.NOTHING_THERE)
     splits = test.acting is Acting.SPLIT and test.assigned_by is AssignedBy.USER

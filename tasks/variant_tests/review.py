@@ -208,7 +208,7 @@ def _end(db: Session, loop: Loop, review: TestReview, sentence: str) -> None:
 def sentence_of(review: TestReview) -> str:
     """What a review came to, in words."""
     parts = [finding_words(finding) for finding in review.findings]
-    if review.seen_until is None:
+    if not review.has_rows:
         parts.append("No row is known under its name yet.")
     elif not review.is_broken:
         parts.insert(0, reading_words(review.test, review.reading))

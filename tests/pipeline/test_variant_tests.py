@@ -107,6 +107,20 @@ def test_a_test_whose_time_is_over_ends_as_it_stands() -> None:
     assert found.shares == short.first_shares
 
 
+def test_a_test_waits_for_its_last_outcomes_and_its_winner_takes_over_to_the_end() -> None:
+    test = replace(BASE, last=a_day(13), delay_days=5)
+    rows = sold({a_day(at): {"old": 0.05, "new": 0.065} for at in range(14)})
+    state, ends = TestState(test, test.first_shares), []
+    for at in range(14, 28):
+        found = review_tests(Settings(), {"hero": state}, rows, as_of=a_day(at))["hero"]
+        ends.append(found.end)
+        if found.end is not None:
+            break
+        state = TestState(test, found.shares, seen_until=found.seen_until)
+    assert ends[0] is None and ends[-1] is TestEnd.WON and TestEnd.OVER not in ends
+    assert found.shares.common["new"] == pytest.approx(1.0)
+
+
 def test_young_days_do_not_count() -> None:
     """The new variant's customers take three days; the old one's buy at once."""
     test = replace(BASE, delay_days=3)
