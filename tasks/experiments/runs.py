@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from liftloop.adapters.audit.sealing import AuditEvent, row_content
+from liftloop.adapters.audit.sealing import row_content
 from liftloop.adapters.facts.summaries import DeliverySummary
 from liftloop.adapters.ledger.decisions import budgets_in_force
 from liftloop.adapters.ledger.experiments import (
@@ -30,12 +30,12 @@ from liftloop.adapters.ledger.experiments import (
     stop_experiment,
     waiting_for_a_result,
 )
-from liftloop.adapters.ledger.records import append_audit, session
+from liftloop.adapters.ledger.records import session
 from liftloop.adapters.ledger.tables import ExperimentRecord
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.experiments.design import GEO, Experiment
 from liftloop.core.experiments.known_days import day_words, days_inside
-from liftloop.core.ids import canonical, key
+from liftloop.core.ids import canonical
 from liftloop.core.money.currencies import amount_words
 from liftloop.core.policy import Policy
 from liftloop.pipeline.experiments import CannotMeasure, measure
@@ -43,7 +43,7 @@ from liftloop.pipeline.plan.plan_budgets import outcome_words
 from tasks.context import Loop, open_loop, view
 from tasks.evidence.ingest import take_in
 from tasks.experiments.results import FEEDS, Measured, measured_sentence, write_row
-from tasks.operate.audit_notes import anchor
+from tasks.operate.audit_notes import anchor, note_once
 from tasks.step import step
 
 WAIT = timedelta(days=28)  # for facts of the last days, before an experiment is given up
@@ -129,7 +129,7 @@ def start_experiment(
             add_experiment(db, record=record)
             content = row_content(record, changes=EXPERIMENT_CHANGES)
             said = {**planned.as_dict(), "content": content, "state": RUNNING}
-            _note(db, loop, record, actor=actor, act="start_experiment", said=said)
+            note_once(db, loop, "start_experiment", record.name, actor=actor, payload=said)
     anchor(loop)
     words = "Started already" if known is not None else "Started"
     return f"{words}: {what_to_do(planned, policy, loop.settings.account.currency)}"
@@ -235,7 +235,7 @@ def stop_run(workspace: str, name: str, *, reason: str, actor: str, on: date | N
             "stopped_on": day,
             "outcome": row_content(ended, changes=UNSEALED),
         }
-        _note(db, loop, ended, actor=actor, act="stop_experiment", said=said)
+        note_once(db, loop, "stop_experiment", ended.name, actor=actor, payload=said)
     anchor(loop)
     days = max((day - planned.start).days, 0)
     left = planned.until(day - timedelta(days=1))
@@ -319,7 +319,7 @@ def _end(loop: Loop, record: ExperimentRecord, told: Measured | None, why: str) 
                 **result,
                 "outcome": row_content(ended, changes=UNSEALED),
             }
-            _note(db, loop, ended, actor=loop.actor, act="end_experiment", said=said)
+            note_once(db, loop, "end_experiment", ended.name, actor=loop.actor, payload=said)
 
 
 def recorded(workspace: str, name: str) -> Experiment | None:
@@ -341,25 +341,3 @@ def recorded_experiment(db: Session, name: str) -> ExperimentRecord:
     if found is None:
         raise UnknownName(f"There is no experiment {name}. liftloop experiments lists them.")
     return found
-
-
-def _note(
-    db: Session,
-    loop: Loop,
-    record: ExperimentRecord,
-    *,
-    actor: str,
-    act: str,
-    said: dict[str, Any],
-) -> None:
-    append_audit(
-        db,
-        AuditEvent(
-            key=key("a", act, record.name),
-            actor=actor,
-            act=act,
-            subject=record.name,
-            payload=said,
-            at=loop.now(),
-        ),
-    )

@@ -35,6 +35,23 @@ def note(
     )
 
 
+def note_once(
+    db: Session, loop: Loop, act: str, subject: str, *, actor: str, payload: Mapping[str, Any]
+) -> None:
+    """As :func:`note`, of an act that a subject sees once: done again, nothing is added."""
+    append_audit(
+        db,
+        AuditEvent(
+            key=key("a", act, subject),
+            actor=actor,
+            act=act,
+            subject=subject,
+            payload=payload,
+            at=loop.now(),
+        ),
+    )
+
+
 def anchor(loop: Loop) -> bool:
     """Sign the head of the trail and add it to the anchor file, as the settings say; whether there
     was anything new to anchor.

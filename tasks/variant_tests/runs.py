@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlmodel import Session
 
-from liftloop.adapters.audit.sealing import AuditEvent, row_content
+from liftloop.adapters.audit.sealing import row_content
 from liftloop.adapters.files.shares_file import write_shares
 from liftloop.adapters.ledger.decisions import budgets_in_force
 from liftloop.adapters.ledger.experiments import holding
 from liftloop.adapters.ledger.experiments import plan_of as plan_of_experiment
-from liftloop.adapters.ledger.records import append_audit, session
+from liftloop.adapters.ledger.records import session
 from liftloop.adapters.ledger.tables import VariantTestRecord
 from liftloop.adapters.ledger.variant_tests import (
     RUNNING,
@@ -31,11 +31,11 @@ from liftloop.adapters.ledger.variant_tests import (
 )
 from liftloop.core.errors import Declined, UnknownName
 from liftloop.core.feeds.columns import LONGEST_NAME
-from liftloop.core.ids import canonical, key
+from liftloop.core.ids import canonical
 from liftloop.core.variant_tests.plan import Acting, AssignedBy, VariantShares, VariantTest
 from liftloop.pipeline.variant_tests import turns_of
 from tasks.context import Loop, open_loop
-from tasks.operate.audit_notes import anchor, note
+from tasks.operate.audit_notes import anchor, note, note_once
 
 MOST_VARIANTS = 20
 
@@ -99,7 +99,7 @@ def start_test(
             add_test(db, record=record)
             content = row_content(record, changes=TEST_CHANGES)
             said = {**planned.as_dict(), "content": content, "state": RUNNING}
-            note_test(db, loop, record, actor=actor, act="start_test", said=said)
+            note_once(db, loop, "start_test", record.name, actor=actor, payload=said)
     anchor(loop)
     shares = shares_in_force(loop, planned)
     turns = turns_of(planned) if planned.assigned_by is AssignedBy.TIME else ()
@@ -299,27 +299,4 @@ def note_end(db: Session, loop: Loop, record: VariantTestRecord, *, actor: str, 
         "winner": record.winner,
         "outcome": row_content(record),
     }
-    note_test(db, loop, record, actor=actor, act=act, said=said)
-
-
-def note_test(
-    db: Session,
-    loop: Loop,
-    record: VariantTestRecord,
-    *,
-    actor: str,
-    act: str,
-    said: dict[str, Any],
-) -> None:
-    """Enter an act on a test into the trail, in the caller's transaction."""
-    append_audit(
-        db,
-        AuditEvent(
-            key=key("a", act, record.name),
-            actor=actor,
-            act=act,
-            subject=record.name,
-            payload=said,
-            at=loop.now(),
-        ),
-    )
+    note_once(db, loop, act, record.name, actor=actor, payload=said)

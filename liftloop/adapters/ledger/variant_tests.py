@@ -91,12 +91,8 @@ def reviews_of(session: Session, *, test: str) -> list[VariantTestReview]:
     return list(session.exec(query.order_by(*order)))
 
 
-def last_review(
-    session: Session, *, test: str, before: date | None = None
-) -> VariantTestReview | None:
-    """The last review of a test, of a day before ``before`` where that is given."""
+def last_review(session: Session, *, test: str) -> VariantTestReview | None:
+    """The last review of a test."""
     query = select(VariantTestReview).where(VariantTestReview.test == test)
-    if before is not None:
-        query = query.where(VariantTestReview.as_of < before)
     order = (col(VariantTestReview.as_of).desc(), col(VariantTestReview.created_at).desc())
     return session.exec(query.order_by(*order).limit(1)).first()
