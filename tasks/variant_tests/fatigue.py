@@ -11,7 +11,7 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from liftloop.core.arrays import Array, Days, Index, days_of
+from liftloop.core.arrays import Days, days_of
 from liftloop.core.variant_tests.fatigue import (
     CreativeFacts,
     FatigueRule,
@@ -20,6 +20,7 @@ from liftloop.core.variant_tests.fatigue import (
 )
 from liftloop.core.variant_tests.fatigue_costs import FatigueMoney, frequency_cap, when_to_refresh
 from liftloop.core.variant_tests.observations import VariantDays
+from liftloop.core.variant_tests.plan import daily_sums
 from liftloop.reporting.tired_creatives import TiredCreative
 from tasks.context import Loop, view
 
@@ -93,24 +94,12 @@ def creative_facts(rows: pd.DataFrame, audiences: dict[str, float]) -> CreativeF
     known: Days = np.arange(when.min(), when.max() + np.timedelta64(1, "D"))
     strata = {}
     for segment in sorted(set(map(str, rows["segment"]))):
-        inside = (rows["segment"] == segment).to_numpy()
-        part, at = rows[inside], (when[inside] - known[0]).astype(np.intp)
-        row = pd.Index(names).get_indexer(pd.Index(part["creative"])).astype(np.intp)
-        place = (row, at)
-        strata[segment] = VariantDays(
-            names,
-            known,
-            *(
-                _summed(part[column], place, (len(names), len(known)))
-                for column in ("impressions", "spend", counted)
-            ),
+        part = rows[rows["segment"] == segment]
+        units, spend, value = (
+            daily_sums(part, column, names=("creative", names), days=known)
+            for column in ("impressions", "spend", counted)
         )
+        strata[segment] = VariantDays(names, known, units, spend, value)
     people = [audiences.get(segment, 0.0) for segment in strata]
     whole = sum(people) if all(people) else None
     return CreativeFacts(strata, audience=whole)
-
-
-def _summed(values: pd.Series[float], place: tuple[Index, Index], shape: tuple[int, int]) -> Array:
-    sums = np.zeros(shape)
-    np.add.at(sums, place, np.nan_to_num(values.to_numpy(dtype=float)))
-    return sums

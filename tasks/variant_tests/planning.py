@@ -13,7 +13,7 @@ import pandas as pd
 from liftloop.adapters.ledger.decisions import budgets_in_force
 from liftloop.adapters.ledger.records import session
 from liftloop.adapters.ledger.variant_tests import ENDED, WON, planned_test, variant_tests
-from liftloop.core.arrays import Array, Days, days_of
+from liftloop.core.arrays import Array, Days
 from liftloop.core.errors import UnknownName
 from liftloop.core.variant_tests.assignment import assign_segments
 from liftloop.core.variant_tests.design import (
@@ -24,7 +24,7 @@ from liftloop.core.variant_tests.design import (
     design_test,
 )
 from liftloop.core.variant_tests.observations import VariantDays
-from liftloop.core.variant_tests.plan import AssignedBy, Metric, VariantTest
+from liftloop.core.variant_tests.plan import AssignedBy, Metric, VariantTest, daily_sums
 from liftloop.pipeline.variant_tests import question_of, turns_of
 from liftloop.reporting.variant_tests import (
     collision_words,
@@ -131,12 +131,7 @@ def _past(
 
 
 def _sums(rows: pd.DataFrame, past: VariantDays, column: str) -> Array:
-    """Sums of a column by creative and day, shape (v, d)."""
-    found = np.zeros(past.units.shape)
-    place = (days_of(rows["date"]) - past.days[0]).astype(np.intp)
-    row = pd.Index(past.variants).get_indexer(pd.Index(rows["creative"]))
-    np.add.at(found, (row, place), np.nan_to_num(rows[column].to_numpy(dtype=float)))
-    return found
+    return daily_sums(rows, column, names=("creative", past.variants), days=past.days)
 
 
 def _inside(rows: pd.DataFrame, test: VariantTest) -> pd.DataFrame:

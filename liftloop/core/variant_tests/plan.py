@@ -231,18 +231,10 @@ def observed(test: VariantTest, rows: pd.DataFrame, *, as_of: date, margin: floa
         & (rows["channel"] == test.channel)
         & rows["variant"].isin(test.variants)
     ]
-    when = days_of(rows["date"])
-    inside = np.isin(when, days)
-    rows, when = rows[inside], when[inside]
-    number = {name: at for at, name in enumerate(test.variants)}
-    variant = rows["variant"].map(number).to_numpy(dtype=np.intp)
-    shape = (len(test.variants), len(days))
-    place = variant * len(days) + np.searchsorted(days, when)
+    rows = rows[np.isin(days_of(rows["date"]), days)]
 
-    def summed(values: pd.Series[Any]) -> Array:
-        sums = np.zeros(shape)
-        np.add.at(sums.reshape(-1), place, values.to_numpy(dtype=float))
-        return sums
+    def summed(column: str) -> Array:
+        return daily_sums(rows, column, names=("variant", test.variants), days=days)
 
     counted = test.metric is Metric.CONVERSIONS
     worth = margin if test.metric is Metric.PROFIT else 1.0
@@ -250,12 +242,34 @@ def observed(test: VariantTest, rows: pd.DataFrame, *, as_of: date, margin: floa
     return VariantDays(
         variants=test.variants,
         days=days,
-        units=summed(rows["units"]),
-        spend=summed(rows["spend"]),
-        value=summed(rows["conversions"]) if counted else worth * summed(rows["revenue"]),
-        value_squares=worth**2 * summed(rows["revenue_sq"]) if known else None,
+        units=summed("units"),
+        spend=summed("spend"),
+        value=summed("conversions") if counted else worth * summed("revenue"),
+        value_squares=worth**2 * summed("revenue_sq") if known else None,
         matured=_matured(days, as_of, test.delay_days),
     )
+
+
+def daily_sums(
+    rows: pd.DataFrame, column: str, *, names: tuple[str, Sequence[str]], days: Days
+) -> Array:
+    """Sums of a column of ``rows`` by name and day, shape (names, days); what is missing counts for
+    nothing.
+
+    Parameters
+    ----------
+    names
+        The column that names a row's variant or creative, and all its names.
+    days
+        Without gaps; every row is of one of them.
+    """
+    by, known = names
+    sums = np.zeros((len(known), len(days)))
+    if len(rows):
+        row = rows[by].map({name: at for at, name in enumerate(known)}).to_numpy(dtype=np.intp)
+        place = (days_of(rows["date"]) - days[0]).astype(np.intp)
+        np.add.at(sums, (row, place), np.nan_to_num(rows[column].to_numpy(dtype=float)))
+    return sums
 
 
 def _matured(days: Days, as_of: date, delay: int) -> Array:
