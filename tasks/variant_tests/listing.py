@@ -17,7 +17,7 @@ from liftloop.adapters.ledger.variant_tests import (
 )
 from liftloop.reporting.variant_tests import shares_words
 from tasks.context import open_loop
-from tasks.variant_tests.runs import recorded_test, shares_of
+from tasks.variant_tests.runs import recorded_test, shares_after, shares_of
 
 
 def listed_tests(workspace: str) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def shown_test(workspace: str, name: str) -> dict[str, Any]:
 
 def _row(db: Session, record: VariantTestRecord) -> dict[str, Any]:
     test, last = planned_test(record), last_review(db, test=record.name)
-    shares = test.first_shares if last is None else shares_of(last.shares)
+    shares = shares_after(test, last)
     return {
         "test": record.name,
         "channel": record.channel,
@@ -66,6 +66,6 @@ def _review(review: VariantTestReview) -> dict[str, Any]:
     return {
         "as_of": review.as_of.isoformat(),
         "sentence": review.sentence,
-        "shares": shares_words(shares_of(review.shares)),
+        "shares": shares_words(shares_of(review)),
         **values,
     }

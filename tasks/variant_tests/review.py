@@ -45,7 +45,7 @@ from tasks.context import Loop, open_loop, view
 from tasks.operate.audit_notes import anchor
 from tasks.report.delivery import deliver_queued
 from tasks.step import leave_page, step
-from tasks.variant_tests.runs import note_end, shares_of
+from tasks.variant_tests.runs import note_end, shares_after, shares_of
 
 FEED = "variants"
 
@@ -116,11 +116,11 @@ def review_once(loop: Loop, as_of: date) -> list[ReviewedTest]:
 def _state(db: Session, record: VariantTestRecord, as_of: date) -> TestState:
     test = planned_test(record, on=as_of)
     past = [one for one in reviews_of(db, test=test.name) if one.as_of < as_of]
-    issued = tuple((one.as_of, shares_of(one.shares)) for one in past)
+    issued = tuple((one.as_of, shares_of(one)) for one in past)
     seen = json.loads(past[-1].reading).get("seen_until") if past else None
     return TestState(
         test,
-        issued[-1][1] if issued else test.first_shares,
+        shares_after(test, past[-1] if past else None),
         issued,
         date.fromisoformat(seen) if seen else None,
     )

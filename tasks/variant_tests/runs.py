@@ -16,7 +16,7 @@ from liftloop.adapters.ledger.decisions import budgets_in_force
 from liftloop.adapters.ledger.experiments import holding
 from liftloop.adapters.ledger.experiments import plan_of as plan_of_experiment
 from liftloop.adapters.ledger.records import session
-from liftloop.adapters.ledger.tables import VariantTestRecord
+from liftloop.adapters.ledger.tables import VariantTestRecord, VariantTestReview
 from liftloop.adapters.ledger.variant_tests import (
     RUNNING,
     STOPPED,
@@ -110,13 +110,17 @@ def start_test(
 def shares_in_force(loop: Loop, test: VariantTest) -> VariantShares:
     """The shares of a test's variants by its last review; those it began with before the first."""
     with session(loop.engine, read_only=True) as db:
-        found = last_review(db, test=test.name)
-    return test.first_shares if found is None else shares_of(found.shares)
+        return shares_after(test, last_review(db, test=test.name))
 
 
-def shares_of(text: str) -> VariantShares:
+def shares_after(test: VariantTest, review: VariantTestReview | None) -> VariantShares:
+    """The shares that a review came to; None: those that the test began with."""
+    return test.first_shares if review is None else shares_of(review)
+
+
+def shares_of(review: VariantTestReview) -> VariantShares:
     """The shares as a review keeps them."""
-    return VariantShares.from_dict(json.loads(text))
+    return VariantShares.from_dict(json.loads(review.shares))
 
 
 def must_be_possible(planned: VariantTest, day: date) -> None:
